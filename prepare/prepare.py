@@ -1,0 +1,127 @@
+"""Runs first in every task, once, as root: volumes, CA bundle, schema. Exits 0, or says why not in one line and exits 1.
+
+It is passed to `python -c` as it stands, so it needs nothing but the MLflow image. Its settings:
+  MLFLOW_BACKEND_STORE_URI, PG...  the database, as the server itself gets it
+  PREPARE_CA_BUNDLE_URL            where to get the certificates of the database's CA
+  PGSSLROOTCERT                    where to put them
+  PREPARE_WRITABLE_DIRECTORY       a volume that the server, which is not root, must be able to write to
+"""
+
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+import psycopg2
+
+LOCK = 0x6D6C666C6F77  # "mlflow"; advisory locks are per database
+DOWNLOAD_ATTEMPTS = 5
+DATABASE_PATIENCE = 300  # seconds; a paused Aurora wakes in about 15, one asleep for days in more
+LOCK_PATIENCE = 3600  # seconds; another task's migration of a large store
+# What the database says while it is not ready yet. Any other refusal will not heal by waiting.
+NOT_READY = ("the database system is", "Connection refused", "timeout expired", "could not translate host name",
+             "server closed the connection", "Network is unreachable", "No route to host")
+
+started = time.monotonic()
+
+
+def say(message):
+    print(f"prepare [{time.monotonic() - started:.1f}s] {' '.join(str(message).split())}", flush=True)
+
+
+def fail(message):
+    say(f"FAILED: {message}")
+    sys.exit(1)
+
+
+def open_volume(directory):
+    # An empty Fargate volume belongs to root. Its owner may chmod without any capability; chown would need one.
+    os.chmod(directory, 0o1777)
+
+
+def fetch_ca_bundle(url, path):
+    for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
+        try:
+            with urllib.request.urlopen(url, timeout=30) as response:
+                bundle = response.read().decode("ascii")
+            ssl.create_default_context(cadata=bundle)  # a truncated or foreign answer raises here
+            break
+        except (OSError, ValueError) as error:
+            if attempt == DOWNLOAD_ATTEMPTS:
+                fail(f"cannot get the CA bundle of the database from {url} (does the task have a route to it?): {error}")
+            say(f"CA bundle not there yet, trying again: {error}")
+            time.sleep(2**attempt)
+    with open(path, "w", encoding="ascii") as file:
+        file.write(bundle)
+    os.chmod(path, 0o444)
+    say(f"CA bundle written, {bundle.count('BEGIN CERTIFICATE')} certificates")
+
+
+def connect(uri):
+    dsn = uri.replace("postgresql+psycopg2:", "postgresql:", 1)  # libpq knows no SQLAlchemy drivers
+    deadline = time.monotonic() + DATABASE_PATIENCE
+    while True:
+        try:
+            connection = psycopg2.connect(dsn, application_name="prepare")
+            connection.autocommit = True
+            return connection
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > deadline or not any(sign in str(error) for sign in NOT_READY):
+                fail(f"cannot connect to the database: {error}")
+            say(f"database not ready, trying again: {error}")
+            time.sleep(3)
+
+
+def hold_lock(connection):
+    """One task migrates at a time. The lock lives as long as this session, so the server must not end it for idleness."""
+    cursor = connection.cursor()
+    cursor.execute("SET idle_session_timeout = 0")
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))  # polled, so that SIGTERM is heard while waiting
+        if cursor.fetchone()[0]:
+            return
+        if time.monotonic() > deadline:
+            fail(f"another task has held the migration lock for {LOCK_PATIENCE} s")
+        say("another task is migrating, waiting for it")
+        time.sleep(2)
+
+
+def migrate(uri):
+    # A folder of its own: a file left in the shared one would belong to root and stand in the server's way.
+    with tempfile.TemporaryDirectory() as scratch:
+        upgrade = subprocess.run(
+            [sys.executable, "-m", "mlflow", "db", "upgrade", uri],
+            env={**os.environ, "TMPDIR": scratch, "HOME": scratch},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    if upgrade.returncode == 0:
+        return
+    if "Can't locate revision" in upgrade.stdout:
+        fail("the schema of the database is newer than this MLflow: deploy the newer image again, "
+             "or restore the database to a time before its upgrade")
+    print(upgrade.stdout, flush=True)
+    reasons = [line for line in upgrade.stdout.splitlines() if "Error" in line] or upgrade.stdout.splitlines() or ["no output"]
+    fail(f"mlflow db upgrade exited with {upgrade.returncode}: {reasons[-1]}")
+
+
+def main():
+    # The first process of a container ignores SIGTERM unless it asks for it.
+    signal.signal(signal.SIGTERM, lambda *_: fail("stopped by SIGTERM"))
+    uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    open_volume(os.environ["PREPARE_WRITABLE_DIRECTORY"])
+    fetch_ca_bundle(os.environ["PREPARE_CA_BUNDLE_URL"], os.environ["PGSSLROOTCERT"])
+    connection = connect(uri)
+    hold_lock(connection)
+    say("upgrading the schema if it is behind")
+    migrate(uri)
+    say("schema is up to date")
+
+
+main()

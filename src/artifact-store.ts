@@ -1,0 +1,50 @@
+import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import { Construct } from 'constructs';
+
+export interface ArtifactStoreProps {
+  readonly bucket?: s3.IBucket;
+  readonly path: string;
+  readonly removalPolicy: RemovalPolicy;
+}
+
+/** The bucket, brought or made, and the one folder of it that MLflow may touch. */
+export class ArtifactStore extends Construct {
+  public readonly bucket: s3.IBucket;
+  /** What MLflow calls its artifacts destination. */
+  public readonly uri: string;
+  private readonly path: string;
+
+  public constructor(scope: Construct, id: string, props: ArtifactStoreProps) {
+    super(scope, id);
+    this.path = props.path;
+    this.bucket = props.bucket ?? new s3.Bucket(this, 'Bucket', {
+      encryption: s3.BucketEncryption.S3_MANAGED,
+      enforceSSL: true,
+      minimumTLSVersion: 1.2,
+      blockPublicAccess: s3.BlockPublicAccess.BLOCK_ALL,
+      objectOwnership: s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+      versioned: true,
+      lifecycleRules: [{ abortIncompleteMultipartUploadAfter: Duration.days(7) }],
+      removalPolicy: props.removalPolicy,
+    });
+    this.uri = `s3://${this.bucket.bucketName}/${this.path}`;
+  }
+
+  /** Exactly the calls that MLflow makes. The ready-made grants of a bucket would add tagging, retention and wildcards. */
+  public grantUse(grantee: iam.IGrantable): void {
+    iam.Grant.addToPrincipal({
+      grantee,
+      actions: ['s3:ListBucket'],
+      resourceArns: [this.bucket.bucketArn],
+      conditions: { StringLike: { 's3:prefix': [this.path, `${this.path}/*`] } },
+    });
+    iam.Grant.addToPrincipal({
+      grantee,
+      actions: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload'],
+      resourceArns: [this.bucket.arnForObjects(`${this.path}/*`)],
+    });
+    this.bucket.encryptionKey?.grant(grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
+  }
+}

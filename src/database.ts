@@ -1,0 +1,59 @@
+import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as rds from 'aws-cdk-lib/aws-rds';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { Construct } from 'constructs';
+import { DATABASE_NAME, DATABASE_PORT, DATABASE_USER } from './private/mlflow';
+
+export interface DatabaseProps {
+  readonly vpc: ec2.IVpc;
+  readonly vpcSubnets: ec2.SubnetSelection;
+  readonly minAcus: number;
+  readonly maxAcus: number;
+  readonly pauseAfter: Duration;
+  readonly deletionProtection: boolean;
+  readonly removalPolicy: RemovalPolicy;
+}
+
+/** Aurora PostgreSQL Serverless v2, which pauses when nobody is connected. */
+export class Database extends Construct {
+  public readonly cluster: rds.DatabaseCluster;
+  public readonly secret: secretsmanager.ISecret;
+
+  public constructor(scope: Construct, id: string, props: DatabaseProps) {
+    super(scope, id);
+    const { vpc, vpcSubnets, removalPolicy } = props;
+    const credentials = new rds.DatabaseSecret(this, 'Credentials', { username: DATABASE_USER });
+    credentials.applyRemovalPolicy(removalPolicy === RemovalPolicy.SNAPSHOT ? RemovalPolicy.RETAIN : removalPolicy);
+    const engine = rds.DatabaseClusterEngine.auroraPostgres({ version: rds.AuroraPostgresEngineVersion.VER_17_7 });
+
+    this.cluster = new rds.DatabaseCluster(this, 'Cluster', {
+      engine,
+      writer: rds.ClusterInstance.serverlessV2('Writer', { publiclyAccessible: false, autoMinorVersionUpgrade: true }),
+      serverlessV2MinCapacity: props.minAcus,
+      serverlessV2MaxCapacity: props.maxAcus,
+      ...(props.minAcus === 0 && { serverlessV2AutoPauseDuration: props.pauseAfter }),
+      credentials: rds.Credentials.fromSecret(credentials),
+      defaultDatabaseName: DATABASE_NAME,
+      port: DATABASE_PORT,
+      vpc,
+      vpcSubnets,
+      securityGroups: [new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow database', allowAllOutbound: false })],
+      parameterGroup: new rds.ParameterGroup(this, 'ParameterGroup', {
+        engine,
+        description: 'MLflow: TLS only, idle sessions end so that the database can pause',
+        parameters: {
+          'rds.force_ssl': '1',
+          'idle_session_timeout': '60000', // milliseconds; the connections that MLflow keeps in its pool heal by themselves
+        },
+      }),
+      storageEncrypted: true,
+      iamAuthentication: true, // costs nothing and locks out nobody; a role still needs the right and a database user
+      backup: { retention: Duration.days(14) },
+      copyTagsToSnapshot: true,
+      deletionProtection: props.deletionProtection,
+      removalPolicy,
+    });
+    this.secret = this.cluster.secret!; // the credentials once more, which now also hold the host
+  }
+}

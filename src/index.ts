@@ -1,0 +1,3 @@
+export * from './auth-provider';
+export * from './secure-mlflow';
+export * from './token-issuer';

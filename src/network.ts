@@ -1,0 +1,60 @@
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as logs from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+
+export interface NetworkProps {
+  readonly vpc?: ec2.IVpc;
+  readonly natGateways: number;
+  readonly internetFacing: boolean;
+  readonly serviceSubnets?: ec2.SubnetSelection;
+  readonly databaseSubnets?: ec2.SubnetSelection;
+  readonly loadBalancerSubnets?: ec2.SubnetSelection;
+  readonly logRetention: logs.RetentionDays;
+}
+
+/** The VPC, brought or made, and where in it each part lives. */
+export class Network extends Construct {
+  public readonly vpc: ec2.IVpc;
+  public readonly loadBalancerSubnets: ec2.SubnetSelection;
+  public readonly serviceSubnets: ec2.SubnetSelection;
+  public readonly databaseSubnets: ec2.SubnetSelection;
+  /** Tasks in a public subnet reach S3, the registry and the sign-in provider only with an address of their own. */
+  public readonly assignPublicIp: boolean;
+
+  public constructor(scope: Construct, id: string, props: NetworkProps) {
+    super(scope, id);
+    this.vpc = props.vpc ?? this.makeVpc(props);
+    const { privateSubnets, isolatedSubnets } = this.vpc;
+    const tasks = privateSubnets.length > 0 ? ec2.SubnetType.PRIVATE_WITH_EGRESS : ec2.SubnetType.PUBLIC;
+    const inside = privateSubnets.length > 0 ? ec2.SubnetType.PRIVATE_WITH_EGRESS : ec2.SubnetType.PRIVATE_ISOLATED;
+
+    this.serviceSubnets = props.serviceSubnets ?? { subnetType: tasks };
+    this.databaseSubnets = props.databaseSubnets
+      ?? { subnetType: isolatedSubnets.length > 0 ? ec2.SubnetType.PRIVATE_ISOLATED : ec2.SubnetType.PRIVATE_WITH_EGRESS };
+    this.loadBalancerSubnets = props.loadBalancerSubnets
+      ?? { subnetType: props.internetFacing ? ec2.SubnetType.PUBLIC : inside };
+    this.assignPublicIp = this.vpc.selectSubnets(this.serviceSubnets).hasPublic;
+  }
+
+  private makeVpc({ natGateways, logRetention }: NetworkProps): ec2.Vpc {
+    const vpc = new ec2.Vpc(this, 'Vpc', {
+      maxAzs: 2,
+      natGateways,
+      // Sizes are fixed and the kind that may come and go is last, so that a change of `natGateways` moves no other subnet.
+      subnetConfiguration: [
+        { name: 'Public', subnetType: ec2.SubnetType.PUBLIC, cidrMask: 20, mapPublicIpOnLaunch: false },
+        { name: 'Database', subnetType: ec2.SubnetType.PRIVATE_ISOLATED, cidrMask: 20 },
+        ...(natGateways > 0 ? [{ name: 'Service', subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS, cidrMask: 20 }] : []),
+      ],
+      // Artifacts go to S3 by this, past the NAT gateway and its charge for each GB.
+      gatewayEndpoints: { S3: { service: ec2.GatewayVpcEndpointAwsService.S3 } },
+      // Nothing of ours uses the default group, and emptying it would take a Lambda function.
+      restrictDefaultSecurityGroup: false,
+    });
+    vpc.addFlowLog('FlowLog', {
+      destination: ec2.FlowLogDestination.toCloudWatchLogs(new logs.LogGroup(this, 'FlowLogGroup', { retention: logRetention })),
+      trafficType: ec2.FlowLogTrafficType.REJECT, // who knocked in vain; what was let in is in the other logs
+    });
+    return vpc;
+  }
+}

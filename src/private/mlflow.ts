@@ -1,0 +1,124 @@
+/** Settings of the MLflow containers: pure functions of what they depend on. Facts about each are in docs/settings.md. */
+
+/** A volume: the only place that MLflow may write to. */
+export const TEMPORARY_DIRECTORY = '/tmp';
+/** A volume: what `prepare` leaves for the other containers, which may only read it. */
+export const CONFIG_DIRECTORY = '/run/secure-mlflow';
+
+export const MLFLOW_PORT = 5000;
+const MLFLOW_ADDRESS = `127.0.0.1:${MLFLOW_PORT}`;
+
+export const DATABASE_PORT = 5432;
+export const DATABASE_USER = 'mlflow';
+export const DATABASE_NAME = 'mlflow';
+
+/** How the server and `prepare` reach the database. The password is a secret of the container: libpq reads `PGPASSWORD`. */
+export function databaseEnvironment(host: string): Record<string, string> {
+  // Without these a dropped connection holds a request until the kernel gives up, minutes later.
+  const liveness = 'keepalives_idle=10&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=10000';
+  return {
+    // The driver is named: SQLAlchemy takes a bare `postgresql:` for psycopg 3.
+    MLFLOW_BACKEND_STORE_URI: `postgresql+psycopg2://${DATABASE_USER}@${host}:${DATABASE_PORT}/${DATABASE_NAME}?${liveness}`,
+    PGSSLMODE: 'verify-full',
+    PGSSLROOTCERT: `${CONFIG_DIRECTORY}/rds-ca.pem`,
+    PGCONNECT_TIMEOUT: '60', // a paused database takes 15 seconds and more to wake
+  };
+}
+
+/** What `prepare/prepare.py` reads beside the database. */
+export function prepareEnvironment(region: string): Record<string, string> {
+  return {
+    PREPARE_CA_BUNDLE_URL: `https://truststore.pki.rds.amazonaws.com/${region}/${region}-bundle.pem`,
+    PREPARE_WRITABLE_DIRECTORY: TEMPORARY_DIRECTORY,
+    PYTHONUNBUFFERED: '1',
+  };
+}
+
+export interface MlflowOptions {
+  readonly url: string;
+  readonly region: string;
+  readonly account: string;
+  readonly artifactsUri: string;
+  readonly workers: number;
+  readonly gunicornOpts?: string;
+  readonly environment?: Record<string, string>;
+}
+
+/** Settings of `mlflow server`, the database aside. The command line is `mlflow server` and nothing more. */
+export function mlflowEnvironment(options: MlflowOptions): Record<string, string> {
+  return {
+    // What `environment` may replace.
+    MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '5',
+    MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '5',
+    MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE: '1800',
+    MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false', // on, it queries the database every minute, which then never pauses
+    MLFLOW_DISABLE_TELEMETRY: 'true',
+    DO_NOT_TRACK: 'true',
+    ...options.environment,
+
+    // What follows it may not; the reasons are in RESERVED_MLFLOW_NAMES below.
+    MLFLOW_HOST: '127.0.0.1',
+    MLFLOW_PORT: String(MLFLOW_PORT),
+    MLFLOW_WORKERS: String(options.workers),
+    ...(options.gunicornOpts === undefined
+      // Longer than the 90 seconds that oauth2-proxy keeps an idle connection, else it may write into one being closed.
+      ? { MLFLOW_UVICORN_OPTS: '--timeout-keep-alive 120' }
+      : { MLFLOW_GUNICORN_OPTS: options.gunicornOpts }),
+    MLFLOW_SERVER_ALLOWED_HOSTS: MLFLOW_ADDRESS, // the Host that oauth2-proxy sends
+    MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: options.url, // without it every write from the web page is refused
+    MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
+    MLFLOW_ARTIFACTS_DESTINATION: options.artifactsUri,
+    MLFLOW_S3_EXPECTED_BUCKET_OWNER: options.account,
+    AWS_REGION: options.region,
+    AWS_DEFAULT_REGION: options.region,
+    HOME: TEMPORARY_DIRECTORY,
+    TMPDIR: TEMPORARY_DIRECTORY,
+    PYTHONUNBUFFERED: '1',
+  };
+}
+
+/** Asks only what needs no database, which could not pause otherwise. There is no curl in the image. */
+export const MLFLOW_HEALTH_CHECK = [
+  'CMD', 'python', '-c', `import urllib.request; urllib.request.urlopen('http://${MLFLOW_ADDRESS}/health', timeout=4)`,
+];
+
+const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
+const DATABASE_OWNED = 'the construct makes the database and the connection to it';
+const TRUST = 'the server would believe forwarded headers, and with them the client address that guards its assistant';
+
+/** Names that `environment` must not hold, and what to do instead. A name ending in `*` stands for all that begin so. */
+export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
+  'MLFLOW_HOST': TASK_OWNED,
+  'MLFLOW_PORT': TASK_OWNED,
+  'MLFLOW_WORKERS': 'use `workers`',
+  'MLFLOW_GUNICORN_OPTS': 'use `gunicornOpts`',
+  'MLFLOW_UVICORN_OPTS': 'it could rebind the server or make it trust forwarded headers',
+  'MLFLOW_SERVER_ALLOWED_HOSTS': TASK_OWNED,
+  'MLFLOW_SERVER_CORS_ALLOWED_ORIGINS': 'it follows from `domainName`',
+  'MLFLOW_SERVER_X_FRAME_OPTIONS': 'other sites could frame the page',
+  'MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE': 'other sites could write in the name of whoever is signed in',
+  'MLFLOW_ENABLE_REMOTE_ASSISTANT': 'the assistant runs programs on the server',
+  'MLFLOW_STATIC_PREFIX': 'the server is at the root of `domainName`',
+  'MLFLOW_BACKEND_STORE_URI': DATABASE_OWNED,
+  'MLFLOW_REGISTRY_STORE_URI': DATABASE_OWNED,
+  'MLFLOW_CRYPTO_KEK_PASSPHRASE': 'the construct generates it as a secret',
+  'MLFLOW_ARTIFACTS_DESTINATION': 'use `artifactBucket` and `artifactPath`',
+  'MLFLOW_DEFAULT_ARTIFACT_ROOT': 'use `artifactBucket` and `artifactPath`; clients reach artifacts through the server',
+  'MLFLOW_SERVE_ARTIFACTS': 'clients reach artifacts through the server',
+  'MLFLOW_ARTIFACTS_ONLY': 'clients reach artifacts through the server',
+  'MLFLOW_S3_EXPECTED_BUCKET_OWNER': 'the bucket belongs to the account of the stack',
+  'AWS_REGION': 'it is the region of the stack',
+  'AWS_DEFAULT_REGION': 'it is the region of the stack',
+  'AWS_ACCESS_KEY_ID': 'the task has a role; grant it what it needs',
+  'AWS_SECRET_ACCESS_KEY': 'the task has a role; grant it what it needs',
+  'AWS_SESSION_TOKEN': 'the task has a role; grant it what it needs',
+  'HOME': 'the file system is read-only but for one folder',
+  'TMPDIR': 'the file system is read-only but for one folder',
+  'PYTHONUNBUFFERED': 'logs would come late',
+  'FORWARDED_ALLOW_IPS': TRUST,
+  'WEB_CONCURRENCY': 'use `workers`',
+  'UVICORN_*': TRUST,
+  'GUNICORN_*': 'use `gunicornOpts`',
+  '_MLFLOW_*': 'MLflow hands these from one of its processes to the next',
+  'PG*': DATABASE_OWNED,
+};

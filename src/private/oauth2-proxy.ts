@@ -1,0 +1,135 @@
+import { Duration, Fn } from 'aws-cdk-lib';
+import { MLFLOW_PORT } from './mlflow';
+import { TokenIssuer } from '../token-issuer';
+
+/** Settings of the oauth2-proxy container: pure functions of what they depend on. Facts about each are in docs/settings.md. */
+
+export const PROXY_PORT = 4180;
+
+/** The one part of MLflow's API that nobody reaches: it runs programs on the server. */
+export const ASSISTANT_PATH = '/ajax-api/3.0/mlflow/assistant';
+
+export interface ProxyOptions {
+  readonly url: string;
+  readonly clientId: string;
+  readonly providerEnvironment: Record<string, string>;
+  readonly emailDomains: string[];
+  readonly trustedTokenIssuers: TokenIssuer[];
+  readonly sessionDuration: Duration;
+  readonly sessionRefresh?: Duration;
+  readonly environment?: Record<string, string>;
+}
+
+export function redirectUrl(url: string): string {
+  return `${url}/oauth2/callback`;
+}
+
+/** Settings of oauth2-proxy. Beware: it ignores names it does not know, and lists have plural names and no escape for a comma. */
+export function proxyEnvironment(options: ProxyOptions): Record<string, string> {
+  const { sessionRefresh, trustedTokenIssuers } = options;
+  return {
+    OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256', // off by default; a provider that refuses it may say so
+    ...options.providerEnvironment,
+    ...options.environment,
+
+    // What follows nobody replaces; the reasons are in RESERVED_PROXY_NAMES below.
+    OAUTH2_PROXY_HTTP_ADDRESS: `0.0.0.0:${PROXY_PORT}`,
+    // The second one serves a folder that does not exist: the proxy compares decoded and cleaned paths,
+    // so it closes the assistant however its path is spelt, which the rule of the load balancer cannot.
+    OAUTH2_PROXY_UPSTREAMS: `http://127.0.0.1:${MLFLOW_PORT}/,file:///nonexistent/#${ASSISTANT_PATH}/`,
+    OAUTH2_PROXY_PASS_HOST_HEADER: 'false',
+    OAUTH2_PROXY_REDIRECT_URL: redirectUrl(options.url),
+    OAUTH2_PROXY_CLIENT_ID: options.clientId,
+    OAUTH2_PROXY_EMAIL_DOMAINS: Fn.join(',', options.emailDomains),
+    OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false', // that is: check it
+    OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'true',
+
+    OAUTH2_PROXY_COOKIE_NAME: '__Host-oauth2_proxy',
+    OAUTH2_PROXY_COOKIE_SECURE: 'true',
+    OAUTH2_PROXY_COOKIE_HTTPONLY: 'true',
+    OAUTH2_PROXY_COOKIE_SAMESITE: 'lax', // `strict` would not be sent on the way back from the provider
+    OAUTH2_PROXY_COOKIE_EXPIRE: seconds(options.sessionDuration),
+    ...(sessionRefresh && { OAUTH2_PROXY_COOKIE_REFRESH: seconds(sessionRefresh) }),
+    OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true', // several tabs may sign in at once
+    OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
+
+    OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'true', // that is: a valid token needs no session
+    OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK: 'false', // a bad token is refused, not sent to sign in
+    ...(trustedTokenIssuers.length > 0 && {
+      OAUTH2_PROXY_EXTRA_JWT_ISSUERS: trustedTokenIssuers.map(({ issuerUrl, audience }) => `${issuerUrl}=${audience}`).join(','),
+    }),
+    // Programs get 401 where a browser is sent to sign in.
+    OAUTH2_PROXY_API_ROUTES: '^/api/,^/ajax-api/,^/v1/,^/gateway/,^/graphql',
+
+    OAUTH2_PROXY_PASS_BASIC_AUTH: 'false',
+    OAUTH2_PROXY_PASS_USER_HEADERS: 'true', // copies that a client sends are removed
+    OAUTH2_PROXY_PROXY_WEBSOCKETS: 'false',
+    OAUTH2_PROXY_UPSTREAM_TIMEOUT: '900s', // MLflow answers an upload when S3 has it
+
+    OAUTH2_PROXY_AUTH_LOGGING: 'true',
+    OAUTH2_PROXY_REQUEST_LOGGING: 'true',
+    OAUTH2_PROXY_SILENCE_PING_LOGGING: 'true',
+    OAUTH2_PROXY_SHOW_DEBUG_ON_ERROR: 'false',
+    OAUTH2_PROXY_FOOTER: '-', // no version number for strangers
+  };
+}
+
+function seconds(duration: Duration): string {
+  return `${duration.toSeconds()}s`;
+}
+
+const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
+const DOOR = 'it would open the door that this construct exists to keep shut';
+const COOKIE = 'cookies are bound to `domainName`, over TLS, and to no script';
+const FORWARDED = 'forwarded headers come from the client and must decide nothing';
+const ANSWERS = 'programs rely on how refusals are answered';
+const LOGS = 'the log of sign-ins is the audit trail';
+
+/** Names that belong to the provider: `proxyEnvironment` must not hold them. */
+export const PROVIDER_NAMES: Record<string, string> = {
+  OAUTH2_PROXY_PROVIDER: 'use `authProvider`',
+  OAUTH2_PROXY_OIDC_ISSUER_URL: 'use `authProvider`',
+  OAUTH2_PROXY_SCOPE: 'use `authProvider`',
+  OAUTH2_PROXY_ALLOWED_GROUPS: 'use `authProvider`',
+};
+
+/** Names that neither `proxyEnvironment` nor a provider may hold, and what to do instead. One ending in `*` stands for all that begin so. */
+export const RESERVED_PROXY_NAMES: Record<string, string> = {
+  'OAUTH2_PROXY_HTTP_ADDRESS': TASK_OWNED,
+  'OAUTH2_PROXY_HTTPS_ADDRESS': TASK_OWNED,
+  'OAUTH2_PROXY_UPSTREAMS': TASK_OWNED,
+  'OAUTH2_PROXY_PASS_HOST_HEADER': TASK_OWNED,
+  'OAUTH2_PROXY_PROXY_WEBSOCKETS': TASK_OWNED,
+  'OAUTH2_PROXY_UPSTREAM_TIMEOUT': 'it goes with the idle timeout of the load balancer',
+  'OAUTH2_PROXY_PROXY_PREFIX': 'the redirect URL registered at the provider depends on it',
+  'OAUTH2_PROXY_CLIENT_*': 'use `authProvider`',
+  'OAUTH2_PROXY_REDIRECT_URL': 'it follows from `domainName`',
+  'OAUTH2_PROXY_EMAIL_DOMAINS': 'use `emailDomains`',
+  'OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE': 'it would let in who is not in `emailDomains`',
+  'OAUTH2_PROXY_HTPASSWD_*': DOOR,
+  'OAUTH2_PROXY_SKIP_PROVIDER_BUTTON': ANSWERS,
+  'OAUTH2_PROXY_SKIP_AUTH_*': DOOR,
+  'OAUTH2_PROXY_TRUSTED_*': DOOR,
+  'OAUTH2_PROXY_INSECURE_*': DOOR,
+  'OAUTH2_PROXY_SSL_INSECURE_SKIP_VERIFY': DOOR,
+  'OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS': 'use `trustedTokenIssuers`',
+  'OAUTH2_PROXY_EXTRA_JWT_ISSUERS': 'use `trustedTokenIssuers`',
+  'OAUTH2_PROXY_REVERSE_PROXY': FORWARDED,
+  'OAUTH2_PROXY_REAL_CLIENT_IP_HEADER': FORWARDED,
+  'OAUTH2_PROXY_PING_USER_AGENT': 'a request with that user agent would be answered without sign-in',
+  'OAUTH2_PROXY_GCP_HEALTHCHECKS': 'requests of a certain look would be answered without sign-in',
+  'OAUTH2_PROXY_COOKIE_EXPIRE': 'use `sessionDuration`',
+  'OAUTH2_PROXY_COOKIE_REFRESH': 'use `sessionRefresh`',
+  'OAUTH2_PROXY_COOKIE_*': COOKIE,
+  'OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK': ANSWERS,
+  'OAUTH2_PROXY_API_ROUTES': ANSWERS,
+  'OAUTH2_PROXY_PASS_BASIC_AUTH': 'MLflow takes no password',
+  'OAUTH2_PROXY_PASS_USER_HEADERS': 'copies that a client sends would no longer be removed',
+  'OAUTH2_PROXY_AUTH_LOGGING': LOGS,
+  'OAUTH2_PROXY_REQUEST_LOGGING': LOGS,
+  'OAUTH2_PROXY_SILENCE_PING_LOGGING': LOGS,
+  'OAUTH2_PROXY_SHOW_DEBUG_ON_ERROR': 'it shows strangers what went wrong inside',
+  'OAUTH2_PROXY_FOOTER': 'it shows strangers the version',
+  'OAUTH2_PROXY_CONFIG': 'a file could set anything above',
+  'OAUTH2_PROXY_ALPHA_CONFIG': 'a file could set anything above',
+};

@@ -1,0 +1,208 @@
+import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
+import { RESERVED_MLFLOW_NAMES } from './mlflow';
+import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from './oauth2-proxy';
+import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
+
+/**
+ * Throws one error that lists everything wrong with the props, before any construct is defined.
+ *
+ * A value that is only known at deployment (a token) is never judged.
+ */
+export function validateProps(path: string, props: SecureMlflowProps): void {
+  const problems = [
+    ...domainProblems(props),
+    ...emailDomainProblems(props.emailDomains),
+    ...networkProblems(props),
+    ...artifactPathProblems(props.artifactPath),
+    ...databaseProblems(props.databaseCapacity ?? {}),
+    ...taskProblems(props),
+    ...sessionProblems(props),
+    ...gunicornProblems(props.gunicornOpts),
+    ...nameProblems('environment', props.environment ?? {}, RESERVED_MLFLOW_NAMES),
+    ...nameProblems('proxyEnvironment', props.proxyEnvironment ?? {}, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }),
+  ];
+  if (props.removalPolicy === RemovalPolicy.SNAPSHOT) {
+    problems.push('`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out to have the database leave a final snapshot and all else kept');
+  }
+  report(path, problems);
+}
+
+/** Throws if the settings of a provider would undo what the construct promises. */
+export function validateProviderEnvironment(path: string, environment: Record<string, string>): void {
+  report(path, nameProblems('authProvider', environment, RESERVED_PROXY_NAMES));
+}
+
+function report(path: string, problems: string[]): void {
+  if (problems.length > 0) {
+    throw new Error([`${path}: ${problems.length === 1 ? 'a prop needs a change' : `${problems.length} props need a change`}`, ...problems].join('\n  - '));
+  }
+}
+
+function known<T>(value: T | undefined): value is T {
+  return value !== undefined && !Token.isUnresolved(value);
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value) ?? String(value);
+}
+
+const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+const DOMAIN = new RegExp(`^(?=.{4,253}$)(${LABEL}\\.)+${LABEL}$`);
+
+function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowProps): string[] {
+  const problems: string[] = [];
+  if (known(domainName) && !DOMAIN.test(domainName)) {
+    problems.push(`\`domainName\` must be one host name in lower case such as "mlflow.example.com", got ${show(domainName)}: leave out scheme, port and path`);
+  }
+  if (hostedZone === undefined && certificate === undefined) {
+    problems.push('`certificate` or `hostedZone` must be given, got neither: without them there is no TLS; pass the zone to have a certificate issued, or a certificate you have');
+  }
+  if (known(domainName) && hostedZone !== undefined && known(hostedZone.zoneName)) {
+    const zone = hostedZone.zoneName.replace(/\.$/, '');
+    if (domainName !== zone && !domainName.endsWith(`.${zone}`)) {
+      problems.push(`\`domainName\` must lie in \`hostedZone\`, got ${show(domainName)} and the zone ${show(zone)}: use a name that ends in ".${zone}", or the zone of the name`);
+    }
+  }
+  return problems;
+}
+
+function emailDomainProblems(emailDomains: string[]): string[] {
+  if (!known(emailDomains)) {
+    return [];
+  }
+  const allowed = 'each entry must be a domain in lower case such as "example.com"';
+  if (emailDomains.length === 0) {
+    return ['`emailDomains` must hold at least one entry, got []: name the domains whose addresses may sign in; ["*"] stands for all'];
+  }
+  if (emailDomains.length === 1 && emailDomains[0] === '*') {
+    return [];
+  }
+  return emailDomains.filter(entry => known(entry) && !DOMAIN.test(entry)).map(entry => entry === '*'
+    ? `\`emailDomains\` may hold "*" alone, got ${show(emailDomains)}: leave out the other entries, or "*"`
+    : `\`emailDomains\`: ${allowed}, got ${show(entry)}: leave out "@", scheme and commas, one domain an entry`);
+}
+
+function networkProblems({ vpc, natGateways, serviceSubnets, databaseSubnets, loadBalancerSubnets }: SecureMlflowProps): string[] {
+  const problems = wholeNumberProblems('natGateways', natGateways, 0);
+  if (vpc !== undefined && natGateways !== undefined) {
+    problems.push(`\`natGateways\` must be left out where \`vpc\` is given, got ${show(natGateways)}: it is about the VPC that the construct would make`);
+  }
+  for (const [name, selection] of Object.entries({ serviceSubnets, databaseSubnets, loadBalancerSubnets })) {
+    if (vpc === undefined && selection !== undefined) {
+      problems.push(`\`${name}\` must be left out where \`vpc\` is, got ${show(selection)}: pass the VPC that the subnets belong to`);
+    }
+  }
+  return problems;
+}
+
+function artifactPathProblems(artifactPath?: string): string[] {
+  if (!known(artifactPath) || (/^[\w=.-]+(\/[\w=.-]+)*$/.test(artifactPath) && !artifactPath.includes('..'))) {
+    return [];
+  }
+  return [`\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${show(artifactPath)}: leave out a slash at either end, "//" and ".."`];
+}
+
+/** Aurora's own limits: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html */
+function databaseProblems({ minAcus = 0, maxAcus = 2, pauseAfter }: DatabaseCapacity): string[] {
+  const problems: string[] = [];
+  for (const [name, value, least] of [['minAcus', minAcus, 0], ['maxAcus', maxAcus, 1]] as const) {
+    if (known(value) && !(value >= least && value <= 256 && Number.isInteger(value * 2))) {
+      problems.push(`\`databaseCapacity.${name}\` must be ${least} to 256 in steps of 0.5, got ${show(value)}`);
+    }
+  }
+  if (known(minAcus) && known(maxAcus) && minAcus > maxAcus) {
+    problems.push(`\`databaseCapacity.maxAcus\` must not be below \`minAcus\`, got ${maxAcus} and ${minAcus}: raise it (the default is 2), or lower \`minAcus\``);
+  }
+  if (pauseAfter !== undefined && known(minAcus) && minAcus !== 0) {
+    problems.push(`\`databaseCapacity.pauseAfter\` needs \`minAcus: 0\`, got ${minAcus}: a database with a minimum never pauses; leave one of them out`);
+  }
+  const pause = secondsOf(pauseAfter);
+  if (pause < 300 || pause > 86400) {
+    problems.push(`\`databaseCapacity.pauseAfter\` must be 5 minutes to 24 hours, got ${pauseAfter?.toHumanString()}`);
+  }
+  return problems;
+}
+
+/** CPU units and the MiB that Fargate offers with them: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html */
+const FARGATE_SIZES: Record<number, { from: number; to: number; step: number }> = {
+  256: { from: 512, to: 2048, step: 512 },
+  512: { from: 1024, to: 4096, step: 1024 },
+  1024: { from: 2048, to: 8192, step: 1024 },
+  2048: { from: 4096, to: 16384, step: 1024 },
+  4096: { from: 8192, to: 30720, step: 1024 },
+  8192: { from: 16384, to: 61440, step: 4096 },
+  16384: { from: 32768, to: 122880, step: 8192 },
+};
+
+function taskProblems(props: SecureMlflowProps): string[] {
+  const { cpu = 1024, memoryLimitMiB = 3072 } = props;
+  const problems = [
+    ...wholeNumberProblems('workers', props.workers, 1),
+    ...wholeNumberProblems('desiredCount', props.desiredCount, 0),
+    ...wholeNumberProblems('minHealthyPercent', props.minHealthyPercent, 0, 100),
+    ...wholeNumberProblems('ephemeralStorageGiB', props.ephemeralStorageGiB, 21, 200),
+  ];
+  if (known(cpu)) {
+    const size = FARGATE_SIZES[cpu];
+    if (size === undefined) {
+      problems.push(`\`cpu\` must be one of ${Object.keys(FARGATE_SIZES).join(', ')}, got ${show(cpu)}`);
+    } else if (known(memoryLimitMiB)) {
+      const fits = memoryLimitMiB >= size.from && memoryLimitMiB <= size.to && memoryLimitMiB % size.step === 0;
+      // The smallest size offers 1536 in no step: 512, 1024 and 2048.
+      if (!fits || (cpu === 256 && memoryLimitMiB === 1536)) {
+        problems.push(`\`memoryLimitMiB\` must be ${size.from} to ${size.to} in steps of ${size.step} where \`cpu\` is ${cpu}, got ${show(memoryLimitMiB)}: change one of them (the defaults are 1024 and 3072)`);
+      }
+    }
+  }
+  return problems;
+}
+
+function sessionProblems({ sessionDuration = Duration.hours(12), sessionRefresh }: SecureMlflowProps): string[] {
+  const problems: string[] = [];
+  for (const [name, value] of Object.entries({ sessionDuration, sessionRefresh })) {
+    if (secondsOf(value) < 60) {
+      problems.push(`\`${name}\` must be at least a minute, got ${value?.toHumanString()}`);
+    }
+  }
+  if (secondsOf(sessionRefresh) >= secondsOf(sessionDuration)) {
+    problems.push(`\`sessionRefresh\` must be shorter than \`sessionDuration\`, got ${sessionRefresh?.toHumanString()} and ${sessionDuration.toHumanString()}`);
+  }
+  return problems;
+}
+
+/** Not a number where the duration is absent or a token: no comparison holds then. */
+function secondsOf(duration?: Duration): number {
+  return duration === undefined || duration.isUnresolved() ? NaN : duration.toSeconds({ integral: false });
+}
+
+/** Options of gunicorn that undo what the task relies on. Its parser takes any unambiguous beginning of a long name. */
+const GUNICORN_LONG = ['bind', 'config', 'env', 'forwarded-allow-ips', 'forwarder-headers', 'proxy-allow-from', 'proxy-protocol', 'secure-scheme-headers', 'workers'];
+const GUNICORN_SHORT = /^-[RDhv]*[bcew]/; // the letters before it are those that take no value
+
+function gunicornProblems(gunicornOpts?: string): string[] {
+  if (!known(gunicornOpts)) {
+    return [];
+  }
+  if (gunicornOpts.trim() === '') {
+    return [`\`gunicornOpts\` must hold at least one option, got ${show(gunicornOpts)}: leave it out to run under uvicorn`];
+  }
+  const words = gunicornOpts.replace(/["'\\]/g, '').split(/\s+/);
+  return words.filter(word => {
+    const long = /^--([^=]+)/.exec(word)?.[1];
+    return long === undefined ? GUNICORN_SHORT.test(word) : GUNICORN_LONG.some(name => name.startsWith(long));
+  }).map(word => `\`gunicornOpts\` must not rebind the server, read more options from elsewhere, trust forwarded headers or set the number of workers, got ${show(word)}: leave it out (for the number of workers use \`workers\`)`);
+}
+
+function nameProblems(prop: string, environment: Record<string, string>, reserved: Record<string, string>): string[] {
+  return Object.keys(environment).filter(known).flatMap(name => {
+    const pattern = Object.keys(reserved).find(entry => entry === name) ?? Object.keys(reserved).find(entry => entry.endsWith('*') && name.startsWith(entry.slice(0, -1)));
+    return pattern === undefined ? [] : [`\`${prop}\` must not hold ${name}: ${reserved[pattern]}`];
+  });
+}
+
+function wholeNumberProblems(name: string, value: number | undefined, least: number, most?: number): string[] {
+  if (!known(value) || (Number.isInteger(value) && value >= least && (most === undefined || value <= most))) {
+    return [];
+  }
+  return [`\`${name}\` must be a whole number, ${most === undefined ? `${least} or more` : `${least} to ${most}`}, got ${show(value)}`];
+}
