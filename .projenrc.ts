@@ -1,4 +1,4 @@
-import { awscdk, javascript, JsonFile } from 'projen';
+import { awscdk, javascript } from 'projen';
 
 const project = new awscdk.AwsCdkConstructLibrary({
   // What it is
@@ -56,8 +56,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   // How it is checked
   sampleCode: false,
   tsconfigDevFile: 'tsconfig.dev.json',
-  tsconfigDev: { include: ['src/**/*.ts', 'test/**/*.ts', '.projenrc.ts'] },
-  eslintOptions: { dirs: ['src'], devdirs: ['test'], projectService: false, tsconfigPath: './tsconfig.dev.json', commandOptions: { fix: false } },
+  eslintOptions: { dirs: ['src'], devdirs: ['test', 'local', 'scripts'], fileExtensions: ['.ts', '.mts'], projectService: false, tsconfigPath: './tsconfig.dev.json', commandOptions: { fix: false } },
   jestOptions: {
     updateSnapshot: javascript.UpdateSnapshot.NEVER, // a snapshot is updated by hand and read
     configFilePath: 'jest.config.json',
@@ -87,31 +86,15 @@ project.compileTask.reset('jsii --fail-on-warnings');
 project.postCompileTask.exec('jsii-rosetta extract --strict');
 project.package.addField('jsiiRosetta', { strict: true });
 
-// local/ and scripts/ run from source; this only checks their types.
-new JsonFile(project, 'local/tsconfig.json', {
-  obj: {
-    compilerOptions: {
-      module: 'nodenext',
-      target: 'es2022',
-      lib: ['es2022'],
-      types: ['node'],
-      strict: true,
-      noEmit: true,
-      skipLibCheck: true,
-      noUnusedLocals: true,
-      noUnusedParameters: true,
-      resolveJsonModule: true,
-    },
-    include: ['**/*.mts', '../scripts/**/*.mts'],
-  },
-});
-project.testTask.exec('tsc --project local/tsconfig.json');
+// local/ and scripts/ run from source, through tsx; their types are checked here with those of the tests.
+project.tsconfigDev?.file.addOverride('include', ['src/**/*.ts', 'test/**/*.ts', 'local/**/*.mts', 'scripts/**/*.mts', '.projenrc.ts']);
+project.testTask.exec('tsc --project tsconfig.dev.json');
 
 // Node 20 is what some machines have; jsii runs on it and need not say so at every step.
 project.tasks.addEnvironment('JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION', '20');
 
-// Not through projen, so that Ctrl-C reaches the program and nothing else.
-project.package.setScript('try', 'tsx local/try.mts');
-project.package.setScript('verify', 'tsx scripts/verify.mts');
+// Not through projen nor the command tsx, so that Ctrl-C reaches the program and nothing else.
+project.package.setScript('try', 'node --import tsx local/try.mts');
+project.package.setScript('verify', 'node --import tsx scripts/verify.mts');
 
 project.synth();

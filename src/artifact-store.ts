@@ -34,16 +34,18 @@ export class ArtifactStore extends Construct {
 
   /** Exactly the calls that MLflow makes. The ready-made grants of a bucket would add tagging, retention and wildcards. */
   public grantUse(grantee: iam.IGrantable): void {
+    const ofItsAccount = { StringEquals: { 'aws:ResourceAccount': this.bucket.env.account } }; // not a namesake, should the bucket ever be deleted
     iam.Grant.addToPrincipal({
       grantee,
       actions: ['s3:ListBucket'],
       resourceArns: [this.bucket.bucketArn],
-      conditions: { StringLike: { 's3:prefix': [this.path, `${this.path}/*`] } },
+      conditions: { ...ofItsAccount, StringLike: { 's3:prefix': [this.path, `${this.path}/*`] } },
     });
     iam.Grant.addToPrincipal({
       grantee,
       actions: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload'],
       resourceArns: [this.bucket.arnForObjects(`${this.path}/*`)],
+      conditions: ofItsAccount,
     });
     this.bucket.encryptionKey?.grant(grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
   }

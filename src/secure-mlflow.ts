@@ -386,7 +386,6 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       mlflowEnvironment: mlflowEnvironment({
         url: this.url,
         region: Stack.of(this).region,
-        account: Stack.of(this).account,
         artifactsUri: artifacts.uri,
         workers: props.workers ?? 2,
         gunicornOpts: props.gunicornOpts,

@@ -37,7 +37,6 @@ export function prepareEnvironment(region: string): Record<string, string> {
 export interface MlflowOptions {
   readonly url: string;
   readonly region: string;
-  readonly account: string;
   readonly artifactsUri: string;
   readonly workers: number;
   readonly gunicornOpts?: string;
@@ -68,7 +67,6 @@ export function mlflowEnvironment(options: MlflowOptions): Record<string, string
     MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: options.url, // without it every write from the web page is refused
     MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
     MLFLOW_ARTIFACTS_DESTINATION: options.artifactsUri,
-    MLFLOW_S3_EXPECTED_BUCKET_OWNER: options.account,
     AWS_REGION: options.region,
     AWS_DEFAULT_REGION: options.region,
     HOME: TEMPORARY_DIRECTORY,
@@ -106,7 +104,7 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_DEFAULT_ARTIFACT_ROOT': 'use `artifactBucket` and `artifactPath`; clients reach artifacts through the server',
   'MLFLOW_SERVE_ARTIFACTS': 'clients reach artifacts through the server',
   'MLFLOW_ARTIFACTS_ONLY': 'clients reach artifacts through the server',
-  'MLFLOW_S3_EXPECTED_BUCKET_OWNER': 'the bucket belongs to the account of the stack',
+  'MLFLOW_S3_EXPECTED_BUCKET_OWNER': 'uploads above 500 MB would fail, because MLflow signs it into URLs as a header that clients do not send; the task role reaches buckets of one account only',
   'AWS_REGION': 'it is the region of the stack',
   'AWS_DEFAULT_REGION': 'it is the region of the stack',
   'AWS_ACCESS_KEY_ID': 'the task has a role; grant it what it needs',

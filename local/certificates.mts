@@ -1,0 +1,34 @@
+/** A certification authority for one run. Its key stays in memory, so nobody can use it afterwards. */
+
+import { generate } from 'selfsigned';
+
+export interface Certificates {
+  /** The CA's certificate, for whoever has to trust the servers. */
+  readonly ca: string;
+  /** Certificate and key of every TLS server of the run; they are all `localhost`. */
+  readonly server: { readonly cert: string; readonly key: string };
+}
+
+export async function createCertificates(): Promise<Certificates> {
+  const notAfterDate = new Date(Date.now() + 30 * 24 * 3600 * 1000);
+  const ca = await generate([{ name: 'commonName', value: 'cdk-secure-mlflow npm run try' }], {
+    algorithm: 'sha256',
+    notAfterDate,
+    extensions: [
+      { name: 'basicConstraints', cA: true, critical: true },
+      { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
+    ],
+  });
+  const server = await generate([{ name: 'commonName', value: 'localhost' }], {
+    algorithm: 'sha256',
+    notAfterDate,
+    ca: { key: ca.private, cert: ca.cert },
+    extensions: [
+      { name: 'basicConstraints', cA: false },
+      { name: 'keyUsage', digitalSignature: true, keyEncipherment: true },
+      { name: 'extKeyUsage', serverAuth: true },
+      { name: 'subjectAltName', altNames: [{ type: 2, value: 'localhost' }, { type: 7, ip: '127.0.0.1' }] },
+    ],
+  });
+  return { ca: ca.cert, server: { cert: server.cert, key: server.private } };
+}

@@ -1,0 +1,67 @@
+/** What people do in the browser, and what the browser of somebody else's victim would do. */
+
+import assert from 'node:assert/strict';
+import type { Checks } from '../checks.mjs';
+import type { Deployment } from '../deployment.mjs';
+import { json, type Send } from '../http.mjs';
+import { Person } from '../person.mjs';
+
+const create = '/ajax-api/2.0/mlflow/experiments/create';
+
+export async function checkPeople(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
+  const { url, plainUrl, issuer } = deployment;
+  checks.heading('A person');
+  await checks.check('is sent from http to https', async () => {
+    const response = await fetch(`${plainUrl}/some/page?x=1`, { redirect: 'manual' });
+    assert.deepEqual([response.status, response.headers.get('location')], [301, `${url}/some/page?x=1`]);
+  });
+  await checks.check('is sent to the provider, with PKCE and a nonce', async () => {
+    const { status, headers } = await send('/');
+    assert.equal(status, 302);
+    const { origin, searchParams } = new URL(headers.location!);
+    assert.equal(origin, issuer.issuer);
+    assert.equal(searchParams.get('redirect_uri'), `${url}/oauth2/callback`);
+    assert.equal(searchParams.get('code_challenge_method'), 'S256');
+    assert(searchParams.get('nonce'), 'no nonce');
+  });
+
+  const member = await Person.meet('someone@example.com');
+  await checks.check('signs in and comes to the page', async () => {
+    const { url: end, status, text } = await member.open(`${url}/`);
+    assert.deepEqual([end, status], [`${url}/`, 200]);
+    assert.match(text, /<title>MLflow/);
+  });
+  await checks.check('has a cookie for this host alone, over TLS, closed to scripts and to other sites\' writes', async () => {
+    const cookies = (await member.http.storageState()).cookies.filter(({ name }) => name.startsWith('__Host-oauth2_proxy'));
+    assert.equal(cookies.length, 1, cookies.map(({ name }) => name).join());
+    const [{ secure, httpOnly, sameSite, path, domain }] = cookies;
+    assert.deepEqual({ secure, httpOnly, sameSite, path, domain }, { secure: true, httpOnly: true, sameSite: 'Lax', path: '/', domain: 'localhost' });
+  });
+  await checks.check('creates an experiment, as the page does', async () => {
+    const response = await member.http.post(url + create, { headers: { origin: url }, data: { name: 'made in the page' } });
+    assert.equal(response.status(), 200, await response.text());
+  });
+  await checks.check('cannot be made to write by a page of another site', async () => {
+    const response = await member.http.post(url + create, { headers: { origin: 'https://evil.example' }, data: { name: 'forged' } });
+    assert.equal(response.status(), 403, await response.text());
+  });
+  await member.leave();
+
+  const outsider = await Person.meet('someone@evil.example');
+  await checks.check('of another domain is refused after signing in, and gets no session', async () => {
+    const { status } = await outsider.open(`${url}/`);
+    assert.equal(status, 403);
+    const cookies = (await outsider.http.storageState()).cookies.map(({ name }) => name).filter(name => name === '__Host-oauth2_proxy');
+    assert.deepEqual(cookies, []);
+    assert.equal((await outsider.http.post(url + create, { headers: { origin: url }, data: { name: 'forged' } })).status(), 401);
+  });
+  await outsider.leave();
+
+  checks.heading('Without signing in');
+  for (const path of ['/api/2.0/mlflow/experiments/search?max_results=1', '/ajax-api/2.0/mlflow/experiments/search?max_results=1', '/graphql', '/v1/traces', '/gateway/x/invocations']) {
+    await checks.check(`${path.split('?')[0]} answers 401`, async () => {
+      const answer = await send(path, json({}));
+      assert.deepEqual([answer.status, answer.body], [401, '{}']);
+    });
+  }
+}

@@ -1,0 +1,65 @@
+/** What jobs, notebooks and scripts do. */
+
+import assert from 'node:assert/strict';
+import { execa } from 'execa';
+import type { Checks } from '../checks.mjs';
+import { bearer, json, type Send } from '../http.mjs';
+import type { Deployment } from '../deployment.mjs';
+
+export interface ProgramOptions {
+  readonly deployment: Deployment;
+  readonly send: Send;
+  readonly token: string;
+  readonly python: string;
+}
+
+const steps = [
+  'log parameters and metrics',
+  'log an artifact of 200 MB',
+  'get it back from S3, by the signed URL that MLflow hands out',
+  'get it back through the server',
+  'log an artifact in parts, by signed URLs',
+  'log the model',
+  'register it',
+  'load it back and predict',
+  'read parameters and metrics back',
+];
+
+export async function checkPrograms(checks: Checks, { deployment, send, token, python }: ProgramOptions): Promise<void> {
+  const { url, caFile } = deployment;
+  checks.heading('A training job with MLflow\'s client and a token can');
+  const job = await execa(python, [`${import.meta.dirname}/job.py`], {
+    reject: false,
+    timeout: 600_000,
+    env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2' },
+  });
+  const done = job.stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line) as { step: string; seconds: number });
+  for (const step of steps) {
+    await checks.check(step, async () => {
+      const found = done.find(candidate => candidate.step === step);
+      assert(found, step === steps[done.length] ? lastLines(job.stderr) : 'not reached');
+      return `${found.seconds} s`;
+    });
+  }
+
+  checks.heading('Other programs can');
+  const search = '/api/2.0/mlflow/experiments/search?max_results=10';
+  await checks.check('list the experiments with curl and the token', async () => {
+    const { stdout } = await execa('curl', ['--silent', '--show-error', '--fail', '--cacert', caFile, '--header', `Authorization: Bearer ${token}`, url + search]);
+    const names = (JSON.parse(stdout) as { experiments: { name: string }[] }).experiments.map(({ name }) => name);
+    assert(names.includes('diabetes'), `experiments: ${names}`);
+  });
+  await checks.check('give the token as a password', async () => {
+    const { status } = await send(search, { headers: { authorization: `Basic ${Buffer.from(`x:${token}`).toString('base64')}` } });
+    assert.equal(status, 200);
+  });
+  await checks.check('send OpenTelemetry traces', async () => {
+    const trace = json({ resourceSpans: [] });
+    const { status, body } = await send('/v1/traces', { ...trace, headers: { ...trace.headers, ...bearer(token), 'x-mlflow-experiment-id': '1' } });
+    assert([200, 400].includes(status), `${status} ${body}`); // 400: no spans; 404 would mean that nobody takes traces
+  });
+}
+
+function lastLines(text: string): string {
+  return text.trimEnd().split('\n').slice(-12).join('\n');
+}

@@ -1,0 +1,102 @@
+/** What the task looks like from outside and inside while it runs. */
+
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Checks } from '../checks.mjs';
+import type { Deployment } from '../deployment.mjs';
+import { bearer, type Send } from '../http.mjs';
+
+export async function checkTask(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
+  const { database, s3, containers, task } = deployment;
+  checks.heading('The task');
+  await checks.check('has put everything below its folder of the bucket', async () => {
+    const objects = await s3.objects();
+    const folder = new URL(deployment.container('mlflow').env.MLFLOW_ARTIFACTS_DESTINATION).pathname.slice(1);
+    assert(objects.some(({ size }) => size === 200 * 1024 * 1024), 'the artifact of 200 MB is missing');
+    const outside = objects.filter(({ key }) => !key.startsWith(`${folder}/`));
+    assert.deepEqual(outside, []);
+    return `${objects.length} objects below ${folder}/`;
+  });
+  await checks.check('has its schema in PostgreSQL', async () => {
+    const [{ tables }] = await database.query<{ tables: number }>('SELECT count(*)::int AS tables FROM information_schema.tables WHERE table_schema = \'public\'');
+    const [{ name }] = await database.query<{ name: string }>('SELECT name FROM registered_models');
+    assert.equal(name, 'diabetes');
+    return `${tables} tables`;
+  });
+  await checks.check('speaks TLS with the database', async () => {
+    const plain = await database.query('SELECT a.pid FROM pg_stat_activity a LEFT JOIN pg_stat_ssl s USING (pid) WHERE a.usename = $1 AND NOT s.ssl', [database.userName]);
+    assert.deepEqual(plain, []);
+  });
+  await checks.check('opens MLflow\'s port on 127.0.0.1 alone', async () => {
+    const { MLFLOW_PORT: port } = deployment.container('mlflow').env;
+    assert.equal(await answers('127.0.0.1', Number(port)), true);
+    assert.equal(await answers('127.0.0.2', Number(port)), false, 'it answers on another address, too');
+  });
+  if (existsSync('/proc/self/maps')) {
+    await checks.check('serves with uvloop', async () => {
+      const workers = processesOf(task.pid('mlflow')).filter(pid => maps(pid).includes('uvloop'));
+      assert(workers.length >= 2, `${workers.length} processes have loaded it`);
+    });
+    await checks.check('shows no secret in a command line', async () => {
+      const secrets = containers.flatMap(({ definition, env }) => (definition.Secrets ?? []).map(({ Name }) => env[Name]));
+      const lines = readdirSync('/proc').filter(name => /^\d+$/.test(name)).map(pid => read(`/proc/${pid}/cmdline`));
+      assert(secrets.length >= 4 && lines.some(line => line.includes('mlflow')));
+      assert.deepEqual(lines.filter(line => secrets.some(secret => line.includes(secret))), []);
+    });
+  }
+  await checks.check('shows no secret in its logs', async () => {
+    const secrets = containers.flatMap(({ definition, env }) => (definition.Secrets ?? []).map(({ Name }) => env[Name]));
+    for (const { definition: { Name } } of containers) {
+      const log = readFileSync(join(deployment.logs, `${Name}.log`), 'utf8');
+      assert(log.length > 0, `${Name} has logged nothing`);
+      assert(!secrets.some(secret => log.includes(secret)), `${Name} has logged a secret`);
+    }
+  });
+  await checks.check('holds no database connection when idle, so that Aurora can pause', async () => {
+    const timeout = Number(database.parameters.idle_session_timeout);
+    const before = await database.connections();
+    const started = Date.now();
+    while (await database.connections() > 0) {
+      assert(Date.now() - started < timeout + 30_000, `${await database.connections()} connections ${timeout / 1000} s after the last request`);
+      await sleep(2000);
+    }
+    return `${before} connections, none ${Math.round((Date.now() - started) / 1000)} s later`;
+  });
+  await checks.check('connects again without an error', async () => {
+    const { status } = await send('/api/2.0/mlflow/experiments/search?max_results=1', { headers: bearer(token) });
+    assert.equal(status, 200);
+  });
+}
+
+async function answers(host: string, port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect(port, host, () => resolve(true)).on('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+/** A process and all below it. */
+function processesOf(root: number): number[] {
+  const children = readdirSync('/proc').filter(name => /^\d+$/.test(name)).map(Number).filter(pid => parentOf(pid) === root);
+  return [root, ...children.flatMap(processesOf)];
+}
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s+(\d+)$/m.exec(read(`/proc/${pid}/status`))?.[1]);
+}
+
+function maps(pid: number): string {
+  return read(`/proc/${pid}/maps`);
+}
+
+/** Empty where the process has just ended. */
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}

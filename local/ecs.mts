@@ -1,0 +1,181 @@
+/** Plays ECS for one task: order of start, health checks, essential containers, order of stop. */
+
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { Daemon, type User } from './processes.mjs';
+
+/** The part of a synthesised container definition that is played here. */
+export interface ContainerDefinition {
+  readonly Name: string;
+  readonly Image: string;
+  readonly Essential?: boolean;
+  readonly EntryPoint?: string[];
+  readonly Command?: string[];
+  readonly Environment?: { readonly Name: string; readonly Value: string }[];
+  readonly Secrets?: { readonly Name: string; readonly ValueFrom: string }[];
+  readonly User?: string;
+  readonly MountPoints?: { readonly ContainerPath: string; readonly SourceVolume: string; readonly ReadOnly?: boolean }[];
+  readonly PortMappings?: { readonly ContainerPort: number }[];
+  readonly DependsOn?: { readonly ContainerName: string; readonly Condition: 'START' | 'COMPLETE' | 'SUCCESS' | 'HEALTHY' }[];
+  readonly HealthCheck?: HealthCheck;
+  readonly StopTimeout?: number;
+}
+
+interface HealthCheck {
+  readonly Command: string[];
+  readonly Interval?: number;
+  readonly Timeout?: number;
+  readonly Retries?: number;
+  readonly StartPeriod?: number;
+}
+
+/** A container as it runs here. */
+export interface Container {
+  readonly definition: ContainerDefinition;
+  readonly command: string[];
+  readonly env: Record<string, string>;
+  readonly user?: User;
+}
+
+const defaultStopTimeout = 30;
+
+export class Task {
+  /** Resolves with the reason when the task stops by itself. */
+  readonly ended: Promise<string>;
+  private readonly runs: Run[];
+  private readonly startOrder: Run[] = [];
+  private endedBecause?: string;
+  private resolveEnded!: (reason: string) => void;
+  private stopping = false;
+
+  constructor(containers: Container[], private readonly logs: string) {
+    this.runs = containers.map(container => new Run(container));
+    this.ended = new Promise(resolve => this.resolveEnded = resolve);
+  }
+
+  /** Returns when every container has started and those with a health check are healthy. */
+  async start(report: (status: string) => void): Promise<void> {
+    await Promise.all(this.runs.map(async run => {
+      await this.until(() => run.dependsOn.every(({ ContainerName, Condition }) => this.run(ContainerName).reached(Condition)));
+      report(`${run.name} starts`);
+      run.start(join(this.logs, `${run.name}.log`), (reason, succeeded) => this.onExit(run, reason, succeeded));
+      this.startOrder.push(run);
+      if (run.container.definition.HealthCheck) {
+        void run.checkHealth(run.container.definition.HealthCheck, () => this.end(`${run.name} is unhealthy`, run));
+        await this.until(() => run.reached('HEALTHY'));
+        report(`${run.name} is healthy`);
+      }
+    }));
+  }
+
+  /** Dependents first, each with its own `stopTimeout`. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    for (const run of this.startOrder.reverse()) {
+      await run.daemon!.stop(run.container.definition.StopTimeout ?? defaultStopTimeout);
+    }
+  }
+
+  /** The first process of a running container. */
+  pid(name: string): number {
+    return this.run(name).daemon!.pid;
+  }
+
+  private run(name: string): Run {
+    const run = this.runs.find(candidate => candidate.name === name);
+    if (run === undefined) {
+      throw new Error(`the task has no container ${name}`);
+    }
+    return run;
+  }
+
+  private async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      if (this.endedBecause !== undefined || this.stopping) {
+        throw new Error(this.endedBecause ?? 'the task is being stopped');
+      }
+      await sleep(100);
+    }
+  }
+
+  private onExit(run: Run, reason: string, succeeded: boolean): void {
+    const awaited = this.runs.some(other => other.dependsOn.some(({ ContainerName, Condition }) => ContainerName === run.name && Condition === 'SUCCESS'));
+    if (run.container.definition.Essential !== false) {
+      this.end(`essential container ${run.name} ended: ${reason}`, run);
+    } else if (awaited && !succeeded) {
+      this.end(`${run.name} had to succeed and ended: ${reason}`, run);
+    }
+  }
+
+  private end(reason: string, run: Run): void {
+    if (this.stopping || this.endedBecause !== undefined) {
+      return;
+    }
+    this.endedBecause = `${reason}\n${run.daemon!.lastLines()}`;
+    this.resolveEnded(this.endedBecause);
+  }
+}
+
+class Run {
+  daemon?: Daemon;
+  private exitCode?: number;
+  private exited = false;
+  private healthy = false;
+
+  constructor(readonly container: Container) {}
+
+  get name(): string {
+    return this.container.definition.Name;
+  }
+
+  get dependsOn() {
+    return this.container.definition.DependsOn ?? [];
+  }
+
+  reached(condition: 'START' | 'COMPLETE' | 'SUCCESS' | 'HEALTHY'): boolean {
+    switch (condition) {
+      case 'START': return this.daemon !== undefined;
+      case 'COMPLETE': return this.exited;
+      case 'SUCCESS': return this.exitCode === 0;
+      case 'HEALTHY': return this.healthy;
+    }
+  }
+
+  start(log: string, onExit: (reason: string, succeeded: boolean) => void): void {
+    const { command, env, user } = this.container;
+    this.daemon = new Daemon(command, { env, user, log });
+    void this.daemon.exited.then(({ code, text }) => {
+      this.exited = true;
+      this.exitCode = code;
+      onExit(text, code === 0);
+    });
+  }
+
+  /** Runs the check for as long as the container lives. Failures within the start period do not count. */
+  async checkHealth({ Command, Interval = 30, Timeout = 5, Retries = 3, StartPeriod = 0 }: HealthCheck, onUnhealthy: () => void): Promise<void> {
+    const [kind, ...command] = Command;
+    const [program, ...args] = kind === 'CMD-SHELL' ? ['/bin/sh', '-c', ...command] : command;
+    const startPeriodEnds = Date.now() + StartPeriod * 1000;
+    let failures = 0;
+    for (;;) {
+      await sleep(Interval * 1000, undefined, { ref: false });
+      if (!this.daemon!.running) {
+        return;
+      }
+      const { failed } = await execa(program, args, {
+        cwd: '/', env: this.container.env, extendEnv: false, reject: false, timeout: Timeout * 1000, stdio: 'ignore', ...this.container.user,
+      });
+      if (!failed) {
+        this.healthy = true;
+        failures = 0;
+      } else if (this.healthy || Date.now() > startPeriodEnds) {
+        failures += 1;
+      }
+      if (failures >= Retries) {
+        onUnhealthy();
+        return;
+      }
+    }
+  }
+}

@@ -1,0 +1,36 @@
+/** An HTTP client that sends exactly what it is told: no redirect followed, no path tidied, certificates verified. */
+
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { request } from 'node:https';
+import { text } from 'node:stream/consumers';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+export interface Message {
+  readonly method?: string;
+  readonly headers?: OutgoingHttpHeaders;
+  readonly body?: string;
+}
+
+export type Send = (path: string, message?: Message) => Promise<Answer>;
+
+export function client(origin: string, ca: string): Send {
+  const { hostname, port } = new URL(origin);
+  return (path, { method = 'GET', headers, body } = {}) => new Promise((resolve, reject) => {
+    request({ hostname, port, path, method, headers, ca, agent: false }, response => {
+      text(response).then(answer => resolve({ status: response.statusCode!, headers: response.headers, body: answer }), reject);
+    }).on('error', reject).end(body);
+  });
+}
+
+export function bearer(token: string): OutgoingHttpHeaders {
+  return { authorization: `Bearer ${token}` };
+}
+
+export function json(value: unknown): Pick<Message, 'method' | 'body'> & { readonly headers: OutgoingHttpHeaders } {
+  return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
+}

@@ -1,0 +1,117 @@
+/** Long-running programs: each in a process group of its own, logged to a file, stopped with all its children. */
+
+import { readFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+
+export interface User { readonly uid: number; readonly gid: number }
+
+export interface LaunchOptions {
+  /** The whole environment: nothing of the caller's is added. */
+  readonly env: Record<string, string>;
+  readonly log: string;
+  readonly user?: User;
+}
+
+/** Everything started in this run. */
+export const launched: Daemon[] = [];
+
+export class Daemon {
+  readonly pid: number;
+  /** How it ended, never rejected. */
+  readonly exited: Promise<{ readonly code?: number; readonly text: string }>;
+  private ended = false;
+
+  constructor(command: readonly string[], private readonly options: LaunchOptions) {
+    const log = { file: options.log, append: true } as const;
+    const process = execa(command[0], command.slice(1), {
+      cwd: '/',
+      env: options.env,
+      extendEnv: false,
+      detached: true, // a group of its own: Ctrl-C in the terminal reaches this program only, which then stops in order
+      stdin: 'ignore',
+      stdout: log,
+      stderr: log,
+      buffer: false,
+      reject: false,
+      ...options.user,
+    });
+    if (process.pid === undefined) {
+      throw new Error(`cannot start ${command[0]}`);
+    }
+    this.pid = process.pid;
+    launched.push(this);
+    this.exited = process.then(({ exitCode, signal }) => {
+      this.ended = true;
+      signalGroup(this.pid, 'SIGKILL'); // as with a container, nothing outlives the first process
+      return { code: exitCode, text: signal ?? `exit code ${exitCode}` };
+    });
+  }
+
+  get running(): boolean {
+    return !this.ended;
+  }
+
+  lastLines(count = 15): string {
+    return readFileSync(this.options.log, 'utf8').trimEnd().split('\n').slice(-count).join('\n');
+  }
+
+  async stop(graceSeconds: number, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    if (!this.running) {
+      return;
+    }
+    process.kill(this.pid, signal);
+    const tooLong = setTimeout(() => signalGroup(this.pid, 'SIGKILL'), graceSeconds * 1000);
+    await this.exited;
+    clearTimeout(tooLong);
+  }
+}
+
+export function groupIsAlive(pid: number): boolean {
+  return signalGroup(pid, 0);
+}
+
+function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    process.kill(-pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+// The last resort, for the case that this program itself fails.
+process.on('exit', () => launched.filter(daemon => daemon.running).forEach(daemon => signalGroup(daemon.pid, 'SIGKILL')));
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise(resolve => server.once('listening', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise(resolve => server.close(resolve));
+  return port;
+}
+
+export async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise(resolve => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+/** Tries until `attempt` no longer throws; gives up when `daemon` has ended or after a minute. */
+export async function untilReady(daemon: Daemon, what: string, attempt: () => Promise<unknown>): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    try {
+      await attempt();
+      return;
+    } catch (error) {
+      if (!daemon.running || Date.now() > deadline) {
+        throw new Error(`${what} did not start: ${(error as Error).message}\n${daemon.lastLines()}`);
+      }
+      await sleep(100);
+    }
+  }
+}

@@ -1,0 +1,167 @@
+"""Plays S3, IAM and the credentials endpoint of ECS: moto's server, which enforces the policies of the task role.
+
+Reads its settings from the JSON file given as the only argument (see s3.mts) and serves on loopback, besides S3,
+  /try/credentials   temporary credentials of the task role, in the form in which ECS hands them out
+  /try/objects       every object in the bucket; for the checks, without credentials
+"""
+
+import datetime
+import fnmatch
+import hmac
+import json
+import sys
+import urllib.parse
+
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from moto import settings as moto_settings
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.iam.models import iam_backends
+from moto.s3.models import FakeKey, s3_backends
+from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.sts.models import sts_backends
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+PARTITION = "aws"
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        given = json.load(file)
+    assert given["account"] == DEFAULT_ACCOUNT_ID, f"moto plays account {DEFAULT_ACCOUNT_ID}"
+
+    iam = iam_backends[DEFAULT_ACCOUNT_ID][PARTITION]
+    role = iam.create_role(given["role"], json.dumps(given["trust"]), path="/", permissions_boundary=None,
+                           description="", tags=[], max_session_duration="3600")
+    for name, document in given["policies"].items():
+        iam.put_role_policy(role.name, name, json.dumps(document))
+
+    moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
+    app = DispatcherMiddleware(
+        PrefixCondition(PresignedUrls(DomainDispatcherApplication(create_backend_app), given["region"]), given["policies"], given["account"]),
+        {"/try/credentials": credentials(role.arn, given["region"]), "/try/objects": objects(given["bucket"])},
+    )
+    server = make_server("127.0.0.1", given["port"], app, threaded=True)
+    create_bucket(given)
+    moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # from here on every call is checked
+    server.serve_forever()
+
+
+def create_bucket(given):
+    s3_backends[DEFAULT_ACCOUNT_ID][PARTITION].create_bucket(given["bucket"], given["region"])
+    if given["versioned"]:
+        s3_backends[DEFAULT_ACCOUNT_ID][PARTITION].put_bucket_versioning(given["bucket"], "Enabled")
+
+
+class PrefixCondition:
+    """moto leaves conditions out. The one on the prefix of a listing is checked here; the account is the only one there is."""
+
+    def __init__(self, app, policies, account):
+        self.app = app
+        self.patterns = []
+        for statement in (statement for document in policies.values() for statement in as_list(document["Statement"])):
+            for operator, values in statement.get("Condition", {}).items():
+                if (operator, values) == ("StringEquals", {"aws:ResourceAccount": account}):
+                    continue
+                if operator != "StringLike" or set(values) != {"s3:prefix"} or statement["Action"] != "s3:ListBucket":
+                    sys.exit(f"a condition of the task role's policy is not played here: {json.dumps(statement)}")
+                self.patterns += as_list(values["s3:prefix"])
+
+    def __call__(self, environ, start_response):
+        request = Request(environ)
+        is_listing = request.method == "GET" and request.path.strip("/").count("/") == 0 and "list-type" in request.args
+        prefix = request.args.get("prefix", "")
+        if is_listing and self.patterns and not any(fnmatch.fnmatchcase(prefix, pattern) for pattern in self.patterns):
+            denied = "<Error><Code>AccessDenied</Code><Message>The policy does not allow this prefix</Message></Error>"
+            return Response(denied, 403, mimetype="application/xml")(environ, start_response)
+        return self.app(environ, start_response)
+
+
+class PresignedUrls:
+    """moto takes credentials from the Authorization header alone. A presigned URL is checked here as S3 does, then signed anew."""
+
+    def __init__(self, app, region):
+        self.app = app
+        self.region = region
+
+    def __call__(self, environ, start_response):
+        query = urllib.parse.parse_qsl(environ["QUERY_STRING"], keep_blank_values=True)
+        signing = {name: value for name, value in query if name.startswith("X-Amz-")}
+        if "X-Amz-Signature" in signing:
+            refusal = self.refusal(environ, query, signing)
+            if refusal:
+                body = f"<Error><Code>{refusal}</Code><Message>The presigned URL is not valid</Message></Error>"
+                return Response(body, 403, mimetype="application/xml")(environ, start_response)
+            self.sign_anew(environ, query, signing)
+        return self.app(environ, start_response)
+
+    def refusal(self, environ, query, signing):
+        date, lifetime = signing["X-Amz-Date"], int(signing["X-Amz-Expires"])
+        signed_at = datetime.datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
+        if datetime.datetime.now(datetime.timezone.utc) > signed_at + datetime.timedelta(seconds=lifetime):
+            return "AccessDenied"
+        sent = Request(environ).headers
+        names = signing["X-Amz-SignedHeaders"].split(";")
+        if any(name not in sent for name in names):
+            return "SignatureDoesNotMatch"
+        unsigned = [(name, value) for name, value in query if name != "X-Amz-Signature"]
+        request = aws_request(environ, unsigned, {name: sent[name] for name in names if name != "host"})
+        request.context["timestamp"] = date
+        auth = S3SigV4QueryAuth(self.credentials(signing), "s3", self.region, lifetime)
+        expected = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+        return None if hmac.compare_digest(expected, signing["X-Amz-Signature"]) else "SignatureDoesNotMatch"
+
+    def sign_anew(self, environ, query, signing):
+        rest = [(name, value) for name, value in query if name not in signing]
+        request = aws_request(environ, rest, {"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
+        S3SigV4Auth(self.credentials(signing), "s3", self.region).add_auth(request)
+        for name, value in request.headers.items():
+            environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+        unsigned = urllib.parse.urlsplit(request.url)
+        environ["QUERY_STRING"] = unsigned.query
+        environ["RAW_URI"] = environ["REQUEST_URI"] = unsigned._replace(scheme="", netloc="").geturl()
+
+    def credentials(self, signing):
+        key = signing["X-Amz-Credential"].split("/")[0]
+        session = next(role for role in sts_backends[DEFAULT_ACCOUNT_ID][PARTITION].assumed_roles if role.access_key_id == key)
+        return Credentials(session.access_key_id, session.secret_access_key, session.session_token)
+
+
+def aws_request(environ, query, headers):
+    path = urllib.parse.urlsplit(environ["RAW_URI"]).path
+    return AWSRequest(environ["REQUEST_METHOD"], f"http://{environ['HTTP_HOST']}{path}?{urllib.parse.urlencode(query, quote_via=urllib.parse.quote)}", headers)
+
+
+def credentials(role_arn, region):
+    def answer(_):
+        session = sts_backends[DEFAULT_ACCOUNT_ID][PARTITION].assume_role(
+            region_name=region, role_session_name="task", role_arn=role_arn, policy="", duration=3600, external_id="")
+        return {
+            "RoleArn": role_arn,
+            "AccessKeyId": session.access_key_id,
+            "SecretAccessKey": session.secret_access_key,
+            "Token": session.session_token,
+            "Expiration": session.expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+    return json_app(answer)
+
+
+def objects(bucket):
+    def answer(_):
+        keys = s3_backends[DEFAULT_ACCOUNT_ID][PARTITION].buckets[bucket].keys
+        return [{"key": name, "size": keys[name].size} for name in keys if isinstance(keys[name], FakeKey)]
+    return json_app(answer)
+
+
+def json_app(answer):
+    return Request.application(lambda request: Response(json.dumps(answer(request)), mimetype="application/json"))
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+main()

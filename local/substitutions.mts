@@ -1,0 +1,110 @@
+/** The one table of what differs from AWS. Nothing else of the synthesised task is changed. */
+
+import { resolve } from 'node:path';
+import type { Container, ContainerDefinition } from './ecs.mjs';
+import type { User } from './processes.mjs';
+import type { Secrets } from './secrets.mjs';
+import { region } from './template.mjs';
+
+export interface Substitution {
+  readonly what: string;
+  readonly aws: string;
+  readonly here: string;
+  /** `text`: replaced wherever it occurs in a setting. `path`: replaced where a setting begins with it. */
+  readonly replaces?: 'text' | 'path';
+}
+
+/** A program that stands for an image. */
+export interface Program {
+  readonly image: string;
+  /** The image's entry point. */
+  readonly entryPoint: string[];
+  /** The image's PATH. */
+  readonly path: string;
+  readonly here: string;
+}
+
+/** What stands in for AWS in this run. */
+export interface Surroundings {
+  readonly publicUrl: string;
+  readonly issuer: string;
+  readonly database: string;
+  readonly bucketEndpoint: string;
+  readonly credentialsEndpoint: string;
+  readonly caBundleOrigin: string;
+  readonly volumes: string;
+  readonly programs: Program[];
+  /** Whether containers get the user they declare; needs root. */
+  readonly declaredUsers: boolean;
+}
+
+const caBundleOrigin = 'https://truststore.pki.rds.amazonaws.com';
+
+export class Substitutions {
+  readonly table: Substitution[];
+
+  constructor(containers: ContainerDefinition[], databaseEndpoint: string, private readonly secrets: Secrets, private readonly there: Surroundings) {
+    const proxy = plainEnvironment(containers.find(({ Environment }) => Environment?.some(({ Name }) => Name === 'OAUTH2_PROXY_REDIRECT_URL'))!);
+    const mounts = new Map(containers.flatMap(({ MountPoints }) => MountPoints ?? []).map(mount => [mount.ContainerPath, mount.SourceVolume]));
+    this.table = [
+      { what: 'public host and port', aws: new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin, here: there.publicUrl, replaces: 'text' },
+      { what: 'issuer', aws: proxy.OAUTH2_PROXY_OIDC_ISSUER_URL, here: there.issuer, replaces: 'text' },
+      { what: 'database endpoint', aws: databaseEndpoint, here: there.database, replaces: 'text' },
+      { what: 'address of the CA bundle', aws: caBundleOrigin, here: there.caBundleOrigin, replaces: 'text' },
+      { what: "task's network interface", aws: '0.0.0.0:', here: '127.0.0.1:', replaces: 'text' },
+      ...[...mounts].map(([path, volume]): Substitution => ({ what: `volume ${volume}`, aws: path, here: resolve(there.volumes, volume), replaces: 'path' })),
+      { what: 'bucket endpoint', aws: `https://s3.${region}.amazonaws.com`, here: `${there.bucketEndpoint} (AWS_ENDPOINT_URL_S3)` },
+      { what: 'credentials of the task role', aws: 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', here: `${there.credentialsEndpoint} (…_FULL_URI)` },
+      { what: 'secret values', aws: 'Secrets Manager, Parameter Store', here: 'made up for this run, by the rules in the template' },
+      ...[...new Set(containers.map(({ Image }) => Image))].map(image => ({ what: 'image', aws: image, here: this.program(image).here })),
+      { what: 'users', aws: containers.map(({ User }) => User).join(', '), here: there.declaredUsers ? 'the same' : 'the user who runs this' },
+    ];
+  }
+
+  container(definition: ContainerDefinition): Container {
+    const program = this.program(definition.Image);
+    const declared = Object.entries(plainEnvironment(definition)).map(([name, value]) => [name, this.apply(value)]);
+    const secrets = (definition.Secrets ?? []).map(({ Name, ValueFrom }) => [Name, this.secrets.valueFrom(ValueFrom)]);
+    return {
+      definition,
+      command: [...definition.EntryPoint ?? program.entryPoint, ...definition.Command ?? []],
+      env: {
+        PATH: program.path,
+        AWS_CONTAINER_CREDENTIALS_FULL_URI: this.there.credentialsEndpoint,
+        AWS_ENDPOINT_URL_S3: this.there.bucketEndpoint,
+        ...Object.fromEntries([...declared, ...secrets]),
+      },
+      user: this.there.declaredUsers ? parseUser(definition.User) : undefined,
+    };
+  }
+
+  private apply(value: string): string {
+    return this.table.reduce((text, { aws, here, replaces }) => {
+      switch (replaces) {
+        case 'text': return text.replaceAll(aws, here);
+        case 'path': return text === aws || text.startsWith(`${aws}/`) ? here + text.slice(aws.length) : text;
+        default: return text;
+      }
+    }, value);
+  }
+
+  private program(image: string): Program {
+    const program = this.there.programs.find(candidate => image.startsWith(`${candidate.image}:`));
+    if (program === undefined) {
+      throw new Error(`there is no program here that stands for the image ${image}`);
+    }
+    return program;
+  }
+}
+
+export function plainEnvironment(definition: ContainerDefinition): Record<string, string> {
+  return Object.fromEntries((definition.Environment ?? []).map(({ Name, Value }) => [Name, Value]));
+}
+
+export function parseUser(text: string | undefined): User | undefined {
+  if (text === undefined) {
+    return undefined;
+  }
+  const [uid, gid] = text.split(':').map(Number);
+  return { uid, gid };
+}

@@ -1,0 +1,141 @@
+/** Reads a synthesised template and evaluates its intrinsic functions as CloudFormation would. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export const account = '123456789012';
+export const region = 'eu-central-1';
+
+const pseudoParameters: Record<string, string> = {
+  'AWS::AccountId': account,
+  'AWS::Partition': 'aws',
+  'AWS::Region': region,
+  'AWS::StackName': 'try',
+  'AWS::URLSuffix': 'amazonaws.com',
+};
+
+interface Resource {
+  readonly Type: string;
+  readonly Properties: Record<string, unknown>;
+}
+
+type Attributes = Record<string, (id: string, template: Template) => string>;
+
+/** What CloudFormation returns for a resource: `Ref`, and the attributes of `Fn::GetAtt`. */
+const attributes: Record<string, Attributes> = {
+  'AWS::CertificateManager::Certificate': { Ref: id => id },
+  'AWS::EC2::SecurityGroup': { GroupId: id => id },
+  'AWS::EC2::Subnet': { Ref: id => id },
+  'AWS::EC2::VPC': { Ref: id => id },
+  'AWS::ECS::Cluster': { Ref: id => id },
+  'AWS::ECS::TaskDefinition': { Ref: id => id },
+  'AWS::ElasticLoadBalancingV2::Listener': { Ref: id => id },
+  'AWS::ElasticLoadBalancingV2::LoadBalancer': { Ref: id => id },
+  'AWS::ElasticLoadBalancingV2::TargetGroup': { Ref: id => id },
+  'AWS::IAM::Role': { Ref: id => id, Arn: id => `arn:aws:iam::${account}:role/${id}` },
+  'AWS::Logs::LogGroup': { Ref: id => id, Arn: id => `arn:aws:logs:${region}:${account}:log-group:${id}:*` },
+  'AWS::RDS::DBCluster': { 'Ref': id => id.toLowerCase(), 'Endpoint.Address': id => `${id.toLowerCase()}.cluster-try.${region}.rds.amazonaws.com` },
+  'AWS::RDS::DBClusterParameterGroup': { Ref: id => id },
+  'AWS::RDS::DBSubnetGroup': { Ref: id => id },
+  'AWS::S3::Bucket': { Ref: id => id.toLowerCase(), Arn: id => `arn:aws:s3:::${id.toLowerCase()}` },
+  'AWS::SecretsManager::Secret': { Ref: id => `arn:aws:secretsmanager:${region}:${account}:secret:${id}` },
+  'AWS::SecretsManager::SecretTargetAttachment': { Ref: (id, template) => template.properties<{ SecretId: string }>(id).SecretId },
+};
+
+export class Template {
+  static read(assembly: string): Template {
+    const files = readdirSync(assembly).filter(file => file.endsWith('.template.json'));
+    if (files.length !== 1) {
+      throw new Error(`expected one template in ${assembly}, found ${files.length}`);
+    }
+    return new Template(JSON.parse(readFileSync(join(assembly, files[0]), 'utf8')).Resources);
+  }
+
+  private constructor(private readonly resources: Record<string, Resource>) {}
+
+  /** Logical ids of the resources of a type. */
+  ids(type: string): string[] {
+    return Object.keys(this.resources).filter(id => this.resources[id].Type === type);
+  }
+
+  /** The evaluated properties of a resource. */
+  properties<T>(id: string): T {
+    return this.evaluate(this.resources[id].Properties, id) as T;
+  }
+
+  all<T>(type: string): T[] {
+    return this.ids(type).map(id => this.properties<T>(id));
+  }
+
+  only<T>(type: string): T {
+    const ids = this.ids(type);
+    if (ids.length !== 1) {
+      throw new Error(`expected one ${type} in the template, found ${ids.length}`);
+    }
+    return this.properties<T>(ids[0]);
+  }
+
+  /** `Ref` or an attribute of a resource, as `Fn::GetAtt` gives it. */
+  attribute(id: string, attribute: string, where = id): string {
+    if (attribute === 'Ref' && id in pseudoParameters) {
+      return pseudoParameters[id];
+    }
+    const evaluate = attributes[this.resources[id]?.Type]?.[attribute];
+    if (evaluate === undefined) {
+      throw new Error(`${where}: ${attribute} of ${id} is not resolved here`);
+    }
+    return evaluate(id, this);
+  }
+
+  private evaluate(value: unknown, where: string): unknown {
+    if (Array.isArray(value)) {
+      return value.map((element, index) => this.evaluate(element, `${where}[${index}]`));
+    }
+    if (typeof value !== 'object' || value === null) {
+      return value;
+    }
+    const entries = Object.entries(value);
+    if (entries.length === 1 && (entries[0][0] === 'Ref' || entries[0][0].startsWith('Fn::'))) {
+      return this.intrinsic(entries[0][0], entries[0][1], where);
+    }
+    return Object.fromEntries(entries.map(([key, element]) => [key, this.evaluate(element, `${where}.${key}`)]));
+  }
+
+  private intrinsic(name: string, argument: unknown, where: string): unknown {
+    switch (name) {
+      case 'Ref':
+        return this.attribute(argument as string, 'Ref', where);
+      case 'Fn::GetAtt': {
+        const [id, attribute] = argument as [string, string];
+        return this.attribute(id, attribute, where);
+      }
+      case 'Fn::Join': {
+        const [separator, parts] = this.evaluate(argument, where) as [string, string[]];
+        return parts.join(separator);
+      }
+      case 'Fn::Select': {
+        const [index, list] = this.evaluate(argument, where) as [number, unknown[]];
+        return list[index];
+      }
+      case 'Fn::Split': {
+        const [separator, text] = this.evaluate(argument, where) as [string, string];
+        return text.split(separator);
+      }
+      case 'Fn::Sub': {
+        const [text, variables] = (Array.isArray(argument) ? argument : [argument, {}]) as [string, Record<string, unknown>];
+        return text.replace(/\$\{(!?)([^}]+)\}/g, (_, literal, reference) => {
+          if (literal) {
+            return `\${${reference}}`;
+          }
+          if (reference in variables) {
+            return String(this.evaluate(variables[reference], where));
+          }
+          const [id, ...attribute] = reference.split('.');
+          return this.attribute(id, attribute.join('.') || 'Ref', where);
+        });
+      }
+      default:
+        throw new Error(`${where}: ${name} ${JSON.stringify(argument)} is not resolved here`);
+    }
+  }
+}

@@ -1,0 +1,36 @@
+/** ID tokens by the authorization-code flow, as a command-line tool gets them. */
+
+import * as oidc from 'openid-client';
+import { toolRedirectUri, type Clients } from './identity-provider.mjs';
+import { Person } from './person.mjs';
+
+/** What `gcloud auth print-identity-token` is to Google. */
+export async function toolToken(issuer: string, clients: Clients, email: string): Promise<string> {
+  return idToken(issuer, clients.toolId, oidc.None(), toolRedirectUri, email);
+}
+
+/** A token of the client that oauth2-proxy itself uses. */
+export async function proxyToken(issuer: string, { proxy }: Clients, email: string): Promise<string> {
+  return idToken(issuer, proxy.id, oidc.ClientSecretBasic(proxy.secret), proxy.redirectUri, email);
+}
+
+async function idToken(issuer: string, clientId: string, authentication: oidc.ClientAuth, redirectUri: string, email: string): Promise<string> {
+  const configuration = await oidc.discovery(new URL(issuer), clientId, undefined, authentication, { execute: [oidc.allowInsecureRequests] });
+  const pkceCodeVerifier = oidc.randomPKCECodeVerifier();
+  const expectedNonce = oidc.randomNonce();
+  const address = oidc.buildAuthorizationUrl(configuration, {
+    redirect_uri: redirectUri,
+    scope: 'openid email profile',
+    code_challenge: await oidc.calculatePKCECodeChallenge(pkceCodeVerifier),
+    code_challenge_method: 'S256',
+    nonce: expectedNonce,
+  });
+  const person = await Person.meet(email);
+  try {
+    const { url } = await person.open(address.href, redirectUri);
+    const tokens = await oidc.authorizationCodeGrant(configuration, new URL(url), { pkceCodeVerifier, expectedNonce });
+    return tokens.id_token!;
+  } finally {
+    await person.leave();
+  }
+}

@@ -1,0 +1,164 @@
+/** `npm run try`: synthesises the quick start, plays AWS for it and says how to use it. With `--check`, uses it itself and ends. */
+
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { delimiter, join, relative, resolve } from 'node:path';
+import { Command } from 'commander';
+import { execa } from 'execa';
+import { Listr, PRESET_TIMER } from 'listr2';
+import { Checks } from './checks.mjs';
+import { checkDeployment } from './checks/index.mjs';
+import { Deployment } from './deployment.mjs';
+import { canRun, findPython, installProxy, installPython } from './install.mjs';
+import { parseUser, type Program } from './substitutions.mjs';
+import { Template } from './template.mjs';
+import { toolToken } from './tokens.mjs';
+
+const root = resolve(import.meta.dirname, '..');
+const folder = join(root, '.try');
+const mlflowFolder = join(folder, 'mlflow');
+const awsFolder = join(folder, 'aws');
+const assembly = join(folder, 'cdk.out');
+const environmentFile = join(folder, 'env.sh');
+const reportFile = join(folder, 'check.json');
+const reader = 'someone@example.com';
+
+const { check } = new Command('npm run try --')
+  .description('Runs the quick start on this machine: the synthesised task with the real programs, no AWS account.')
+  .option('--check', 'use it as people, programs and intruders would, print a line for each check, and end')
+  .parse()
+  .opts<{ check?: boolean }>();
+
+interface Context {
+  python: string;
+  proxy: string;
+  template: Template;
+  deployment: Deployment;
+}
+
+const stopping = new AbortController();
+let deployment: Deployment | undefined;
+
+async function main(): Promise<boolean> {
+  mkdirSync(folder, { recursive: true });
+  const options = { rendererOptions: { timer: PRESET_TIMER }, fallbackRendererOptions: { timer: PRESET_TIMER }, registerSignalListeners: false } as const;
+
+  const prepared = await new Listr<Context>([
+    {
+      title: 'Install the programs (minutes the first time)',
+      task: (_, task) => task.newListr([
+        {
+          title: 'MLflow and scikit-learn from PyPI, S3 from PyPI (moto)',
+          task: async context => {
+            context.python = await findPython(asRoot() ? { uid: 10001, gid: 10001 } : undefined);
+            await installPython(mlflowFolder, context.python, 'mlflow.txt');
+            await installPython(awsFolder, context.python, 'aws.txt');
+          },
+        },
+        { title: 'oauth2-proxy from its Go module', task: async context => { context.proxy = await installProxy(join(folder, 'oauth2-proxy')); } },
+      ], { concurrent: true }),
+    },
+    { title: 'Synthesise examples/typescript/quick-start', task: async context => { context.template = await synthesise('examples/typescript/quick-start'); } },
+    { title: 'Read the template', task: async context => { context.deployment = await deploymentOf(context); } },
+  ], options).run({} as Context);
+
+  deployment = prepared.deployment;
+  console.log('\nWhat differs from AWS, and nothing else does:');
+  console.table(deployment.substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
+
+  const current = deployment;
+  await new Listr([
+    { title: 'PostgreSQL', task: () => current.startDatabase() },
+    { title: 'S3, with the policy of the task role', task: () => current.startS3() },
+    { title: 'OpenID provider, CA bundle', task: () => current.startIssuer() },
+    { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => current.startTask(status => { task.output = status; }) },
+  ], options).run();
+
+  await explain(current);
+  return check ? runChecks(current) : waitForTheEnd(current);
+}
+
+function asRoot(): boolean {
+  return process.getuid!() === 0;
+}
+
+async function synthesise(app: string): Promise<Template> {
+  rmSync(assembly, { recursive: true, force: true });
+  await execa('tsx', ['--tsconfig', join(root, 'local', 'examples.tsconfig.json'), join(root, app, 'app.ts')], {
+    cwd: root, preferLocal: true, env: { CDK_OUTDIR: assembly },
+  });
+  return Template.read(assembly);
+}
+
+async function deploymentOf({ template, proxy }: Context): Promise<Deployment> {
+  const mlflowPython = join(mlflowFolder, 'bin', 'python');
+  const users = template.only<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition').ContainerDefinitions.map(({ User }) => parseUser(User));
+  const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(mlflowPython, user)))).every(Boolean);
+  const path = [join(mlflowFolder, 'bin'), '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
+  const programs: Program[] = [
+    { image: 'ghcr.io/mlflow/mlflow', entryPoint: [], path, here: `${mlflowFolder} (PyPI)` },
+    { image: 'quay.io/oauth2-proxy/oauth2-proxy', entryPoint: [proxy], path: '/usr/bin:/bin', here: proxy },
+  ];
+  const created = await Deployment.create(template, { folder, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
+  await created.refuseTakenPorts();
+  return created;
+}
+
+async function explain({ url, caFile, issuer, clients, logs }: Deployment): Promise<void> {
+  const token = await toolToken(issuer.issuer, clients, reader);
+  const lines = [
+    `export MLFLOW_TRACKING_URI=${url}`,
+    `export MLFLOW_TRACKING_TOKEN=${token}`,
+    `export MLFLOW_TRACKING_SERVER_CERT_PATH=${caFile}`,
+  ];
+  writeFileSync(environmentFile, `${lines.join('\n')}\n`, { mode: 0o600 });
+  console.log(`
+MLflow is at ${url}
+
+In a browser: open it, accept the certificate of this run, sign in with any address of example.com.
+In a program: paste these lines, or \`source ${relative(process.cwd(), environmentFile)}\`. The token is that of ${reader}, for eight hours.
+
+${lines.join('\n')}
+
+Logs: ${relative(process.cwd(), logs)}/`);
+}
+
+async function waitForTheEnd({ task }: Deployment): Promise<boolean> {
+  console.log('Ctrl-C stops everything.');
+  const reason = await Promise.race([task.ended, new Promise<undefined>(stop => stopping.signal.addEventListener('abort', () => stop(undefined)))]);
+  if (reason !== undefined) {
+    throw new Error(`the task has stopped by itself: ${reason}`);
+  }
+  return true;
+}
+
+async function runChecks(running: Deployment): Promise<boolean> {
+  const checks = new Checks();
+  await checkDeployment(checks, running, join(mlflowFolder, 'bin', 'python'));
+  const { passed, failed } = checks;
+  writeFileSync(reportFile, JSON.stringify({ passed, failed }));
+  console.log(`\n${passed} passed, ${failed} failed`);
+  return failed === 0;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    console.log('\nStopping …');
+    stopping.abort();
+    void finish(130);
+  });
+}
+
+async function finish(exitCode: number): Promise<never> {
+  await deployment?.stop();
+  process.exit(exitCode);
+}
+
+main().then(
+  succeeded => finish(stopping.signal.aborted || succeeded ? 0 : 1),
+  async (error: Error) => {
+    if (!stopping.signal.aborted) {
+      console.error(`\n✗ ${error.message}`);
+    }
+    await finish(stopping.signal.aborted ? 130 : 1);
+  },
+);
