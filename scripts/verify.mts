@@ -1,0 +1,140 @@
+/** Everything a merge needs, in one command: runs the steps below, prints a table of them and then `N passed, N failed`. */
+
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { execa, type Options } from 'execa';
+
+interface Count { readonly passed: number; readonly failed: number }
+
+const root = resolve(import.meta.dirname, '..');
+const work = join(root, '.try', 'verify');
+
+const steps: [title: string, run: () => Promise<Count>][] = [
+  ['build: compile, API.md, unit tests, lint, packages', build],
+  ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
+  ['the deployment on this machine, checked', checkDeployment],
+  ['examples from the packages: Python gives what TypeScript gives', compareLanguages],
+];
+
+async function build(): Promise<Count> {
+  const before = await changes();
+  // `CI` would leave out the Python package.
+  await run('npx', ['projen', 'build'], { env: { CI: undefined } });
+  const after = await changes();
+  if (after !== before) {
+    throw new Error(`the build changed files that are kept in git; commit them:\n${after}`);
+  }
+  return jestCount(join(root, 'test-reports', 'junit.xml'));
+}
+
+/** What git sees of the generated files, contents included. */
+async function changes(): Promise<string> {
+  const { stdout } = await execa('git', ['diff', 'HEAD', '--', 'API.md', 'package.json', 'package-lock.json', '.projen'], { cwd: root });
+  return stdout;
+}
+
+/** The sources as they are, but every import of the CDK leads to the newest release. */
+async function testOnNewest(): Promise<Count> {
+  const newest = join(work, 'newest');
+  await install(newest, { 'aws-cdk-lib': '^2', 'constructs': '^10' });
+  const modules = join(newest, 'node_modules');
+  console.log(`aws-cdk-lib ${JSON.parse(readFileSync(join(modules, 'aws-cdk-lib', 'package.json'), 'utf8')).version}`);
+
+  const tsconfig = join(newest, 'tsconfig.json');
+  writeFileSync(tsconfig, JSON.stringify({
+    extends: join(root, 'tsconfig.dev.json'),
+    compilerOptions: {
+      rootDir: root,
+      typeRoots: [join(root, 'node_modules', '@types')],
+      paths: { 'aws-cdk-lib': [join(modules, 'aws-cdk-lib')], 'aws-cdk-lib/*': [join(modules, 'aws-cdk-lib', '*')], 'constructs': [join(modules, 'constructs')] },
+    },
+    include: [join(root, 'src/**/*.ts')],
+  }));
+  await run('npx', ['tsc', '--project', tsconfig]);
+
+  const jest = JSON.parse(readFileSync(join(root, 'jest.config.json'), 'utf8'));
+  const report = join(newest, 'test-reports');
+  const config = join(newest, 'jest.config.json');
+  writeFileSync(config, JSON.stringify({
+    ...jest,
+    rootDir: root,
+    collectCoverage: false,
+    reporters: ['default', ['jest-junit', { outputDirectory: report }]],
+    moduleNameMapper: { '^(aws-cdk-lib|constructs)(/.*)?$': `${modules}/$1$2` },
+  }));
+  await run('npx', ['jest', '--ci', '--config', config]);
+  return jestCount(join(report, 'junit.xml'));
+}
+
+async function checkDeployment(): Promise<Count> {
+  const report = join(root, '.try', 'check.json');
+  rmSync(report, { force: true });
+  await execa('npm', ['run', '--silent', 'try', '--', '--check'], { cwd: root, stdio: 'inherit', reject: false });
+  return JSON.parse(readFileSync(report, 'utf8')) as Count;
+}
+
+/** As a consumer does it: the tarball and the wheel in folders of their own, synthesised by the CDK's command line. */
+async function compareLanguages(): Promise<Count> {
+  const typescript = join(work, 'typescript');
+  cpSync(join(root, 'examples/typescript/quick-start'), typescript, { recursive: true });
+  const manifest = JSON.parse(readFileSync(join(typescript, 'package.json'), 'utf8'));
+  await install(typescript, { ...manifest.dependencies, ...manifest.devDependencies, 'cdk-secure-mlflow': packaged('js', '.tgz') });
+  const cdk = join(typescript, 'node_modules', '.bin', 'cdk');
+  await run(cdk, ['synth', '--quiet'], { cwd: typescript });
+
+  const python = join(work, 'python');
+  cpSync(join(root, 'examples/python/quick-start'), python, { recursive: true });
+  const bin = join(python, '.venv', 'bin');
+  await run('python3', ['-m', 'venv', join(python, '.venv')]);
+  await run(join(bin, 'pip'), ['install', '--quiet', '--disable-pip-version-check', packaged('python', '.whl'), '--requirement', 'requirements.txt'], { cwd: python });
+  await run(cdk, ['synth', '--quiet'], { cwd: python, env: { PATH: `${bin}:${process.env.PATH}` } });
+
+  const template = (folder: string) => readFileSync(join(folder, 'cdk.out', 'MlflowQuickStart.template.json'), 'utf8');
+  if (template(typescript) !== template(python)) {
+    throw new Error(`the templates differ: compare ${typescript}/cdk.out and ${python}/cdk.out`);
+  }
+  console.log(`the same template, ${template(python).length} bytes, ${Object.keys(JSON.parse(template(python)).Resources).length} resources`);
+  return { passed: 1, failed: 0 };
+}
+
+function packaged(language: string, ending: string): string {
+  const folder = join(root, 'dist', language);
+  const file = readdirSync(folder).find(name => name.endsWith(ending));
+  if (file === undefined) {
+    throw new Error(`there is no ${ending} in ${folder}`);
+  }
+  return join(folder, file);
+}
+
+async function install(folder: string, dependencies: Record<string, string>): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }));
+  await run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--loglevel', 'error'], { cwd: folder });
+}
+
+function jestCount(report: string): Count {
+  const [, tests, failures, errors] = /<testsuites [^>]*tests="(\d+)" failures="(\d+)" errors="(\d+)"/.exec(readFileSync(report, 'utf8'))!.map(Number);
+  const failed = failures + errors;
+  return { passed: tests - failed, failed };
+}
+
+async function run(command: string, args: string[], options: Options = {}): Promise<void> {
+  await execa(command, args, { cwd: root, stdio: 'inherit', preferLocal: true, ...options });
+}
+
+rmSync(work, { recursive: true, force: true });
+const table: Record<string, string | number>[] = [];
+for (const [step, runStep] of steps) {
+  console.log(`\n=== ${step}`);
+  const started = Date.now();
+  const count = await runStep().catch((error: Error): Count => {
+    console.error(`✗ ${step}: ${error.message}`);
+    return { passed: 0, failed: 1 };
+  });
+  table.push({ step, ...count, seconds: Math.round((Date.now() - started) / 1000) });
+}
+console.log();
+console.table(table);
+const sum = (key: 'passed' | 'failed') => table.reduce((total, row) => total + Number(row[key]), 0);
+process.exitCode = sum('failed') === 0 && sum('passed') > 0 ? 0 : 1;
+console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
