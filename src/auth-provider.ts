@@ -4,6 +4,9 @@ import { Construct } from 'constructs';
 
 /** What `AuthProvider.bind` is told about the deployment. */
 export interface AuthProviderBindOptions {
+  /** The address of the server, such as `https://mlflow.example.com`. */
+  readonly url: string;
+
   /** The address the provider sends people back to; register it there as a redirect URL, exactly. */
   readonly redirectUrl: string;
 }
@@ -32,6 +35,20 @@ export interface AuthProviderConfig {
    * @default false - accounts are made by the company
    */
   readonly openToPublic?: boolean;
+
+  /**
+   * The provider's page that ends its own session, for `SecureMlflow.signOutUrl`. It may hold tokens in places where an address needs no escaping.
+   *
+   * @default - signing out ends the session of MLflow alone
+   */
+  readonly signOutUrl?: string;
+
+  /**
+   * Exact subjects of the provider's machine clients, which are let in whatever `emailDomains` says.
+   *
+   * @default - none
+   */
+  readonly machineIdentities?: string[];
 }
 
 /** The OAuth client of `AuthProvider.google`. */

@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
@@ -30,8 +30,8 @@ export class Database extends Construct {
     this.cluster = new rds.DatabaseCluster(this, 'Cluster', {
       engine,
       writer: rds.ClusterInstance.serverlessV2('Writer', { publiclyAccessible: false, autoMinorVersionUpgrade: true }),
-      serverlessV2MinCapacity: props.minAcus,
-      serverlessV2MaxCapacity: props.maxAcus,
+      serverlessV2MinCapacity: Token.isUnresolved(props.minAcus) ? 0 : props.minAcus,
+      serverlessV2MaxCapacity: Token.isUnresolved(props.maxAcus) ? 256 : props.maxAcus,
       ...(props.minAcus === 0 && { serverlessV2AutoPauseDuration: props.pauseAfter }),
       credentials: rds.Credentials.fromSecret(credentials),
       defaultDatabaseName: DATABASE_NAME,
@@ -54,6 +54,13 @@ export class Database extends Construct {
       deletionProtection: props.deletionProtection,
       removalPolicy,
     });
+    // The CDK compares the two numbers; what is only known at deployment is put in past that.
+    const resource = this.cluster.node.defaultChild as rds.CfnDBCluster;
+    for (const [name, value] of Object.entries({ MinCapacity: props.minAcus, MaxCapacity: props.maxAcus })) {
+      if (Token.isUnresolved(value)) {
+        resource.addPropertyOverride(`ServerlessV2ScalingConfiguration.${name}`, value);
+      }
+    }
     this.secret = this.cluster.secret!; // the credentials once more, which now also hold the host
   }
 }

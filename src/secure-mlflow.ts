@@ -337,7 +337,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     const removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN;
 
     const trustedTokenIssuers = props.trustedTokenIssuers ?? [];
-    const provider = props.authProvider.bind(this, { redirectUrl: redirectUrl(this.url) });
+    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url) });
     validateProviderEnvironment(this.node.path, provider.environment);
     this.warn(props, provider.openToPublic === true || trustedTokenIssuers.some(issuer => issuer.openToPublic));
 
@@ -349,6 +349,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       databaseSubnets: props.databaseSubnets,
       loadBalancerSubnets: props.loadBalancerSubnets,
       logRetention,
+      removalPolicy,
     });
 
     const ingress = new Ingress(this, 'Ingress', {

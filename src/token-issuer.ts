@@ -1,10 +1,23 @@
+import { Token } from 'aws-cdk-lib';
+import { refusePublicIssuer } from './private/public-issuers';
+
+/** The issuer and audience of `TokenIssuer.oidc`. */
+export interface OidcTokenIssuerOptions {
+  /** The issuer, as it stands in the `iss` claim, final slash included where there is one. It must be reachable from the tasks when they start. */
+  readonly issuerUrl: string;
+
+  /** What the `aud` claim must hold. It should stand for this server and nothing else. */
+  readonly audience: string;
+}
+
 /**
  * Somebody, beside the sign-in provider, whose identity tokens are accepted as `Authorization: Bearer`.
  *
- * A token is accepted when the issuer signed it for the audience, it has not expired, and its verified e-mail address
- * lies in `emailDomains`. There is no way to name an arbitrary issuer, and that is on purpose: oauth2-proxy takes the
- * subject of a token that holds no address for the address, so an issuer whose subjects strangers can choose (a public
- * CI system, where a branch may be called `x@example.com`) would let anybody in.
+ * A token is accepted when the issuer signed it for the audience, it has not expired, and either its verified e-mail address
+ * lies in `emailDomains` or its subject is one of `machineIdentities`.
+ *
+ * Beware: oauth2-proxy takes the subject of a token that holds no address for the address. An issuer whose subjects strangers
+ * can choose (a public CI system, where a branch may be called `x@example.com`) would let anybody in. The known ones are refused.
  */
 export class TokenIssuer {
   /**
@@ -15,6 +28,25 @@ export class TokenIssuer {
    */
   public static gcloud(): TokenIssuer {
     return new TokenIssuer('https://accounts.google.com', '32555940559.apps.googleusercontent.com', true);
+  }
+
+  /**
+   * An OpenID Connect issuer that puts a verified e-mail address into its tokens, or whose exact subjects are in `machineIdentities`.
+   *
+   * Only name one whose subjects nobody outside your company can choose.
+   *
+   * @throws if `issuerUrl` is no https URL or the issuer of a public CI system, or if the audience is empty or holds a comma
+   */
+  public static oidc(options: OidcTokenIssuerOptions): TokenIssuer {
+    const { issuerUrl, audience } = options;
+    if (!Token.isUnresolved(issuerUrl) && !/^https:\/\/[^\s,=?#]+$/.test(issuerUrl)) {
+      throw new Error(`TokenIssuer.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the \`iss\` claim`);
+    }
+    refusePublicIssuer('TokenIssuer.oidc: `issuerUrl`', issuerUrl);
+    if (!Token.isUnresolved(audience) && (audience.trim() === '' || audience.includes(','))) {
+      throw new Error(`TokenIssuer.oidc: \`audience\` must not be empty nor hold a comma, got ${JSON.stringify(audience)}: use a value that stands for this server alone, such as its URL`);
+    }
+    return new TokenIssuer(issuerUrl, audience, false);
   }
 
   private constructor(

@@ -1,3 +1,5 @@
+import { Tokenization } from 'aws-cdk-lib';
+
 /** Settings of the MLflow containers: pure functions of what they depend on. Facts about each are in docs/settings.md. */
 
 /** A volume: the only place that MLflow may write to. */
@@ -58,7 +60,7 @@ export function mlflowEnvironment(options: MlflowOptions): Record<string, string
     // What follows it may not; the reasons are in RESERVED_MLFLOW_NAMES below.
     MLFLOW_HOST: '127.0.0.1',
     MLFLOW_PORT: String(MLFLOW_PORT),
-    MLFLOW_WORKERS: String(options.workers),
+    MLFLOW_WORKERS: Tokenization.stringifyNumber(options.workers),
     ...(options.gunicornOpts === undefined
       // Longer than the 90 seconds that oauth2-proxy keeps an idle connection, else it may write into one being closed.
       ? { MLFLOW_UVICORN_OPTS: '--timeout-keep-alive 120' }

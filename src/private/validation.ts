@@ -43,7 +43,11 @@ function known<T>(value: T | undefined): value is T {
 }
 
 function show(value: unknown): string {
-  return JSON.stringify(value) ?? String(value);
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return 'constructs'; // which refer to one another
+  }
 }
 
 const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
@@ -53,6 +57,9 @@ function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowPro
   const problems: string[] = [];
   if (known(domainName) && !DOMAIN.test(domainName)) {
     problems.push(`\`domainName\` must be one host name in lower case such as "mlflow.example.com", got ${show(domainName)}: leave out scheme, port and path`);
+  }
+  if (known(domainName) && certificate === undefined && domainName.length > 64) {
+    problems.push(`\`domainName\` must have at most 64 characters where no \`certificate\` is given, got ${domainName.length}: pass a certificate, or use a shorter name`);
   }
   if (hostedZone === undefined && certificate === undefined) {
     problems.push('`certificate` or `hostedZone` must be given, got neither: without them there is no TLS; pass the zone to have a certificate issued, or a certificate you have');
@@ -84,6 +91,9 @@ function emailDomainProblems(emailDomains: string[]): string[] {
 
 function networkProblems({ vpc, natGateways, serviceSubnets, databaseSubnets, loadBalancerSubnets }: SecureMlflowProps): string[] {
   const problems = wholeNumberProblems('natGateways', natGateways, 0);
+  if (natGateways !== undefined && Token.isUnresolved(natGateways)) { // it decides which subnets there are
+    problems.push('`natGateways` must be known at synthesis, got a token: use a number');
+  }
   if (vpc !== undefined && natGateways !== undefined) {
     problems.push(`\`natGateways\` must be left out where \`vpc\` is given, got ${show(natGateways)}: it is about the VPC that the construct would make`);
   }
@@ -96,7 +106,7 @@ function networkProblems({ vpc, natGateways, serviceSubnets, databaseSubnets, lo
 }
 
 function artifactPathProblems(artifactPath?: string): string[] {
-  if (!known(artifactPath) || (/^[\w=.-]+(\/[\w=.-]+)*$/.test(artifactPath) && !artifactPath.includes('..'))) {
+  if (!known(artifactPath) || (/^[\w=.-]+(\/[\w=.-]+)*$/.test(artifactPath) && !artifactPath.includes('..') && !artifactPath.split('/').includes('.'))) {
     return [];
   }
   return [`\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${show(artifactPath)}: leave out a slash at either end, "//" and ".."`];

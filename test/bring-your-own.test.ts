@@ -1,0 +1,141 @@
+import { Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import * as acm from 'aws-cdk-lib/aws-certificatemanager';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import * as route53 from 'aws-cdk-lib/aws-route53';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import { broughtVpc, environmentOf, newStack, only, Overrides, resources, rulesOf, statementsOf, SubnetKinds, synthesise } from './fixtures';
+
+const subnets = (template: Template) => ({
+  loadBalancer: only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').Properties.Subnets,
+  service: only(template, 'AWS::ECS::Service').Properties.NetworkConfiguration.AwsvpcConfiguration.Subnets,
+  database: only(template, 'AWS::RDS::DBSubnetGroup').Properties.SubnetIds,
+});
+const assignPublicIp = (template: Template) => only(template, 'AWS::ECS::Service').Properties.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp;
+const on = (kind: string) => [`subnet-${kind}-a`, `subnet-${kind}-b`];
+
+describe('a VPC that is brought', () => {
+  test('is used by every part, and nothing of it is made anew or changed', () => {
+    const { template, mlflow, stack } = synthesise(own => ({ vpc: broughtVpc(own) }));
+    expect(mlflow.vpc).toBe(stack.node.findChild('BroughtVpc'));
+    expect(resources(template).map(([, { Type }]) => Type).filter(type => type.startsWith('AWS::EC2::')).sort()).toEqual([
+      ...Array(3).fill('AWS::EC2::SecurityGroup'), ...Array(2).fill('AWS::EC2::SecurityGroupEgress'), ...Array(2).fill('AWS::EC2::SecurityGroupIngress'),
+    ]);
+    const vpcs = [...resources(template, 'AWS::EC2::SecurityGroup'), ...resources(template, 'AWS::ElasticLoadBalancingV2::TargetGroup')].map(([, { Properties }]) => Properties.VpcId);
+    expect(vpcs).toEqual(Array(4).fill('vpc-brought'));
+  });
+
+  test.each<[string, SubnetKinds, Overrides, { loadBalancer: string[]; service: string[]; database: string[] }, string]>([
+    ['of all three kinds', { public: true, private: true, isolated: true }, {}, { loadBalancer: on('public'), service: on('private'), database: on('isolated') }, 'DISABLED'],
+    ['without isolated ones', { public: true, private: true }, {}, { loadBalancer: on('public'), service: on('private'), database: on('private') }, 'DISABLED'],
+    ['without private ones', { public: true, isolated: true }, {}, { loadBalancer: on('public'), service: on('public'), database: on('isolated') }, 'ENABLED'],
+    ['of all three kinds, inside', { public: true, private: true, isolated: true }, { internetFacing: false },
+      { loadBalancer: on('private'), service: on('private'), database: on('isolated') }, 'DISABLED'],
+    ['without private ones, inside', { public: true, isolated: true }, { internetFacing: false }, { loadBalancer: on('isolated'), service: on('public'), database: on('isolated') }, 'ENABLED'],
+    ['private ones alone, inside', { private: true }, { internetFacing: false }, { loadBalancer: on('private'), service: on('private'), database: on('private') }, 'DISABLED'],
+  ])('with subnets %s has each part in its place', (_, kinds, overrides, expected, publicIp) => {
+    const { template } = synthesise(stack => ({ vpc: broughtVpc(stack, kinds), ...overrides }));
+    expect(subnets(template)).toEqual(expected);
+    expect(assignPublicIp(template)).toBe(publicIp);
+  });
+
+  test('may have its subnets chosen, and tasks in public ones get addresses', () => {
+    const chosen = (stack: Stack, part: string, ids: string[]) => ({ subnets: ids.map(id => ec2.Subnet.fromSubnetAttributes(stack, `${part}-${id}`, { subnetId: id, availabilityZone: id })) });
+    const { template } = synthesise(stack => ({
+      vpc: broughtVpc(stack),
+      serviceSubnets: { subnetType: ec2.SubnetType.PUBLIC },
+      databaseSubnets: chosen(stack, 'Database', ['subnet-1', 'subnet-2']),
+      loadBalancerSubnets: chosen(stack, 'LoadBalancer', ['subnet-3', 'subnet-4']),
+    }));
+    expect(subnets(template)).toEqual({ service: on('public'), database: ['subnet-1', 'subnet-2'], loadBalancer: ['subnet-3', 'subnet-4'] });
+    expect(assignPublicIp(template)).toBe('ENABLED');
+  });
+});
+
+describe('natGateways: 0', () => {
+  const { template } = synthesise({ natGateways: 0 });
+
+  test('leaves out the gateway, its address and the private subnets', () => {
+    expect([resources(template).length, resources(template, 'AWS::EC2::NatGateway').length, resources(template, 'AWS::EC2::EIP').length, resources(template, 'AWS::EC2::Subnet').length])
+      .toEqual([54, 0, 0, 4]);
+  });
+
+  test('gives the tasks public addresses in public subnets, still reachable from the load balancer alone', () => {
+    expect(assignPublicIp(template)).toBe('ENABLED');
+    expect(subnets(template).service).toEqual(subnets(template).loadBalancer);
+    const ingress = { 'Fn::GetAtt': [only(template, 'AWS::EC2::SecurityGroup', 'Ingress').id, 'GroupId'] };
+    expect(rulesOf(template, only(template, 'AWS::EC2::SecurityGroup', 'Service').id, 'Ingress'))
+      .toEqual([expect.objectContaining({ SourceSecurityGroupId: ingress, FromPort: 4180, ToPort: 4180, IpProtocol: 'tcp' })]);
+  });
+
+  test('moves no subnet that stays', () => {
+    const cidrs = (of: Template) => Object.fromEntries(resources(of, 'AWS::EC2::Subnet').map(([id, { Properties }]) => [id, Properties.CidrBlock]));
+    expect(cidrs(synthesise().template)).toMatchObject(cidrs(template));
+  });
+
+  test('keeps the database in isolated subnets', () => {
+    expect(subnets(template).database).toEqual([{ Ref: expect.stringContaining('DatabaseSubnet1') }, { Ref: expect.stringContaining('DatabaseSubnet2') }]);
+  });
+});
+
+test('internetFacing: false makes the load balancer an internal one in private subnets', () => {
+  const { template } = synthesise({ internetFacing: false });
+  expect(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').Properties.Scheme).toBe('internal');
+  expect(subnets(template).loadBalancer).toEqual([{ Ref: expect.stringContaining('ServiceSubnet1') }, { Ref: expect.stringContaining('ServiceSubnet2') }]);
+  expect(assignPublicIp(template)).toBe('DISABLED');
+});
+
+describe('a bucket that is brought', () => {
+  const keyArn = 'arn:aws:kms:eu-west-1:111122223333:key/1';
+  const ofItsAccount = { StringEquals: { 'aws:ResourceAccount': { Ref: 'AWS::AccountId' } } };
+  const use = [
+    { Effect: 'Allow', Action: 's3:ListBucket', Resource: 'arn:aws:s3:::brought', Condition: { ...ofItsAccount, StringLike: { 's3:prefix': ['ml', 'ml/*'] } } },
+    {
+      Effect: 'Allow',
+      Action: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload'],
+      Resource: 'arn:aws:s3:::brought/ml/*',
+      Condition: ofItsAccount,
+    },
+  ];
+
+  test.each<[string, (stack: Stack) => s3.IBucket, unknown[]]>([
+    ['without a key of its own', stack => s3.Bucket.fromBucketAttributes(stack, 'Brought', { bucketArn: 'arn:aws:s3:::brought' }), use],
+    ['with a key', stack => s3.Bucket.fromBucketAttributes(stack, 'Brought', { bucketArn: 'arn:aws:s3:::brought', encryptionKey: kms.Key.fromKeyArn(stack, 'Key', keyArn) }),
+      [...use, { Effect: 'Allow', Action: ['kms:Decrypt', 'kms:GenerateDataKey'], Resource: keyArn }]],
+  ])('%s is used: its folder, its key and nothing more', (_, bring, expected) => {
+    const { template, mlflow } = synthesise(stack => ({ artifactBucket: bring(stack), artifactPath: 'ml' }));
+    expect(statementsOf(template, 'TaskRole')).toEqual(expected);
+    expect(environmentOf(template, 'mlflow').MLFLOW_ARTIFACTS_DESTINATION).toBe('s3://brought/ml');
+    expect(mlflow.artifactBucket.bucketArn).toBe('arn:aws:s3:::brought');
+    expect([resources(template, 'AWS::S3::Bucket'), resources(template, 'AWS::S3::BucketPolicy')]).toEqual([[], []]);
+  });
+
+  test('is not changed, nor is its key, where the stack owns both', () => {
+    const bring = (stack: Stack) => new s3.Bucket(stack, 'Brought', { encryptionKey: new kms.Key(stack, 'Key') });
+    const alone = newStack();
+    bring(alone);
+    const before = Template.fromStack(alone);
+    const { template } = synthesise(stack => ({ artifactBucket: bring(stack) }));
+    for (const type of ['AWS::S3::Bucket', 'AWS::KMS::Key']) {
+      expect(only(template, type)).toEqual(only(before, type));
+    }
+    expect(resources(template, 'AWS::S3::BucketPolicy')).toEqual([]);
+    expect(statementsOf(template, 'TaskRole')[2].Resource).toEqual({ 'Fn::GetAtt': [only(template, 'AWS::KMS::Key').id, 'Arn'] });
+  });
+});
+
+test('a certificate that is brought serves the listener, and none is issued', () => {
+  const { template, mlflow } = synthesise(stack => ({ certificate: acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/1') }));
+  expect(only(template, 'AWS::ElasticLoadBalancingV2::Listener', 'Https').Properties.Certificates).toEqual([{ CertificateArn: 'arn:aws:acm:eu-west-1:111122223333:certificate/1' }]);
+  expect(mlflow.certificate.certificateArn).toBe('arn:aws:acm:eu-west-1:111122223333:certificate/1');
+  expect(resources(template, 'AWS::CertificateManager::Certificate')).toEqual([]);
+});
+
+test('a zone that the stack owns gets one record and stays as it was', () => {
+  const { template } = synthesise(stack => ({ hostedZone: new route53.PublicHostedZone(stack, 'Own', { zoneName: 'example.com' }) }));
+  const zone = only(template, 'AWS::Route53::HostedZone');
+  expect(zone.Properties).toEqual({ Name: 'example.com.' });
+  expect(only(template, 'AWS::Route53::RecordSet').Properties.HostedZoneId).toEqual({ Ref: zone.id });
+  expect(only(template, 'AWS::CertificateManager::Certificate').Properties.DomainValidationOptions).toEqual([{ DomainName: 'mlflow.example.com', HostedZoneId: { Ref: zone.id } }]);
+});

@@ -1,0 +1,231 @@
+import { readdirSync } from 'fs';
+import { CfnResource, PropertyInjectors, Stage } from 'aws-cdk-lib';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as logs from 'aws-cdk-lib/aws-logs';
+import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json';
+import { IConstruct, IMixin } from 'constructs';
+import { broughtVpc, container, containers, define, environmentOf, minimalProps, newStack, only, OverridesOf, resources, rulesOf, secretsOf, synthesise } from './fixtures';
+import { SecureMlflow } from '../src';
+
+const variants: [name: string, overrides: OverridesOf, warnings: number][] = [
+  ['default', {}, 0],
+  ['natGateways: 0', { natGateways: 0 }, 0],
+  ['internetFacing: false', { internetFacing: false }, 0],
+  ['a VPC that is brought', stack => ({ vpc: broughtVpc(stack) }), 0],
+  ['gunicorn', { gunicornOpts: '--timeout 300' }, 1],
+];
+const contexts: [name: string, context: Record<string, unknown>][] = [
+  ['no feature flags', {}],
+  // The one that is off only prints the warnings, which a test here reads.
+  ['the recommended feature flags', { ...recommendedFlags, '@aws-cdk/core:annotationsInValidationReport': false }],
+];
+
+const each = contexts.flatMap(([flags, context]) =>
+  variants.map(([variant, overrides, warnings]) => [variant, flags, overrides, context, warnings] as const));
+
+describe.each(each)(
+  '%s, with %s', (_variant, _flags, overrides, context, warnings) => {
+    const { stack, template } = synthesise(overrides, newStack(context));
+    const ids = {
+      ingress: only(template, 'AWS::EC2::SecurityGroup', 'Ingress').id,
+      tasks: only(template, 'AWS::EC2::SecurityGroup', 'Service').id,
+      database: only(template, 'AWS::EC2::SecurityGroup', 'Database').id,
+    };
+    const group = (id: string) => ({ 'Fn::GetAtt': [id, 'GroupId'] });
+
+    test('MLflow has no port and binds to the loopback', () => {
+      expect(containers(template).filter(({ PortMappings }) => PortMappings !== undefined).map(({ Name }) => Name)).toEqual(['oauth2-proxy']);
+      expect(environmentOf(template, 'mlflow')).toMatchObject({ MLFLOW_HOST: '127.0.0.1', MLFLOW_PORT: '5000' });
+      expect(JSON.stringify(environmentOf(template, 'mlflow'))).not.toContain('0.0.0.0');
+    });
+
+    test('the tasks can be reached on 4180 by the load balancer alone', () => {
+      const ofService = only(template, 'AWS::ECS::Service').Properties.NetworkConfiguration.AwsvpcConfiguration.SecurityGroups;
+      expect(ofService).toEqual([group(ids.tasks)]);
+      expect(rulesOf(template, ids.tasks, 'Ingress')).toEqual([
+        { Description: expect.anything(), IpProtocol: 'tcp', FromPort: 4180, ToPort: 4180, GroupId: group(ids.tasks), SourceSecurityGroupId: group(ids.ingress) },
+      ]);
+    });
+
+    test('the database can be reached on 5432 by the tasks alone', () => {
+      expect(only(template, 'AWS::RDS::DBCluster').Properties.VpcSecurityGroupIds).toEqual([group(ids.database)]);
+      expect(rulesOf(template, ids.database, 'Ingress')).toEqual([
+        { Description: expect.anything(), IpProtocol: 'tcp', FromPort: 5432, ToPort: 5432, GroupId: group(ids.database), SourceSecurityGroupId: group(ids.tasks) },
+      ]);
+    });
+
+    test('the load balancer can be reached on 443 and 80 alone', () => {
+      expect(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').Properties.SecurityGroups).toEqual([group(ids.ingress)]);
+      expect(rulesOf(template, ids.ingress, 'Ingress').map(({ IpProtocol, FromPort, ToPort }) => [IpProtocol, FromPort, ToPort]))
+        .toEqual([['tcp', 443, 443], ['tcp', 80, 80]]);
+    });
+
+    test('each part may call what it needs and no other', () => {
+      expect(rulesOf(template, ids.ingress, 'Egress').map(rule => [rule.DestinationSecurityGroupId, rule.FromPort])).toEqual([[group(ids.tasks), 4180]]);
+      expect(rulesOf(template, ids.tasks, 'Egress').map(rule => [rule.CidrIp ?? rule.DestinationSecurityGroupId, rule.FromPort, rule.ToPort]))
+        .toEqual([['0.0.0.0/0', 443, 443], [group(ids.database), 5432, 5432]]);
+      expect(rulesOf(template, ids.database, 'Egress').map(({ CidrIp }) => CidrIp)).toEqual(['255.255.255.255/32']);
+    });
+
+    test('TLS is 1.2 or newer, and port 80 only redirects', () => {
+      const listeners = resources(template, 'AWS::ElasticLoadBalancingV2::Listener').map(([, { Properties }]) => Properties);
+      expect(listeners.map(({ Port, Protocol, SslPolicy, DefaultActions: [{ Type }] }) => [Port, Protocol, SslPolicy, Type])).toEqual([
+        [443, 'HTTPS', 'ELBSecurityPolicy-TLS13-1-2-Res-2021-06', 'forward'],
+        [80, 'HTTP', undefined, 'redirect'],
+      ]);
+      const rules = resources(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').map(([, { Properties }]) => Properties.ListenerArn.Ref);
+      expect(rules).toEqual([only(template, 'AWS::ElasticLoadBalancingV2::Listener', 'Https').id]);
+    });
+
+    test('the assistant is closed at the load balancer and again inside the proxy', () => {
+      const { Conditions, Actions, Priority } = only(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').Properties;
+      expect([Priority, Conditions[0].PathPatternConfig.Values, Actions[0].FixedResponseConfig.StatusCode]).toEqual([1, ['/ajax-api/3.0/mlflow/assistant*'], '403']);
+      expect(environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_UPSTREAMS.split(',')).toEqual(['http://127.0.0.1:5000/', 'file:///nonexistent/#/ajax-api/3.0/mlflow/assistant/']);
+    });
+
+    test('the only wildcards in what is allowed are the artifacts, the folder listed, and the random end of a secret named without it', () => {
+      const allowed = [...resources(template, 'AWS::IAM::Policy').flatMap(([, { Properties }]) => Properties.PolicyDocument.Statement),
+        ...resources(template, 'AWS::IAM::Role').flatMap(([, { Properties }]) => Properties.Policies ?? [])].filter(({ Effect }) => Effect === 'Allow');
+      const texts = (value: unknown): string[] => typeof value === 'string' ? [value] : Object.values(value ?? {}).flatMap(texts);
+      expect(allowed.flatMap(texts).filter(text => /[*?]/.test(text)).sort()).toEqual(['/mlflow/*', ':secret:mlflow/oauth-??????', 'mlflow/*']);
+      expect(resources(template, 'AWS::IAM::Role').filter(([, { Properties }]) => Properties.ManagedPolicyArns !== undefined)).toEqual([]);
+    });
+
+    test('data survives the deletion of the stack and the replacement of a resource', () => {
+      expect(only(template, 'AWS::RDS::DBCluster')).toMatchObject({ DeletionPolicy: 'Snapshot', UpdateReplacePolicy: 'Snapshot', Properties: { DeletionProtection: true } });
+      const kept = ['AWS::S3::Bucket', 'AWS::SecretsManager::Secret', 'AWS::Logs::LogGroup'].flatMap(type => resources(template, type));
+      expect(kept.map(([id, { DeletionPolicy, UpdateReplacePolicy }]) => [id, DeletionPolicy, UpdateReplacePolicy])).toEqual(kept.map(([id]) => [id, 'Retain', 'Retain']));
+    });
+
+    test('nothing depends on itself, however indirectly', () => {
+      expect(() => Template.fromStack(stack)).not.toThrow();
+    });
+
+    test('the service waits for the database, for the right to read secrets, and for the listener with its rule', () => {
+      expect(only(template, 'AWS::ECS::Service').DependsOn).toEqual(expect.arrayContaining([
+        only(template, 'AWS::RDS::DBCluster').id,
+        only(template, 'AWS::RDS::DBInstance').id,
+        only(template, 'AWS::SecretsManager::SecretTargetAttachment').id,
+        ...resources(template, 'AWS::EC2::SecurityGroupIngress').map(([id]) => id).filter(id => id.includes('DatabaseSecurityGroupfrom')),
+        only(template, 'AWS::IAM::Policy', 'ExecutionRole').id,
+        only(template, 'AWS::IAM::Policy', 'TaskRole').id,
+        only(template, 'AWS::ElasticLoadBalancingV2::Listener', 'Https').id,
+        only(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').id,
+      ]));
+    });
+
+    test('what holds data keeps its logical id', () => {
+      const stateful = ['AWS::RDS::DBCluster', 'AWS::RDS::DBInstance', 'AWS::S3::Bucket', 'AWS::SecretsManager::Secret', 'AWS::SecretsManager::SecretTargetAttachment'];
+      expect(stateful.flatMap(type => resources(template, type).map(([id]) => id))).toEqual([
+        'MlflowDatabaseClusterB1288857',
+        'MlflowDatabaseClusterWriter81E4EA15',
+        'MlflowArtifactsBucketAC924F49',
+        'MlflowDatabaseCredentialsCAC13012',
+        'MlflowServiceEncryptionPassphraseEECF903A',
+        'MlflowServiceCookieSecretDABE118A',
+        'MlflowDatabaseCredentialsAttachment212BE171',
+      ]);
+    });
+
+    test('there is no Lambda function, no custom resource and no asset', () => {
+      expect(resources(template).map(([, { Type }]) => Type).filter(type => /^(AWS::Lambda::|Custom::|AWS::CloudFormation::)/.test(type))).toEqual([]);
+      expect(readdirSync(Stage.of(stack)!.synth().directory).filter(name => name.startsWith('asset.'))).toEqual([]);
+    });
+
+    test('no secret stands in the template, a command line or a plain variable', () => {
+      const references = Object.fromEntries(resources(template).map(([id, resource]) => [id, JSON.stringify(resource).match(/\{\{resolve:/g)?.length ?? 0]).filter(([, count]) => count));
+      expect(references).toEqual({ [only(template, 'AWS::RDS::DBCluster').id]: 2 }); // name and password, which CloudFormation itself looks up
+      for (const [, { Properties }] of resources(template, 'AWS::SecretsManager::Secret')) {
+        expect(Properties).not.toHaveProperty('SecretString');
+        expect(Properties.GenerateSecretString.PasswordLength).toBeGreaterThanOrEqual(30);
+      }
+      const secrets = resources(template, 'AWS::SecretsManager::Secret').map(([id]) => id);
+      for (const { Name, Command, Environment, HealthCheck } of containers(template)) {
+        const plain = JSON.stringify([Command, Environment, HealthCheck]);
+        expect([Name, [...secrets, 'CredentialsAttachment', 'PGPASSWORD=', 'mlflow/oauth'].filter(secret => plain.includes(secret))]).toEqual([Name, []]);
+        expect(Object.keys(environmentOf(template, Name)).filter(name => Object.keys(secretsOf(template, Name)).includes(name))).toEqual([]);
+      }
+    });
+
+    test('no command line goes through a shell', () => {
+      expect(containers(template).map(({ Command }) => Command?.[0])).toEqual(['python', 'mlflow', undefined]);
+      expect(container(template, 'mlflow').HealthCheck.Command[0]).toBe('CMD');
+      expect(containers(template).map(({ EntryPoint }) => EntryPoint)).toEqual([undefined, undefined, undefined]);
+    });
+
+    test('only what was asked for brings a warning', () => {
+      const annotations = Annotations.fromStack(stack);
+      expect([annotations.findWarning('*', Match.anyValue()).length, annotations.findError('*', Match.anyValue())]).toEqual([warnings, []]);
+    });
+  });
+
+describe('from outside', () => {
+  const parts = ['Network', 'Ingress', 'Database', 'Artifacts', 'Service'];
+
+  /** Every construct that a part makes itself, if it lets its props be injected. */
+  function injectable(mlflow: SecureMlflow): string[] {
+    const made = parts.flatMap(part => mlflow.node.findChild(part).node.children);
+    const ids = made.map(child => (child.constructor as { PROPERTY_INJECTION_ID?: string }).PROPERTY_INJECTION_ID);
+    return [...new Set(ids.filter(id => id !== undefined))];
+  }
+
+  const neverPauses: typeof variants[number] = ['a database that never pauses', { databaseCapacity: { minAcus: 0.5 } }, 0];
+
+  test.each([...variants, neverPauses])('no construct is given an explicit undefined: %s', (_, overrides) => {
+    const ids = injectable(define(overrides).mlflow);
+    const given = new Map<string, string[]>();
+    const stack = newStack();
+    PropertyInjectors.of(stack).add(...ids.map(constructUniqueId => ({
+      constructUniqueId,
+      inject(props: Record<string, unknown>, { scope, id }: { scope: IConstruct; id: string }) {
+        const path = `${scope.node.path}/${id}`;
+        // Only what a part makes itself; the first call is for the class that it names, later ones for the classes above that.
+        if (parts.includes(scope.node.id) && !given.has(path)) {
+          given.set(path, Object.keys(props).filter(name => props[name] === undefined));
+        }
+        return props;
+      },
+    })));
+    define(overrides, stack);
+    expect([...given.keys()]).toEqual(expect.arrayContaining(['Ingress/LoadBalancer', 'Database/Cluster', 'Artifacts/Bucket', 'Service/Service'].map(path => `Stack/Mlflow/${path}`)));
+    expect([...given].filter(([, names]) => names.length > 0)).toEqual([]);
+  });
+
+  test('defaults of an organisation survive', () => {
+    const stack = newStack();
+    const defaults: [{ readonly PROPERTY_INJECTION_ID: string }, Record<string, unknown>][] = [
+      [logs.LogGroup, { logGroupClass: logs.LogGroupClass.INFREQUENT_ACCESS, retention: logs.RetentionDays.ONE_DAY }],
+      [ec2.Vpc, { ipAddresses: ec2.IpAddresses.cidr('10.9.0.0/16') }],
+    ];
+    PropertyInjectors.of(stack).add(...defaults.map(([{ PROPERTY_INJECTION_ID }, values]) => ({
+      constructUniqueId: PROPERTY_INJECTION_ID,
+      inject: (props: object) => ({ ...values, ...props }),
+    })));
+    const { template } = synthesise({}, stack);
+    expect(resources(template, 'AWS::Logs::LogGroup').map(([, { Properties }]) => [Properties.LogGroupClass, Properties.RetentionInDays])).toEqual([['INFREQUENT_ACCESS', 30], ['INFREQUENT_ACCESS', 30]]);
+    expect(only(template, 'AWS::EC2::VPC').Properties.CidrBlock).toBe('10.9.0.0/16');
+  });
+
+  test('a mixin reaches what is inside', () => {
+    const { stack, mlflow } = define();
+    const reached: string[] = [];
+    const mixin: IMixin = {
+      supports: construct => CfnResource.isCfnResource(construct),
+      applyTo: construct => {
+        reached.push((construct as CfnResource).cfnResourceType);
+        (construct as CfnResource).addMetadata('Mixed', true);
+      },
+    };
+    expect(mlflow.with(mixin)).toBe(mlflow);
+    const template = Template.fromStack(stack);
+    expect(new Set(reached)).toEqual(new Set(resources(template).map(([, { Type }]) => Type)));
+    expect(only(template, 'AWS::RDS::DBCluster')).toHaveProperty('Metadata.Mixed', true);
+  });
+
+  test('two of them live in one stack and share nothing', () => {
+    const { stack } = define();
+    new SecureMlflow(stack, 'Second', { ...minimalProps(stack), domainName: 'second.example.com' });
+    expect(resources(Template.fromStack(stack))).toHaveLength(2 * resources(synthesise().template).length);
+  });
+});

@@ -1,0 +1,346 @@
+import { Duration, Stack } from 'aws-cdk-lib';
+import * as cognito from 'aws-cdk-lib/aws-cognito';
+import { Construct } from 'constructs';
+import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
+import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, TokenIssuer } from '../src';
+import { databaseEnvironment, MLFLOW_HEALTH_CHECK, mlflowEnvironment, prepareEnvironment, RESERVED_MLFLOW_NAMES } from '../src/private/mlflow';
+import { ASSISTANT_PATH, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES } from '../src/private/oauth2-proxy';
+
+const stack = newStack();
+const secret = clientSecret(stack);
+const resolve = (value: unknown) => stack.resolve(value);
+
+describe('MLflow', () => {
+  const minimal = { url: 'https://mlflow.example.com', region: 'eu-west-1', artifactsUri: 's3://bucket/mlflow', workers: 2 };
+
+  test('its settings with the least that is needed', () => {
+    expect(mlflowEnvironment(minimal)).toEqual({
+      MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '5',
+      MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '5',
+      MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE: '1800',
+      MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false',
+      MLFLOW_DISABLE_TELEMETRY: 'true',
+      DO_NOT_TRACK: 'true',
+      MLFLOW_HOST: '127.0.0.1',
+      MLFLOW_PORT: '5000',
+      MLFLOW_WORKERS: '2',
+      MLFLOW_UVICORN_OPTS: '--timeout-keep-alive 120',
+      MLFLOW_SERVER_ALLOWED_HOSTS: '127.0.0.1:5000',
+      MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: 'https://mlflow.example.com',
+      MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
+      MLFLOW_ARTIFACTS_DESTINATION: 's3://bucket/mlflow',
+      AWS_REGION: 'eu-west-1',
+      AWS_DEFAULT_REGION: 'eu-west-1',
+      HOME: '/tmp',
+      TMPDIR: '/tmp',
+      PYTHONUNBUFFERED: '1',
+    });
+  });
+
+  test('every option changes its own setting and no other', () => {
+    const { MLFLOW_UVICORN_OPTS: _, ...rest } = mlflowEnvironment(minimal);
+    expect(mlflowEnvironment({
+      ...minimal,
+      workers: 7,
+      gunicornOpts: '--threads 4',
+      environment: { MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '9', MLFLOW_LOGGING_LEVEL: 'DEBUG' },
+    })).toEqual({
+      ...rest,
+      MLFLOW_WORKERS: '7',
+      MLFLOW_GUNICORN_OPTS: '--threads 4',
+      MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '9',
+      MLFLOW_LOGGING_LEVEL: 'DEBUG',
+    });
+  });
+
+  test('what keeps it safe wins over the settings of the user', () => {
+    expect(mlflowEnvironment({ ...minimal, environment: { MLFLOW_HOST: '0.0.0.0' } }).MLFLOW_HOST).toBe('127.0.0.1');
+  });
+
+  test('it reaches the database over verified TLS, with no password among the settings', () => {
+    expect(databaseEnvironment('db.example.com')).toEqual({
+      MLFLOW_BACKEND_STORE_URI: 'postgresql+psycopg2://mlflow@db.example.com:5432/mlflow?keepalives_idle=10&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=10000',
+      PGSSLMODE: 'verify-full',
+      PGSSLROOTCERT: '/run/secure-mlflow/rds-ca.pem',
+      PGCONNECT_TIMEOUT: '60',
+    });
+  });
+
+  test('what prepare.py is told beside the database', () => {
+    expect(prepareEnvironment('eu-west-1')).toEqual({
+      PREPARE_CA_BUNDLE_URL: 'https://truststore.pki.rds.amazonaws.com/eu-west-1/eu-west-1-bundle.pem',
+      PREPARE_WRITABLE_DIRECTORY: '/tmp',
+      PYTHONUNBUFFERED: '1',
+    });
+  });
+
+  test('its health check asks the loopback and runs no shell', () => {
+    expect(MLFLOW_HEALTH_CHECK).toEqual(['CMD', 'python', '-c', "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/health', timeout=4)"]);
+  });
+});
+
+describe('oauth2-proxy', () => {
+  const minimal = {
+    url: 'https://mlflow.example.com',
+    clientId: 'client',
+    providerEnvironment: {},
+    emailDomains: ['example.com'],
+    trustedTokenIssuers: [],
+    sessionDuration: Duration.hours(12),
+  };
+
+  test('its settings with the least that is needed', () => {
+    expect(resolve(proxyEnvironment(minimal))).toEqual({
+      OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256',
+      OAUTH2_PROXY_HTTP_ADDRESS: '0.0.0.0:4180',
+      OAUTH2_PROXY_UPSTREAMS: 'http://127.0.0.1:5000/,file:///nonexistent/#/ajax-api/3.0/mlflow/assistant/',
+      OAUTH2_PROXY_PASS_HOST_HEADER: 'false',
+      OAUTH2_PROXY_REDIRECT_URL: 'https://mlflow.example.com/oauth2/callback',
+      OAUTH2_PROXY_CLIENT_ID: 'client',
+      OAUTH2_PROXY_EMAIL_DOMAINS: 'example.com',
+      OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false',
+      OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'true',
+      OAUTH2_PROXY_COOKIE_NAME: '__Host-oauth2_proxy',
+      OAUTH2_PROXY_COOKIE_SECURE: 'true',
+      OAUTH2_PROXY_COOKIE_HTTPONLY: 'true',
+      OAUTH2_PROXY_COOKIE_SAMESITE: 'lax',
+      OAUTH2_PROXY_COOKIE_EXPIRE: '43200s',
+      OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true',
+      OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
+      OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'true',
+      OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK: 'false',
+      OAUTH2_PROXY_API_ROUTES: '^/api/,^/ajax-api/,^/v1/,^/gateway/,^/graphql',
+      OAUTH2_PROXY_PASS_BASIC_AUTH: 'false',
+      OAUTH2_PROXY_PASS_USER_HEADERS: 'true',
+      OAUTH2_PROXY_PROXY_WEBSOCKETS: 'false',
+      OAUTH2_PROXY_UPSTREAM_TIMEOUT: '900s',
+      OAUTH2_PROXY_AUTH_LOGGING: 'true',
+      OAUTH2_PROXY_REQUEST_LOGGING: 'true',
+      OAUTH2_PROXY_SILENCE_PING_LOGGING: 'true',
+      OAUTH2_PROXY_SHOW_DEBUG_ON_ERROR: 'false',
+      OAUTH2_PROXY_FOOTER: '-',
+    });
+  });
+
+  test('every option changes its own setting and no other', () => {
+    expect(resolve(proxyEnvironment({
+      ...minimal,
+      providerEnvironment: { OAUTH2_PROXY_PROVIDER: 'oidc', OAUTH2_PROXY_CODE_CHALLENGE_METHOD: '' },
+      emailDomains: ['example.com', 'example.org'],
+      trustedTokenIssuers: [TokenIssuer.gcloud(), TokenIssuer.gcloud()],
+      sessionDuration: Duration.minutes(90),
+      sessionRefresh: Duration.minutes(5),
+      environment: { OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-' },
+    }))).toEqual({
+      ...resolve(proxyEnvironment(minimal)),
+      OAUTH2_PROXY_PROVIDER: 'oidc',
+      OAUTH2_PROXY_CODE_CHALLENGE_METHOD: '',
+      OAUTH2_PROXY_EMAIL_DOMAINS: 'example.com,example.org',
+      OAUTH2_PROXY_EXTRA_JWT_ISSUERS: 'https://accounts.google.com=32555940559.apps.googleusercontent.com,https://accounts.google.com=32555940559.apps.googleusercontent.com',
+      OAUTH2_PROXY_COOKIE_EXPIRE: '5400s',
+      OAUTH2_PROXY_COOKIE_REFRESH: '300s',
+      OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-',
+    });
+  });
+
+  test('what keeps it safe wins over the settings of the user and of the provider', () => {
+    const settings = proxyEnvironment({ ...minimal, providerEnvironment: { OAUTH2_PROXY_COOKIE_SECURE: 'false' }, environment: { OAUTH2_PROXY_UPSTREAMS: 'http://evil/' } });
+    expect(settings.OAUTH2_PROXY_COOKIE_SECURE).toBe('true');
+    expect(settings.OAUTH2_PROXY_UPSTREAMS).toMatch(/^http:\/\/127\.0\.0\.1:5000\/,/);
+  });
+
+  test('its second upstream takes the assistant away from MLflow', () => {
+    expect(proxyEnvironment(minimal).OAUTH2_PROXY_UPSTREAMS.split(',')[1]).toBe(`file:///nonexistent/#${ASSISTANT_PATH}/`);
+  });
+});
+
+describe('names that are refused', () => {
+  // A name ending in `*` stands for all that begin so; `X` makes one of them.
+  const rows = (reserved: Record<string, string>) => Object.entries(reserved).map(([name, reason]) => [name.replace('*', 'X'), reason]);
+
+  test.each(rows(RESERVED_MLFLOW_NAMES))('environment must not hold %s: %s', (name, reason) => {
+    expect(() => define({ environment: { [name]: 'x' } })).toThrow(`\`environment\` must not hold ${name}: ${reason}`);
+  });
+
+  test.each(rows({ ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }))('proxyEnvironment must not hold %s: %s', (name, reason) => {
+    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not hold ${name}: ${reason}`);
+  });
+
+  test.each(rows(RESERVED_PROXY_NAMES))('a provider must not set %s: %s', (name, reason) => {
+    expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not hold ${name}: ${reason}`);
+  });
+
+  // Written out, because the tables above shrink with the lists: these open a door and are set nowhere, so nothing else would miss them.
+  test.each([
+    'MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE', 'MLFLOW_ENABLE_REMOTE_ASSISTANT', 'MLFLOW_STATIC_PREFIX', 'MLFLOW_REGISTRY_STORE_URI', 'MLFLOW_DEFAULT_ARTIFACT_ROOT',
+    'MLFLOW_SERVE_ARTIFACTS', 'MLFLOW_ARTIFACTS_ONLY', 'MLFLOW_S3_EXPECTED_BUCKET_OWNER', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN',
+    'FORWARDED_ALLOW_IPS', 'WEB_CONCURRENCY', 'UVICORN_HOST', 'GUNICORN_CMD_ARGS', '_MLFLOW_SERVER_FILE_STORE', 'PGHOST', 'PGSSLCRL',
+  ])('environment never holds %s', name => {
+    expect(() => define({ environment: { [name]: 'x' } })).toThrow(`\`environment\` must not hold ${name}: `);
+  });
+
+  const doors = [
+    'HTTPS_ADDRESS', 'PROXY_PREFIX', 'CLIENT_SECRET_FILE', 'AUTHENTICATED_EMAILS_FILE', 'HTPASSWD_FILE', 'HTPASSWD_USER_GROUPS', 'SKIP_AUTH_ROUTES', 'SKIP_AUTH_REGEX',
+    'SKIP_AUTH_PREFLIGHT', 'TRUSTED_IPS', 'TRUSTED_PROXY_IPS', 'INSECURE_OIDC_ALLOW_UNVERIFIED_EMAIL', 'INSECURE_OIDC_SKIP_ISSUER_VERIFICATION', 'SSL_INSECURE_SKIP_VERIFY',
+    'REVERSE_PROXY', 'REAL_CLIENT_IP_HEADER', 'PING_USER_AGENT', 'GCP_HEALTHCHECKS', 'COOKIE_DOMAINS', 'COOKIE_PATH', 'CONFIG', 'ALPHA_CONFIG',
+  ].map(name => `OAUTH2_PROXY_${name}`);
+
+  test.each(doors)('neither proxyEnvironment nor a provider ever holds %s', name => {
+    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not hold ${name}: `);
+    expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not hold ${name}: `);
+  });
+
+  test.each(['PROVIDER', 'OIDC_ISSUER_URL', 'SCOPE', 'ALLOWED_GROUPS'].map(name => `OAUTH2_PROXY_${name}`))('proxyEnvironment never holds %s, a provider may', name => {
+    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not hold ${name}: use \`authProvider\``);
+    expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).not.toThrow();
+  });
+
+  // Whatever the construct sets and does not leave to the user must be refused, or it would be dropped without a word.
+  const { template } = synthesise({ trustedTokenIssuers: [TokenIssuer.gcloud()], sessionRefresh: Duration.hours(1) });
+  const set = (name: string) => [...Object.keys(environmentOf(template, name)), ...Object.keys(secretsOf(template, name))];
+  const replaceable = [
+    'MLFLOW_SQLALCHEMYSTORE_POOL_SIZE',
+    'MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW',
+    'MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE',
+    'MLFLOW_SERVER_ENABLE_JOB_EXECUTION',
+    'MLFLOW_DISABLE_TELEMETRY',
+    'DO_NOT_TRACK',
+    'OAUTH2_PROXY_CODE_CHALLENGE_METHOD',
+  ];
+
+  test.each([...set('mlflow'), 'MLFLOW_GUNICORN_OPTS'].filter(name => !replaceable.includes(name)))('MLflow gets %s from the construct alone', name => {
+    expect(() => define({ environment: { [name]: 'x' } })).toThrow(name);
+  });
+
+  test.each(set('oauth2-proxy').filter(name => !replaceable.includes(name)))('oauth2-proxy gets %s from the construct or its provider alone', name => {
+    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(name);
+  });
+
+  test.each(replaceable)('%s may be replaced', name => {
+    const replaced = synthesise(name.startsWith('OAUTH2_PROXY_') ? { proxyEnvironment: { [name]: 'x' } } : { environment: { [name]: 'x' } });
+    expect({ ...environmentOf(replaced.template, 'mlflow'), ...environmentOf(replaced.template, 'oauth2-proxy') }[name]).toBe('x');
+  });
+
+  test('names that only look like a refused one are let through', () => {
+    const environment = { HOMEPAGE: 'a', MLFLOW_PORTABLE: 'b', XPGHOST: 'c' };
+    const proxy = { OAUTH2_PROXY_SCOPES: 'd', OAUTH2_PROXY_CLIENT: 'e', HTTPS_PROXY: 'f' };
+    const passed = synthesise({ environment, proxyEnvironment: proxy }).template;
+    expect(environmentOf(passed, 'mlflow')).toMatchObject(environment);
+    expect(environmentOf(passed, 'oauth2-proxy')).toMatchObject(proxy);
+  });
+});
+
+describe('sign-in providers', () => {
+  const bind = (provider: AuthProvider) => provider.bind(stack, bindOptions);
+
+  test('Google, by OpenID Connect', () => {
+    const config = bind(AuthProvider.google({ clientId: '1234.apps.googleusercontent.com', clientSecret: secret }));
+    expect(config).toEqual({
+      clientId: '1234.apps.googleusercontent.com',
+      clientSecret: secret,
+      openToPublic: true,
+      environment: {
+        OAUTH2_PROXY_PROVIDER: 'oidc',
+        OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://accounts.google.com',
+        OAUTH2_PROXY_SCOPE: 'openid email profile',
+      },
+    });
+  });
+
+  test('any OpenID Connect provider, with the least that is needed', () => {
+    expect(bind(AuthProvider.oidc({ issuerUrl: 'https://id.example.com/', clientId: 'client', clientSecret: secret }))).toEqual({
+      clientId: 'client',
+      clientSecret: secret,
+      openToPublic: false,
+      environment: {
+        OAUTH2_PROXY_PROVIDER: 'oidc',
+        OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://id.example.com/',
+        OAUTH2_PROXY_SCOPE: 'openid email profile',
+      },
+    });
+  });
+
+  test('any OpenID Connect provider, with every option', () => {
+    const config = bind(AuthProvider.oidc({
+      issuerUrl: 'https://id.example.com/realms/ml',
+      clientId: 'client',
+      clientSecret: secret,
+      scope: 'openid email offline_access',
+      emailClaim: 'upn',
+      groupsClaim: 'roles',
+      allowedGroups: ['ml', 'data science'],
+      extraAudiences: ['api://mlflow', 'ci'],
+    }));
+    expect(resolve(config.environment)).toEqual({
+      OAUTH2_PROXY_PROVIDER: 'oidc',
+      OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://id.example.com/realms/ml',
+      OAUTH2_PROXY_SCOPE: 'openid email offline_access',
+      OAUTH2_PROXY_OIDC_EMAIL_CLAIM: 'upn',
+      OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'roles',
+      OAUTH2_PROXY_ALLOWED_GROUPS: 'ml,data science',
+      OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: 'api://mlflow,ci',
+    });
+  });
+
+  test('the tokens of gcloud', () => {
+    const { issuerUrl, audience, openToPublic } = TokenIssuer.gcloud();
+    expect({ issuerUrl, audience, openToPublic }).toEqual({
+      issuerUrl: 'https://accounts.google.com',
+      audience: '32555940559.apps.googleusercontent.com',
+      openToPublic: true,
+    });
+  });
+
+  test('one of the user\'s own is bound once, below the construct, and told the redirect URL', () => {
+    const provider = new WithUserPool();
+    const { template, mlflow } = synthesise({ authProvider: provider });
+    expect(provider.bound).toEqual([{ scope: 'Stack/Mlflow', redirectUrl: 'https://mlflow.example.com/oauth2/callback' }]);
+    template.hasResourceProperties('AWS::Cognito::UserPoolClient', { CallbackURLs: ['https://mlflow.example.com/oauth2/callback'] });
+    const pool = mlflow.node.findChild('Pool').node.defaultChild as cognito.CfnUserPool;
+    const client = mlflow.node.findChild('Client').node.defaultChild as cognito.CfnUserPoolClient;
+    const settings = environmentOf(template, 'oauth2-proxy');
+    expect(settings.OAUTH2_PROXY_CLIENT_ID).toEqual({ Ref: Stack.of(mlflow).getLogicalId(client) });
+    expect(JSON.stringify(settings.OAUTH2_PROXY_OIDC_ISSUER_URL)).toContain(Stack.of(mlflow).getLogicalId(pool));
+  });
+
+  test('one of the user\'s own overrides what is left to providers', () => {
+    const { template } = synthesise({ authProvider: new Custom({ OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'plain', OAUTH2_PROXY_PROVIDER: 'github' }) });
+    expect(environmentOf(template, 'oauth2-proxy')).toMatchObject({
+      OAUTH2_PROXY_CLIENT_ID: 'custom',
+      OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'plain',
+      OAUTH2_PROXY_PROVIDER: 'github',
+    });
+  });
+
+  test('one of the user\'s own whose settings are refused leaves no part behind', () => {
+    const own = newStack();
+    expect(() => define({ authProvider: new Custom({ OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*', OAUTH2_PROXY_COOKIE_SECURE: 'false' }) }, own))
+      .toThrow(/^Stack\/Mlflow: 2 props need a change\n {2}- `authProvider` must not hold OAUTH2_PROXY_SKIP_AUTH_ROUTES: .*\n {2}- `authProvider` must not hold OAUTH2_PROXY_COOKIE_SECURE: .*$/);
+    expect(own.node.findChild('Mlflow').node.children).toEqual([]);
+  });
+});
+
+class Custom extends AuthProvider {
+  public constructor(private readonly environment: Record<string, string>) {
+    super();
+  }
+
+  public bind(): AuthProviderConfig {
+    return { clientId: 'custom', clientSecret: secret, environment: this.environment };
+  }
+}
+
+class WithUserPool extends AuthProvider {
+  public readonly bound: { scope: string; redirectUrl: string }[] = [];
+
+  public bind(scope: Construct, { redirectUrl }: AuthProviderBindOptions): AuthProviderConfig {
+    this.bound.push({ scope: scope.node.path, redirectUrl });
+    const pool = new cognito.UserPool(scope, 'Pool');
+    const client = new cognito.UserPoolClient(scope, 'Client', { userPool: pool, oAuth: { callbackUrls: [redirectUrl] } });
+    return {
+      clientId: client.userPoolClientId,
+      clientSecret: secret,
+      environment: { OAUTH2_PROXY_PROVIDER: 'oidc', OAUTH2_PROXY_OIDC_ISSUER_URL: pool.userPoolProviderUrl },
+    };
+  }
+}

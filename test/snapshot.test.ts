@@ -1,0 +1,69 @@
+import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import * as acm from 'aws-cdk-lib/aws-certificatemanager';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as ecs from 'aws-cdk-lib/aws-ecs';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import * as logs from 'aws-cdk-lib/aws-logs';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import { broughtVpc, clientSecret, containers, Overrides, resources, synthesise } from './fixtures';
+import { AuthProvider, SecureMlflowProps, TokenIssuer } from '../src';
+
+/** The resources; prepare.py, which has tests of its own, is cut out. */
+function snapshot(template: Template): Record<string, unknown> {
+  const prepare = containers(template).find(({ Name }) => Name === 'prepare');
+  prepare.Command[2] = '<prepare.py>';
+  return Object.fromEntries(resources(template));
+}
+
+test('the default app', () => {
+  expect(snapshot(synthesise().template)).toMatchSnapshot();
+});
+
+test('an app with every prop', () => {
+  const everyProp = (stack: Stack): Overrides => ({
+    authProvider: AuthProvider.oidc({
+      issuerUrl: 'https://id.example.com/',
+      clientId: 'client',
+      clientSecret: clientSecret(stack),
+      scope: 'openid email offline_access',
+      emailClaim: 'upn',
+      groupsClaim: 'roles',
+      allowedGroups: ['ml', 'data'],
+      extraAudiences: ['ci'],
+    }),
+    emailDomains: ['example.com', 'example.org'],
+    trustedTokenIssuers: [TokenIssuer.gcloud()],
+    sessionDuration: Duration.hours(8),
+    sessionRefresh: Duration.hours(1),
+    certificate: acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/1'),
+    vpc: broughtVpc(stack),
+    serviceSubnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS },
+    databaseSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
+    loadBalancerSubnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS },
+    internetFacing: false,
+    allowedSources: [ec2.Peer.ipv4('10.0.0.0/8'), ec2.Peer.prefixList('pl-1')],
+    artifactBucket: s3.Bucket.fromBucketAttributes(stack, 'Bucket', {
+      bucketArn: 'arn:aws:s3:::brought',
+      encryptionKey: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/1'),
+    }),
+    artifactPath: 'teams/ml',
+    databaseCapacity: { minAcus: 0, maxAcus: 8, pauseAfter: Duration.hours(1) },
+    gunicornOpts: '--timeout 300 --threads 4',
+    workers: 4,
+    mlflowImage: ecs.ContainerImage.fromRegistry('example.com/mlflow:1'),
+    oauth2ProxyImage: ecs.ContainerImage.fromRegistry('example.com/proxy:1'),
+    cpu: 2048,
+    memoryLimitMiB: 8192,
+    ephemeralStorageGiB: 100,
+    cpuArchitecture: ecs.CpuArchitecture.X86_64,
+    desiredCount: 2,
+    minHealthyPercent: 50,
+    environment: { MLFLOW_LOGGING_LEVEL: 'DEBUG' },
+    proxyEnvironment: { OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-' },
+    logRetention: logs.RetentionDays.ONE_WEEK,
+    removalPolicy: RemovalPolicy.DESTROY,
+    deletionProtection: false,
+  } satisfies Required<Omit<SecureMlflowProps, 'domainName' | 'hostedZone' | 'natGateways'>>); // the first two are minimal props, the last goes with no VPC
+  expect(snapshot(synthesise(everyProp).template)).toMatchSnapshot();
+});

@@ -1,0 +1,395 @@
+import { CfnParameter, Duration, Fn, Lazy, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import * as acm from 'aws-cdk-lib/aws-certificatemanager';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as route53 from 'aws-cdk-lib/aws-route53';
+import { bindOptions, broughtVpc, clientSecret, define, environmentOf, newStack, only, Overrides, OverridesOf, synthesise } from './fixtures';
+import { AuthProvider } from '../src';
+
+/** The message with which the props are refused, after checking that nothing was defined. */
+function refusal(overrides: OverridesOf): string {
+  const stack = newStack();
+  try {
+    define(overrides, stack);
+  } catch (error) {
+    expect(stack.node.findChild('Mlflow').node.children).toEqual([]);
+    return (error as Error).message;
+  }
+  throw new Error('nothing was refused');
+}
+
+const one = (problem: string) => `Stack/Mlflow: a prop needs a change\n  - ${problem}`;
+
+/** Without a zone, so that a name is judged for itself. */
+function named(domainName: string) {
+  return (stack: Stack): Overrides => ({
+    domainName,
+    hostedZone: undefined,
+    certificate: acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/1'),
+  });
+}
+
+function inZone(zoneName: string, domainName = 'mlflow.example.com') {
+  return (stack: Stack): Overrides => ({
+    domainName,
+    hostedZone: route53.HostedZone.fromHostedZoneAttributes(stack, 'OtherZone', { zoneName, hostedZoneId: 'OTHER' }),
+  });
+}
+
+const LABEL_63 = 'a'.repeat(63);
+const NAME_253 = `${LABEL_63}.${LABEL_63}.${LABEL_63}.${'a'.repeat(61)}`;
+
+describe('domainName', () => {
+  test.each([
+    '', 'mlflow', 'a.b', 'https://mlflow.example.com', 'mlflow.example.com/ui', 'mlflow.example.com:443', 'Mlflow.example.com', 'ml_flow.example.com',
+    '-mlflow.example.com', 'mlflow-.example.com', 'mlflow..com', '.example.com', 'mlflow.example.com.', '*.example.com', 'mlflow.example.com\n',
+    'mlflow.example.com,evil.example.org', `${LABEL_63}a.com`, `${NAME_253}a`,
+  ])('fails for %j', domainName => {
+    expect(refusal(named(domainName)))
+      .toBe(one(`\`domainName\` must be one host name in lower case such as "mlflow.example.com", got ${JSON.stringify(domainName)}: leave out scheme, port and path`));
+  });
+
+  test.each(['a.bc', 'mlflow.example.com', '1.2.3.example', 'xn--bcher-kva.example', 'm-l.example', `${LABEL_63}.com`, NAME_253])('may be %s', domainName => {
+    expect(define(named(domainName)).mlflow.url).toBe(`https://${domainName}`);
+  });
+
+  test('fails above 64 characters where a certificate is to be issued', () => {
+    const domainName = `${'a'.repeat(53)}.example.com`;
+    expect(refusal({ domainName }))
+      .toBe(one('`domainName` must have at most 64 characters where no `certificate` is given, got 65: pass a certificate, or use a shorter name'));
+    expect(define({ domainName: domainName.slice(1) }).mlflow.url).toBe(`https://${domainName.slice(1)}`);
+  });
+
+  test.each([
+    ['mlflow.example.org', 'example.com'],
+    ['mlflow.evilexample.com', 'example.com'],
+    ['example.com', 'mlflow.example.com'],
+  ])('fails for %s in the zone %s', (domainName, zone) => {
+    expect(refusal(inZone(zone, domainName)))
+      .toBe(one(`\`domainName\` must lie in \`hostedZone\`, got "${domainName}" and the zone "${zone}": use a name that ends in ".${zone}", or the zone of the name`));
+  });
+
+  test.each([['example.com', 'example.com'], ['a.b.example.com', 'example.com'], ['mlflow.example.com', 'example.com.']])('may be %s in the zone %s', (domainName, zone) => {
+    expect(only(synthesise(inZone(zone, domainName)).template, 'AWS::Route53::RecordSet').Properties).toMatchObject({ Name: `${domainName}.`, HostedZoneId: 'OTHER' });
+  });
+});
+
+test('fails with neither a certificate nor a zone', () => {
+  expect(refusal({ hostedZone: undefined })).toBe(one(
+    '`certificate` or `hostedZone` must be given, got neither: without them there is no TLS; pass the zone to have a certificate issued, or a certificate you have'));
+});
+
+describe('emailDomains', () => {
+  test.each(['', '@example.com', 'someone@example.com', 'Example.com', 'example.com,evil.example', 'https://example.com', '.example.com', '*.example.com', 'example.com ', 'localhost'])(
+    'fails for %j', entry => {
+      expect(refusal({ emailDomains: ['example.com', entry] }))
+        .toBe(one(`\`emailDomains\`: each entry must be a domain in lower case such as "example.com", got ${JSON.stringify(entry)}: leave out "@", scheme and commas, one domain an entry`));
+    });
+
+  test('fails for no entry', () => {
+    expect(refusal({ emailDomains: [] }))
+      .toBe(one('`emailDomains` must hold at least one entry, got []: name the domains whose addresses may sign in; ["*"] stands for all'));
+  });
+
+  test.each([[['*', 'example.com']], [['example.com', '*']]])('fails for %j', emailDomains => {
+    expect(refusal({ emailDomains })).toBe(one(`\`emailDomains\` may hold "*" alone, got ${JSON.stringify(emailDomains)}: leave out the other entries, or "*"`));
+  });
+
+  test('each wrong entry is listed', () => {
+    expect(refusal({ emailDomains: ['@a.com', 'b.com', 'C.com'] }).match(/got "(@a|C)\.com"/g)).toHaveLength(2);
+  });
+
+  test.each([[['*']], [['example.com']], [['example.com', 'mail.example.org']]])('may be %j', emailDomains => {
+    expect(environmentOf(synthesise({ emailDomains }).template, 'oauth2-proxy').OAUTH2_PROXY_EMAIL_DOMAINS).toBe(emailDomains.join(','));
+  });
+});
+
+describe('network', () => {
+  test('natGateways fails beside a VPC', () => {
+    expect(refusal(stack => ({ vpc: broughtVpc(stack), natGateways: 0 })))
+      .toBe(one('`natGateways` must be left out where `vpc` is given, got 0: it is about the VPC that the construct would make'));
+  });
+
+  test('natGateways fails where it is only known at deployment: it decides which subnets there are', () => {
+    expect(refusal(stack => ({ natGateways: new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber })))
+      .toBe(one('`natGateways` must be known at synthesis, got a token: use a number'));
+  });
+
+  test('subnets that refer to constructs are named in words', () => {
+    expect(refusal(stack => ({ serviceSubnets: { subnets: [ec2.Subnet.fromSubnetId(stack, 'Subnet', 'subnet-1')] } })))
+      .toBe(one('`serviceSubnets` must be left out where `vpc` is, got constructs: pass the VPC that the subnets belong to'));
+  });
+
+  test.each(['serviceSubnets', 'databaseSubnets', 'loadBalancerSubnets'])('%s fails without a VPC', name => {
+    expect(refusal({ [name]: { subnetType: ec2.SubnetType.PUBLIC } }))
+      .toBe(one(`\`${name}\` must be left out where \`vpc\` is, got {"subnetType":"Public"}: pass the VPC that the subnets belong to`));
+  });
+});
+
+describe('artifactPath', () => {
+  test.each(['', '/', '.', 'a/./b', 'a..b', '/mlflow', 'mlflow/', 'a//b', '..', '../other', 'a/../b', 'ml flow', 'a*', 'a?', 'a\\b', '${aws:username}', 'müller', 's3://bucket/a', 'a\n'])('fails for %j', artifactPath => {
+    expect(refusal({ artifactPath })).toBe(one(
+      `\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${JSON.stringify(artifactPath)}: leave out a slash at either end, "//" and ".."`));
+  });
+
+  test.each(['m', 'teams/ml', 'Team_1/env=prod/v1.2-a'])('may be %s', artifactPath => {
+    expect(JSON.stringify(environmentOf(synthesise({ artifactPath }).template, 'mlflow').MLFLOW_ARTIFACTS_DESTINATION)).toContain(`"/${artifactPath}"`);
+  });
+});
+
+describe('databaseCapacity', () => {
+  test.each([
+    ['minAcus', -0.5, 0], ['minAcus', 0.25, 0], ['minAcus', 256.5, 0], ['minAcus', Infinity, 0],
+    ['maxAcus', 0.5, 1], ['maxAcus', 0, 1], ['maxAcus', 1.25, 1], ['maxAcus', 256.5, 1],
+  ])('%s fails for %d', (name, value, least) => {
+    const both = name === 'minAcus' ? { minAcus: value, maxAcus: 256 } : { maxAcus: value };
+    expect(refusal({ databaseCapacity: both }).split('\n')[1])
+      .toBe(`  - \`databaseCapacity.${name}\` must be ${least} to 256 in steps of 0.5, got ${JSON.stringify(value)}`);
+  });
+
+  test('may be known at deployment only; Aurora then pauses by its own default', () => {
+    const { template } = synthesise(stack => {
+      const acus = (id: string) => new CfnParameter(stack, id, { type: 'Number' }).valueAsNumber;
+      return { databaseCapacity: { minAcus: acus('Least'), maxAcus: acus('Most') } };
+    });
+    expect(only(template, 'AWS::RDS::DBCluster').Properties.ServerlessV2ScalingConfiguration).toEqual({ MinCapacity: { Ref: 'Least' }, MaxCapacity: { Ref: 'Most' } });
+  });
+
+  test.each([[{ minAcus: 2.5 }, '2 and 2.5'], [{ minAcus: 8, maxAcus: 4 }, '4 and 8']])('fails for %j, where the most is below the least', (databaseCapacity, got) => {
+    expect(refusal({ databaseCapacity }))
+      .toBe(one(`\`databaseCapacity.maxAcus\` must not be below \`minAcus\`, got ${got}: raise it (the default is 2), or lower \`minAcus\``));
+  });
+
+  test('pauseAfter fails with a minimum', () => {
+    expect(refusal({ databaseCapacity: { minAcus: 0.5, pauseAfter: Duration.minutes(10) } }))
+      .toBe(one('`databaseCapacity.pauseAfter` needs `minAcus: 0`, got 0.5: a database with a minimum never pauses; leave one of them out'));
+  });
+
+  test.each([[Duration.seconds(299), '4 minutes 59 seconds'], [Duration.seconds(86401), '1 day 1 second'], [Duration.millis(299_999), '4 minutes 59 seconds']])(
+    'pauseAfter fails for %s', (pauseAfter, got) => {
+      expect(refusal({ databaseCapacity: { pauseAfter } })).toBe(one(`\`databaseCapacity.pauseAfter\` must be 5 minutes to 24 hours, got ${got}`));
+    });
+
+  test.each([
+    [{ minAcus: 0, maxAcus: 1 }, { MinCapacity: 0, MaxCapacity: 1, SecondsUntilAutoPause: 600 }],
+    [{ minAcus: 2 }, { MinCapacity: 2, MaxCapacity: 2 }],
+    [{ minAcus: 0.5, maxAcus: 1.5 }, { MinCapacity: 0.5, MaxCapacity: 1.5 }],
+    [{ minAcus: 256, maxAcus: 256 }, { MinCapacity: 256, MaxCapacity: 256 }],
+    [{ pauseAfter: Duration.minutes(5) }, { MinCapacity: 0, MaxCapacity: 2, SecondsUntilAutoPause: 300 }],
+    [{ minAcus: 0, pauseAfter: Duration.hours(24) }, { MinCapacity: 0, MaxCapacity: 2, SecondsUntilAutoPause: 86400 }],
+  ])('may be %j', (databaseCapacity, scaling) => {
+    expect(only(synthesise({ databaseCapacity }).template, 'AWS::RDS::DBCluster').Properties.ServerlessV2ScalingConfiguration).toEqual(scaling);
+  });
+});
+
+describe('numbers', () => {
+  test.each<[string, number, string]>([
+    ['natGateways', -1, '0 or more'], ['natGateways', 1.5, '0 or more'],
+    ['workers', 0, '1 or more'], ['workers', 1.5, '1 or more'],
+    ['desiredCount', -1, '0 or more'], ['desiredCount', 0.5, '0 or more'],
+    ['minHealthyPercent', -1, '0 to 100'], ['minHealthyPercent', 101, '0 to 100'], ['minHealthyPercent', 50.5, '0 to 100'],
+    ['ephemeralStorageGiB', 20, '21 to 200'], ['ephemeralStorageGiB', 201, '21 to 200'], ['ephemeralStorageGiB', 21.5, '21 to 200'],
+  ])('%s fails for %d', (name, value, allowed) => {
+    expect(refusal({ [name]: value })).toBe(one(`\`${name}\` must be a whole number, ${allowed}, got ${value}`));
+  });
+
+  test.each<[string, number]>([
+    ['natGateways', 0], ['natGateways', 2], ['workers', 1], ['desiredCount', 0], ['minHealthyPercent', 0], ['minHealthyPercent', 100],
+    ['ephemeralStorageGiB', 21], ['ephemeralStorageGiB', 200],
+  ])('%s may be %d', (name, value) => {
+    const { template } = synthesise({ [name]: value });
+    const service = only(template, 'AWS::ECS::Service').Properties;
+    expect({
+      natGateways: Object.keys(template.findResources('AWS::EC2::NatGateway')).length,
+      workers: Number(environmentOf(template, 'mlflow').MLFLOW_WORKERS),
+      desiredCount: service.DesiredCount,
+      minHealthyPercent: service.DeploymentConfiguration.MinimumHealthyPercent,
+      ephemeralStorageGiB: only(template, 'AWS::ECS::TaskDefinition').Properties.EphemeralStorage.SizeInGiB,
+    }).toMatchObject({ [name]: value });
+  });
+
+  test.each([0, 100, 1000, 1025, 32768, NaN])('cpu fails for %d', cpu => {
+    expect(refusal({ cpu })).toBe(one(`\`cpu\` must be one of 256, 512, 1024, 2048, 4096, 8192, 16384, got ${JSON.stringify(cpu)}`));
+  });
+
+  // CPU units; memory from, to, in steps of
+  const sizes = [
+    [256, 512, 2048, 512],
+    [512, 1024, 4096, 1024],
+    [1024, 2048, 8192, 1024],
+    [2048, 4096, 16384, 1024],
+    [4096, 8192, 30720, 1024],
+    [8192, 16384, 61440, 4096],
+    [16384, 32768, 122880, 8192],
+  ];
+
+  test.each([
+    ...sizes.flatMap(([cpu, from, to, step]) => [from - step, from + step / 2, to + step].map(memory => [cpu, memory, from, to, step])),
+    [256, 1536, 512, 2048, 512],
+  ])('cpu %d with %d MiB fails', (cpu, memoryLimitMiB, from, to, step) => {
+    expect(refusal({ cpu, memoryLimitMiB })).toBe(one(
+      `\`memoryLimitMiB\` must be ${from} to ${to} in steps of ${step} where \`cpu\` is ${cpu}, got ${memoryLimitMiB}: change one of them (the defaults are 1024 and 3072)`));
+  });
+
+  test('memoryLimitMiB fails by its default where cpu is another', () => {
+    expect(refusal({ cpu: 2048 })).toContain('where `cpu` is 2048, got 3072');
+  });
+
+  test.each(sizes.flatMap(([cpu, from, to, step]) => [from, from + step, to].filter(memory => memory !== 1536).map(memory => [cpu, memory])))('cpu may be %d with %d MiB', (cpu, memoryLimitMiB) => {
+    const { cpu: cpuUnits, memoryMiB } = define({ cpu, memoryLimitMiB }).mlflow.taskDefinition;
+    expect([cpuUnits, memoryMiB]).toEqual([cpu, memoryLimitMiB]);
+  });
+});
+
+describe('sessions', () => {
+  test.each([['sessionDuration', Duration.seconds(59), '59 seconds'], ['sessionRefresh', Duration.seconds(59), '59 seconds'], ['sessionDuration', Duration.seconds(0), '0 seconds']])(
+    '%s fails for %s', (name, value, got) => {
+      expect(refusal({ [name]: value })).toBe(one(`\`${name}\` must be at least a minute, got ${got}`));
+    });
+
+  test.each([
+    [{ sessionRefresh: Duration.hours(12) }, '12 hours and 12 hours'],
+    [{ sessionRefresh: Duration.minutes(61), sessionDuration: Duration.hours(1) }, '1 hour 1 minute and 1 hour'],
+  ])('sessionRefresh fails where it is not shorter: %s', (props, got) => {
+    expect(refusal(props)).toBe(one(`\`sessionRefresh\` must be shorter than \`sessionDuration\`, got ${got}`));
+  });
+
+  test('both may be at their limits', () => {
+    expect(environmentOf(synthesise({ sessionRefresh: Duration.minutes(1), sessionDuration: Duration.seconds(61) }).template, 'oauth2-proxy'))
+      .toMatchObject({ OAUTH2_PROXY_COOKIE_REFRESH: '60s', OAUTH2_PROXY_COOKIE_EXPIRE: '61s' });
+    expect(environmentOf(synthesise({ sessionDuration: Duration.minutes(1) }).template, 'oauth2-proxy').OAUTH2_PROXY_COOKIE_EXPIRE).toBe('60s');
+  });
+});
+
+describe('gunicornOpts', () => {
+  test.each([
+    '-b', '-b0.0.0.0:80', '-Db', '-Rhvw4', '-c', '-cevil.py', '-e', '-eFORWARDED_ALLOW_IPS=*', '-w', '-w4',
+    '--bind', '--bind=0.0.0.0:80', '--bi', '--config', '--conf=evil.py', '--env', '--env=A=b', '--forwarded-allow-ips=*', '--forwarder-headers', '--proxy-allow-from',
+    '--proxy-protocol', '--proxy-prot', '--secure-scheme-headers', '--workers', '--workers=4', '--worker',
+  ])('fails for %s', word => {
+    expect(refusal({ gunicornOpts: `--timeout 300\t${word} --threads 4` })).toBe(one(
+      `\`gunicornOpts\` must not rebind the server, read more options from elsewhere, trust forwarded headers or set the number of workers, got "${word}": leave it out (for the number of workers use \`workers\`)`));
+  });
+
+  test.each(['"--bind" 0.0.0.0', "--b'in'd 0.0.0.0", '--b\\ind 0.0.0.0'])('fails for %s, which quotes do not hide', gunicornOpts => {
+    expect(refusal({ gunicornOpts })).toContain('got "--bind"');
+  });
+
+  test.each(['', '  '])('fails for %j', gunicornOpts => {
+    expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\` must hold at least one option, got ${JSON.stringify(gunicornOpts)}: leave it out to run under uvicorn`));
+  });
+
+  test.each(['--timeout 300 --threads 4', '-t 300 -k gthread', '--worker-class gthread', '--worker-tmp-dir /dev/shm', '--max-requests=1000', '--graceful-timeout 30 --backlog 64'])(
+    'may be %s', gunicornOpts => {
+      expect(environmentOf(synthesise({ gunicornOpts }).template, 'mlflow').MLFLOW_GUNICORN_OPTS).toBe(gunicornOpts);
+    });
+});
+
+test('removalPolicy fails for SNAPSHOT', () => {
+  expect(refusal({ removalPolicy: RemovalPolicy.SNAPSHOT })).toBe(one(
+    '`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out to have the database leave a final snapshot and all else kept'));
+});
+
+test('everything that is wrong is listed in one error, with the path of the construct', () => {
+  const message = refusal({
+    domainName: 'MLFLOW',
+    emailDomains: [],
+    natGateways: -1,
+    artifactPath: '/',
+    databaseCapacity: { minAcus: 3 },
+    workers: 0,
+    sessionDuration: Duration.seconds(1),
+    gunicornOpts: '-w 4',
+    environment: { MLFLOW_HOST: '0.0.0.0' },
+    proxyEnvironment: { OAUTH2_PROXY_PROVIDER: 'github' },
+    removalPolicy: RemovalPolicy.SNAPSHOT,
+  });
+  const [head, ...problems] = message.split('\n');
+  expect(head).toBe('Stack/Mlflow: 12 props need a change');
+  expect(problems.map(problem => /^ {2}- `([\w.]+)`/.exec(problem)?.[1])).toEqual([
+    'domainName', 'domainName', 'emailDomains', 'natGateways', 'artifactPath', 'databaseCapacity.maxAcus', 'workers', 'sessionDuration', 'gunicornOpts', 'environment',
+    'proxyEnvironment', 'removalPolicy',
+  ]);
+});
+
+describe('a value that is only known at deployment is not judged', () => {
+  const text = (stack: Stack) => new CfnParameter(stack, 'Text').valueAsString;
+  const number = (stack: Stack) => new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber;
+  const list = (stack: Stack) => new CfnParameter(stack, 'List', { type: 'CommaDelimitedList' }).valueAsList;
+
+  const mlflow = (name: string) => (template: Template) => environmentOf(template, 'mlflow')[name];
+  const proxy = (name: string) => (template: Template) => environmentOf(template, 'oauth2-proxy')[name];
+  const task = (template: Template) => only(template, 'AWS::ECS::TaskDefinition').Properties;
+  const service = (template: Template) => only(template, 'AWS::ECS::Service').Properties;
+
+  test.each<[string, (stack: Stack) => Overrides, (template: Template) => unknown, unknown]>([
+    ['domainName', stack => ({ domainName: text(stack) }), mlflow('MLFLOW_SERVER_CORS_ALLOWED_ORIGINS'), { 'Fn::Join': ['', ['https://', { Ref: 'Text' }]] }],
+    ['domainName, joined', stack => ({ domainName: Fn.join('.', [text(stack), 'Example.com']) }), certificateName, { 'Fn::Join': ['.', [{ Ref: 'Text' }, 'Example.com']] }],
+    ['the name of the zone', stack => inZone(text(stack))(stack), template => only(template, 'AWS::Route53::RecordSet').Properties.Name, 'mlflow.example.com.'],
+    ['emailDomains', stack => ({ emailDomains: list(stack) }), proxy('OAUTH2_PROXY_EMAIL_DOMAINS'), { 'Fn::Join': [',', { Ref: 'List' }] }],
+    ['an entry of emailDomains', stack => ({ emailDomains: ['a.org', text(stack)] }), proxy('OAUTH2_PROXY_EMAIL_DOMAINS'), { 'Fn::Join': [',', ['a.org', { Ref: 'Text' }]] }],
+    ['artifactPath', stack => ({ artifactPath: text(stack) }), template => mlflow('MLFLOW_ARTIFACTS_DESTINATION')(template)['Fn::Join'][1].slice(2), ['/', { Ref: 'Text' }]],
+    ['databaseCapacity.pauseAfter', stack => ({ databaseCapacity: { pauseAfter: Duration.seconds(number(stack)) } }),
+      template => only(template, 'AWS::RDS::DBCluster').Properties.ServerlessV2ScalingConfiguration.SecondsUntilAutoPause, { Ref: 'Number' }],
+    ['workers', stack => ({ workers: number(stack) }), mlflow('MLFLOW_WORKERS'), { Ref: 'Number' }],
+    ['desiredCount', stack => ({ desiredCount: number(stack) }), template => service(template).DesiredCount, { Ref: 'Number' }],
+    ['desiredCount, lazily', () => ({ desiredCount: Lazy.number({ produce: () => 3 }) }), template => service(template).DesiredCount, 3],
+    ['desiredCount, as a token of its own', () => ({ desiredCount: Token.asNumber({ resolve: () => 4 }) }), template => service(template).DesiredCount, 4],
+    ['minHealthyPercent', stack => ({ minHealthyPercent: number(stack) }), template => service(template).DeploymentConfiguration.MinimumHealthyPercent, { Ref: 'Number' }],
+    ['ephemeralStorageGiB', stack => ({ ephemeralStorageGiB: number(stack) }), template => task(template).EphemeralStorage.SizeInGiB, { Ref: 'Number' }],
+    ['cpu', stack => ({ cpu: number(stack) }), template => task(template).Cpu, { Ref: 'Number' }],
+    ['memoryLimitMiB', stack => ({ memoryLimitMiB: number(stack) }), template => task(template).Memory, { Ref: 'Number' }],
+    ['sessionDuration', stack => ({ sessionDuration: Duration.seconds(number(stack)) }), proxy('OAUTH2_PROXY_COOKIE_EXPIRE'), { 'Fn::Join': ['', [{ Ref: 'Number' }, 's']] }],
+    ['sessionRefresh', stack => ({ sessionRefresh: Duration.seconds(number(stack)) }), proxy('OAUTH2_PROXY_COOKIE_REFRESH'), { 'Fn::Join': ['', [{ Ref: 'Number' }, 's']] }],
+    ['gunicornOpts', stack => ({ gunicornOpts: text(stack) }), mlflow('MLFLOW_GUNICORN_OPTS'), { Ref: 'Text' }],
+    ['a value of environment', stack => ({ environment: { MLFLOW_LOGGING_LEVEL: text(stack) } }), mlflow('MLFLOW_LOGGING_LEVEL'), { Ref: 'Text' }],
+    ['a name of environment', () => ({ environment: { [Lazy.string({ produce: () => 'MLFLOW_LAZY' })]: 'x' } }), mlflow('MLFLOW_LAZY'), 'x'],
+    ['a name of proxyEnvironment', () => ({ proxyEnvironment: { [Lazy.string({ produce: () => 'OAUTH2_PROXY_LAZY' })]: 'x' } }), proxy('OAUTH2_PROXY_LAZY'), 'x'],
+    ['issuerUrl', stack => ({ authProvider: oidc({ issuerUrl: text(stack) }) }), proxy('OAUTH2_PROXY_OIDC_ISSUER_URL'), { Ref: 'Text' }],
+    ['clientId', stack => ({ authProvider: oidc({ clientId: text(stack) }) }), proxy('OAUTH2_PROXY_CLIENT_ID'), { Ref: 'Text' }],
+    ['allowedGroups', stack => ({ authProvider: oidc({ allowedGroups: list(stack) }) }), proxy('OAUTH2_PROXY_ALLOWED_GROUPS'), { 'Fn::Join': [',', { Ref: 'List' }] }],
+    ['an entry of allowedGroups', stack => ({ authProvider: oidc({ allowedGroups: ['ml', text(stack)] }) }), proxy('OAUTH2_PROXY_ALLOWED_GROUPS'), { 'Fn::Join': [',', ['ml', { Ref: 'Text' }]] }],
+    ['extraAudiences', stack => ({ authProvider: oidc({ extraAudiences: list(stack) }) }), proxy('OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES'), { 'Fn::Join': [',', { Ref: 'List' }] }],
+  ])('%s', (_, overrides, rendered, expected) => {
+    expect(rendered(synthesise(overrides).template)).toEqual(expected);
+  });
+
+  test('but the entries beside it are', () => {
+    expect(refusal({ emailDomains: [Lazy.string({ produce: () => 'example.com' }), '@example.com'] })).toContain('got "@example.com"');
+  });
+});
+
+describe('AuthProvider', () => {
+  test.each(['', 'http://id.example.com', 'id.example.com', 'https://', 'https://id.example.com?x=1', 'https://id.example.com#x', 'https://id.example.com,https://evil.example', 'https://id .example.com', 'https://a.example\n'])(
+    'oidc fails for the issuer %j', issuerUrl => {
+      expect(() => oidc({ issuerUrl })).toThrow(new Error(
+        `AuthProvider.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the provider's /.well-known/openid-configuration`));
+    });
+
+  test.each(['https://id.example.com', 'https://id.example.com/', 'https://id.example.com:8443/realms/ml'])('oidc takes the issuer %s', issuerUrl => {
+    expect(oidc({ issuerUrl }).bind(secretStack, bindOptions).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe(issuerUrl);
+  });
+
+  test.each([
+    ['AuthProvider.google', '', () => AuthProvider.google({ clientId: '', clientSecret: clientSecret(secretStack) })],
+    ['AuthProvider.google', '  ', () => AuthProvider.google({ clientId: '  ', clientSecret: clientSecret(secretStack) })],
+    ['AuthProvider.oidc', '', () => oidc({ clientId: '' })],
+  ])('%s fails for the client id %j', (factory, clientId, make) => {
+    expect(make).toThrow(new Error(`${factory}: \`clientId\` must not be empty, got ${JSON.stringify(clientId)}: use the id of the OAuth client registered at the provider`));
+  });
+
+  test.each(['allowedGroups', 'extraAudiences'].flatMap(name => [[], [''], ['ml', ' '], ['ml,admins']].map(entries => [name, entries] as const)))('oidc fails where %s is %j', (name, entries) => {
+    expect(() => oidc({ [name]: entries }))
+      .toThrow(new Error(`AuthProvider.oidc: \`${name}\` must hold at least one entry, each without a comma, got ${JSON.stringify(entries)}: leave it out for no restriction`));
+  });
+});
+
+function certificateName(template: Template): unknown {
+  return only(template, 'AWS::CertificateManager::Certificate').Properties.DomainName;
+}
+
+const secretStack = newStack();
+
+function oidc(options: Partial<Parameters<typeof AuthProvider.oidc>[0]>): AuthProvider {
+  return AuthProvider.oidc({ issuerUrl: 'https://id.example.com', clientId: 'client', clientSecret: clientSecret(secretStack), ...options });
+}
