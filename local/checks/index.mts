@@ -8,6 +8,7 @@ import type { Deployment } from '../deployment.mjs';
 import { client } from '../http.mjs';
 import { groupIsAlive, launched } from '../processes.mjs';
 import { toolToken } from '../tokens.mjs';
+import { checkBrowser } from './browser.mjs';
 import { checkPeople } from './people.mjs';
 import { checkPrograms } from './programs.mjs';
 import { checkTask } from './task.mjs';
@@ -17,7 +18,8 @@ export async function checkDeployment(checks: Checks, deployment: Deployment, py
   const token = await toolToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
 
   await checkPeople(checks, deployment, send);
-  await checkPrograms(checks, { deployment, send, token, python });
+  const run = await checkPrograms(checks, { deployment, send, token, python });
+  await checkBrowser(checks, deployment, run);
   await checkTask(checks, deployment, send, token);
 
   checks.heading('At the end');

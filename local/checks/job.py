@@ -9,6 +9,8 @@ import os
 import tempfile
 import time
 
+import matplotlib
+import matplotlib.pyplot
 import mlflow
 import numpy
 from mlflow import MlflowClient
@@ -16,6 +18,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
+
+matplotlib.use("agg")  # needs no screen
 
 MODEL = "diabetes"
 MIB = 1024 * 1024
@@ -70,6 +74,11 @@ with mlflow.start_run() as run, tempfile.TemporaryDirectory() as scratch:
     mlflow.log_artifact(parts)
     assert_same(parts, fetch("parts.bin", scratch, "parts"))
     done("log an artifact in parts, by signed URLs")
+
+    figure, axes = matplotlib.pyplot.subplots()
+    axes.scatter(test_y, model.predict(test_x))
+    mlflow.log_figure(figure, "predictions.png")
+    done("log a figure", image={"experimentId": run.info.experiment_id, "runId": run.info.run_id, "image": "predictions.png"})
 
     logged = mlflow.sklearn.log_model(model, name="model", input_example=test_x.head(2))
     done("log the model")

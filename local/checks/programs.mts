@@ -5,6 +5,13 @@ import { execa } from 'execa';
 import type { Checks } from '../checks.mjs';
 import { bearer, json, type Send } from '../http.mjs';
 import type { Deployment } from '../deployment.mjs';
+import type { RunWithImage } from './browser.mjs';
+
+interface Step {
+  readonly step: string;
+  readonly seconds: number;
+  readonly image?: RunWithImage;
+}
 
 export interface ProgramOptions {
   readonly deployment: Deployment;
@@ -19,13 +26,15 @@ const steps = [
   'get it back from S3, by the signed URL that MLflow hands out',
   'get it back through the server',
   'log an artifact in parts, by signed URLs',
+  'log a figure',
   'log the model',
   'register it',
   'load it back and predict',
   'read parameters and metrics back',
 ];
 
-export async function checkPrograms(checks: Checks, { deployment, send, token, python }: ProgramOptions): Promise<void> {
+/** Returns the run that the job made. */
+export async function checkPrograms(checks: Checks, { deployment, send, token, python }: ProgramOptions): Promise<RunWithImage | undefined> {
   const { url, caFile } = deployment;
   checks.heading('A training job with MLflow\'s client and a token can');
   const job = await execa(python, [`${import.meta.dirname}/job.py`], {
@@ -33,7 +42,7 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
     timeout: 600_000,
     env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2' },
   });
-  const done = job.stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line) as { step: string; seconds: number });
+  const done = job.stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line) as Step);
   for (const step of steps) {
     await checks.check(step, async () => {
       const found = done.find(candidate => candidate.step === step);
@@ -58,6 +67,7 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
     const { status, body } = await send('/v1/traces', { ...trace, headers: { ...trace.headers, ...bearer(token), 'x-mlflow-experiment-id': '1' } });
     assert([200, 400].includes(status), `${status} ${body}`); // 400: no spans; 404 would mean that nobody takes traces
   });
+  return done.find(({ image }) => image)?.image;
 }
 
 function lastLines(text: string): string {

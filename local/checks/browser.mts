@@ -1,0 +1,81 @@
+/** The whole way in a real browser, as a person goes it. Left out, with a line that says so, where there is no Chromium. */
+
+import assert from 'node:assert/strict';
+import { execa } from 'execa';
+import { chromium, type Page } from 'playwright-core';
+import type { Checks } from '../checks.mjs';
+import type { Deployment } from '../deployment.mjs';
+
+/** A run that has logged an image. */
+export interface RunWithImage {
+  readonly experimentId: string;
+  readonly runId: string;
+  readonly image: string;
+}
+
+export async function checkBrowser(checks: Checks, { url, issuer }: Deployment, run: RunWithImage | undefined): Promise<void> {
+  checks.heading('In a browser a person');
+  const executablePath = await findChromium();
+  if (executablePath === undefined) {
+    console.log('  - left out: there is no Chromium here');
+    return;
+  }
+  // Chromium's own sandbox does not run as root.
+  const browser = await chromium.launch({ executablePath, args: process.getuid!() === 0 ? ['--no-sandbox'] : [] });
+  try {
+    const page = await browser.newPage({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
+    const strangers: string[] = [];
+    page.on('request', request => {
+      const { origin, protocol } = new URL(request.url());
+      if (![url, issuer.issuer].includes(origin) && protocol.startsWith('http')) {
+        strangers.push(origin);
+      }
+    });
+
+    await checks.check('signs in', async () => {
+      await signIn(page, url);
+      assert.equal(new URL(page.url()).origin, url);
+    });
+    await checks.check('creates an experiment', async () => {
+      await page.goto(`${url}/#/experiments`);
+      await page.getByRole('button', { name: 'Create', exact: true }).click();
+      const dialog = page.getByRole('dialog', { name: 'Create Experiment' });
+      await dialog.getByPlaceholder('Input an experiment name').fill('made by hand');
+      await dialog.getByRole('button', { name: 'Create' }).click();
+      await page.waitForURL(/#\/experiments\/\d+/);
+    });
+    await checks.check('sees an image that a run has logged', async () => {
+      assert(run, 'the job has logged none');
+      await page.goto(`${url}/#/experiments/${run.experimentId}/runs/${run.runId}/artifacts/${run.image}`);
+      await page.waitForFunction('Array.from(document.images).some(image => image.naturalWidth > 300)');
+    });
+    await checks.check('signs out, and is out', async () => {
+      await page.context().request.get(`${url}/oauth2/sign_out`, { maxRedirects: 0 });
+      const left = (await page.context().cookies(url)).map(({ name }) => name).filter(name => name.startsWith('__Host-oauth2_proxy'));
+      assert.deepEqual(left, []);
+      assert.equal((await page.context().request.get(`${url}/ajax-api/2.0/mlflow/experiments/search?max_results=1`)).status(), 401);
+    });
+    await checks.check('is never sent anywhere else by the page', async () => {
+      assert.deepEqual(strangers, []);
+    });
+  } finally {
+    await browser.close();
+  }
+}
+
+async function signIn(page: Page, url: string): Promise<void> {
+  await page.goto(url);
+  await page.getByPlaceholder('you@example.com').fill('someone@example.com');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('Experiments').first().waitFor();
+}
+
+async function findChromium(): Promise<string | undefined> {
+  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
+    const found = await execa('sh', ['-c', `command -v ${name}`], { reject: false });
+    if (!found.failed) {
+      return found.stdout;
+    }
+  }
+  return undefined;
+}
