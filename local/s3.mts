@@ -2,34 +2,25 @@
 
 import { writeFileSync } from 'node:fs';
 import { Daemon, untilReady } from './processes.mjs';
+import type { PolicyDocument, Roles } from './roles.mjs';
 import { account, region, type Template } from './template.mjs';
-
-interface Policy {
-  readonly PolicyName: string;
-  readonly PolicyDocument: unknown;
-  readonly Roles?: string[];
-}
 
 export interface StoredObject { readonly key: string; readonly size: number }
 
 export class S3 {
   readonly endpoint: string;
   readonly credentialsEndpoint: string;
+  /** The Python that has boto3 and moto. */
+  python!: string;
   private daemon!: Daemon;
 
-  constructor(private readonly template: Template, private readonly port: number) {
+  constructor(private readonly template: Template, private readonly roles: Roles, private readonly port: number) {
     this.endpoint = `http://127.0.0.1:${port}`;
     this.credentialsEndpoint = `${this.endpoint}/try/credentials`;
   }
 
   async start(python: string, settingsFile: string, log: string): Promise<void> {
-    const { TaskRoleArn } = this.template.only<{ TaskRoleArn: string }>('AWS::ECS::TaskDefinition');
-    const role = TaskRoleArn.split('/').at(-1)!;
-    const roleProperties = this.template.properties<{ AssumeRolePolicyDocument: unknown; ManagedPolicyArns?: string[]; Policies?: Policy[] }>(role);
-    if (roleProperties.ManagedPolicyArns) {
-      throw new Error(`the task role has managed policies, which are not played here: ${roleProperties.ManagedPolicyArns}`);
-    }
-    const attached = this.template.all<Policy>('AWS::IAM::Policy').filter(policy => policy.Roles?.includes(role));
+    this.python = python;
     const bucket = this.template.only<{ VersioningConfiguration?: { Status: string } }>('AWS::S3::Bucket');
     writeFileSync(settingsFile, JSON.stringify({
       port: this.port,
@@ -37,12 +28,17 @@ export class S3 {
       region,
       bucket: this.bucketName,
       versioned: bucket.VersioningConfiguration?.Status === 'Enabled',
-      role,
-      trust: roleProperties.AssumeRolePolicyDocument,
-      policies: Object.fromEntries([...attached, ...roleProperties.Policies ?? []].map(policy => [policy.PolicyName, policy.PolicyDocument])),
+      role: this.role,
+      trust: this.template.properties<{ AssumeRolePolicyDocument: unknown }>(this.role).AssumeRolePolicyDocument,
+      policies: this.policies,
     }));
     this.daemon = new Daemon([python, `${import.meta.dirname}/s3.py`, settingsFile], { env: { PATH: '/usr/bin:/bin' }, log });
     await untilReady(this.daemon, 'S3', () => this.objects());
+  }
+
+  private get role(): string {
+    const { TaskRoleArn } = this.template.only<{ TaskRoleArn: string }>('AWS::ECS::TaskDefinition');
+    return TaskRoleArn.split('/').at(-1)!;
   }
 
   get bucketName(): string {
@@ -53,6 +49,19 @@ export class S3 {
   async objects(): Promise<StoredObject[]> {
     const response = await fetch(`${this.endpoint}/try/objects`);
     return await response.json() as StoredObject[];
+  }
+
+  async put(key: string, content: string): Promise<void> {
+    await fetch(`${this.endpoint}/try/objects/${key}`, { method: 'PUT', body: content });
+  }
+
+  /** The policies of the task role, by their names. */
+  get policies(): Record<string, PolicyDocument> {
+    return Object.fromEntries(this.roles.policies(this.role).map(policy => [policy.PolicyName, policy.PolicyDocument]));
+  }
+
+  async setPolicies(policies: Record<string, PolicyDocument>): Promise<void> {
+    await fetch(`${this.endpoint}/try/policies`, { method: 'PUT', body: JSON.stringify(policies) });
   }
 
   async stop(): Promise<void> {

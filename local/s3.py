@@ -2,7 +2,9 @@
 
 Reads its settings from the JSON file given as the only argument (see s3.mts) and serves on loopback, besides S3,
   /try/credentials   temporary credentials of the task role, in the form in which ECS hands them out
-  /try/objects       every object in the bucket; for the checks, without credentials
+and for the checks, without credentials,
+  /try/objects       GET: every object in the bucket; PUT: writes one, named by the rest of the path
+  /try/policies      PUT: replaces the policies of the task role
 """
 
 import datetime
@@ -11,12 +13,15 @@ import hmac
 import json
 import sys
 import urllib.parse
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from moto import settings as moto_settings
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.iam.models import iam_backends
 from moto.s3.models import FakeKey, s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -36,18 +41,27 @@ def main():
     iam = iam_backends[DEFAULT_ACCOUNT_ID][PARTITION]
     role = iam.create_role(given["role"], json.dumps(given["trust"]), path="/", permissions_boundary=None,
                            description="", tags=[], max_session_duration="3600")
-    for name, document in given["policies"].items():
-        iam.put_role_policy(role.name, name, json.dumps(document))
+    put_policies(iam, role, given["policies"])
 
     moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
+    moto = DomainDispatcherApplication(create_backend_app)
     app = DispatcherMiddleware(
-        PrefixCondition(PresignedUrls(DomainDispatcherApplication(create_backend_app), given["region"]), given["policies"], given["account"]),
-        {"/try/credentials": credentials(role.arn, given["region"]), "/try/objects": objects(given["bucket"])},
+        BatchDelete(PrefixCondition(PresignedUrls(moto, given["region"]), given["policies"], given["account"]), iam, role),
+        {
+            "/try/credentials": credentials(role.arn, given["region"]),
+            "/try/objects": objects(given["bucket"]),
+            "/try/policies": json_app(lambda request: put_policies(iam, role, json.loads(request.get_data()))),
+        },
     )
     server = make_server("127.0.0.1", given["port"], app, threaded=True)
     create_bucket(given)
     moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # from here on every call is checked
     server.serve_forever()
+
+
+def put_policies(iam, role, policies):
+    for name, document in policies.items():
+        iam.put_role_policy(role.name, name, json.dumps(document))
 
 
 def create_bucket(given):
@@ -78,6 +92,34 @@ class PrefixCondition:
             denied = "<Error><Code>AccessDenied</Code><Message>The policy does not allow this prefix</Message></Error>"
             return Response(denied, 403, mimetype="application/xml")(environ, start_response)
         return self.app(environ, start_response)
+
+
+class BatchDelete:
+    """For a deletion of several objects moto asks for the right to delete the bucket. S3 asks for the right to each object, as is done here."""
+
+    def __init__(self, app, iam, role):
+        self.app = app
+        self.iam = iam
+        self.role = role
+
+    def __call__(self, environ, start_response):
+        request = Request(environ)
+        if request.method != "POST" or "delete" not in request.args:
+            return self.app(environ, start_response)
+        bucket = request.path.strip("/")
+        keys = [element.text for element in ElementTree.fromstring(request.get_data()).iter() if element.tag.endswith("}Key")]
+        allowed = [key for key in keys if self.may_delete(f"arn:aws:s3:::{bucket}/{key}")]
+        s3_backends[DEFAULT_ACCOUNT_ID][PARTITION].delete_objects(bucket, [{"Key": key} for key in allowed], False)
+        results = [
+            f"<Deleted><Key>{escape(key)}</Key></Deleted>" if key in allowed
+            else f"<Error><Key>{escape(key)}</Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+            for key in keys
+        ]
+        return Response(f"<DeleteResult>{''.join(results)}</DeleteResult>", mimetype="application/xml")(environ, start_response)
+
+    def may_delete(self, arn):
+        documents = [self.iam.get_role_policy(self.role.name, name)[1] for name in self.iam.list_role_policies(self.role.name)]
+        return any(IAMPolicy(document).is_action_permitted("s3:DeleteObject", arn) == PermissionResult.PERMITTED for document in documents)
 
 
 class PresignedUrls:
@@ -150,8 +192,11 @@ def credentials(role_arn, region):
 
 
 def objects(bucket):
-    def answer(_):
-        keys = s3_backends[DEFAULT_ACCOUNT_ID][PARTITION].buckets[bucket].keys
+    def answer(request):
+        backend = s3_backends[DEFAULT_ACCOUNT_ID][PARTITION]
+        if request.method == "PUT":
+            backend.put_object(bucket, request.path.lstrip("/"), request.get_data())
+        keys = backend.buckets[bucket].keys
         return [{"key": name, "size": keys[name].size} for name in keys if isinstance(keys[name], FakeKey)]
     return json_app(answer)
 

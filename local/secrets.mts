@@ -11,6 +11,11 @@ interface GenerateSecretString {
   readonly GenerateStringKey?: string;
 }
 
+interface SecretProperties {
+  readonly GenerateSecretString: GenerateSecretString;
+  readonly SecretString?: string;
+}
+
 const lettersAndDigits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const punctuation = '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~';
 
@@ -19,8 +24,8 @@ export class Secrets {
 
   constructor(template: Template) {
     for (const id of template.ids('AWS::SecretsManager::Secret')) {
-      const { GenerateSecretString: rules } = template.properties<{ GenerateSecretString: GenerateSecretString }>(id);
-      this.strings.set(id, generate(rules));
+      const { GenerateSecretString: rules, SecretString } = template.properties<SecretProperties>(id);
+      this.strings.set(id, SecretString ?? generate(rules));
     }
   }
 

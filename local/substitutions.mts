@@ -27,7 +27,10 @@ export interface Program {
 /** What stands in for AWS in this run. */
 export interface Surroundings {
   readonly publicUrl: string;
-  readonly issuer: string;
+  /** What stands for each issuer, by the address of the real one. */
+  readonly issuers: ReadonlyMap<string, string>;
+  /** What stands for the host of a provider's own pages, where it is another than the issuer's. */
+  readonly hostedPages: ReadonlyMap<string, string>;
   readonly database: string;
   readonly bucketEndpoint: string;
   readonly credentialsEndpoint: string;
@@ -48,7 +51,8 @@ export class Substitutions {
     const mounts = new Map(containers.flatMap(({ MountPoints }) => MountPoints ?? []).map(mount => [mount.ContainerPath, mount.SourceVolume]));
     this.table = [
       { what: 'public host and port', aws: new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin, here: there.publicUrl, replaces: 'text' },
-      { what: 'issuer', aws: proxy.OAUTH2_PROXY_OIDC_ISSUER_URL, here: there.issuer, replaces: 'text' },
+      ...[...there.issuers].map(([aws, here]): Substitution => ({ what: 'issuer', aws, here, replaces: 'text' })),
+      ...[...there.hostedPages].map(([aws, here]): Substitution => ({ what: 'host of the sign-in pages', aws, here, replaces: 'text' })),
       { what: 'database endpoint', aws: databaseEndpoint, here: there.database, replaces: 'text' },
       { what: 'address of the CA bundle', aws: caBundleOrigin, here: there.caBundleOrigin, replaces: 'text' },
       { what: "task's network interface", aws: '0.0.0.0:', here: '127.0.0.1:', replaces: 'text' },
@@ -78,7 +82,7 @@ export class Substitutions {
     };
   }
 
-  private apply(value: string): string {
+  apply(value: string): string {
     return this.table.reduce((text, { aws, here, replaces }) => {
       switch (replaces) {
         case 'text': return text.replaceAll(aws, here);
@@ -86,6 +90,13 @@ export class Substitutions {
         default: return text;
       }
     }, value);
+  }
+
+  /** The same in an address that takes others along, percent-encoded: the provider's pages, and within them the server. */
+  applyEncoded(address: string): string {
+    const twice = (text: string) => encodeURIComponent(encodeURIComponent(text));
+    const pages = [...this.there.hostedPages].reduce((text, [aws, here]) => text.replaceAll(encodeURIComponent(`https://${aws}`), encodeURIComponent(`http://${here}`)), address);
+    return this.apply(pages).replaceAll(twice(this.table[0].aws), twice(this.there.publicUrl));
   }
 
   private program(image: string): Program {

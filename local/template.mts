@@ -24,6 +24,10 @@ type Attributes = Record<string, (id: string, template: Template) => string>;
 /** What CloudFormation returns for a resource: `Ref`, and the attributes of `Fn::GetAtt`. */
 const attributes: Record<string, Attributes> = {
   'AWS::CertificateManager::Certificate': { Ref: id => id },
+  'AWS::Cognito::UserPool': { Ref: id => `${region}_${id}`, ProviderName: id => `cognito-idp.${region}.amazonaws.com/${region}_${id}` },
+  'AWS::Cognito::UserPoolClient': { Ref: id => id, ClientSecret: id => `secret-of-${id}` },
+  'AWS::Cognito::UserPoolDomain': { Ref: (id, template) => template.properties<{ Domain: string }>(id).Domain },
+  'AWS::Cognito::UserPoolResourceServer': { Ref: (id, template) => template.properties<{ Identifier: string }>(id).Identifier },
   'AWS::EC2::SecurityGroup': { GroupId: id => id },
   'AWS::EC2::Subnet': { Ref: id => id },
   'AWS::EC2::VPC': { Ref: id => id },
@@ -43,15 +47,17 @@ const attributes: Record<string, Attributes> = {
 };
 
 export class Template {
-  static read(assembly: string): Template {
-    const files = readdirSync(assembly).filter(file => file.endsWith('.template.json'));
+  /** The template of a stack, or the only one. */
+  static read(assembly: string, stack?: string): Template {
+    const files = readdirSync(assembly).filter(file => stack === undefined ? file.endsWith('.template.json') : file === `${stack}.template.json`);
     if (files.length !== 1) {
       throw new Error(`expected one template in ${assembly}, found ${files.length}`);
     }
-    return new Template(JSON.parse(readFileSync(join(assembly, files[0]), 'utf8')).Resources);
+    const { Resources, Outputs } = JSON.parse(readFileSync(join(assembly, files[0]), 'utf8'));
+    return new Template(Resources, Outputs);
   }
 
-  private constructor(private readonly resources: Record<string, Resource>) {}
+  private constructor(private readonly resources: Record<string, Resource>, private readonly outputs: Record<string, { readonly Value: unknown }>) {}
 
   /** Logical ids of the resources of a type. */
   ids(type: string): string[] {
@@ -73,6 +79,10 @@ export class Template {
       throw new Error(`expected one ${type} in the template, found ${ids.length}`);
     }
     return this.properties<T>(ids[0]);
+  }
+
+  output(name: string): string {
+    return this.evaluate(this.outputs[name].Value, `output ${name}`) as string;
   }
 
   /** `Ref` or an attribute of a resource, as `Fn::GetAtt` gives it. */

@@ -4,14 +4,11 @@ import * as oidc from 'openid-client';
 import { toolRedirectUri, type Clients } from './identity-provider.mjs';
 import { Person } from './person.mjs';
 
-/** What `gcloud auth print-identity-token` is to Google. */
-export async function toolToken(issuer: string, clients: Clients, email: string): Promise<string> {
-  return idToken(issuer, clients.toolId, oidc.None(), toolRedirectUri, email);
-}
-
-/** A token of the client that oauth2-proxy itself uses. */
-export async function proxyToken(issuer: string, { proxy }: Clients, email: string): Promise<string> {
-  return idToken(issuer, proxy.id, oidc.ClientSecretBasic(proxy.secret), proxy.redirectUri, email);
+/** A person's token: what `gcloud auth print-identity-token` is to Google, or else one of the client that oauth2-proxy itself uses. */
+export async function personToken(issuer: string, { toolId, proxy }: Clients, email: string): Promise<string> {
+  return toolId === undefined
+    ? idToken(issuer, proxy.id, oidc.ClientSecretBasic(proxy.secret), proxy.redirectUri, email)
+    : idToken(issuer, toolId, oidc.None(), toolRedirectUri, email);
 }
 
 async function idToken(issuer: string, clientId: string, authentication: oidc.ClientAuth, redirectUri: string, email: string): Promise<string> {

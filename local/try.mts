@@ -5,13 +5,14 @@ import { delimiter, join, relative, resolve } from 'node:path';
 import { Command } from 'commander';
 import { execa } from 'execa';
 import { Listr, PRESET_TIMER } from 'listr2';
+import { checkIdentities, checkQuickStart } from './checks/index.mjs';
+import { checkProviders } from './checks/providers.mjs';
 import { Checks } from './checks.mjs';
-import { checkDeployment } from './checks/index.mjs';
 import { Deployment } from './deployment.mjs';
 import { canRun, findPython, installProxy, installPython } from './install.mjs';
 import { parseUser, type Program } from './substitutions.mjs';
 import { Template } from './template.mjs';
-import { toolToken } from './tokens.mjs';
+import { personToken } from './tokens.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 const folder = join(root, '.try');
@@ -28,21 +29,18 @@ const { check } = new Command('npm run try --')
   .parse()
   .opts<{ check?: boolean }>();
 
-interface Context {
+interface Programs {
   python: string;
   proxy: string;
-  template: Template;
-  deployment: Deployment;
 }
 
+const listr = { rendererOptions: { timer: PRESET_TIMER }, fallbackRendererOptions: { timer: PRESET_TIMER }, registerSignalListeners: false } as const;
 const stopping = new AbortController();
 let deployment: Deployment | undefined;
 
 async function main(): Promise<boolean> {
   mkdirSync(folder, { recursive: true });
-  const options = { rendererOptions: { timer: PRESET_TIMER }, fallbackRendererOptions: { timer: PRESET_TIMER }, registerSignalListeners: false } as const;
-
-  const prepared = await new Listr<Context>([
+  const programs = await new Listr<Programs>([
     {
       title: 'Install the programs (minutes the first time)',
       task: (_, task) => task.newListr([
@@ -57,39 +55,46 @@ async function main(): Promise<boolean> {
         { title: 'oauth2-proxy from its Go module', task: async context => { context.proxy = await installProxy(join(folder, 'oauth2-proxy')); } },
       ], { concurrent: true }),
     },
-    { title: 'Synthesise examples/typescript/quick-start', task: async context => { context.template = await synthesise('examples/typescript/quick-start'); } },
-    { title: 'Read the template', task: async context => { context.deployment = await deploymentOf(context); } },
-  ], options).run({} as Context);
+  ], listr).run({} as Programs);
 
-  deployment = prepared.deployment;
-  console.log('\nWhat differs from AWS, and nothing else does:');
-  console.table(deployment.substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
-
-  const current = deployment;
-  await new Listr([
-    { title: 'PostgreSQL', task: () => current.startDatabase() },
-    { title: 'S3, with the policy of the task role', task: () => current.startS3() },
-    { title: 'OpenID provider, CA bundle', task: () => current.startIssuer() },
-    { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => current.startTask(status => { task.output = status; }) },
-  ], options).run();
-
-  await explain(current);
-  return check ? runChecks(current) : waitForTheEnd(current);
+  const quickStart = await deploy('examples/typescript/quick-start', programs);
+  await explain(quickStart);
+  return check ? runChecks(quickStart, programs) : waitForTheEnd(quickStart);
 }
 
 function asRoot(): boolean {
   return process.getuid!() === 0;
 }
 
-async function synthesise(app: string): Promise<Template> {
-  rmSync(assembly, { recursive: true, force: true });
-  await execa('tsx', ['--tsconfig', join(root, 'local', 'examples.tsconfig.json'), join(root, app, 'app.ts')], {
-    cwd: root, preferLocal: true, env: { CDK_OUTDIR: assembly },
-  });
-  return Template.read(assembly);
+/** Synthesises an app and runs what it describes. */
+async function deploy(app: string, { proxy }: Programs): Promise<Deployment> {
+  const { created } = await new Listr<{ template: Template; created: Deployment }>([
+    { title: `Synthesise ${app}`, task: async context => { context.template = Template.read(await synthesise(join(app, 'app.ts'))); } },
+    { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy); } },
+  ], listr).run();
+  deployment = created;
+  console.log('\nWhat differs from AWS, and nothing else does:');
+  console.table(created.substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
+
+  await new Listr([
+    { title: 'PostgreSQL', task: () => created.startDatabase() },
+    { title: 'S3, with the policy of the task role', task: () => created.startS3() },
+    { title: 'OpenID provider, CA bundle', task: () => created.startIssuers() },
+    { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => created.startTask(status => { task.output = status; }) },
+  ], listr).run();
+  return created;
 }
 
-async function deploymentOf({ template, proxy }: Context): Promise<Deployment> {
+/** Returns the folder of the cloud assembly. */
+async function synthesise(app: string): Promise<string> {
+  rmSync(assembly, { recursive: true, force: true });
+  await execa('tsx', ['--tsconfig', join(root, 'local', 'examples.tsconfig.json'), join(root, app)], {
+    cwd: root, preferLocal: true, env: { CDK_OUTDIR: assembly },
+  });
+  return assembly;
+}
+
+async function deploymentOf(template: Template, proxy: string): Promise<Deployment> {
   const mlflowPython = join(mlflowFolder, 'bin', 'python');
   const users = template.only<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition').ContainerDefinitions.map(({ User }) => parseUser(User));
   const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(mlflowPython, user)))).every(Boolean);
@@ -104,7 +109,7 @@ async function deploymentOf({ template, proxy }: Context): Promise<Deployment> {
 }
 
 async function explain({ url, caFile, issuer, clients, logs }: Deployment): Promise<void> {
-  const token = await toolToken(issuer.issuer, clients, reader);
+  const token = await personToken(issuer.issuer, clients, reader);
   const lines = [
     `export MLFLOW_TRACKING_URI=${url}`,
     `export MLFLOW_TRACKING_TOKEN=${token}`,
@@ -131,9 +136,12 @@ async function waitForTheEnd({ task }: Deployment): Promise<boolean> {
   return true;
 }
 
-async function runChecks(running: Deployment): Promise<boolean> {
+async function runChecks(quickStart: Deployment, programs: Programs): Promise<boolean> {
   const checks = new Checks();
-  await checkDeployment(checks, running, join(mlflowFolder, 'bin', 'python'));
+  const python = join(mlflowFolder, 'bin', 'python');
+  await checkQuickStart(checks, quickStart, python);
+  await checkIdentities(checks, await deploy('examples/typescript/cognito', programs), python, join(folder, 'client'));
+  await checkProviders(checks, { assembly: await synthesise('local/providers-app.ts'), proxy: programs.proxy });
   const { passed, failed } = checks;
   writeFileSync(reportFile, JSON.stringify({ passed, failed }));
   console.log(`\n${passed} passed, ${failed} failed`);

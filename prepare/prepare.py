@@ -1,12 +1,15 @@
-"""Runs first in every task, once, as root: volumes, CA bundle, schema. Exits 0, or says why not in one line and exits 1.
+"""Runs first in every task, once, as root: volumes, machine identities, CA bundle, schema. Exits 0, or says why not in one line and exits 1.
 
 It is passed to `python -c` as it stands, so it needs nothing but the MLflow image. Its settings:
   MLFLOW_BACKEND_STORE_URI, PG...  the database, as the server itself gets it
   PREPARE_CA_BUNDLE_URL            where to get the certificates of the database's CA
   PGSSLROOTCERT                    where to put them
   PREPARE_WRITABLE_DIRECTORY       a volume that the server, which is not root, must be able to write to
+  PREPARE_MACHINE_IDENTITIES       subjects of tokens that oauth2-proxy is to let in, one a line
+  PREPARE_MACHINE_IDENTITIES_FILE  where it looks for them
 """
 
+import csv
 import os
 import signal
 import ssl
@@ -41,6 +44,14 @@ def fail(message):
 def open_volume(directory):
     # An empty Fargate volume belongs to root. Its owner may chmod without any capability; chown would need one.
     os.chmod(directory, 0o1777)
+
+
+def write_machine_identities(identities, path):
+    with open(path, "w", encoding="utf-8") as file:
+        # Quoted, because the name of a role may hold a comma.
+        csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([line] for line in identities.splitlines())
+    os.chmod(path, 0o444)
+    say(f"machine identities written: {len(identities.splitlines())}")
 
 
 def fetch_ca_bundle(url, path):
@@ -116,6 +127,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: fail("stopped by SIGTERM"))
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     open_volume(os.environ["PREPARE_WRITABLE_DIRECTORY"])
+    write_machine_identities(os.environ["PREPARE_MACHINE_IDENTITIES"], os.environ["PREPARE_MACHINE_IDENTITIES_FILE"])
     fetch_ca_bundle(os.environ["PREPARE_CA_BUNDLE_URL"], os.environ["PGSSLROOTCERT"])
     connection = connect(uri)
     hold_lock(connection)

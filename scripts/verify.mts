@@ -14,6 +14,7 @@ const steps: [title: string, run: () => Promise<Count>][] = [
   ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
   ['the deployment on this machine, checked', checkDeployment],
   ['examples from the packages: Python gives what TypeScript gives', compareLanguages],
+  ['the plugin that renews tokens', testPlugin],
 ];
 
 async function build(): Promise<Count> {
@@ -24,7 +25,7 @@ async function build(): Promise<Count> {
   if (after !== before) {
     throw new Error(`the build changed files that are kept in git; commit them:\n${after}`);
   }
-  return jestCount(join(root, 'test-reports', 'junit.xml'));
+  return countIn(join(root, 'test-reports', 'junit.xml'));
 }
 
 /** What git sees of the generated files, contents included. */
@@ -63,7 +64,7 @@ async function testOnNewest(): Promise<Count> {
     moduleNameMapper: { '^(aws-cdk-lib|constructs)(/.*)?$': `${modules}/$1$2` },
   }));
   await run('npx', ['jest', '--ci', '--config', config]);
-  return jestCount(join(report, 'junit.xml'));
+  return countIn(join(report, 'junit.xml'));
 }
 
 async function checkDeployment(): Promise<Count> {
@@ -75,26 +76,48 @@ async function checkDeployment(): Promise<Count> {
 
 /** As a consumer does it: the tarball and the wheel in folders of their own, synthesised by the CDK's command line. */
 async function compareLanguages(): Promise<Count> {
+  const examples = readdirSync(join(root, 'examples', 'typescript'));
   const typescript = join(work, 'typescript');
-  cpSync(join(root, 'examples/typescript/quick-start'), typescript, { recursive: true });
-  const manifest = JSON.parse(readFileSync(join(typescript, 'package.json'), 'utf8'));
-  await install(typescript, { ...manifest.dependencies, ...manifest.devDependencies, 'cdk-secure-mlflow': packaged('js', '.tgz') });
+  const manifests = examples.map(example => JSON.parse(readFileSync(join(root, 'examples', 'typescript', example, 'package.json'), 'utf8')));
+  await install(typescript, { ...Object.assign({}, ...manifests.flatMap(({ dependencies, devDependencies }) => [dependencies, devDependencies])), 'cdk-secure-mlflow': packaged('js', '.tgz') });
   const cdk = join(typescript, 'node_modules', '.bin', 'cdk');
-  await run(cdk, ['synth', '--quiet'], { cwd: typescript });
 
   const python = join(work, 'python');
-  cpSync(join(root, 'examples/python/quick-start'), python, { recursive: true });
   const bin = join(python, '.venv', 'bin');
   await run('python3', ['-m', 'venv', join(python, '.venv')]);
-  await run(join(bin, 'pip'), ['install', '--quiet', '--disable-pip-version-check', packaged('python', '.whl'), '--requirement', 'requirements.txt'], { cwd: python });
-  await run(cdk, ['synth', '--quiet'], { cwd: python, env: { PATH: `${bin}:${process.env.PATH}` } });
+  const requirements = examples.flatMap(example => ['--requirement', join(root, 'examples', 'python', example, 'requirements.txt')]);
+  await run(join(bin, 'pip'), ['install', '--quiet', '--disable-pip-version-check', packaged('python', '.whl'), ...requirements]);
 
-  const template = (folder: string) => readFileSync(join(folder, 'cdk.out', 'MlflowQuickStart.template.json'), 'utf8');
-  if (template(typescript) !== template(python)) {
-    throw new Error(`the templates differ: compare ${typescript}/cdk.out and ${python}/cdk.out`);
+  let same = 0;
+  for (const example of examples) {
+    const templates: string[] = [];
+    for (const [language, env] of [['typescript', {}], ['python', { PATH: `${bin}:${process.env.PATH}` }]] as const) {
+      const folder = join(work, language, example);
+      cpSync(join(root, 'examples', language, example), folder, { recursive: true });
+      await run(cdk, ['synth', '--quiet'], { cwd: folder, env });
+      const [template] = readdirSync(join(folder, 'cdk.out')).filter(name => name.endsWith('.template.json'));
+      templates.push(readFileSync(join(folder, 'cdk.out', template), 'utf8'));
+    }
+    if (templates[0] === templates[1]) {
+      same += 1;
+      console.log(`✓ ${example}: the same template, ${templates[0].length} bytes, ${Object.keys(JSON.parse(templates[0]).Resources).length} resources`);
+    } else {
+      console.error(`✗ ${example}: the templates differ, compare ${join(work, 'typescript', example)} and ${join(work, 'python', example)}`);
+    }
   }
-  console.log(`the same template, ${template(python).length} bytes, ${Object.keys(JSON.parse(template(python)).Resources).length} resources`);
-  return { passed: 1, failed: 0 };
+  return { passed: same, failed: examples.length - same };
+}
+
+/** The package for clients: its own tests, in an environment of its own. */
+async function testPlugin(): Promise<Count> {
+  const source = join(root, 'clients', 'python');
+  const environment = join(work, 'client');
+  const report = join(environment, 'junit.xml');
+  const bin = join(environment, 'bin');
+  await run('python3', ['-m', 'venv', environment]);
+  await run(join(bin, 'pip'), ['install', '--quiet', '--disable-pip-version-check', `${source}[test]`]);
+  await run(join(bin, 'pytest'), ['-p', 'no:cacheprovider', '--quiet', `--junit-xml=${report}`], { cwd: source, reject: false });
+  return countIn(report);
 }
 
 function packaged(language: string, ending: string): string {
@@ -112,10 +135,12 @@ async function install(folder: string, dependencies: Record<string, string>): Pr
   await run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--loglevel', 'error'], { cwd: folder });
 }
 
-function jestCount(report: string): Count {
-  const [, tests, failures, errors] = /<testsuites [^>]*tests="(\d+)" failures="(\d+)" errors="(\d+)"/.exec(readFileSync(report, 'utf8'))!.map(Number);
-  const failed = failures + errors;
-  return { passed: tests - failed, failed };
+/** What a report in JUnit's format says, of jest or of pytest. */
+function countIn(report: string): Count {
+  const suites = [...readFileSync(report, 'utf8').matchAll(/<testsuite .*?>/gs)].map(([suite]) => suite);
+  const sum = (name: string) => suites.reduce((total, suite) => total + Number(new RegExp(` ${name}="(\\d+)"`).exec(suite)?.[1] ?? 0), 0);
+  const failed = sum('failures') + sum('errors');
+  return { passed: sum('tests') - sum('skipped') - failed, failed };
 }
 
 async function run(command: string, args: string[], options: Options = {}): Promise<void> {

@@ -1,4 +1,4 @@
-import { Annotations, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { Annotations, Duration, Fn, Lazy, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
@@ -15,8 +15,8 @@ import { Database } from './database';
 import { Ingress } from './ingress';
 import { Network } from './network';
 import { mlflowEnvironment } from './private/mlflow';
-import { proxyEnvironment, redirectUrl } from './private/oauth2-proxy';
-import { validateProps, validateProviderEnvironment } from './private/validation';
+import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
+import { validateProps, validateProvider } from './private/validation';
 import { Service } from './service';
 import { TokenIssuer } from './token-issuer';
 
@@ -67,6 +67,26 @@ export interface SecureMlflowProps {
    * @default - the provider's alone
    */
   readonly trustedTokenIssuers?: TokenIssuer[];
+
+  /**
+   * Exact subjects of tokens that are let in whatever `emailDomains` says: a machine client's id, the address of a service account.
+   * Their tokens must be the provider's or those of an issuer in `trustedTokenIssuers`. Letter case does not matter.
+   *
+   * For AWS roles use `grantTrackingAccess`.
+   *
+   * @default - none
+   */
+  readonly machineIdentities?: string[];
+
+  /**
+   * The issuer of the account's identity tokens, `https://<id>.tokens.sts.global.api.aws`: what `grantTrackingAccess` needs.
+   *
+   * `aws iam enable-outbound-web-identity-federation` prints it, once for each account.
+   *
+   * @default - tokens of AWS roles are not accepted
+   * @see https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_getting_started.html
+   */
+  readonly awsIdentityIssuer?: string;
 
   /**
    * How long a sign-in in the browser lasts.
@@ -289,6 +309,12 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   /** The address of the server, for the browser and for `MLFLOW_TRACKING_URI`. */
   public readonly url: string;
 
+  /**
+   * The address that signs a person out. Whether the provider's own session ends too depends on the provider; if not, the next visit
+   * signs in again without a question.
+   */
+  public readonly signOutUrl: string;
+
   /** The VPC, brought or made. */
   public readonly vpc: ec2.IVpc;
 
@@ -325,6 +351,9 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   /** The role of the tasks: grant it what MLflow itself should be able to do. */
   public readonly grantPrincipal: iam.IPrincipal;
 
+  private readonly awsIdentityIssuer?: string;
+  private readonly machineIdentities: string[];
+
   /**
    * @throws if a prop cannot work; the message lists every one that needs a change
    */
@@ -336,9 +365,15 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     const logRetention = props.logRetention ?? logs.RetentionDays.ONE_MONTH;
     const removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN;
 
-    const trustedTokenIssuers = props.trustedTokenIssuers ?? [];
+    const trustedTokenIssuers = [
+      ...props.trustedTokenIssuers ?? [],
+      ...props.awsIdentityIssuer === undefined ? [] : [TokenIssuer.oidc({ issuerUrl: props.awsIdentityIssuer, audience: this.url })],
+    ];
     const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url) });
-    validateProviderEnvironment(this.node.path, provider.environment);
+    validateProvider(this.node.path, props, provider);
+    this.signOutUrl = signOutUrl(this.url, provider.signOutUrl);
+    this.awsIdentityIssuer = props.awsIdentityIssuer;
+    this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
     this.warn(props, provider.openToPublic === true || trustedTokenIssuers.some(issuer => issuer.openToPublic));
 
     const network = new Network(this, 'Network', {
@@ -397,6 +432,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
         url: this.url,
         clientId: provider.clientId,
         providerEnvironment: provider.environment,
+        bearerTokens: provider.bearerTokens ?? true,
+        signOutUrl: provider.signOutUrl,
         emailDomains: props.emailDomains,
         trustedTokenIssuers,
         sessionDuration: props.sessionDuration ?? Duration.hours(12),
@@ -404,6 +441,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
         environment: props.proxyEnvironment,
       }),
       clientSecret: provider.clientSecret,
+      machineIdentities: Lazy.string({ produce: () => this.machineIdentities.join('\n') }), // grants come later
       cpu: props.cpu ?? 1024,
       memoryLimitMiB: props.memoryLimitMiB ?? 3072,
       ephemeralStorageGiB: props.ephemeralStorageGiB ?? 21,
@@ -430,6 +468,40 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     this.grantPrincipal = service.taskDefinition.taskRole;
   }
 
+  /**
+   * Lets an AWS role in: with its identity tokens, which it may ask AWS for, for this server alone and an hour at most.
+   *
+   * The role's ARN goes on the list of exact subjects, so the role of a task that is already running gets in after the next deployment.
+   * A role of another account or one that must not be changed gets no policy by this call: see docs/tokens.md for what to do there.
+   *
+   * @param grantee the role, or what has one, such as a function
+   * @throws if `awsIdentityIssuer` is not set or the grantee is no role
+   */
+  public grantTrackingAccess(grantee: iam.IGrantable): iam.Grant {
+    const { roleArn } = grantee.grantPrincipal as iam.IRole;
+    if (this.awsIdentityIssuer === undefined) {
+      throw new Error(`${this.node.path}: \`awsIdentityIssuer\` must be set for grantTrackingAccess, got nothing: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`);
+    }
+    if (roleArn === undefined) {
+      throw new Error(`${this.node.path}: grantTrackingAccess must be given a role, got ${grantee.grantPrincipal}: pass an iam.Role, or something that runs with one`);
+    }
+    if (!this.machineIdentities.includes(roleArn)) {
+      this.machineIdentities.push(roleArn);
+    }
+    return iam.Grant.addToPrincipal({
+      grantee,
+      actions: ['sts:GetWebIdentityToken'],
+      resourceArns: ['*'], // the action knows no resource; the conditions name what the token is for
+      conditions: {
+        'ForAnyValue:StringEquals': { 'sts:IdentityTokenAudience': this.url },
+        'ForAllValues:StringEquals': { 'sts:IdentityTokenAudience': this.url }, // no second audience in the same token
+        'NumericLessThanEquals': { 'sts:DurationSeconds': 3600 },
+        'StringEquals': { 'sts:SigningAlgorithm': 'RS256' },
+        'StringEqualsIfExists': { 'sts:SubjectMode': 'AWSIdentity' }, // in the other mode the subject is not the role but who assumed it
+      },
+    });
+  }
+
   private warn({ emailDomains, gunicornOpts }: SecureMlflowProps, openToPublic: boolean): void {
     if (openToPublic && emailDomains.includes('*')) {
       Annotations.of(this).addWarningV2('cdk-secure-mlflow:openToEveryone',
@@ -440,4 +512,9 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
         '`gunicornOpts` makes MLflow run under gunicorn, where OpenTelemetry traces (/v1/traces), the AI gateway (/gateway) and streamed artifacts are missing: leave it out to have them');
     }
   }
+}
+
+/** A list that is only known at deployment counts as one entry, of several lines. */
+function entriesOf(identities: string[] = []): string[] {
+  return Token.isUnresolved(identities) ? [Fn.join('\n', identities)] : identities;
 }

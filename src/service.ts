@@ -26,6 +26,8 @@ export interface ServiceProps {
   readonly oauth2ProxyImage?: ecs.ContainerImage;
   readonly proxyEnvironment: Record<string, string>;
   readonly clientSecret: ecs.Secret;
+  /** One a line. */
+  readonly machineIdentities: string;
 
   readonly cpu: number;
   readonly memoryLimitMiB: number;
@@ -116,7 +118,7 @@ export class Service extends Construct {
       essential: false,
       user: '0:0', // to open the volumes, which belong to root, for the others
       command: ['python', '-c', readFileSync(join(__dirname, '..', 'prepare', 'prepare.py'), 'utf8')],
-      environment: { ...databaseSettings, ...prepareEnvironment(Stack.of(this).region) },
+      environment: { ...databaseSettings, ...prepareEnvironment(Stack.of(this).region, props.machineIdentities) },
       secrets: { PGPASSWORD: password },
       // No start timeout: Fargate allows two minutes at most, and a migration may take longer.
     });
@@ -154,6 +156,7 @@ export class Service extends Construct {
         OAUTH2_PROXY_COOKIE_SECRET: ecs.Secret.fromSecretsManager(cookieSecret),
       },
     });
+    proxy.addMountPoints(config);
     proxy.addContainerDependencies({ container: mlflow, condition: ecs.ContainerDependencyCondition.HEALTHY });
   }
 }

@@ -6,13 +6,14 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json';
 import { IConstruct, IMixin } from 'constructs';
 import { broughtVpc, container, containers, define, environmentOf, minimalProps, newStack, only, OverridesOf, resources, rulesOf, secretsOf, synthesise } from './fixtures';
-import { SecureMlflow } from '../src';
+import { SecureMlflow, TokenIssuer } from '../src';
 
 const variants: [name: string, overrides: OverridesOf, warnings: number][] = [
   ['default', {}, 0],
   ['natGateways: 0', { natGateways: 0 }, 0],
   ['internetFacing: false', { internetFacing: false }, 0],
   ['a VPC that is brought', stack => ({ vpc: broughtVpc(stack) }), 0],
+  ['machines', { machineIdentities: ['client'], awsIdentityIssuer: 'https://1a2b3c4d.tokens.sts.global.api.aws', trustedTokenIssuers: [TokenIssuer.gcloud()] }, 0],
   ['gunicorn', { gunicornOpts: '--timeout 300' }, 1],
 ];
 const contexts: [name: string, context: Record<string, unknown>][] = [

@@ -83,6 +83,7 @@ describe('by default', () => {
       artifactBucket: only(template, 'AWS::S3::Bucket').id,
     });
     expect(mlflow.url).toBe('https://mlflow.example.com');
+    expect(mlflow.signOutUrl).toBe('https://mlflow.example.com/oauth2/sign_out');
     expect(mlflow.grantPrincipal).toBe(mlflow.taskDefinition.taskRole);
     expect(mlflow.connections.securityGroups).toEqual(mlflow.loadBalancer.connections.securityGroups);
   });
@@ -301,7 +302,8 @@ describe('by default', () => {
     expect(prepare.DependsOn).toBeUndefined();
     expect(prepare.StartTimeout).toBeUndefined();
     expect(Object.keys(environmentOf(template, 'prepare'))).toEqual([
-      'MLFLOW_BACKEND_STORE_URI', 'PGSSLMODE', 'PGSSLROOTCERT', 'PGCONNECT_TIMEOUT', 'PREPARE_CA_BUNDLE_URL', 'PREPARE_WRITABLE_DIRECTORY', 'PYTHONUNBUFFERED',
+      'MLFLOW_BACKEND_STORE_URI', 'PGSSLMODE', 'PGSSLROOTCERT', 'PGCONNECT_TIMEOUT', 'PREPARE_CA_BUNDLE_URL', 'PREPARE_WRITABLE_DIRECTORY',
+      'PREPARE_MACHINE_IDENTITIES', 'PREPARE_MACHINE_IDENTITIES_FILE', 'PYTHONUNBUFFERED',
     ]);
   });
 
@@ -338,8 +340,9 @@ describe('by default', () => {
       User: '65532:65532',
       DependsOn: [{ ContainerName: 'mlflow', Condition: 'HEALTHY' }],
       PortMappings: [{ ContainerPort: 4180, Protocol: 'tcp' }],
+      MountPoints: [{ SourceVolume: 'config', ContainerPath: '/run/secure-mlflow', ReadOnly: true }],
     });
-    expect([proxy.Command, proxy.MountPoints]).toEqual([undefined, undefined]);
+    expect(proxy.Command).toBeUndefined();
     expect(environmentOf(template, 'oauth2-proxy')).toMatchObject({
       OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://accounts.google.com',
       OAUTH2_PROXY_CLIENT_ID: '1234.apps.googleusercontent.com',
@@ -349,6 +352,7 @@ describe('by default', () => {
     });
     expect(environmentOf(template, 'oauth2-proxy')).not.toHaveProperty('OAUTH2_PROXY_COOKIE_REFRESH');
     expect(environmentOf(template, 'oauth2-proxy')).not.toHaveProperty('OAUTH2_PROXY_EXTRA_JWT_ISSUERS');
+    expect(environmentOf(template, 'oauth2-proxy')).not.toHaveProperty('OAUTH2_PROXY_WHITELIST_DOMAINS');
   });
 
   test('secrets reach the containers by reference', () => {

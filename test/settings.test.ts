@@ -1,10 +1,20 @@
-import { Duration, Stack } from 'aws-cdk-lib';
+import { Duration, Fn, Lazy, Stack } from 'aws-cdk-lib';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, TokenIssuer } from '../src';
 import { databaseEnvironment, MLFLOW_HEALTH_CHECK, mlflowEnvironment, prepareEnvironment, RESERVED_MLFLOW_NAMES } from '../src/private/mlflow';
-import { ASSISTANT_PATH, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES } from '../src/private/oauth2-proxy';
+import { ASSISTANT_PATH, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/private/oauth2-proxy';
+
+class Custom extends AuthProvider {
+  public constructor(private readonly environment: Record<string, string>, private readonly more: Partial<AuthProviderConfig> = {}) {
+    super();
+  }
+
+  public bind(): AuthProviderConfig {
+    return { clientId: 'custom', clientSecret: secret, environment: this.environment, ...this.more };
+  }
+}
 
 const stack = newStack();
 const secret = clientSecret(stack);
@@ -67,9 +77,11 @@ describe('MLflow', () => {
   });
 
   test('what prepare.py is told beside the database', () => {
-    expect(prepareEnvironment('eu-west-1')).toEqual({
+    expect(prepareEnvironment('eu-west-1', 'client\njob')).toEqual({
       PREPARE_CA_BUNDLE_URL: 'https://truststore.pki.rds.amazonaws.com/eu-west-1/eu-west-1-bundle.pem',
       PREPARE_WRITABLE_DIRECTORY: '/tmp',
+      PREPARE_MACHINE_IDENTITIES: 'client\njob',
+      PREPARE_MACHINE_IDENTITIES_FILE: '/run/secure-mlflow/machine-identities.csv',
       PYTHONUNBUFFERED: '1',
     });
   });
@@ -79,18 +91,19 @@ describe('MLflow', () => {
   });
 });
 
-describe('oauth2-proxy', () => {
-  const minimal = {
-    url: 'https://mlflow.example.com',
-    clientId: 'client',
-    providerEnvironment: {},
-    emailDomains: ['example.com'],
-    trustedTokenIssuers: [],
-    sessionDuration: Duration.hours(12),
-  };
+const minimalProxy = {
+  url: 'https://mlflow.example.com',
+  clientId: 'client',
+  providerEnvironment: {},
+  bearerTokens: true,
+  emailDomains: ['example.com'],
+  trustedTokenIssuers: [],
+  sessionDuration: Duration.hours(12),
+};
 
+describe('oauth2-proxy', () => {
   test('its settings with the least that is needed', () => {
-    expect(resolve(proxyEnvironment(minimal))).toEqual({
+    expect(resolve(proxyEnvironment(minimalProxy))).toEqual({
       OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256',
       OAUTH2_PROXY_HTTP_ADDRESS: '0.0.0.0:4180',
       OAUTH2_PROXY_UPSTREAMS: 'http://127.0.0.1:5000/,file:///nonexistent/#/ajax-api/3.0/mlflow/assistant/',
@@ -98,6 +111,7 @@ describe('oauth2-proxy', () => {
       OAUTH2_PROXY_REDIRECT_URL: 'https://mlflow.example.com/oauth2/callback',
       OAUTH2_PROXY_CLIENT_ID: 'client',
       OAUTH2_PROXY_EMAIL_DOMAINS: 'example.com',
+      OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE: '/run/secure-mlflow/machine-identities.csv',
       OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false',
       OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'true',
       OAUTH2_PROXY_COOKIE_NAME: '__Host-oauth2_proxy',
@@ -124,19 +138,23 @@ describe('oauth2-proxy', () => {
 
   test('every option changes its own setting and no other', () => {
     expect(resolve(proxyEnvironment({
-      ...minimal,
+      ...minimalProxy,
       providerEnvironment: { OAUTH2_PROXY_PROVIDER: 'oidc', OAUTH2_PROXY_CODE_CHALLENGE_METHOD: '' },
+      bearerTokens: false,
+      signOutUrl: 'https://id.example.com/logout',
       emailDomains: ['example.com', 'example.org'],
-      trustedTokenIssuers: [TokenIssuer.gcloud(), TokenIssuer.gcloud()],
+      trustedTokenIssuers: [TokenIssuer.gcloud(), TokenIssuer.oidc({ issuerUrl: 'https://ci.example.com', audience: 'mlflow' })],
       sessionDuration: Duration.minutes(90),
       sessionRefresh: Duration.minutes(5),
       environment: { OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-' },
     }))).toEqual({
-      ...resolve(proxyEnvironment(minimal)),
+      ...resolve(proxyEnvironment(minimalProxy)),
       OAUTH2_PROXY_PROVIDER: 'oidc',
       OAUTH2_PROXY_CODE_CHALLENGE_METHOD: '',
       OAUTH2_PROXY_EMAIL_DOMAINS: 'example.com,example.org',
-      OAUTH2_PROXY_EXTRA_JWT_ISSUERS: 'https://accounts.google.com=32555940559.apps.googleusercontent.com,https://accounts.google.com=32555940559.apps.googleusercontent.com',
+      OAUTH2_PROXY_EXTRA_JWT_ISSUERS: 'https://accounts.google.com=32555940559.apps.googleusercontent.com,https://ci.example.com=mlflow',
+      OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false',
+      OAUTH2_PROXY_WHITELIST_DOMAINS: 'id.example.com',
       OAUTH2_PROXY_COOKIE_EXPIRE: '5400s',
       OAUTH2_PROXY_COOKIE_REFRESH: '300s',
       OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-',
@@ -144,13 +162,37 @@ describe('oauth2-proxy', () => {
   });
 
   test('what keeps it safe wins over the settings of the user and of the provider', () => {
-    const settings = proxyEnvironment({ ...minimal, providerEnvironment: { OAUTH2_PROXY_COOKIE_SECURE: 'false' }, environment: { OAUTH2_PROXY_UPSTREAMS: 'http://evil/' } });
+    const settings = proxyEnvironment({ ...minimalProxy, providerEnvironment: { OAUTH2_PROXY_COOKIE_SECURE: 'false' }, environment: { OAUTH2_PROXY_UPSTREAMS: 'http://evil/' } });
     expect(settings.OAUTH2_PROXY_COOKIE_SECURE).toBe('true');
     expect(settings.OAUTH2_PROXY_UPSTREAMS).toMatch(/^http:\/\/127\.0\.0\.1:5000\/,/);
   });
 
   test('its second upstream takes the assistant away from MLflow', () => {
-    expect(proxyEnvironment(minimal).OAUTH2_PROXY_UPSTREAMS.split(',')[1]).toBe(`file:///nonexistent/#${ASSISTANT_PATH}/`);
+    expect(proxyEnvironment(minimalProxy).OAUTH2_PROXY_UPSTREAMS.split(',')[1]).toBe(`file:///nonexistent/#${ASSISTANT_PATH}/`);
+  });
+});
+
+describe('signing out', () => {
+  const known = Lazy.string({ produce: () => 'eu-west-1_x' });
+  const hinted = Lazy.string({ produce: () => 'login' }, { displayHint: 'a.host:name' });
+
+  test.each([
+    ['ends the session of MLflow alone by default', undefined, 'https://mlflow.example.com/oauth2/sign_out'],
+    ['goes on to the page of the provider', 'https://id.example.com/logout?client_id=ml flow&back=https%3A%2F%2Fmlflow.example.com#+',
+      'https://mlflow.example.com/oauth2/sign_out?rd=https%3A%2F%2Fid.example.com%2Flogout%3Fclient_id%3Dml%20flow%26back%3Dhttps%253A%252F%252Fmlflow.example.com%23%2B'],
+    ['leaves tokens in the page as they are', `https://${hinted}.example.com/logout?client_id=${known}&x=$1`,
+      'https://mlflow.example.com/oauth2/sign_out?rd=https%3A%2F%2Flogin.example.com%2Flogout%3Fclient_id%3Deu-west-1_x%26x%3D%241'],
+  ])('%s', (_, page, expected) => {
+    expect(resolve(signOutUrl('https://mlflow.example.com', page))).toBe(expected);
+  });
+
+  test.each<[string, unknown]>([
+    ['https://id.example.com/logout?back=https://evil.example/', 'id.example.com'],
+    ['https://id.example.com:8443/realms/ml/logout', 'id.example.com:8443'],
+    [`https://${Fn.ref('Domain')}.example.com/logout`, { 'Fn::Select': [2, { 'Fn::Split': ['/', { 'Fn::Join': ['', ['https://', { Ref: 'Domain' }, '.example.com/logout']] }] }] }],
+  ])('oauth2-proxy may lead people to the host of the page and to no other: %s', (page, host) => {
+    expect(resolve(proxyEnvironment({ ...minimalProxy, signOutUrl: page })))
+      .toEqual({ ...resolve(proxyEnvironment(minimalProxy)), OAUTH2_PROXY_WHITELIST_DOMAINS: host });
   });
 });
 
@@ -182,7 +224,7 @@ describe('names that are refused', () => {
   const doors = [
     'HTTPS_ADDRESS', 'PROXY_PREFIX', 'CLIENT_SECRET_FILE', 'AUTHENTICATED_EMAILS_FILE', 'HTPASSWD_FILE', 'HTPASSWD_USER_GROUPS', 'SKIP_AUTH_ROUTES', 'SKIP_AUTH_REGEX',
     'SKIP_AUTH_PREFLIGHT', 'TRUSTED_IPS', 'TRUSTED_PROXY_IPS', 'INSECURE_OIDC_ALLOW_UNVERIFIED_EMAIL', 'INSECURE_OIDC_SKIP_ISSUER_VERIFICATION', 'SSL_INSECURE_SKIP_VERIFY',
-    'REVERSE_PROXY', 'REAL_CLIENT_IP_HEADER', 'PING_USER_AGENT', 'GCP_HEALTHCHECKS', 'COOKIE_DOMAINS', 'COOKIE_PATH', 'CONFIG', 'ALPHA_CONFIG',
+    'REVERSE_PROXY', 'REAL_CLIENT_IP_HEADER', 'PING_USER_AGENT', 'GCP_HEALTHCHECKS', 'COOKIE_DOMAINS', 'COOKIE_PATH', 'CONFIG', 'ALPHA_CONFIG', 'WHITELIST_DOMAINS',
   ].map(name => `OAUTH2_PROXY_${name}`);
 
   test.each(doors)('neither proxyEnvironment nor a provider ever holds %s', name => {
@@ -190,13 +232,22 @@ describe('names that are refused', () => {
     expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not hold ${name}: `);
   });
 
-  test.each(['PROVIDER', 'OIDC_ISSUER_URL', 'SCOPE', 'ALLOWED_GROUPS'].map(name => `OAUTH2_PROXY_${name}`))('proxyEnvironment never holds %s, a provider may', name => {
+  test.each([
+    'PROVIDER', 'OIDC_ISSUER_URL', 'OIDC_EMAIL_CLAIM', 'OIDC_GROUPS_CLAIM', 'OIDC_AUDIENCE_CLAIMS', 'OIDC_EXTRA_AUDIENCES', 'OIDC_JWKS_URL', 'OIDC_ENABLED_SIGNING_ALGS',
+    'SKIP_OIDC_DISCOVERY', 'SCOPE', 'USER_ID_CLAIM', 'ALLOWED_GROUPS', 'ALLOWED_ROLES', 'ENTRA_ID_ALLOWED_TENANTS', 'ENTRA_ID_FEDERATED_TOKEN_AUTH', 'GITHUB_ORG', 'GITHUB_TEAM',
+    'GITHUB_REPO', 'GITHUB_TOKEN', 'GITHUB_USERS', 'GITLAB_GROUPS', 'GITLAB_PROJECTS', 'GOOGLE_GROUPS', 'GOOGLE_ADMIN_EMAIL', 'GOOGLE_SERVICE_ACCOUNT_JSON', 'KEYCLOAK_GROUPS',
+    'LOGIN_URL', 'REDEEM_URL', 'VALIDATE_URL', 'PROFILE_URL',
+  ].map(name => `OAUTH2_PROXY_${name}`))('proxyEnvironment never holds %s, a provider may', name => {
     expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not hold ${name}: use \`authProvider\``);
     expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).not.toThrow();
   });
 
   // Whatever the construct sets and does not leave to the user must be refused, or it would be dropped without a word.
-  const { template } = synthesise({ trustedTokenIssuers: [TokenIssuer.gcloud()], sessionRefresh: Duration.hours(1) });
+  const { template } = synthesise({
+    authProvider: new Custom({ OAUTH2_PROXY_PROVIDER: 'oidc' }, { signOutUrl: 'https://id.example.com/logout' }),
+    trustedTokenIssuers: [TokenIssuer.gcloud()],
+    sessionRefresh: Duration.hours(1),
+  });
   const set = (name: string) => [...Object.keys(environmentOf(template, name)), ...Object.keys(secretsOf(template, name))];
   const replaceable = [
     'MLFLOW_SQLALCHEMYSTORE_POOL_SIZE',
@@ -223,7 +274,7 @@ describe('names that are refused', () => {
 
   test('names that only look like a refused one are let through', () => {
     const environment = { HOMEPAGE: 'a', MLFLOW_PORTABLE: 'b', XPGHOST: 'c' };
-    const proxy = { OAUTH2_PROXY_SCOPES: 'd', OAUTH2_PROXY_CLIENT: 'e', HTTPS_PROXY: 'f' };
+    const proxy = { OAUTH2_PROXY_SCOPES: 'd', OAUTH2_PROXY_CLIENT: 'e', HTTPS_PROXY: 'f', OAUTH2_PROXY_OIDC: 'g', OAUTH2_PROXY_GOOGLE: 'h' };
     const passed = synthesise({ environment, proxyEnvironment: proxy }).template;
     expect(environmentOf(passed, 'mlflow')).toMatchObject(environment);
     expect(environmentOf(passed, 'oauth2-proxy')).toMatchObject(proxy);
@@ -312,6 +363,20 @@ describe('sign-in providers', () => {
     });
   });
 
+  test('one of the user\'s own has a say in signing out, in who is let in and in what tokens are taken', () => {
+    const more = { signOutUrl: 'https://id.example.com/logout', machineIdentities: ['client', 'other'], bearerTokens: false };
+    const { template, mlflow } = synthesise({ authProvider: new Custom({}, more) });
+    expect(mlflow.signOutUrl).toBe('https://mlflow.example.com/oauth2/sign_out?rd=https%3A%2F%2Fid.example.com%2Flogout');
+    expect(environmentOf(template, 'prepare').PREPARE_MACHINE_IDENTITIES).toBe('client\nother');
+    expect(environmentOf(template, 'oauth2-proxy')).toMatchObject({ OAUTH2_PROXY_WHITELIST_DOMAINS: 'id.example.com', OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false' });
+  });
+
+  test('one of the user\'s own takes tokens unless it says otherwise', () => {
+    for (const more of [{}, { bearerTokens: true }]) {
+      expect(environmentOf(synthesise({ authProvider: new Custom({}, more) }).template, 'oauth2-proxy').OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS).toBe('true');
+    }
+  });
+
   test('one of the user\'s own whose settings are refused leaves no part behind', () => {
     const own = newStack();
     expect(() => define({ authProvider: new Custom({ OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*', OAUTH2_PROXY_COOKIE_SECURE: 'false' }) }, own))
@@ -319,16 +384,6 @@ describe('sign-in providers', () => {
     expect(own.node.findChild('Mlflow').node.children).toEqual([]);
   });
 });
-
-class Custom extends AuthProvider {
-  public constructor(private readonly environment: Record<string, string>) {
-    super();
-  }
-
-  public bind(): AuthProviderConfig {
-    return { clientId: 'custom', clientSecret: secret, environment: this.environment };
-  }
-}
 
 class WithUserPool extends AuthProvider {
   public readonly bound: { scope: string; redirectUrl: string }[] = [];

@@ -4,7 +4,7 @@ import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import { bindOptions, broughtVpc, clientSecret, define, environmentOf, newStack, only, Overrides, OverridesOf, synthesise } from './fixtures';
-import { AuthProvider } from '../src';
+import { AuthProvider, TokenIssuer } from '../src';
 
 /** The message with which the props are refused, after checking that nothing was defined. */
 function refusal(overrides: OverridesOf): string {
@@ -17,6 +17,8 @@ function refusal(overrides: OverridesOf): string {
   }
   throw new Error('nothing was refused');
 }
+
+const secretStack = newStack();
 
 const one = (problem: string) => `Stack/Mlflow: a prop needs a change\n  - ${problem}`;
 
@@ -101,6 +103,82 @@ describe('emailDomains', () => {
 
   test.each([[['*']], [['example.com']], [['example.com', 'mail.example.org']]])('may be %j', emailDomains => {
     expect(environmentOf(synthesise({ emailDomains }).template, 'oauth2-proxy').OAUTH2_PROXY_EMAIL_DOMAINS).toBe(emailDomains.join(','));
+  });
+});
+
+describe('machines', () => {
+  const awsIdentityIssuer = 'https://1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d.tokens.sts.global.api.aws';
+  const machineIdentities = ['client'];
+  const trustedTokenIssuers = [TokenIssuer.gcloud()];
+
+  test.each([
+    '', 'http://1a2b.tokens.sts.global.api.aws', '1a2b.tokens.sts.global.api.aws', 'https://tokens.sts.global.api.aws', 'https://.tokens.sts.global.api.aws', `${awsIdentityIssuer}/`, `${awsIdentityIssuer}/x`,
+    `${awsIdentityIssuer}\n`, `${awsIdentityIssuer}.example.com`, `${awsIdentityIssuer},https://evil.example`, 'https://1A2B.tokens.sts.global.api.aws', 'https://a.1a2b.tokens.sts.global.api.aws',
+    'https://evil.example/1a2b.tokens.sts.global.api.aws', 'https://1a2bXtokens.sts.global.api.aws', 'https://1a2b.tokensXsts.global.api.aws', 'https://1a2b.tokens.stsXglobal.api.aws',
+    'https://1a2b.tokens.sts.globalXapi.aws', 'https://1a2b.tokens.sts.global.apiXaws', 'https://sts.amazonaws.com',
+  ])('awsIdentityIssuer fails for %j', issuer => {
+    expect(refusal({ awsIdentityIssuer: issuer })).toBe(one(
+      `\`awsIdentityIssuer\` must be like "https://<id>.tokens.sts.global.api.aws", got ${JSON.stringify(issuer)}: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`));
+  });
+
+  test.each(['', ' ', 'a b', ' a', 'a\n', 'a\nb', 'a\tb', 'a,b', '"a"', 'a"', '#a', 'a#b', '*', '*@example.com'])('machineIdentities fails for %j', identity => {
+    expect(refusal({ machineIdentities: ['client', identity] })).toBe(one(
+      `\`machineIdentities\`: each entry must be one exact subject without spaces, commas, quotes, "#" and "*", got ${JSON.stringify(identity)}: use the \`sub\` of the token, or its verified address`));
+  });
+
+  test('each wrong entry is listed', () => {
+    expect(refusal({ machineIdentities: ['a,', 'b', '#c'] }).match(/got "(a,|#c)"/g)).toHaveLength(2);
+  });
+
+  test.each(['1a2b3c', 'job@project.iam.gserviceaccount.com', 'auth0|1', 'id@clients', 'system:serviceaccount:ml:train', 'arn:aws:iam::111122223333:role/a/b', 'Mixed_Case-1.2+x=y'])(
+    'machineIdentities may hold %s', identity => {
+      expect(environmentOf(synthesise({ machineIdentities: [identity] }).template, 'prepare').PREPARE_MACHINE_IDENTITIES).toBe(identity);
+    });
+
+  const everyone = (name: string) => `\`${name}\` must be left out where \`emailDomains\` is ["*"], which lets in every subject and not only those on the list: name your domains`;
+
+  test.each<[string, Overrides]>([['awsIdentityIssuer', { awsIdentityIssuer }], ['machineIdentities', { machineIdentities }]])('%s fails where everybody gets in', (name, props) => {
+    expect(refusal({ ...props, emailDomains: ['*'] })).toBe(one(everyone(name)));
+  });
+
+  test('both fail where everybody gets in, other issuers do not', () => {
+    expect(refusal({ awsIdentityIssuer, machineIdentities, trustedTokenIssuers, emailDomains: ['*'] }))
+      .toBe(['Stack/Mlflow: 2 props need a change', everyone('awsIdentityIssuer'), everyone('machineIdentities')].join('\n  - '));
+    expect(() => define({ trustedTokenIssuers, emailDomains: ['*'] })).not.toThrow();
+  });
+
+  const all = { awsIdentityIssuer, machineIdentities, trustedTokenIssuers };
+  const noTokens = (name: string) => `\`${name}\` must be left out with this \`authProvider\`, which accepts no bearer tokens: use another provider for programs`;
+  const groups = (name: string) => `\`${name}\` must be left out where \`authProvider\` has allowed groups or roles, which oauth2-proxy asks machines for too, in vain: let the provider decide who may use the client, and leave out the groups`;
+  const client = () => ({ clientId: 'client', clientSecret: clientSecret(secretStack) });
+  const keycloak = (allowed: object) => AuthProvider.keycloak({ ...client(), realmUrl: 'https://id.example.com/realms/ml', ...allowed });
+
+  test.each(Object.entries(all))('%s fails with a provider that takes no bearer tokens', (name, value) => {
+    for (const options of [{}, { allowedGroups: ['ml'] }]) {
+      expect(refusal({ authProvider: AuthProvider.gitlab({ ...client(), ...options }), [name]: value })).toBe(one(noTokens(name)));
+    }
+  });
+
+  test('all that goes against the provider is listed', () => {
+    expect(refusal({ ...all, authProvider: AuthProvider.gitlab(client()) }))
+      .toBe(['Stack/Mlflow: 3 props need a change', noTokens('awsIdentityIssuer'), noTokens('machineIdentities'), noTokens('trustedTokenIssuers')].join('\n  - '));
+    expect(refusal({ ...all, authProvider: oidc({ allowedGroups: ['ml'] }) }))
+      .toBe(['Stack/Mlflow: 2 props need a change', groups('awsIdentityIssuer'), groups('machineIdentities')].join('\n  - '));
+  });
+
+  test.each(Object.entries({ awsIdentityIssuer, machineIdentities }))('%s fails with groups or roles, which machines do not have', (name, value) => {
+    for (const authProvider of [oidc({ allowedGroups: ['ml'] }), keycloak({ allowedGroups: ['ml'] }), keycloak({ allowedRoles: ['ml'] })]) {
+      expect(refusal({ authProvider, [name]: value })).toBe(one(groups(name)));
+    }
+  });
+
+  test.each<[string, AuthProvider, Overrides]>([
+    ['groups go with tokens of people', oidc({ allowedGroups: ['ml'] }), { trustedTokenIssuers }],
+    ['a provider without groups goes with everything', oidc({}), all],
+    ['members of an organization are asked for at the sign-in alone', AuthProvider.github({ ...client(), organization: 'example', teams: ['ml'] }), all],
+    ['a provider that takes no bearer tokens goes alone', AuthProvider.gitlab({ ...client(), allowedGroups: ['ml'] }), {}],
+  ])('%s', (_, authProvider, props) => {
+    expect(() => define({ ...props, authProvider })).not.toThrow();
   });
 });
 
@@ -294,6 +372,8 @@ test('everything that is wrong is listed in one error, with the path of the cons
   const message = refusal({
     domainName: 'MLFLOW',
     emailDomains: [],
+    awsIdentityIssuer: 'aws',
+    machineIdentities: ['*'],
     natGateways: -1,
     artifactPath: '/',
     databaseCapacity: { minAcus: 3 },
@@ -305,9 +385,9 @@ test('everything that is wrong is listed in one error, with the path of the cons
     removalPolicy: RemovalPolicy.SNAPSHOT,
   });
   const [head, ...problems] = message.split('\n');
-  expect(head).toBe('Stack/Mlflow: 12 props need a change');
+  expect(head).toBe('Stack/Mlflow: 14 props need a change');
   expect(problems.map(problem => /^ {2}- `([\w.]+)`/.exec(problem)?.[1])).toEqual([
-    'domainName', 'domainName', 'emailDomains', 'natGateways', 'artifactPath', 'databaseCapacity.maxAcus', 'workers', 'sessionDuration', 'gunicornOpts', 'environment',
+    'domainName', 'domainName', 'emailDomains', 'awsIdentityIssuer', 'machineIdentities', 'natGateways', 'artifactPath', 'databaseCapacity.maxAcus', 'workers', 'sessionDuration', 'gunicornOpts', 'environment',
     'proxyEnvironment', 'removalPolicy',
   ]);
 });
@@ -326,6 +406,7 @@ describe('a value that is only known at deployment is not judged', () => {
     ['domainName', stack => ({ domainName: text(stack) }), mlflow('MLFLOW_SERVER_CORS_ALLOWED_ORIGINS'), { 'Fn::Join': ['', ['https://', { Ref: 'Text' }]] }],
     ['domainName, joined', stack => ({ domainName: Fn.join('.', [text(stack), 'Example.com']) }), certificateName, { 'Fn::Join': ['.', [{ Ref: 'Text' }, 'Example.com']] }],
     ['the name of the zone', stack => inZone(text(stack))(stack), template => only(template, 'AWS::Route53::RecordSet').Properties.Name, 'mlflow.example.com.'],
+    ['machineIdentities', stack => ({ machineIdentities: list(stack) }), template => environmentOf(template, 'prepare').PREPARE_MACHINE_IDENTITIES, { 'Fn::Join': ['\n', { Ref: 'List' }] }],
     ['emailDomains', stack => ({ emailDomains: list(stack) }), proxy('OAUTH2_PROXY_EMAIL_DOMAINS'), { 'Fn::Join': [',', { Ref: 'List' }] }],
     ['an entry of emailDomains', stack => ({ emailDomains: ['a.org', text(stack)] }), proxy('OAUTH2_PROXY_EMAIL_DOMAINS'), { 'Fn::Join': [',', ['a.org', { Ref: 'Text' }]] }],
     ['artifactPath', stack => ({ artifactPath: text(stack) }), template => mlflow('MLFLOW_ARTIFACTS_DESTINATION')(template)['Fn::Join'][1].slice(2), ['/', { Ref: 'Text' }]],
@@ -345,6 +426,9 @@ describe('a value that is only known at deployment is not judged', () => {
     ['a value of environment', stack => ({ environment: { MLFLOW_LOGGING_LEVEL: text(stack) } }), mlflow('MLFLOW_LOGGING_LEVEL'), { Ref: 'Text' }],
     ['a name of environment', () => ({ environment: { [Lazy.string({ produce: () => 'MLFLOW_LAZY' })]: 'x' } }), mlflow('MLFLOW_LAZY'), 'x'],
     ['a name of proxyEnvironment', () => ({ proxyEnvironment: { [Lazy.string({ produce: () => 'OAUTH2_PROXY_LAZY' })]: 'x' } }), proxy('OAUTH2_PROXY_LAZY'), 'x'],
+    ['awsIdentityIssuer', stack => ({ awsIdentityIssuer: text(stack) }), proxy('OAUTH2_PROXY_EXTRA_JWT_ISSUERS'), { 'Fn::Join': ['', [{ Ref: 'Text' }, '=https://mlflow.example.com']] }],
+    ['an entry of machineIdentities', stack => ({ machineIdentities: ['a', text(stack)] }), template => environmentOf(template, 'prepare').PREPARE_MACHINE_IDENTITIES,
+      { 'Fn::Join': ['', ['a\n', { Ref: 'Text' }]] }],
     ['issuerUrl', stack => ({ authProvider: oidc({ issuerUrl: text(stack) }) }), proxy('OAUTH2_PROXY_OIDC_ISSUER_URL'), { Ref: 'Text' }],
     ['clientId', stack => ({ authProvider: oidc({ clientId: text(stack) }) }), proxy('OAUTH2_PROXY_CLIENT_ID'), { Ref: 'Text' }],
     ['allowedGroups', stack => ({ authProvider: oidc({ allowedGroups: list(stack) }) }), proxy('OAUTH2_PROXY_ALLOWED_GROUPS'), { 'Fn::Join': [',', { Ref: 'List' }] }],
@@ -356,6 +440,7 @@ describe('a value that is only known at deployment is not judged', () => {
 
   test('but the entries beside it are', () => {
     expect(refusal({ emailDomains: [Lazy.string({ produce: () => 'example.com' }), '@example.com'] })).toContain('got "@example.com"');
+    expect(refusal({ machineIdentities: [Lazy.string({ produce: () => 'client' }), 'a,b'] })).toContain('got "a,b"');
   });
 });
 
@@ -387,8 +472,6 @@ describe('AuthProvider', () => {
 function certificateName(template: Template): unknown {
   return only(template, 'AWS::CertificateManager::Certificate').Properties.DomainName;
 }
-
-const secretStack = newStack();
 
 function oidc(options: Partial<Parameters<typeof AuthProvider.oidc>[0]>): AuthProvider {
   return AuthProvider.oidc({ issuerUrl: 'https://id.example.com', clientId: 'client', clientSecret: clientSecret(secretStack), ...options });

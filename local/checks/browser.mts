@@ -23,7 +23,8 @@ export async function checkBrowser(checks: Checks, { url, issuer }: Deployment, 
   // Chromium's own sandbox does not run as root.
   const browser = await chromium.launch({ executablePath, args: process.getuid!() === 0 ? ['--no-sandbox'] : [] });
   try {
-    const page = await browser.newPage({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
+    const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
+    const page = await context.newPage();
     const strangers: string[] = [];
     page.on('request', request => {
       const { origin, protocol } = new URL(request.url());
@@ -49,11 +50,26 @@ export async function checkBrowser(checks: Checks, { url, issuer }: Deployment, 
       await page.goto(`${url}/#/experiments/${run.experimentId}/runs/${run.runId}/artifacts/${run.image}`);
       await page.waitForFunction('Array.from(document.images).some(image => image.naturalWidth > 300)');
     });
+    await checks.check('is not made to write by a page of another site', async () => {
+      const visitor = await context.newPage();
+      // The form's one field makes the body JSON; the address is another site than that of the server.
+      await visitor.route('http://evil.example/', route => route.fulfill({
+        contentType: 'text/html',
+        body: `<form method="post" enctype="text/plain" action="${url}/ajax-api/2.0/mlflow/experiments/create">
+          <input name='{"name": "forged in the browser", "x": "' value='"}'></form><script>document.forms[0].submit()</script>`,
+      }));
+      const answer = visitor.waitForResponse(response => response.request().method() === 'POST');
+      await visitor.goto('http://evil.example/');
+      assert.equal((await answer).status(), 401); // SameSite=Lax: the browser has not sent the cookie
+      await visitor.close();
+      const found = await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=forged+in+the+browser`);
+      assert.equal(found.status(), 404);
+    });
     await checks.check('signs out, and is out', async () => {
-      await page.context().request.get(`${url}/oauth2/sign_out`, { maxRedirects: 0 });
-      const left = (await page.context().cookies(url)).map(({ name }) => name).filter(name => name.startsWith('__Host-oauth2_proxy'));
+      await context.request.get(`${url}/oauth2/sign_out`, { maxRedirects: 0 });
+      const left = (await context.cookies(url)).map(({ name }) => name).filter(name => name.startsWith('__Host-oauth2_proxy'));
       assert.deepEqual(left, []);
-      assert.equal((await page.context().request.get(`${url}/ajax-api/2.0/mlflow/experiments/search?max_results=1`)).status(), 401);
+      assert.equal((await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/search?max_results=1`)).status(), 401);
     });
     await checks.check('is never sent anywhere else by the page', async () => {
       assert.deepEqual(strangers, []);

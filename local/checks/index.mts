@@ -1,4 +1,4 @@
-/** Everything that `npm run try -- --check` does with the running deployment. */
+/** Everything that `npm run try -- --check` does with the running deployments. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -7,21 +7,39 @@ import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
 import { client } from '../http.mjs';
 import { groupIsAlive, launched } from '../processes.mjs';
-import { toolToken } from '../tokens.mjs';
+import { personToken } from '../tokens.mjs';
+import { checkAttacks } from './attacks.mjs';
 import { checkBrowser } from './browser.mjs';
+import { checkMachines } from './machines.mjs';
 import { checkPeople } from './people.mjs';
+import { checkPolicies } from './policies.mjs';
 import { checkPrograms } from './programs.mjs';
 import { checkTask } from './task.mjs';
+import { checkTraversal } from './traversal.mjs';
 
-export async function checkDeployment(checks: Checks, deployment: Deployment, python: string): Promise<void> {
+/** What everybody does, and how the task bears it. */
+export async function checkQuickStart(checks: Checks, deployment: Deployment, python: string): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
-  const token = await toolToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
-
+  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
   await checkPeople(checks, deployment, send);
   const run = await checkPrograms(checks, { deployment, send, token, python });
   await checkBrowser(checks, deployment, run);
   await checkTask(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
 
+/** Who gets in and who does not, where machines may, too. */
+export async function checkIdentities(checks: Checks, deployment: Deployment, python: string, pluginFolder: string): Promise<void> {
+  const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
+  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkMachines(checks, { deployment, send, python, pluginFolder });
+  await checkAttacks(checks, deployment, send);
+  await checkTraversal(checks, deployment, send, token);
+  await checkPolicies(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
+
+async function checkEnd(checks: Checks, deployment: Deployment): Promise<void> {
   checks.heading('At the end');
   await checks.check('everything stops when asked to, and leaves no process behind', async () => {
     await deployment.stop();

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
 import type { Checks } from '../checks.mjs';
-import { bearer, json, type Send } from '../http.mjs';
 import type { Deployment } from '../deployment.mjs';
+import { bearer, json, type Send } from '../http.mjs';
 import type { RunWithImage } from './browser.mjs';
 
 interface Step {

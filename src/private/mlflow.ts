@@ -6,6 +6,8 @@ import { Tokenization } from 'aws-cdk-lib';
 export const TEMPORARY_DIRECTORY = '/tmp';
 /** A volume: what `prepare` leaves for the other containers, which may only read it. */
 export const CONFIG_DIRECTORY = '/run/secure-mlflow';
+/** Subjects of tokens that are let in whatever their domain, a line each. */
+export const MACHINE_IDENTITIES_FILE = `${CONFIG_DIRECTORY}/machine-identities.csv`;
 
 export const MLFLOW_PORT = 5000;
 const MLFLOW_ADDRESS = `127.0.0.1:${MLFLOW_PORT}`;
@@ -28,10 +30,12 @@ export function databaseEnvironment(host: string): Record<string, string> {
 }
 
 /** What `prepare/prepare.py` reads beside the database. */
-export function prepareEnvironment(region: string): Record<string, string> {
+export function prepareEnvironment(region: string, machineIdentities: string): Record<string, string> {
   return {
     PREPARE_CA_BUNDLE_URL: `https://truststore.pki.rds.amazonaws.com/${region}/${region}-bundle.pem`,
     PREPARE_WRITABLE_DIRECTORY: TEMPORARY_DIRECTORY,
+    PREPARE_MACHINE_IDENTITIES: machineIdentities,
+    PREPARE_MACHINE_IDENTITIES_FILE: MACHINE_IDENTITIES_FILE,
     PYTHONUNBUFFERED: '1',
   };
 }

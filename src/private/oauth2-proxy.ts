@@ -1,5 +1,5 @@
 import { Duration, Fn } from 'aws-cdk-lib';
-import { MLFLOW_PORT } from './mlflow';
+import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT } from './mlflow';
 import { TokenIssuer } from '../token-issuer';
 
 /** Settings of the oauth2-proxy container: pure functions of what they depend on. Facts about each are in docs/settings.md. */
@@ -13,6 +13,8 @@ export interface ProxyOptions {
   readonly url: string;
   readonly clientId: string;
   readonly providerEnvironment: Record<string, string>;
+  readonly bearerTokens: boolean;
+  readonly signOutUrl?: string;
   readonly emailDomains: string[];
   readonly trustedTokenIssuers: TokenIssuer[];
   readonly sessionDuration: Duration;
@@ -22,6 +24,17 @@ export interface ProxyOptions {
 
 export function redirectUrl(url: string): string {
   return `${url}/oauth2/callback`;
+}
+
+/** Where people go to sign out: the proxy forgets the session, then the provider's page, if there is one, ends its own. */
+export function signOutUrl(url: string, providerPage?: string): string {
+  const page = providerPage === undefined ? '' : `?rd=${encode(providerPage)}`;
+  return `${url}/oauth2/sign_out${page}`;
+}
+
+/** Percent-encoded but for tokens, which stand for text that needs none. */
+function encode(text: string): string {
+  return encodeURIComponent(text).replace(/%24%7BToken%5B.*?%5D%7D/g, decodeURIComponent);
 }
 
 /** Settings of oauth2-proxy. Beware: it ignores names it does not know, and lists have plural names and no escape for a comma. */
@@ -40,7 +53,9 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_PASS_HOST_HEADER: 'false',
     OAUTH2_PROXY_REDIRECT_URL: redirectUrl(options.url),
     OAUTH2_PROXY_CLIENT_ID: options.clientId,
+    // Either is enough: a verified address in a domain, or a line of the file.
     OAUTH2_PROXY_EMAIL_DOMAINS: Fn.join(',', options.emailDomains),
+    OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE: MACHINE_IDENTITIES_FILE,
     OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false', // that is: check it
     OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'true',
 
@@ -53,11 +68,12 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true', // several tabs may sign in at once
     OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
 
-    OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'true', // that is: a valid token needs no session
+    OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: String(options.bearerTokens), // that is: a valid token needs no session
     OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK: 'false', // a bad token is refused, not sent to sign in
     ...(trustedTokenIssuers.length > 0 && {
       OAUTH2_PROXY_EXTRA_JWT_ISSUERS: trustedTokenIssuers.map(({ issuerUrl, audience }) => `${issuerUrl}=${audience}`).join(','),
     }),
+    ...(options.signOutUrl !== undefined && { OAUTH2_PROXY_WHITELIST_DOMAINS: Fn.select(2, Fn.split('/', options.signOutUrl)) }),
     // Programs get 401 where a browser is sent to sign in.
     OAUTH2_PROXY_API_ROUTES: '^/api/,^/ajax-api/,^/v1/,^/gateway/,^/graphql',
 
@@ -87,10 +103,22 @@ const LOGS = 'the log of sign-ins is the audit trail';
 
 /** Names that belong to the provider: `proxyEnvironment` must not hold them. */
 export const PROVIDER_NAMES: Record<string, string> = {
-  OAUTH2_PROXY_PROVIDER: 'use `authProvider`',
-  OAUTH2_PROXY_OIDC_ISSUER_URL: 'use `authProvider`',
-  OAUTH2_PROXY_SCOPE: 'use `authProvider`',
-  OAUTH2_PROXY_ALLOWED_GROUPS: 'use `authProvider`',
+  'OAUTH2_PROXY_PROVIDER': 'use `authProvider`',
+  'OAUTH2_PROXY_OIDC_*': 'use `authProvider`',
+  'OAUTH2_PROXY_SKIP_OIDC_DISCOVERY': 'use `authProvider`',
+  'OAUTH2_PROXY_SCOPE': 'use `authProvider`',
+  'OAUTH2_PROXY_USER_ID_CLAIM': 'use `authProvider`',
+  'OAUTH2_PROXY_ALLOWED_GROUPS': 'use `authProvider`',
+  'OAUTH2_PROXY_ALLOWED_ROLES': 'use `authProvider`',
+  'OAUTH2_PROXY_ENTRA_ID_*': 'use `authProvider`',
+  'OAUTH2_PROXY_GITHUB_*': 'use `authProvider`',
+  'OAUTH2_PROXY_GITLAB_*': 'use `authProvider`',
+  'OAUTH2_PROXY_GOOGLE_*': 'use `authProvider`',
+  'OAUTH2_PROXY_KEYCLOAK_*': 'use `authProvider`',
+  'OAUTH2_PROXY_LOGIN_URL': 'use `authProvider`',
+  'OAUTH2_PROXY_REDEEM_URL': 'use `authProvider`',
+  'OAUTH2_PROXY_VALIDATE_URL': 'use `authProvider`',
+  'OAUTH2_PROXY_PROFILE_URL': 'use `authProvider`',
 };
 
 /** Names that neither `proxyEnvironment` nor a provider may hold, and what to do instead. One ending in `*` stands for all that begin so. */
@@ -105,7 +133,8 @@ export const RESERVED_PROXY_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_CLIENT_*': 'use `authProvider`',
   'OAUTH2_PROXY_REDIRECT_URL': 'it follows from `domainName`',
   'OAUTH2_PROXY_EMAIL_DOMAINS': 'use `emailDomains`',
-  'OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE': 'it would let in who is not in `emailDomains`',
+  'OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE': 'use `machineIdentities`',
+  'OAUTH2_PROXY_WHITELIST_DOMAINS': 'a link could lead people from here to any page of those domains',
   'OAUTH2_PROXY_HTPASSWD_*': DOOR,
   'OAUTH2_PROXY_SKIP_PROVIDER_BUTTON': ANSWERS,
   'OAUTH2_PROXY_SKIP_AUTH_*': DOOR,

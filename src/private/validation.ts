@@ -1,6 +1,7 @@
 import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
 import { RESERVED_MLFLOW_NAMES } from './mlflow';
 import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from './oauth2-proxy';
+import { AuthProviderConfig } from '../auth-provider';
 import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
 
 /**
@@ -12,6 +13,7 @@ export function validateProps(path: string, props: SecureMlflowProps): void {
   const problems = [
     ...domainProblems(props),
     ...emailDomainProblems(props.emailDomains),
+    ...machineProblems(props),
     ...networkProblems(props),
     ...artifactPathProblems(props.artifactPath),
     ...databaseProblems(props.databaseCapacity ?? {}),
@@ -27,9 +29,20 @@ export function validateProps(path: string, props: SecureMlflowProps): void {
   report(path, problems);
 }
 
-/** Throws if the settings of a provider would undo what the construct promises. */
-export function validateProviderEnvironment(path: string, environment: Record<string, string>): void {
-  report(path, nameProblems('authProvider', environment, RESERVED_PROXY_NAMES));
+/** Throws if a provider would undo what the construct promises, or what other props ask for. */
+export function validateProvider(path: string, props: SecureMlflowProps, provider: AuthProviderConfig): void {
+  const problems = nameProblems('authProvider', provider.environment, RESERVED_PROXY_NAMES);
+  for (const name of ['awsIdentityIssuer', 'machineIdentities', 'trustedTokenIssuers'] as const) {
+    if (props[name] === undefined) {
+      continue;
+    }
+    if (provider.bearerTokens === false) {
+      problems.push(`\`${name}\` must be left out with this \`authProvider\`, which accepts no bearer tokens: use another provider for programs`);
+    } else if (name !== 'trustedTokenIssuers' && ['OAUTH2_PROXY_ALLOWED_GROUPS', 'OAUTH2_PROXY_ALLOWED_ROLES'].some(rule => rule in provider.environment)) {
+      problems.push(`\`${name}\` must be left out where \`authProvider\` has allowed groups or roles, which oauth2-proxy asks machines for too, in vain: let the provider decide who may use the client, and leave out the groups`);
+    }
+  }
+  report(path, problems);
 }
 
 function report(path: string, problems: string[]): void {
@@ -87,6 +100,27 @@ function emailDomainProblems(emailDomains: string[]): string[] {
   return emailDomains.filter(entry => known(entry) && !DOMAIN.test(entry)).map(entry => entry === '*'
     ? `\`emailDomains\` may hold "*" alone, got ${show(emailDomains)}: leave out the other entries, or "*"`
     : `\`emailDomains\`: ${allowed}, got ${show(entry)}: leave out "@", scheme and commas, one domain an entry`);
+}
+
+/** oauth2-proxy reads the list as CSV, in which these characters mean something. */
+function machineProblems({ awsIdentityIssuer, emailDomains, machineIdentities }: SecureMlflowProps): string[] {
+  const problems: string[] = [];
+  if (known(awsIdentityIssuer) && !/^https:\/\/[a-z0-9-]+\.tokens\.sts\.global\.api\.aws$/.test(awsIdentityIssuer)) {
+    problems.push(`\`awsIdentityIssuer\` must be like "https://<id>.tokens.sts.global.api.aws", got ${show(awsIdentityIssuer)}: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`);
+  }
+  if (known(machineIdentities)) {
+    for (const identity of machineIdentities.filter(entry => known(entry) && !/^[^\s,"#*]+$/.test(entry))) {
+      problems.push(`\`machineIdentities\`: each entry must be one exact subject without spaces, commas, quotes, "#" and "*", got ${show(identity)}: use the \`sub\` of the token, or its verified address`);
+    }
+  }
+  if (known(emailDomains) && emailDomains.includes('*')) {
+    for (const [name, value] of Object.entries({ awsIdentityIssuer, machineIdentities })) {
+      if (value !== undefined) {
+        problems.push(`\`${name}\` must be left out where \`emailDomains\` is ["*"], which lets in every subject and not only those on the list: name your domains`);
+      }
+    }
+  }
+  return problems;
 }
 
 function networkProblems({ vpc, natGateways, serviceSubnets, databaseSubnets, loadBalancerSubnets }: SecureMlflowProps): string[] {

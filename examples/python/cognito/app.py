@@ -1,0 +1,29 @@
+from aws_cdk import App, CfnOutput, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_route53 import HostedZone
+from cdk_secure_mlflow import AuthProvider, SecureMlflow
+
+# Domain, zone and issuer are yours to replace.
+app = App()
+stack = Stack(app, "MlflowCognito")
+auth_provider = AuthProvider.cognito(machine_clients=["ci"])
+mlflow = SecureMlflow(
+    stack,
+    "Mlflow",
+    domain_name="mlflow.example.com",
+    hosted_zone=HostedZone.from_hosted_zone_attributes(
+        stack, "Zone", zone_name="example.com", hosted_zone_id="Z0123456789EXAMPLE"
+    ),
+    auth_provider=auth_provider,
+    email_domains=["example.com"],
+    aws_identity_issuer="https://00000000-0000-0000-0000-000000000000.tokens.sts.global.api.aws",
+)
+
+# A training job's role: what runs with it gets in. The secret holds what a machine outside AWS needs.
+training_role = iam.Role(stack, "TrainingRole", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
+mlflow.grant_tracking_access(training_role)
+
+CfnOutput(stack, "MlflowUri", value=mlflow.url)
+CfnOutput(stack, "MlflowSignOut", value=mlflow.sign_out_url)
+CfnOutput(stack, "CiCredentials", value=auth_provider.machine_client_secret("ci").secret_name)
+app.synth()

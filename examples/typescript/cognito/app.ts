@@ -1,0 +1,23 @@
+import { App, CfnOutput, Stack } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import { HostedZone } from 'aws-cdk-lib/aws-route53';
+import { AuthProvider, SecureMlflow } from 'cdk-secure-mlflow';
+
+// Domain, zone and issuer are yours to replace.
+const stack = new Stack(new App(), 'MlflowCognito');
+const authProvider = AuthProvider.cognito({ machineClients: ['ci'] });
+const mlflow = new SecureMlflow(stack, 'Mlflow', {
+  domainName: 'mlflow.example.com',
+  hostedZone: HostedZone.fromHostedZoneAttributes(stack, 'Zone', { zoneName: 'example.com', hostedZoneId: 'Z0123456789EXAMPLE' }),
+  authProvider,
+  emailDomains: ['example.com'],
+  awsIdentityIssuer: 'https://00000000-0000-0000-0000-000000000000.tokens.sts.global.api.aws',
+});
+
+// A training job's role: what runs with it gets in. The secret holds what a machine outside AWS needs.
+const trainingRole = new iam.Role(stack, 'TrainingRole', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
+mlflow.grantTrackingAccess(trainingRole);
+
+new CfnOutput(stack, 'MlflowUri', { value: mlflow.url });
+new CfnOutput(stack, 'MlflowSignOut', { value: mlflow.signOutUrl });
+new CfnOutput(stack, 'CiCredentials', { value: authProvider.machineClientSecret('ci').secretName });

@@ -1,0 +1,372 @@
+/**
+ * What must not get anybody in. Each attack is first seen to work where its defence is missing: `without` are settings of
+ * oauth2-proxy that take it away (undefined: removed), and a second proxy with them is attacked beside the real one. Attacks
+ * on the library's own signature checks have no such setting; for them the same token without the flaw is seen to get in.
+ */
+
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import type { OutgoingHttpHeaders } from 'node:http';
+import { Agent, request } from 'node:https';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { JWTPayload } from 'jose';
+import type { Checks } from '../checks.mjs';
+import type { Deployment } from '../deployment.mjs';
+import { bearer, json, type Message, type Send } from '../http.mjs';
+import { lifetime, SigningKey } from '../issuer.mjs';
+import { Person } from '../person.mjs';
+
+type Settings = Record<string, string | undefined>;
+type Attempt = (send: Send) => Promise<boolean>;
+
+const withoutDefence = 'gets in without its defence';
+const search = '/api/2.0/mlflow/experiments/search?max_results=1';
+const assistant = '/ajax-api/3.0/mlflow/assistant/config';
+
+export async function checkAttacks(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
+  const suite = new Attacks(checks, deployment, send);
+  await suite.tokens();
+  await suite.addresses();
+  await suite.forgedHeaders();
+  await suite.paths();
+  await suite.sessions();
+  await suite.smuggling();
+  await suite.burst();
+}
+
+class Attacks {
+  private readonly good: JWTPayload;
+
+  constructor(private readonly checks: Checks, private readonly deployment: Deployment, private readonly send: Send) {
+    this.good = { iss: deployment.issuer.issuer, aud: deployment.clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true };
+  }
+
+  async tokens(): Promise<void> {
+    const { issuer, clients: { proxy } } = this.deployment;
+    const { key } = issuer;
+    const stranger = new SigningKey(key.kid);
+    this.checks.heading('Tokens that get nobody in');
+    await this.checks.check('(a token without a flaw gets in)', async () => {
+      assert(await this.opens(bearer(await key.sign({ ...this.good, ...lifetime(60) })))(this.send));
+    });
+
+    await this.attack('no token', this.opens({}), { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' });
+    await this.attack('expired', this.token({ ...lifetime(60), exp: seconds() - 1 }));
+    await this.attack('not valid before ten minutes from now', this.token({ nbf: seconds() + 600 }));
+    await this.attack('made for another audience', this.token({ aud: 'another-client' }), { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: 'another-client' });
+    await this.attack('of another issuer', this.token({ iss: 'https://issuer.evil.example' }));
+    await this.attack('of another issuer, with a key of its own', async send => {
+      const token = await stranger.sign({ ...this.good, ...lifetime(60), iss: 'https://issuer.evil.example' }, { jku: 'https://issuer.evil.example/jwks' });
+      return this.opens(bearer(token))(send);
+    });
+    await this.attack('signed with another key under the same kid', async send => this.opens(bearer(await stranger.sign({ ...this.good, ...lifetime(60) })))(send));
+    await this.attack('whose header brings its own key', async send => {
+      const token = await stranger.sign({ ...this.good, ...lifetime(60) }, { kid: 'mine', jwk: stranger.publicJwk as never });
+      return this.opens(bearer(token))(send);
+    });
+    await this.attack('whose kid is a path', async send => this.opens(bearer(await stranger.sign({ ...this.good, ...lifetime(60) }, { kid: '../../../dev/null' })))(send));
+    await this.attack('with alg none', async send => this.opens(bearer(unsigned({ alg: 'none', typ: 'JWT' }, { ...this.good, ...lifetime(60) }, '')))(send));
+    await this.attack('with alg none and an old signature', async send => {
+      const [, , signature] = (await key.sign({ ...this.good, ...lifetime(60) })).split('.');
+      return this.opens(bearer(unsigned({ alg: 'none', typ: 'JWT' }, { ...this.good, ...lifetime(60) }, signature)))(send);
+    });
+    await this.attack('with HS256, signed with the public key', async send => {
+      const head = unsigned({ alg: 'HS256', kid: key.kid, typ: 'JWT' }, { ...this.good, ...lifetime(60) }, '').slice(0, -1);
+      const pem = key.publicKey.export({ type: 'spki', format: 'pem' });
+      return this.opens(bearer(`${head}.${createHmac('sha256', pem).update(head).digest('base64url')}`))(send);
+    });
+    await this.attack('changed after signing', async send => {
+      const [head, , signature] = (await key.sign({ ...this.good, ...lifetime(60), email: 'someone@evil.example' })).split('.');
+      return this.opens(bearer(`${head}.${Buffer.from(JSON.stringify({ ...this.good, ...lifetime(60) })).toString('base64url')}.${signature}`))(send);
+    });
+    await this.attack('as the password, expired', async send => {
+      const token = await key.sign({ ...this.good, ...lifetime(60), exp: seconds() - 1 });
+      return this.opens({ authorization: `Basic ${Buffer.from(`x:${token}`).toString('base64')}` })(send);
+    });
+    await this.attack('the client id and secret as user and password', this.opens({ authorization: `Basic ${Buffer.from(`${proxy.id}:${proxy.secret}`).toString('base64')}` }));
+  }
+
+  async addresses(): Promise<void> {
+    const everyone = { OAUTH2_PROXY_EMAIL_DOMAINS: '*' };
+    this.checks.heading('Addresses that get nobody in');
+    await this.attack('not verified', this.token({ email_verified: false }), { OAUTH2_PROXY_INSECURE_OIDC_ALLOW_UNVERIFIED_EMAIL: 'true' });
+    for (const email of [
+      'someone@evil.example', 'someone@example.com.evil.example', 'someone@evilexample.com', 'someone@EVILEXAMPLE.COM', 'someone@sub.example.com', 'someone@example.com.', 'someone@evil.example@example.com',
+      'someone@example.com@evil.example', 'example.com', 'someone@example.com,evil.example', ' ',
+    ]) {
+      await this.attack(JSON.stringify(email), this.token({ email }), everyone);
+    }
+    // Why the issuers of public CI systems are refused at synthesis: nothing in the proxy would stop their tokens.
+    await this.checks.check('(the subject of a CI job, of a trusted issuer, would get in)', async () => {
+      assert(await this.token({ email: undefined, sub: 'repo:evil/x:ref:refs/heads/x@example.com' })(this.send));
+    });
+    await this.attack('the same, where bearer tokens are off, as with GitLab', async () => {
+      const strict = await this.deployment.startProxy({ OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false', OAUTH2_PROXY_EXTRA_JWT_ISSUERS: undefined });
+      try {
+        return await this.token({ email: undefined, sub: 'project_path:evil/x:ref_type:branch:ref:x@example.com' })(strict.send);
+      } finally {
+        await strict.stop();
+      }
+    });
+    await this.attack('a subject, where there is no address', this.token({ email: undefined, sub: 'arn:aws:iam::123456789012:role/nobody' }), everyone);
+    await this.attack('a subject that is not on the list, of the issuer of AWS roles', this.roleToken(role => `${role}x`), everyone);
+    await this.attack('a role of the list in another account', this.roleToken(role => role.replace(/::\d+:/, '::999999999999:')), everyone);
+    await this.attack('a role of the list, for another audience', this.roleToken(role => role, 'https://other.example.com'));
+    await this.attack('a role of the list, signed by the provider', async send => {
+      const { issuer, account } = this.deployment;
+      const claims = { iss: account!.issuer, sub: this.listedRole, aud: this.deployment.url, ...lifetime(60) };
+      return this.opens(bearer(await issuer.key.sign(claims)))(send);
+    });
+  }
+
+  async forgedHeaders(): Promise<void> {
+    const cookie = await this.sessionCookie();
+    this.checks.heading('Forged headers that change nothing');
+    const forged: OutgoingHttpHeaders = {
+      'x-forwarded-user': 'someone@example.com',
+      'x-forwarded-email': 'someone@example.com',
+      'x-forwarded-preferred-username': 'someone',
+      'x-forwarded-groups': 'admins',
+      'x-auth-request-user': 'someone@example.com',
+      'x-auth-request-email': 'someone@example.com',
+      'x-forwarded-access-token': 'x',
+    };
+    await this.attack('who is signed in', this.opens(forged), { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' });
+    await this.attack('another path, of one that needs no sign-in', this.opens({
+      'x-forwarded-uri': '/ping', 'x-original-url': '/ping', 'x-original-uri': '/ping', 'x-rewrite-url': '/ping', 'x-forwarded-path': '/ping',
+    }), { OAUTH2_PROXY_REVERSE_PROXY: 'true', OAUTH2_PROXY_SKIP_AUTH_ROUTES: '^/ping$' });
+    await this.attack('a trusted client address', this.opens({ 'x-real-ip': '127.0.0.1', 'x-forwarded-for': '127.0.0.1', 'x-client-ip': '127.0.0.1', 'forwarded': 'for=127.0.0.1;host=127.0.0.1:5000' }), {
+      OAUTH2_PROXY_REVERSE_PROXY: 'true', OAUTH2_PROXY_TRUSTED_IPS: '127.0.0.1', OAUTH2_PROXY_REAL_CLIENT_IP_HEADER: 'X-Real-IP',
+    });
+    await this.attack('the user agent of a health check', this.opens({ 'user-agent': 'GoogleHC/1.0' }));
+    await this.attack('where the sign-in returns to', async send => {
+      const { headers } = await send('/', { headers: { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'http', 'host': 'evil.example', 'forwarded': 'host=evil.example' } });
+      return headers.location!.includes('evil.example');
+    }, { OAUTH2_PROXY_REDIRECT_URL: '/oauth2/callback', OAUTH2_PROXY_REVERSE_PROXY: 'true' });
+    await this.attack('the client address, to reach the assistant with a session', async send => {
+      const { status } = await send(assistant, { headers: { cookie, 'x-forwarded-for': '127.0.0.1', 'x-real-ip': '127.0.0.1', 'forwarded': 'for=127.0.0.1' } });
+      return status === 200;
+    }, { OAUTH2_PROXY_UPSTREAMS: this.proxyEnvironment.OAUTH2_PROXY_UPSTREAMS!.split(',')[0] });
+  }
+
+  async paths(): Promise<void> {
+    const cookie = await this.sessionCookie();
+    this.checks.heading('Paths that lead nowhere');
+    const weak = await this.deployment.startProxy({ OAUTH2_PROXY_UPSTREAMS: this.proxyEnvironment.OAUTH2_PROXY_UPSTREAMS.split(',')[0] });
+    let spellings = 0;
+    for (const path of [
+      assistant, '/ajax-api/3.0/mlflow/%61ssistant/config', '/ajax-api/3.0/mlflow/assistant%2fconfig', '/ajax-api/3.0/mlflow%2fassistant%2fconfig', '/ajax-api/3.0/mlflow//assistant/config',
+      '/ajax-api/3.0/mlflow/./assistant/config', '/ajax-api/3.0/x/../mlflow/assistant/config', '/ajax-api/3.0/mlflow/x/%2e%2e/assistant/config', '/ajax-api/3.0/mlflow/assistant;x/config',
+      '/ajax-api/3.0/mlflow/ASSISTANT/config', '//ajax-api/3.0/mlflow/assistant/config', '/ajax-api/3.0/mlflow/assistant/config/', '/ajax-api/3.0/mlflow/assistant/config?x=/', '/ajax-api/3.0/mlflow/assistant%00/config',
+    ]) {
+      const attempt: Attempt = send => this.reaches(send, path, { headers: { cookie } });
+      await this.checks.check(`the assistant as ${path}, with a session`, async () => {
+        assert(!await attempt(this.send), 'it got in');
+        const getsIn = await attempt(weak.send);
+        spellings += getsIn ? 1 : 0;
+        return getsIn ? withoutDefence : 'nor without the defence';
+      });
+    }
+    await weak.stop();
+    await this.checks.check('(without the defence several spellings reach it)', async () => assert(spellings >= 4, String(spellings)));
+    for (const path of [
+      `/${search}`, `/.${search}`, search.replace('/api', '/%61pi'), `/api/..${search}`, `/ping/..${search}`, `/ping/%2e%2e${search}`, `/oauth2/..${search}`, `/oauth2/static/..${search}`, search.replace('/api', '/API'),
+      search.replace('/2.0', ';x/2.0'), search.replace('/2.0/', '/2.0%2f'), '/get-artifact?path=x&run_uuid=x', '/model-versions/get-artifact?path=x&name=x&version=1', '/static-files/../api/2.0/mlflow/experiments/search',
+      '/health', '/version', '/metrics', '/graphql', '/v1/traces', '/gateway/discovery/endpoints', '/docs', '/openapi.json',
+    ]) {
+      await this.attack(`${path}, without signing in`, async send => this.reaches(send, path), path === '/version' ? { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' } : undefined);
+    }
+  }
+
+  async sessions(): Promise<void> {
+    const { url } = this.deployment;
+    const cookie = await this.sessionCookie();
+    const [name, value] = cookie.split(/=(.*)/s);
+    this.checks.heading('Sessions that get nobody in');
+    await this.checks.check('(a cookie without a flaw gets in)', async () => assert(await this.opens({ cookie })(this.send)));
+    await this.attack('a cookie that was changed', this.opens({ cookie: `${name}=${value.slice(0, 40)}${value[40] === 'A' ? 'B' : 'A'}${value.slice(41)}` }));
+    await this.attack('a cookie without its signature', this.opens({ cookie: `${name}=${value.split('|')[0]}` }));
+    await this.attack('a cookie under another name', this.opens({ cookie: `_oauth2_proxy=${value}` }));
+    await this.checks.check('a cookie of another deployment, nor one that is too old', async () => {
+      const other = await this.deployment.startProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) });
+      const strict = await this.deployment.startProxy({ OAUTH2_PROXY_COOKIE_EXPIRE: '1s' });
+      const same = await this.deployment.startProxy({});
+      await sleep(1000);
+      try {
+        assert(await this.opens({ cookie })(same.send), 'a proxy with the same secret must take it');
+        assert(!await this.opens({ cookie })(other.send), 'a proxy with another secret has taken it');
+        assert(!await this.opens({ cookie })(strict.send), 'a cookie older than the session was taken');
+      } finally {
+        await Promise.all([other, strict, same].map(proxy => proxy.stop()));
+      }
+    });
+    // oauth2-proxy keeps the session in the cookie and nothing on the server, so signing out cannot end a copy. docs/security.md says so.
+    await this.checks.check('(a copy of a cookie outlives signing out, as long as the session would have lasted)', async () => {
+      const copy = await this.sessionCookie(person => person.open(`${url}/oauth2/sign_out`, this.deployment.issuer.issuer));
+      assert(await this.opens({ cookie: copy })(this.send));
+    });
+    await this.attack('a write with a session from a page of another site', async send => {
+      const body = json({ name: `forged ${Math.random()}` });
+      const { status } = await send('/ajax-api/2.0/mlflow/experiments/create', { ...body, headers: { ...body.headers, cookie, origin: 'https://evil.example' } });
+      return status === 200;
+    });
+    await this.attack('a write without a session from a page of another site', async send => {
+      const body = json({ name: `forged ${Math.random()}` });
+      const { status } = await send('/ajax-api/2.0/mlflow/experiments/create', { ...body, headers: { ...body.headers, origin: 'https://evil.example' } });
+      return status === 200;
+    });
+    const own = new URL(url).host;
+    for (const target of ['https://evil.example/', '//evil.example/', '/\\evil.example/', '\\\\evil.example', 'https:evil.example', 'https:///evil.example', `https://${own}@evil.example/`, `https://${own}.evil.example/`, '/%09/evil.example', '/./\\evil.example', 'javascript:alert(1)', '/%5cevil.example']) {
+      await this.attack(`signing out leads to ${target}`, async send => {
+        const { headers } = await send(`/oauth2/sign_out?rd=${encodeURIComponent(target)}`);
+        return new URL(headers.location!, url).origin !== url;
+      }, target === 'https://evil.example/' ? { OAUTH2_PROXY_WHITELIST_DOMAINS: 'evil.example' } : undefined);
+    }
+  }
+
+  /** Two requests in one, sent raw to the proxy: the load balancer of AWS is not here, so the proxy has to refuse by itself. */
+  async smuggling(): Promise<void> {
+    const { port } = new URL(this.deployment.proxyUrl);
+    const inner = `GET ${search} HTTP/1.1\r\nHost: x\r\n\r\n`;
+    const chunked = `${inner.length.toString(16)}\r\n${inner}\r\n0\r\n\r\n`;
+    this.checks.heading('Requests that smuggle nothing in');
+    for (const [title, message] of [
+      ['CL.TE', `POST /ping HTTP/1.1\r\nHost: x\r\nContent-Length: ${inner.length + 5}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${inner}`],
+      ['TE.CL', `POST /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n${chunked}`],
+      ['TE.TE with a spelling', `POST /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: xchunked\r\n\r\n${chunked}`],
+      ['two lengths', `POST /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: ${inner.length}\r\n\r\n${inner}`],
+      ['two hosts', `GET ${search} HTTP/1.1\r\nHost: x\r\nHost: 127.0.0.1:5000\r\n\r\n`],
+      ['a header of 2 MB', `GET ${search} HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(2_000_000)}\r\n\r\n`],
+      ['a header with a line break in its name', `GET ${search} HTTP/1.1\r\nHost: x\r\nX-A: 1\nX-Forwarded-Email : someone@example.com\r\n\r\n`],
+      ['a whole address as path', `GET http://127.0.0.1:5000${search} HTTP/1.1\r\nHost: x\r\n\r\n`],
+    ]) {
+      await this.checks.check(title, async () => {
+        const answer = await raw(Number(port), message);
+        assert(!answer.includes('"experiments"'), answer.slice(0, 500));
+        return answer.split('\r\n')[0] || 'closed';
+      });
+    }
+  }
+
+  async burst(): Promise<void> {
+    const requests = 10_000;
+    this.checks.heading('A burst');
+    await this.checks.check(`of ${requests} bad tokens: each refused, and a good client notices nothing`, async () => {
+      const bad = bearer(await new SigningKey(this.deployment.issuer.key.kid).sign({ ...this.good, ...lifetime(3600) }));
+      const good = bearer(await this.deployment.issuer.key.sign({ ...this.good, ...lifetime(3600) }));
+      const statuses = new Map<number, number>();
+      const goodStatuses = new Map<number, number>();
+      const agent = new Agent({ keepAlive: true, maxSockets: 32, rejectUnauthorized: false });
+      let left = requests;
+      const attacker = async () => {
+        while (left-- > 0) {
+          count(statuses, await this.status(agent, bad));
+        }
+      };
+      let over = false;
+      const worker = async () => {
+        while (!over) {
+          count(goodStatuses, await this.status(agent, good));
+        }
+      };
+      const working = worker();
+      await Promise.all(Array.from({ length: 31 }, attacker));
+      over = true;
+      await working;
+      agent.destroy();
+      assert.deepEqual([...statuses], [[403, requests]]);
+      assert.deepEqual([...goodStatuses.keys()], [200]);
+      return `${goodStatuses.get(200)} good requests meanwhile`;
+    });
+  }
+
+  /** Fails if the attempt succeeds on the real deployment, or if it does not where its defence is missing. */
+  private async attack(title: string, attempt: Attempt, without?: Settings): Promise<void> {
+    await this.checks.check(title, async () => {
+      assert(!await attempt(this.send), 'it got in');
+      if (without === undefined) {
+        return undefined;
+      }
+      const weak = await this.deployment.startProxy(without);
+      try {
+        assert(await attempt(weak.send), `it does not get in without its defence either, so this check proves nothing: ${JSON.stringify(without)}`);
+      } finally {
+        await weak.stop();
+      }
+      return withoutDefence;
+    });
+  }
+
+  private opens(headers: OutgoingHttpHeaders): Attempt {
+    return send => this.reaches(send, search, { headers });
+  }
+
+  /** Whether the answer is MLflow's own and not a refusal, a redirect or the proxy's page. */
+  private async reaches(send: Send, path: string, message: Message = {}): Promise<boolean> {
+    const { status, headers } = await send(path, message);
+    return status >= 200 && status < 300 && !String(headers.location ?? '').includes('/oauth2/');
+  }
+
+  private token(claims: JWTPayload): Attempt {
+    return async send => this.opens(bearer(await this.deployment.issuer.key.sign({ ...this.good, ...lifetime(60), ...claims })))(send);
+  }
+
+  private roleToken(change: (role: string) => string, audience = this.deployment.url): Attempt {
+    const account = this.deployment.account!;
+    const claims = { iss: account.issuer, sub: change(this.listedRole), aud: audience };
+    return async send => this.opens(bearer(await account.key.sign({ ...claims, ...lifetime(60) })))(send);
+  }
+
+  private get listedRole(): string {
+    return this.deployment.machineIdentities.find(identity => identity.includes(':role/'))!;
+  }
+
+  private get proxyEnvironment(): Record<string, string> {
+    return this.deployment.proxy.env;
+  }
+
+  /** The cookie of somebody who has signed in, and then does more. */
+  private async sessionCookie(andThen: (person: Person) => Promise<unknown> = async () => undefined): Promise<string> {
+    const person = await Person.meet('someone@example.com');
+    await person.open(`${this.deployment.url}/`);
+    const cookies = (await person.http.storageState()).cookies.filter(({ name }) => name.startsWith('__Host-oauth2_proxy'));
+    await andThen(person);
+    await person.leave();
+    return cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
+  }
+
+  private async status(agent: Agent, headers: OutgoingHttpHeaders): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(this.deployment.url);
+      request({ hostname, port, path: search, headers, agent }, response => {
+        text(response).then(() => resolve(response.statusCode!), reject);
+      }).on('error', reject).end();
+    });
+  }
+}
+
+function count(counts: Map<number, number>, status: number): void {
+  counts.set(status, (counts.get(status) ?? 0) + 1);
+}
+
+function seconds(): number {
+  return Math.floor(Date.now() / 1000);
+}
+
+function unsigned(header: object, claims: JWTPayload, signature: string): string {
+  return [header, claims].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.') + `.${signature}`;
+}
+
+/** Everything that comes back, until the server closes or says nothing for a second. */
+async function raw(port: number, message: string): Promise<string> {
+  return new Promise(resolve => {
+    let answer = '';
+    const socket = connect(port, '127.0.0.1', () => socket.write(message));
+    socket.setTimeout(1000, () => socket.destroy());
+    socket.on('data', data => answer += data.toString());
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(answer));
+  });
+}

@@ -1,0 +1,101 @@
+/** What machines do: roles of AWS with `grantTrackingAccess`, machine clients of Cognito, each by the plugin in clients/. */
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import type { Checks } from '../checks.mjs';
+import type { Deployment } from '../deployment.mjs';
+import { bearer, type Send } from '../http.mjs';
+import { installPlugin } from '../install.mjs';
+import { lifetime } from '../issuer.mjs';
+import { Person } from '../person.mjs';
+import { region } from '../template.mjs';
+
+export interface MachineOptions {
+  readonly deployment: Deployment;
+  readonly send: Send;
+  readonly python: string;
+  /** Where the plugin is to be installed. */
+  readonly pluginFolder: string;
+}
+
+const search = '/api/2.0/mlflow/experiments/search?max_results=1';
+const jobSeconds = 15;
+const tokenSeconds = 4;
+
+export async function checkMachines(checks: Checks, { deployment, send, python, pluginFolder }: MachineOptions): Promise<void> {
+  const { url, caFile, issuer, clients, template, secrets, roles } = deployment;
+  const account = deployment.account!;
+  const [role] = template.ids('AWS::IAM::Role').filter(id => deployment.machineIdentities.includes(roles.arn(id)));
+  await installPlugin(pluginFolder, python);
+  const longJob = async (env: Record<string, string>) => {
+    const { stdout } = await execa(python, [join(import.meta.dirname, 'long_job.py'), String(jobSeconds)], {
+      timeout: 120_000,
+      env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PYTHONPATH: pluginFolder, ...env },
+    });
+    return stdout.split('\n').at(-1)!;
+  };
+
+  checks.heading('A role that grantTrackingAccess was called with');
+  const ask = (changes: Record<string, string | string[]>) => () => roles.authorize(role, 'sts:GetWebIdentityToken', {
+    'sts:IdentityTokenAudience': [url], 'sts:DurationSeconds': '3600', 'sts:SigningAlgorithm': 'RS256', ...changes,
+  });
+  await checks.check('may ask AWS for a token for this server, and for nothing else', async () => {
+    assert.doesNotThrow(ask({}));
+    assert.doesNotThrow(ask({ 'sts:SubjectMode': 'AWSIdentity' }));
+    assert.throws(ask({ 'sts:IdentityTokenAudience': ['https://other.example.com'] }));
+    assert.throws(ask({ 'sts:IdentityTokenAudience': [url, 'https://other.example.com'] }));
+    assert.throws(ask({ 'sts:DurationSeconds': '3601' }));
+    assert.throws(ask({ 'sts:SigningAlgorithm': 'ES384' }));
+    assert.throws(ask({ 'sts:SubjectMode': 'OriginIdentity' }));
+  });
+  await checks.check(`logs for ${jobSeconds} s with tokens that live ${tokenSeconds} s`, async () => {
+    account.tokenSeconds = tokenSeconds;
+    const logged = await longJob({
+      MLFLOW_TRACKING_AUTH: 'aws-role', AWS_REGION: region, AWS_ENDPOINT_URL_STS: account.issuer, AWS_ACCESS_KEY_ID: role, AWS_SECRET_ACCESS_KEY: 'not checked here',
+    });
+    assert(account.tokensIssued >= 3, `${account.tokensIssued} tokens`);
+    return `${logged}, ${account.tokensIssued} tokens`;
+  });
+  await checks.check('gets in whatever the case of its name', async () => {
+    const token = await account.key.sign({ iss: account.issuer, sub: roles.arn(role).toUpperCase(), aud: url, ...lifetime(60) });
+    assert.equal((await send(search, { headers: bearer(token) })).status, 200);
+  });
+
+  checks.heading('A machine client of Cognito');
+  const credentials = template.ids('AWS::SecretsManager::Secret').map(id => secrets.valueFrom(template.attribute(id, 'Ref'))).find(value => value.startsWith('{"tokenUrl"'))!;
+  const { tokenUrl, clientId, clientSecret, scope } = JSON.parse(credentials) as Record<string, string>;
+  await checks.check(`logs for ${jobSeconds} s with tokens that live ${tokenSeconds} s, with what its secret holds`, async () => {
+    issuer.machineTokenSeconds = tokenSeconds;
+    const logged = await longJob({
+      MLFLOW_TRACKING_AUTH: 'client-credentials',
+      MLFLOW_SECURE_TRACKING_TOKEN_URL: issuer.issuer + new URL(tokenUrl).pathname, // the sign-in pages are at the issuer's address here
+      MLFLOW_SECURE_TRACKING_CLIENT_ID: clientId,
+      MLFLOW_SECURE_TRACKING_CLIENT_SECRET: clientSecret,
+      MLFLOW_SECURE_TRACKING_SCOPE: scope,
+    });
+    assert(issuer.machineTokensIssued >= 3, `${issuer.machineTokensIssued} tokens`);
+    return `${logged}, ${issuer.machineTokensIssued} tokens`;
+  });
+  const access = (id: string, sub = id) => issuer.key.sign({ iss: issuer.issuer, sub, client_id: id, token_use: 'access', ...lifetime(60) });
+  await checks.check('gets in with its access token; another client does not, nor a person\'s', async () => {
+    assert.equal((await send(search, { headers: bearer(await access(clientId)) })).status, 200);
+    assert.equal((await send(search, { headers: bearer(await access('another-client')) })).status, 403);
+    assert.equal((await send(search, { headers: bearer(await access(clients.proxy.id, '4b1c2d3e-person')) })).status, 403);
+  });
+
+  checks.heading('A person');
+  await checks.check('signs out of Cognito as well, and is asked anew', async () => {
+    const person = await Person.meet('someone@example.com');
+    try {
+      await person.open(`${url}/`);
+      assert.equal((await person.http.get(url + search)).status(), 200);
+      const signOut = deployment.substitutions.applyEncoded(template.output('MlflowSignOut'));
+      const { url: end } = await person.open(signOut, `${issuer.issuer}/interaction/`);
+      assert(end.startsWith(`${issuer.issuer}/interaction/`), end);
+      assert.equal((await person.http.get(url + search)).status(), 401);
+    } finally {
+      await person.leave();
+    }
+  });
+}

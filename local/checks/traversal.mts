@@ -1,0 +1,107 @@
+/** Ways out of the folder for artifacts: none may read, write, list or delete anything else, in the bucket or on the server. */
+
+import assert from 'node:assert/strict';
+import { execa } from 'execa';
+import type { Checks } from '../checks.mjs';
+import type { Deployment } from '../deployment.mjs';
+import { bearer, json, type Message, type Send } from '../http.mjs';
+
+const canary = 'outside/canary.txt';
+const content = 'the canary sings';
+
+const ways = [
+  `../${canary}`, `..%2f${canary.replace('/', '%2f')}`, `%2e%2e/${canary}`, `%2e%2e%2f${canary}`, `..%252f${canary}`, `%252e%252e%252f${canary}`, `a/../../${canary}`, `a/%2e%2e/%2e%2e/${canary}`, `..%5c${canary}`, `..\\${canary}`,
+  `....//${canary}`, `./../${canary}`, `/${canary}`, `//${canary}`, `%2f${canary}`, `..;/${canary}`, `a/..%00/../${canary}`, `%c0%ae%c0%ae/${canary}`, '/etc/passwd', '%2fetc%2fpasswd', '../../../../etc/passwd', 'file:///etc/passwd', 'file:%2f%2f%2fetc%2fpasswd',
+  `s3://bucket/${canary}`, `s3:%2f%2fbucket%2f${canary}`,
+];
+
+export async function checkTraversal(checks: Checks, { s3 }: Deployment, send: Send, token: string): Promise<void> {
+  const folder = 'mlflow';
+  const signed = async (path: string, message: Message = {}) => {
+    const { status, body } = await send(path, { ...message, headers: { ...message.headers, ...bearer(token) } });
+    return { status, body };
+  };
+  await s3.put(canary, content);
+  const outside = async () => (await s3.objects()).filter(({ key }) => !key.startsWith(`${folder}/`));
+  const before = await outside();
+  const unharmed = async (body: string) => {
+    const leaks = [content, 'root:', 'PGPASSWORD', `"file_size": ${content.length}\n`, '"path": "passwd"', '"path": "environ"'];
+    assert.deepEqual(leaks.filter(leak => body.includes(leak)), [], body.slice(0, 300));
+    assert.deepEqual(await outside(), before);
+  };
+
+  checks.heading(`Out of the folder for artifacts, by ${ways.length} spellings, nobody can`);
+  for (const base of ['/api/2.0/mlflow-artifacts', '/ajax-api/2.0/mlflow-artifacts']) {
+    const everyWay = (title: string, attempt: (way: string) => Promise<{ status: number; body: string }>) => checks.check(`${title} (${base})`, async () => {
+      const statuses: number[] = [];
+      for (const way of ways) {
+        const { status, body } = await attempt(way);
+        statuses.push(status);
+        await unharmed(body);
+      }
+      return `answers ${[...new Set(statuses)].sort().join(', ')}`;
+    });
+    await everyWay('download', way => signed(`${base}/artifacts/${way}`));
+    await everyWay('upload', way => signed(`${base}/artifacts/${way}`, { method: 'PUT', body: 'overwritten' }));
+    await everyWay('delete', way => signed(`${base}/artifacts/${way}`, { method: 'DELETE' }));
+    await everyWay('list', way => signed(`${base}/artifacts?path=${way.replace('/canary.txt', '')}`));
+    await everyWay('get a signed URL', async way => {
+      const answer = await signed(`${base}/presigned/${way}`);
+      const { url } = answer.status === 200 ? JSON.parse(answer.body) as { url: string } : { url: undefined };
+      return url === undefined ? answer : { ...answer, body: await (await fetch(url)).text() };
+    });
+    await everyWay('begin an upload in parts', way => signed(`${base}/mpu/create/${way}`, json({ path: 'x', num_parts: 1 })));
+  }
+
+  checks.heading('As a second wall, the role of the task cannot');
+  await checks.check('read, write, list or delete outside its folder', async () => {
+    const credentials = await (await fetch(s3.credentialsEndpoint)).json() as { AccessKeyId: string; SecretAccessKey: string; Token: string };
+    const { stdout } = await execa(s3.python, [`${import.meta.dirname}/second_wall.py`, s3.endpoint, s3.bucketName, folder, canary], {
+      env: { AWS_ACCESS_KEY_ID: credentials.AccessKeyId, AWS_SECRET_ACCESS_KEY: credentials.SecretAccessKey, AWS_SESSION_TOKEN: credentials.Token },
+    });
+    assert.deepEqual(JSON.parse(stdout), { inside: ['ok', 'ok', 'ok', 'ok'], outside: Array(6).fill('AccessDenied') });
+    await unharmed('');
+  });
+
+  checks.heading('Through a run or an experiment of one\'s own, nobody can');
+  for (const location of ['file:///etc', '/etc', 'file:///proc/self', `s3://${s3.bucketName}/outside`, 's3://another-bucket/x', 'http://127.0.0.1:5000/', 'mlflow-artifacts:/../outside', 'mlflow-artifacts:///%2e%2e/outside', 'dbfs:/x', 'hdfs://x/y', 'sftp://x/y']) {
+    await checks.check(`read what is at ${location}`, async () => {
+      const created = await signed('/api/2.0/mlflow/experiments/create', json({ name: `at ${location}`, artifact_location: location }));
+      if (created.status !== 200) {
+        return `answers ${created.status}`;
+      }
+      const { experiment_id: experimentId } = JSON.parse(created.body) as { experiment_id: string };
+      const { run } = JSON.parse((await signed('/api/2.0/mlflow/runs/create', json({ experiment_id: experimentId }))).body) as { run: { info: { run_id: string; artifact_uri: string } } };
+      const statuses: number[] = [];
+      for (const path of ['passwd', 'environ', 'canary.txt', '../../passwd', '../../../../../../etc/passwd']) {
+        for (const address of [`/get-artifact?run_uuid=${run.info.run_id}&path=${path}`, `/ajax-api/2.0/mlflow/artifacts/list?run_id=${run.info.run_id}&path=${path}`]) {
+          const { status, body } = await signed(address);
+          statuses.push(status);
+          await unharmed(body);
+        }
+      }
+      const { status, body } = await signed(`/ajax-api/2.0/mlflow/artifacts/list?run_id=${run.info.run_id}`);
+      await unharmed(body);
+      return `answers ${[...new Set([...statuses, status])].sort().join(', ')}`;
+    });
+  }
+
+  checks.heading('Through a version of a model, nobody can');
+  await signed('/api/2.0/mlflow/registered-models/create', json({ name: 'traversal' }));
+  for (const source of ['file:///etc', '/etc', 'file:///proc/self', 'file://localhost/etc', `s3://${s3.bucketName}/outside`, 'mlflow-artifacts:/../outside', 'mlflow-artifacts:/%2e%2e/outside', '../../../../etc', 'models:/../../etc', 'http://127.0.0.1:5000/']) {
+    await checks.check(`read what is at ${source}`, async () => {
+      const created = await signed('/api/2.0/mlflow/model-versions/create', json({ name: 'traversal', source }));
+      if (created.status !== 200) {
+        return `answers ${created.status}`;
+      }
+      const { model_version: { version } } = JSON.parse(created.body) as { model_version: { version: string } };
+      const statuses: number[] = [];
+      for (const path of ['passwd', 'environ', 'canary.txt', '../../etc/passwd']) {
+        const { status, body } = await signed(`/model-versions/get-artifact?name=traversal&version=${version}&path=${path}`);
+        statuses.push(status);
+        await unharmed(body);
+      }
+      return `answers ${[...new Set(statuses)].sort().join(', ')}`;
+    });
+  }
+}

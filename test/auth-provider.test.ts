@@ -1,0 +1,540 @@
+import { CfnParameter, Lazy, Stack, Token } from 'aws-cdk-lib';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import * as cognito from 'aws-cdk-lib/aws-cognito';
+import { Construct } from 'constructs';
+import { bindOptions, clientSecret, define, environmentOf, newStack, only, resources, secretsOf, synthesise } from './fixtures';
+import {
+  AuthProvider, AuthProviderConfig, CognitoAuthProvider, CognitoAuthProviderOptions, EntraIdAuthProviderOptions, GithubAuthProviderOptions,
+  GitlabAuthProviderOptions, KeycloakAuthProviderOptions, OidcAuthProviderOptions, TokenIssuer,
+} from '../src';
+
+const stack = newStack();
+const client = { clientId: 'client', clientSecret: clientSecret(stack) };
+const tenantId = '11111111-2222-3333-4444-555555555555';
+const realmUrl = 'https://keycloak.example.com/realms/company';
+const signOutBack = 'https%3A%2F%2Fmlflow.example.com';
+const token = Lazy.string({ produce: () => 'known later' });
+const tokens = Token.asList({ Ref: 'List' });
+
+const oidc = (options: Partial<OidcAuthProviderOptions>) => AuthProvider.oidc({ ...client, issuerUrl: 'https://id.example.com', ...options });
+const entraId = (options: Partial<EntraIdAuthProviderOptions> = {}) => AuthProvider.entraId({ ...client, tenantId, ...options });
+const keycloak = (options: Partial<KeycloakAuthProviderOptions> = {}) => AuthProvider.keycloak({ ...client, realmUrl, ...options });
+const github = (options: Partial<GithubAuthProviderOptions> = {}) => AuthProvider.github({ ...client, ...options });
+const gitlab = (options: Partial<GitlabAuthProviderOptions> = {}) => AuthProvider.gitlab({ ...client, ...options });
+
+function bound(provider: AuthProvider): AuthProviderConfig {
+  const { clientSecret: _, ...config } = provider.bind(stack, bindOptions);
+  return stack.resolve(config);
+}
+
+describe('Entra ID', () => {
+  test('with the least that is needed', () => {
+    expect(bound(entraId())).toEqual({
+      clientId: 'client',
+      signOutUrl: `https://login.microsoftonline.com/${tenantId}/oauth2/v2.0/logout?post_logout_redirect_uri=${signOutBack}`,
+      environment: {
+        OAUTH2_PROXY_PROVIDER: 'entra-id',
+        OAUTH2_PROXY_OIDC_ISSUER_URL: `https://login.microsoftonline.com/${tenantId}/v2.0`,
+        OAUTH2_PROXY_SCOPE: 'openid email profile',
+      },
+    });
+  });
+
+  test('with every option', () => {
+    expect(bound(entraId({ emailClaim: 'preferred_username', allowedGroups: ['a', 'b'] })).environment).toEqual({
+      OAUTH2_PROXY_PROVIDER: 'entra-id',
+      OAUTH2_PROXY_OIDC_ISSUER_URL: `https://login.microsoftonline.com/${tenantId}/v2.0`,
+      OAUTH2_PROXY_SCOPE: 'openid email profile User.Read',
+      OAUTH2_PROXY_OIDC_EMAIL_CLAIM: 'preferred_username',
+      OAUTH2_PROXY_ALLOWED_GROUPS: 'a,b',
+    });
+  });
+
+  test.each([
+    'common', 'organizations', 'consumers', '9188040d-6c67-4c5b-b112-36a304b66dad', 'example.onmicrosoft.com', '', tenantId.replace('1', 'A'), `${tenantId}/v2.0`, `${tenantId}\n`,
+  ])('fails for the tenant %j', id => {
+    expect(() => entraId({ tenantId: id })).toThrow(`AuthProvider.entraId: \`tenantId\` must be the id of one tenant, a GUID in lower case, got ${JSON.stringify(id)}: use the directory (tenant) id`);
+  });
+});
+
+describe('Keycloak', () => {
+  const minimal = {
+    OAUTH2_PROXY_PROVIDER: 'keycloak-oidc',
+    OAUTH2_PROXY_OIDC_ISSUER_URL: realmUrl,
+    OAUTH2_PROXY_SCOPE: 'openid email profile',
+  };
+
+  test('with the least that is needed', () => {
+    expect(bound(keycloak({ clientId: 'ml flow' }))).toEqual({
+      clientId: 'ml flow',
+      signOutUrl: `${realmUrl}/protocol/openid-connect/logout?client_id=ml%20flow&post_logout_redirect_uri=${signOutBack}`,
+      environment: minimal,
+    });
+  });
+
+  test('with every option', () => {
+    expect(bound(keycloak({ allowedGroups: ['/ml', '/data'], allowedRoles: ['user', 'mlflow:user'] })).environment).toEqual({
+      ...minimal,
+      OAUTH2_PROXY_ALLOWED_GROUPS: '/ml,/data',
+      OAUTH2_PROXY_ALLOWED_ROLES: 'user,mlflow:user',
+    });
+  });
+
+  test.each([
+    'https://keycloak.example.com', 'http://keycloak.example.com/realms/company', `${realmUrl}/`, `${realmUrl}/account`, 'https://keycloak.example.com/realms/', `${realmUrl}?x`, `${realmUrl},x`, '',
+  ])('fails for the realm %j', url => {
+    expect(() => keycloak({ realmUrl: url })).toThrow(new Error(
+      `AuthProvider.keycloak: \`realmUrl\` must be https://<host>/realms/<name>, got ${JSON.stringify(url)}: use the issuer that the realm's OpenID endpoint configuration shows`));
+  });
+
+  test('may be below a path, as older ones are', () => {
+    expect(bound(keycloak({ realmUrl: 'https://example.com/auth/realms/ml' })).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe('https://example.com/auth/realms/ml');
+  });
+});
+
+describe('GitHub', () => {
+  const minimal = { OAUTH2_PROXY_PROVIDER: 'github', OAUTH2_PROXY_SCOPE: 'user:email read:org' };
+
+  test('with the least that is needed', () => {
+    expect(bound(github())).toEqual({ clientId: 'client', openToPublic: true, environment: minimal });
+  });
+
+  test('with an organization and teams of it', () => {
+    expect(bound(github({ organization: 'Example', teams: ['ml-team', 'data.team'] }))).toEqual({
+      clientId: 'client',
+      openToPublic: false,
+      environment: { ...minimal, OAUTH2_PROXY_GITHUB_ORG: 'Example', OAUTH2_PROXY_GITHUB_TEAM: 'ml-team,data.team' },
+    });
+  });
+
+  test('with teams of several organizations', () => {
+    expect(bound(github({ teams: ['one:ml', 'other:ml'] }))).toEqual({
+      clientId: 'client',
+      openToPublic: false,
+      environment: { ...minimal, OAUTH2_PROXY_GITHUB_TEAM: 'one:ml,other:ml' },
+    });
+  });
+
+  test('Enterprise Server', () => {
+    expect(bound(github({ enterpriseUrl: 'https://github.example.com' }))).toEqual({
+      clientId: 'client',
+      openToPublic: false,
+      environment: {
+        ...minimal,
+        OAUTH2_PROXY_LOGIN_URL: 'https://github.example.com/login/oauth/authorize',
+        OAUTH2_PROXY_REDEEM_URL: 'https://github.example.com/login/oauth/access_token',
+        OAUTH2_PROXY_VALIDATE_URL: 'https://github.example.com/api/v3',
+      },
+    });
+  });
+
+  test.each(['', 'one,other', 'one:team', 'https://github.com/one', 'a b'])('fails for the organization %j', organization => {
+    expect(() => github({ organization })).toThrow(new Error(
+      `AuthProvider.github: \`organization\` must be the name of one organization, got ${JSON.stringify(organization)}: use the name in its address on GitHub`));
+  });
+
+  test.each([
+    [undefined, 'ml', '"organization:slug" where `organization` is left out'],
+    [undefined, 'one:ml:x', '"organization:slug" where `organization` is left out'],
+    ['one', 'one:ml', 'the slugs of teams where `organization` is given'],
+    ['one', 'ML Team', 'the slugs of teams where `organization` is given'],
+  ])('fails where the organization is %j and a team %j', (organization, team, allowed) => {
+    const options = { ...organization && { organization }, teams: [team] };
+    expect(() => github(options)).toThrow(new Error(`AuthProvider.github: \`teams\` must hold ${allowed}, got ${JSON.stringify(team)}: use the name in the team's address on GitHub`));
+  });
+});
+
+describe('GitLab', () => {
+  const minimal = {
+    OAUTH2_PROXY_PROVIDER: 'gitlab',
+    OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://gitlab.com',
+    OAUTH2_PROXY_SCOPE: 'openid email',
+  };
+
+  test('with the least that is needed', () => {
+    expect(bound(gitlab())).toEqual({ clientId: 'client', openToPublic: true, bearerTokens: false, environment: minimal });
+  });
+
+  test('with every option', () => {
+    expect(bound(gitlab({ baseUrl: 'https://gitlab.example.com:8443', allowedGroups: ['ml', 'ml/team'], allowedProjects: ['ml/models', 'ml/data/raw=30'] }))).toEqual({
+      clientId: 'client',
+      openToPublic: false,
+      bearerTokens: false,
+      environment: {
+        OAUTH2_PROXY_PROVIDER: 'gitlab',
+        OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://gitlab.example.com:8443',
+        OAUTH2_PROXY_SCOPE: 'openid email read_api',
+        OAUTH2_PROXY_GITLAB_GROUPS: 'ml,ml/team',
+        OAUTH2_PROXY_GITLAB_PROJECTS: 'ml/models,ml/data/raw=30',
+      },
+    });
+  });
+
+  test.each([[{ allowedGroups: ['ml'] }], [{ allowedProjects: ['ml/models'] }], [{ baseUrl: 'https://gitlab.example.com' }]])('is not open to the public with %j', options => {
+    expect(bound(gitlab(options)).openToPublic).toBe(false);
+  });
+
+  test('no bearer token passes: outsiders choose a part of the subjects of CI tokens', () => {
+    for (const provider of [gitlab(), gitlab({ baseUrl: 'https://gitlab.example.com', allowedGroups: ['ml'] })]) {
+      expect(environmentOf(synthesise({ authProvider: provider }).template, 'oauth2-proxy').OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS).toBe('false');
+    }
+  });
+
+  test('fails together with what needs bearer tokens', () => {
+    expect(() => define({ authProvider: gitlab(), trustedTokenIssuers: [TokenIssuer.gcloud()] })).toThrow(/trustedTokenIssuers/);
+  });
+
+  test.each(['models', '/ml/models', 'ml/models/', 'ml/models=50', 'ml/models=', 'ml/mo dels'])('fails for the project %j', project => {
+    expect(() => gitlab({ allowedProjects: [project] })).toThrow(`AuthProvider.gitlab: \`allowedProjects\` must hold full paths, each with "=" and one of the levels 10, 20, 30 and 40 if need be, such as "ml/models=30", got ${JSON.stringify(project)}: use`);
+  });
+
+  test.each(['https://gitlab.com', 'https://gitlab.com/', 'https://GitLab.com'])('fails as the issuer %s of AuthProvider.oidc', issuerUrl => {
+    expect(() => oidc({ issuerUrl })).toThrow(new Error(
+      `AuthProvider.oidc: \`issuerUrl\` must not be that of GitLab.com, which signs tokens for anybody's CI jobs too, got ${JSON.stringify(issuerUrl)}: use \`AuthProvider.gitlab\`, which accepts no bearer tokens`));
+  });
+});
+
+test.each([
+  ['github', 'enterpriseUrl', (url: string) => github({ enterpriseUrl: url })],
+  ['gitlab', 'baseUrl', (url: string) => gitlab({ baseUrl: url })],
+])('AuthProvider.%s fails where %s is no https origin', (factory, option, make) => {
+  for (const url of ['http://git.example.com', 'https://git.example.com/', 'https://git.example.com/sub', 'git.example.com', 'https://Git.example.com', 'https://a.example,https://b.example', '']) {
+    expect(() => make(url)).toThrow(new Error(
+      `AuthProvider.${factory}: \`${option}\` must be https:// and a host in lower case, such as "https://${factory}.example.com", got ${JSON.stringify(url)}: leave out the path and the slash at the end`));
+  }
+});
+
+test('AuthProvider.oidc fails for the issuer of a public CI system', () => {
+  expect(() => oidc({ issuerUrl: 'https://token.actions.githubusercontent.com' })).toThrow(/^AuthProvider\.oidc: `issuerUrl` must not be the issuer of GitHub Actions, got /);
+});
+
+describe.each<[string, string, (options: object) => AuthProvider]>([
+  ['entraId', 'allowedGroups', entraId],
+  ['keycloak', 'allowedGroups', keycloak],
+  ['keycloak', 'allowedRoles', keycloak],
+  ['github', 'teams', github],
+  ['gitlab', 'allowedGroups', gitlab],
+  ['gitlab', 'allowedProjects', gitlab],
+  ['cognito', 'allowedGroups', AuthProvider.cognito],
+])('AuthProvider.%s', (factory, option, make) => {
+  test.each([[[]], [['']], [['ml', ' ']], [['ml,admins']]])(`fails where ${option} is %j`, entries => {
+    expect(() => make({ [option]: entries })).toThrow(new Error(
+      `AuthProvider.${factory}: \`${option}\` must hold at least one entry, each without a comma, got ${JSON.stringify(entries)}: leave it out for no restriction`));
+  });
+
+  test(`takes what ${option} will be at deployment`, () => {
+    expect(() => make({ [option]: [token] })).not.toThrow();
+    expect(() => make({ [option]: tokens })).not.toThrow();
+  });
+});
+
+test.each([['entraId', entraId], ['keycloak', keycloak], ['github', github], ['gitlab', gitlab]])('AuthProvider.%s fails without a client id', (factory, make) => {
+  expect(() => make({ clientId: ' ' })).toThrow(new Error(`AuthProvider.${factory}: \`clientId\` must not be empty, got " ": use the id of the OAuth client registered at the provider`));
+});
+
+test.each([['oidc', oidc({})], ['entraId', entraId()], ['keycloak', keycloak()], ['github', github()], ['gitlab', gitlab()]])('AuthProvider.%s hands over the client secret it was given', (_, provider) => {
+  expect(provider.bind(stack, bindOptions).clientSecret).toBe(client.clientSecret);
+});
+
+test('values that are only known at deployment are never judged', () => {
+  expect(bound(oidc({ issuerUrl: token, clientId: token })).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe('known later');
+  expect(bound(entraId({ tenantId: token, clientId: token })).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe('https://login.microsoftonline.com/known later/v2.0');
+  expect(bound(keycloak({ realmUrl: token, clientId: token })).signOutUrl).toBe(`known later/protocol/openid-connect/logout?client_id=known later&post_logout_redirect_uri=${signOutBack}`);
+  expect(bound(github({ organization: token, teams: [token], enterpriseUrl: token, clientId: token })).environment.OAUTH2_PROXY_GITHUB_TEAM).toBe('known later');
+  expect(bound(gitlab({ baseUrl: token, allowedProjects: [token], clientId: token })).environment.OAUTH2_PROXY_GITLAB_PROJECTS).toBe('known later');
+});
+
+test.each([
+  ['github', github(), github({ organization: 'example' })],
+  ['gitlab', gitlab(), gitlab({ allowedGroups: ['ml'] })],
+])('AuthProvider.%s warns where everybody gets in', (_, open, closed) => {
+  const warning = Match.stringLikeRegexp('anybody in the world');
+  Annotations.fromStack(synthesise({ authProvider: open, emailDomains: ['*'] }).stack).hasWarning('/Stack/Mlflow', warning);
+  Annotations.fromStack(synthesise({ authProvider: closed, emailDomains: ['*'] }).stack).hasNoWarning('/Stack/Mlflow', warning);
+});
+
+describe('by AuthProvider.oidc', () => {
+  test('Okta, with groups of a custom authorization server', () => {
+    expect(bound(oidc({ issuerUrl: 'https://example.okta.com/oauth2/default', scope: 'openid email profile groups', allowedGroups: ['ml-team'] })).environment).toEqual({
+      OAUTH2_PROXY_PROVIDER: 'oidc',
+      OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://example.okta.com/oauth2/default',
+      OAUTH2_PROXY_SCOPE: 'openid email profile groups',
+      OAUTH2_PROXY_ALLOWED_GROUPS: 'ml-team',
+    });
+  });
+
+  test('Auth0, with groups in a claim of its own', () => {
+    expect(bound(oidc({ issuerUrl: 'https://example.eu.auth0.com/', groupsClaim: 'https://example.com/groups', allowedGroups: ['ml-team'] })).environment).toEqual({
+      OAUTH2_PROXY_PROVIDER: 'oidc',
+      OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://example.eu.auth0.com/',
+      OAUTH2_PROXY_SCOPE: 'openid email profile',
+      OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'https://example.com/groups',
+      OAUTH2_PROXY_ALLOWED_GROUPS: 'ml-team',
+    });
+  });
+});
+
+describe('Cognito', () => {
+  /** The pool's part of the settings, in a stack of its own. */
+  function withCognito(options: CognitoAuthProviderOptions | ((own: Stack) => CognitoAuthProviderOptions) = {}, own = newStack()) {
+    const provider = AuthProvider.cognito(typeof options === 'function' ? options(own) : options);
+    const { template, mlflow } = synthesise({ authProvider: provider }, own);
+    const settings = environmentOf(template, 'oauth2-proxy');
+    return { provider, template, mlflow, settings, own };
+  }
+
+  const broughtPool = (own: Stack) => cognito.UserPool.fromUserPoolId(own, 'Pool', 'eu-west-1_brought');
+  const idOf = (template: Template, type: string, part = '') => only(template, `AWS::Cognito::${type}`, part).id;
+
+  const { provider: made, template: madeTemplate, settings: madeSettings, mlflow: madeMlflow } = withCognito();
+
+  test('its settings', () => {
+    const environment = (options: CognitoAuthProviderOptions) => {
+      const own = newStack();
+      return own.resolve(AuthProvider.cognito(options).bind(new Construct(own, 'Mlflow'), bindOptions).environment);
+    };
+    const minimal = {
+      OAUTH2_PROXY_PROVIDER: 'oidc',
+      OAUTH2_PROXY_OIDC_ISSUER_URL: { 'Fn::Join': ['', ['https://', { 'Fn::GetAtt': [idOf(madeTemplate, 'UserPool'), 'ProviderName'] }]] },
+      OAUTH2_PROXY_SCOPE: 'openid email profile',
+      OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'cognito:groups',
+    };
+    expect(environment({})).toEqual(minimal);
+    expect(environment({ allowedGroups: ['ml', 'data'] })).toEqual({ ...minimal, OAUTH2_PROXY_ALLOWED_GROUPS: 'ml,data' });
+    expect(environment({ machineClients: ['training', 'nightly'] })).toEqual({
+      ...minimal,
+      OAUTH2_PROXY_OIDC_AUDIENCE_CLAIMS: 'aud,client_id',
+      OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: {
+        'Fn::Join': [',', [{ Ref: expect.stringMatching('Machinestraining') }, { Ref: expect.stringMatching('Machinesnightly') }]],
+      },
+    });
+  });
+
+  test('the pool: accounts are made by the company, and outlive the stack', () => {
+    const { Properties, DeletionPolicy, UpdateReplacePolicy } = only(madeTemplate, 'AWS::Cognito::UserPool');
+    expect({ DeletionPolicy, UpdateReplacePolicy }).toEqual({ DeletionPolicy: 'Retain', UpdateReplacePolicy: 'Retain' });
+    expect(Properties).toMatchObject({
+      AdminCreateUserConfig: { AllowAdminCreateUserOnly: true },
+      UserPoolTier: 'ESSENTIALS',
+      UsernameAttributes: ['email'],
+      UsernameConfiguration: { CaseSensitive: false },
+      AutoVerifiedAttributes: ['email'],
+      UserAttributeUpdateSettings: { AttributesRequireVerificationBeforeUpdate: ['email'] },
+      AccountRecoverySetting: { RecoveryMechanisms: [{ Name: 'verified_email', Priority: 1 }] },
+      MfaConfiguration: 'OPTIONAL',
+      EnabledMfas: ['SOFTWARE_TOKEN_MFA'],
+      DeletionProtection: 'ACTIVE',
+      Policies: { PasswordPolicy: { MinimumLength: 12, RequireLowercase: true, RequireUppercase: true, RequireNumbers: true, RequireSymbols: true } },
+    });
+  });
+
+  test('its logical id is part of the contract', () => {
+    expect(idOf(madeTemplate, 'UserPool')).toBe('MlflowCognitoUserPool10707B28');
+  });
+
+  test('the client: sign-in on the page of the pool alone, and back to the server alone', () => {
+    expect(only(madeTemplate, 'AWS::Cognito::UserPoolClient').Properties).toEqual({
+      UserPoolId: { Ref: idOf(madeTemplate, 'UserPool') },
+      GenerateSecret: true,
+      AllowedOAuthFlowsUserPoolClient: true,
+      AllowedOAuthFlows: ['code'],
+      AllowedOAuthScopes: ['openid', 'email', 'profile'],
+      CallbackURLs: ['https://mlflow.example.com/oauth2/callback'],
+      LogoutURLs: ['https://mlflow.example.com'],
+      ExplicitAuthFlows: ['ALLOW_REFRESH_TOKEN_AUTH'],
+      SupportedIdentityProviders: ['COGNITO'],
+      PreventUserExistenceErrors: 'ENABLED',
+      EnableTokenRevocation: true,
+    });
+    expect(madeSettings.OAUTH2_PROXY_CLIENT_ID).toEqual({ Ref: idOf(madeTemplate, 'UserPoolClient') });
+  });
+
+  test('the sign-in page: the newer one, with a style, without which it would not show', () => {
+    const pool = { Ref: idOf(madeTemplate, 'UserPool') };
+    expect(only(madeTemplate, 'AWS::Cognito::UserPoolDomain').Properties).toEqual({ UserPoolId: pool, Domain: 'mlflow-example-com', ManagedLoginVersion: 2 });
+    expect(only(madeTemplate, 'AWS::Cognito::ManagedLoginBranding').Properties)
+      .toEqual({ UserPoolId: pool, ClientId: { Ref: idOf(madeTemplate, 'UserPoolClient') }, UseCognitoProvidedValues: true });
+  });
+
+  test('the client secret comes from CloudFormation itself, after the sign-in page, and goes to the task as a secret', () => {
+    const secret = only(madeTemplate, 'AWS::SecretsManager::Secret', 'ClientSecret');
+    expect(secret.Properties.SecretString).toEqual({ 'Fn::GetAtt': [idOf(madeTemplate, 'UserPoolClient'), 'ClientSecret'] });
+    expect(secret.DependsOn).toEqual([idOf(madeTemplate, 'UserPoolDomain')]);
+    expect(secretsOf(madeTemplate, 'oauth2-proxy').OAUTH2_PROXY_CLIENT_SECRET).toEqual({ Ref: secret.id });
+    expect(resources(madeTemplate).filter(([, { Type }]) => /Lambda|CustomResource|^Custom::/.test(Type))).toEqual([]);
+  });
+
+  test('signing out ends its session too', () => {
+    expect(Stack.of(madeMlflow).resolve(madeMlflow.signOutUrl)).toEqual({
+      'Fn::Join': ['', [
+        'https://mlflow.example.com/oauth2/sign_out?rd=https%3A%2F%2F', { Ref: idOf(madeTemplate, 'UserPoolDomain') }, '.auth.', { Ref: 'AWS::Region' },
+        '.amazoncognito.com%2Flogout%3Fclient_id%3D', { Ref: idOf(madeTemplate, 'UserPoolClient') }, '%26logout_uri%3Dhttps%253A%252F%252Fmlflow.example.com',
+      ]],
+    });
+  });
+
+  test('the pool is there for groups and triggers of the user\'s own', () => {
+    expect(made.userPool).toBe(madeMlflow.node.findChild('Cognito').node.findChild('UserPool'));
+  });
+
+  describe('machine clients', () => {
+    const { provider, template, own } = withCognito({ machineClients: ['training', 'nightly'] });
+    const pool = { Ref: idOf(template, 'UserPool') };
+
+    test('each may do the client-credentials flow and nothing else, with a scope that it needs for it', () => {
+      const server = only(template, 'AWS::Cognito::UserPoolResourceServer');
+      expect(server.Properties).toEqual({
+        UserPoolId: pool, Identifier: 'https://mlflow.example.com', Name: 'MLflow', Scopes: [{ ScopeName: 'access', ScopeDescription: 'Use the MLflow server' }],
+      });
+      for (const name of ['training', 'nightly']) {
+        expect(only(template, 'AWS::Cognito::UserPoolClient', `Machines${name}`).Properties).toEqual({
+          UserPoolId: pool,
+          GenerateSecret: true,
+          AllowedOAuthFlowsUserPoolClient: true,
+          AllowedOAuthFlows: ['client_credentials'],
+          AllowedOAuthScopes: [{ 'Fn::Join': ['', [{ Ref: server.id }, '/access']] }],
+          ExplicitAuthFlows: ['ALLOW_REFRESH_TOKEN_AUTH'],
+          SupportedIdentityProviders: ['COGNITO'],
+          EnableTokenRevocation: true,
+        });
+      }
+    });
+
+    test('each finds what it needs to ask for tokens in a secret', () => {
+      const id = idOf(template, 'UserPoolClient', 'Machinestraining');
+      const { SecretString } = only(template, 'AWS::SecretsManager::Secret', 'Machinestraining').Properties;
+      const text = (SecretString['Fn::Join'][1] as unknown[]).map(part => typeof part === 'string' ? part : `<${Object.values(part as object).flat().join('.')}>`).join('');
+      expect(JSON.parse(text)).toEqual({
+        tokenUrl: `https://<${idOf(template, 'UserPoolDomain')}>.auth.<AWS::Region>.amazoncognito.com/oauth2/token`,
+        clientId: `<${id}>`,
+        clientSecret: `<${id}.ClientSecret>`,
+        scope: `<${idOf(template, 'UserPoolResourceServer')}>/access`,
+      });
+      expect(own.resolve(provider.machineClientSecret('training').secretArn)).toEqual({ Ref: only(template, 'AWS::SecretsManager::Secret', 'Machinestraining').id });
+    });
+
+    test('each is let in by its id, the subject of its tokens', () => {
+      const { machineIdentities } = AuthProvider.cognito({ machineClients: ['training'] }).bind(new Construct(newStack(), 'Mlflow'), bindOptions);
+      expect(stack.resolve(machineIdentities)).toEqual([{ Ref: expect.stringMatching('Machinestraining') }]);
+    });
+
+    test('fails for a name that is not there', () => {
+      expect(() => provider.machineClientSecret('Training')).toThrow(new Error(
+        'AuthProvider.cognito: there is no machine client "Training", there are ["training","nightly"]: add it to `machineClients`'));
+    });
+
+    test('there are none by default', () => {
+      expect(resources(madeTemplate, 'AWS::Cognito::UserPoolResourceServer')).toEqual([]);
+      expect(() => made.machineClientSecret('training')).toThrow(/there are \[\]/);
+    });
+  });
+
+  describe('a pool that is brought', () => {
+    test('gets a client and a domain, and nothing else', () => {
+      const { provider, template, settings } = withCognito(own => ({ userPool: broughtPool(own), domainPrefix: 'of-the-team' }));
+      expect(resources(template).map(([, { Type }]) => Type).filter(type => type.startsWith('AWS::Cognito::')).sort())
+        .toEqual(['AWS::Cognito::ManagedLoginBranding', 'AWS::Cognito::UserPoolClient', 'AWS::Cognito::UserPoolDomain']);
+      expect(only(template, 'AWS::Cognito::UserPoolDomain').Properties).toMatchObject({ UserPoolId: 'eu-west-1_brought', Domain: 'of-the-team' });
+      expect(settings.OAUTH2_PROXY_OIDC_ISSUER_URL)
+        .toEqual({ 'Fn::Join': ['', ['https://cognito-idp.', { Ref: 'AWS::Region' }, '.', { Ref: 'AWS::URLSuffix' }, '/eu-west-1_brought']] });
+      expect(provider.userPool.userPoolId).toBe('eu-west-1_brought');
+    });
+
+    test.each([
+      ['a host', (own: Stack) => cognito.UserPoolDomain.fromDomainName(own, 'Domain', 'login.example.com'), ['https://login.example.com/logout?client_id=']],
+      ['a prefix', (own: Stack) => cognito.UserPoolDomain.fromDomainName(own, 'Domain', 'login'), ['https://login.auth.', { Ref: 'AWS::Region' }, '.amazoncognito.com/logout?client_id=']],
+      ['a domain of the app', (own: Stack) => new cognito.UserPoolDomain(own, 'Domain', { userPool: broughtPool(own), cognitoDomain: { domainPrefix: 'login' } }),
+        ['https://', { Ref: expect.any(String) }, '.auth.', { Ref: 'AWS::Region' }, '.amazoncognito.com/logout?client_id=']],
+    ])('keeps its domain, brought as %s', (_, domain, start) => {
+      const own = newStack();
+      const userPoolDomain = domain(own);
+      const userPool = own.node.tryFindChild('Pool') as cognito.IUserPool | undefined ?? broughtPool(own);
+      const scope = new Construct(own, 'Mlflow');
+      const { signOutUrl } = AuthProvider.cognito({ userPool, userPoolDomain }).bind(scope, bindOptions);
+      expect(own.resolve(signOutUrl)['Fn::Join'][1].slice(0, start.length)).toEqual(start);
+      expect(scope.node.findChild('Cognito').node.tryFindChild('Domain')).toBeUndefined();
+    });
+
+    test('may pass people on to other providers', () => {
+      const { template } = withCognito(own => ({ userPool: broughtPool(own), identityProviders: [cognito.UserPoolClientIdentityProvider.custom('Company')] }));
+      expect(only(template, 'AWS::Cognito::UserPoolClient').Properties.SupportedIdentityProviders).toEqual(['Company']);
+    });
+
+    test('fails where the name of its domain is only known at deployment', () => {
+      const own = newStack();
+      const userPoolDomain = cognito.UserPoolDomain.fromDomainName(own, 'Domain', new CfnParameter(own, 'Name').valueAsString);
+      expect(() => AuthProvider.cognito({ userPool: broughtPool(own), userPoolDomain }).bind(new Construct(own, 'Mlflow'), bindOptions))
+        .toThrow(/^AuthProvider\.cognito: `userPoolDomain` must have a name that is known at synthesis, or be a UserPoolDomain: /);
+    });
+
+    test('serves two servers, each by a provider of its own', () => {
+      const own = newStack();
+      const userPool = broughtPool(own);
+      const userPoolDomain = cognito.UserPoolDomain.fromDomainName(own, 'Domain', 'login');
+      for (const name of ['one', 'other']) {
+        AuthProvider.cognito({ userPool, userPoolDomain, machineClients: ['training'] }).bind(new Construct(own, name), { ...bindOptions, url: `https://${name}.example.com` });
+      }
+      expect(resources(Template.fromStack(own), 'AWS::Cognito::UserPoolResourceServer').map(([, { Properties }]) => Properties.Identifier))
+        .toEqual(['https://one.example.com', 'https://other.example.com']);
+    });
+  });
+
+  test('one provider fails for a second server', () => {
+    const provider = AuthProvider.cognito();
+    provider.bind(new Construct(newStack(), 'One'), bindOptions);
+    expect(() => provider.bind(new Construct(newStack(), 'Other'), bindOptions)).toThrow(new Error(
+      'AuthProvider.cognito: one provider serves one SecureMlflow, and this one serves Stack/One: make another for Stack/Other; to share the accounts pass `userPool` to it'));
+  });
+
+  test('its parts fail before there is a server', () => {
+    const provider = new CognitoAuthProvider({ machineClients: ['training'] });
+    expect(() => provider.userPool).toThrow(new Error(
+      'AuthProvider.cognito: `userPool` is there once a SecureMlflow has been made with the provider: use it after `new SecureMlflow(…)`'));
+    expect(() => provider.machineClientSecret('training')).toThrow(/^AuthProvider\.cognito: `machineClientSecret` is there once /);
+  });
+
+  const prefixRule = 'AuthProvider.cognito: `domainPrefix` must be 1 to 63 lower-case letters, digits and inner dashes without "aws", "amazon" and "cognito", ';
+
+  test.each(['', 'my-aws', 'amazonian', 'cognito', 'Upper', 'under_score', '-a', 'a-', 'a.b', 'a'.repeat(64)])('fails for the prefix %j', domainPrefix => {
+    expect(() => AuthProvider.cognito({ domainPrefix })).toThrow(new Error(`${prefixRule}got ${JSON.stringify(domainPrefix)}: choose another that nobody else in the region has`));
+  });
+
+  test.each(['a', '1', 'a-b', 'a'.repeat(63)])('takes the prefix %s', domainPrefix => {
+    expect(() => AuthProvider.cognito({ domainPrefix })).not.toThrow();
+  });
+
+  test('fails where the prefix made from the name of the server cannot be one, before anything is made', () => {
+    const scope = new Construct(newStack(), 'Mlflow');
+    expect(() => AuthProvider.cognito().bind(scope, { ...bindOptions, url: 'https://laws.example.com' })).toThrow(new Error(
+      `${prefixRule}made from https://laws.example.com, got "laws-example-com": choose another that nobody else in the region has`));
+    expect(scope.node.children).toEqual([]);
+  });
+
+  test('needs a prefix where the name of the server is only known at deployment', () => {
+    const own = newStack();
+    const url = `https://${new CfnParameter(own, 'Name').valueAsString}`;
+    expect(() => AuthProvider.cognito().bind(new Construct(own, 'One'), { ...bindOptions, url })).toThrow(new Error(
+      'AuthProvider.cognito: `domainPrefix` must be given where the domain name of the server is only known at deployment: choose one that nobody else in the region has'));
+    const { signOutUrl } = AuthProvider.cognito({ domainPrefix: token }).bind(new Construct(own, 'Other'), { ...bindOptions, url });
+    expect(own.resolve(signOutUrl)['Fn::Join'][1].slice(-2)).toEqual(['&logout_uri=https%3A%2F%2F', { Ref: 'Name' }]);
+  });
+
+  test.each([[[]], [['']], [['training', 'training']], [['1st']], [['a b']], [['a'.repeat(65)]], [[token]]])('fails for the machine clients %j', machineClients => {
+    expect(() => AuthProvider.cognito({ machineClients })).toThrow(
+      `AuthProvider.cognito: \`machineClients\` must hold at least one name, each once, of letters, digits, "-" and "_", such as "training", got ${JSON.stringify(machineClients)}: leave it out for none`);
+  });
+
+  test('fails with groups and machine clients, whose tokens hold no groups', () => {
+    expect(() => AuthProvider.cognito({ allowedGroups: ['ml'], machineClients: ['training'] })).toThrow(
+      /^AuthProvider\.cognito: `allowedGroups` must be left out where `machineClients` is given, got \["ml"\]: .* let the pool hold only people who may enter, or give programs `grantTrackingAccess`/);
+  });
+
+  test('fails with a domain but no pool, and with a domain and a prefix', () => {
+    const own = newStack();
+    const userPoolDomain = cognito.UserPoolDomain.fromDomainName(own, 'Domain', 'login');
+    expect(() => AuthProvider.cognito({ userPoolDomain })).toThrow(new Error(
+      'AuthProvider.cognito: `userPoolDomain` needs `userPool`, got the domain "login" alone: pass the pool that it belongs to'));
+    expect(() => AuthProvider.cognito({ userPool: broughtPool(own), userPoolDomain, domainPrefix: 'x' })).toThrow(new Error(
+      'AuthProvider.cognito: `domainPrefix` must be left out where `userPoolDomain` is given, got "x": it is about the domain that would be made'));
+  });
+});

@@ -1,0 +1,84 @@
+import { Lazy } from 'aws-cdk-lib';
+import { clientSecret, environmentOf, newStack, synthesise } from './fixtures';
+import { AuthProvider, TokenIssuer } from '../src';
+
+const audience = 'https://mlflow.example.com';
+const token = Lazy.string({ produce: () => 'known later' });
+
+describe('TokenIssuer.oidc', () => {
+  test('is what it was told, and not open to the public', () => {
+    const { issuerUrl, openToPublic, ...rest } = TokenIssuer.oidc({ issuerUrl: 'https://id.example.com/', audience });
+    expect({ issuerUrl, openToPublic, ...rest }).toEqual({ issuerUrl: 'https://id.example.com/', audience, openToPublic: false });
+  });
+
+  test.each([
+    '', 'http://id.example.com', 'id.example.com', 'https://', 'https://id.example.com?x', 'https://id.example.com#x', 'https://id.example.com,https://evil.example',
+    'https://id.example.com=evil', 'https://id .example.com', 'https://id.example.com\n', ' https://id.example.com',
+  ])('fails for the issuer %j', issuerUrl => {
+    expect(() => TokenIssuer.oidc({ issuerUrl, audience })).toThrow(new Error(
+      `TokenIssuer.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the \`iss\` claim`));
+  });
+
+  test.each(['', ' ', 'a,b', ','])('fails for the audience %j', wrong => {
+    expect(() => TokenIssuer.oidc({ issuerUrl: 'https://id.example.com', audience: wrong })).toThrow(new Error(
+      `TokenIssuer.oidc: \`audience\` must not be empty nor hold a comma, got ${JSON.stringify(wrong)}: use a value that stands for this server alone, such as its URL`));
+  });
+
+  test.each([['https://id.example.com:8443/realms/ml', 'mlflow'], ['https://id.example.com', 'api://a=b c']])('takes the issuer %s and the audience %s', (issuerUrl, aud) => {
+    const { template } = synthesise({ trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl, audience: aud })] });
+    expect(environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_EXTRA_JWT_ISSUERS).toBe(`${issuerUrl}=${aud}`);
+  });
+
+  test('does not judge what is only known at deployment', () => {
+    const { template } = synthesise({ trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl: token, audience: token })] });
+    expect(environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_EXTRA_JWT_ISSUERS).toBe('known later=known later');
+  });
+});
+
+describe('issuers whose subjects strangers can choose', () => {
+  const secret = clientSecret(newStack());
+  const refusal = (option: string, name: string, issuerUrl: string) => new Error(
+    `${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anybody can have it sign a token whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
+
+  // Written out, and as each system documents it.
+  const issuers: [name: string, issuerUrl: string][] = [
+    ['GitHub Actions', 'https://token.actions.githubusercontent.com'],
+    ['GitLab.com', 'https://gitlab.com'],
+    ['Bitbucket Pipelines', 'https://api.bitbucket.org/2.0/workspaces/example/pipelines-config/identity/oidc'],
+    ['Buildkite', 'https://agent.buildkite.com'],
+    ['CircleCI', 'https://oidc.circleci.com/org/11111111-2222-3333-4444-555555555555'],
+    ['Codefresh', 'https://oidc.codefresh.io'],
+    ['Azure Pipelines', 'https://vstoken.dev.azure.com/11111111-2222-3333-4444-555555555555'],
+    ['HCP Terraform', 'https://app.terraform.io'],
+    ['Semaphore', 'https://example.semaphoreci.com'],
+    ['Spacelift', 'https://example.app.spacelift.io'],
+    ['Vercel', 'https://oidc.vercel.com/example'],
+  ];
+
+  test.each(issuers)('%s is refused', (name, issuerUrl) => {
+    for (const spelling of [issuerUrl, issuerUrl.toUpperCase().replace('HTTPS', 'https'), `${issuerUrl}/`, `${issuerUrl}/more`]) {
+      expect(() => TokenIssuer.oidc({ issuerUrl: spelling, audience })).toThrow(refusal('TokenIssuer.oidc: `issuerUrl`', name, spelling));
+    }
+  });
+
+  test.each(issuers.filter(([name]) => name !== 'GitLab.com'))('%s is refused as a sign-in provider too', (name, issuerUrl) => {
+    expect(() => AuthProvider.oidc({ issuerUrl, clientId: 'client', clientSecret: secret })).toThrow(refusal('AuthProvider.oidc: `issuerUrl`', name, issuerUrl));
+  });
+
+  test('GitLab.com is refused as a sign-in provider below its root too', () => {
+    expect(() => AuthProvider.oidc({ issuerUrl: 'https://gitlab.com/x', clientId: 'client', clientSecret: secret })).toThrow(refusal('AuthProvider.oidc: `issuerUrl`', 'GitLab.com', 'https://gitlab.com/x'));
+  });
+
+  // A dot stands for itself, a name ends where it ends, and a path is no host.
+  test.each([
+    'https://token.actions.githubusercontent.com.example.com', 'https://tokens-actions.githubusercontent.com', 'https://github.example.com/_services/token', 'https://tokenXactions.githubusercontent.com',
+    'https://gitlab.example.com', 'https://gitlab.com.example.com', 'https://my-gitlab.com', 'https://gitlabXcom.example', 'https://id.example.com/https://gitlab.com',
+    'https://bitbucket.example.com', 'https://api.bitbucket.org.example.com/x', 'https://agent.buildkite.community', 'https://agent-buildkite.com', 'https://oidc.circleci.company',
+    'https://oidc.codefresh.ion', 'https://dev.azure.com', 'https://vstoken.dev.azure.com.example.com', 'https://terraform.example.com', 'https://app.terraform.iota',
+    'https://semaphoreci.com', 'https://id.example.com/a.semaphoreci.com', 'https://a.semaphoreci.com.example.com', 'https://spacelift.io', 'https://id.example.com/a.spacelift.io',
+    'https://a.spacelift.iot', 'https://oidc.vercel.community', 'https://vercel.com',
+  ])('%s is none', issuerUrl => {
+    expect(TokenIssuer.oidc({ issuerUrl, audience }).issuerUrl).toBe(issuerUrl);
+    expect(() => AuthProvider.oidc({ issuerUrl, clientId: 'client', clientSecret: secret })).not.toThrow();
+  });
+});
