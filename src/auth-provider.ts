@@ -117,7 +117,8 @@ export interface OidcAuthProviderOptions {
   readonly allowedGroups?: string[];
 
   /**
-   * Audiences, beside the client id, for which tokens of this issuer are accepted as bearer tokens.
+   * Audiences, beside the client id, for which tokens of this issuer are accepted as bearer tokens. oauth2-proxy accepts
+   * them from every trusted issuer.
    *
    * @default - tokens made for the client id alone
    */

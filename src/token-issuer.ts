@@ -3,10 +3,10 @@ import { refusePublicIssuer } from './private/public-issuers';
 
 /** The issuer and audience of `TokenIssuer.oidc`. */
 export interface OidcTokenIssuerOptions {
-  /** The issuer, as it stands in the `iss` claim, final slash included where there is one. It must be reachable from the tasks when they start. */
+  /** The issuer, as it stands in the `iss` claim, final slash included where there is one. The tasks must be able to reach it. */
   readonly issuerUrl: string;
 
-  /** What the `aud` claim must hold. It should stand for this server and nothing else. */
+  /** What the `aud` claim must hold. It should stand for this server and nothing else. oauth2-proxy takes the `extraAudiences` of the sign-in provider as well. */
   readonly audience: string;
 }
 
