@@ -235,7 +235,7 @@ export interface SecureMlflowProps {
   readonly memoryLimitMiB?: number;
 
   /**
-   * Disk of a task in GiB, 21 to 200. Every artifact passes through it: the largest one, times as many as travel at once, must fit.
+   * Disk of a task in GiB, 21 to 200. Uploads below 500 MB pass through it, as many as travel at once, and all that a browser or an older client downloads.
    *
    * @default 21
    */
@@ -472,7 +472,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
    * Lets an AWS role in: with its identity tokens, which it may ask AWS for, for this server alone and an hour at most.
    *
    * The role's ARN goes on the list of exact subjects, so the role of a task that is already running gets in after the next deployment.
-   * A role of another account or one that must not be changed gets no policy by this call: see docs/tokens.md for what to do there.
+   * A role that is imported with `mutable: false`, as one of another account should be, gets no policy by this call: see docs/tokens.md
+   * for what to do there.
    *
    * @param grantee the role, or what has one, such as a function
    * @throws if `awsIdentityIssuer` is not set or the grantee is no role
