@@ -147,6 +147,9 @@ async function run(command: string, args: string[], options: Options = {}): Prom
   await execa(command, args, { cwd: root, stdio: 'inherit', preferLocal: true, ...options });
 }
 
+// Node 20 is what some machines have; jsii's runtime runs on it and need not say so.
+process.env.JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = '20';
+
 rmSync(work, { recursive: true, force: true });
 const table: Record<string, string | number>[] = [];
 for (const [step, runStep] of steps) {
