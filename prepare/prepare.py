@@ -7,6 +7,8 @@ It is passed to `python -c` as it stands, so it needs nothing but the MLflow ima
   PREPARE_WRITABLE_DIRECTORY       a volume that the server, which is not root, must be able to write to
   PREPARE_MACHINE_IDENTITIES       subjects of tokens that oauth2-proxy is to let in, one a line
   PREPARE_MACHINE_IDENTITIES_FILE  where it looks for them
+  PREPARE_IAM_USER                 where the server signs in by IAM: the database user it signs in as
+  PREPARE_SCHEMA                   "leave": wait for the database and change nothing in it; for tasks beside the service, which alone migrates
 """
 
 import csv
@@ -72,12 +74,15 @@ def fetch_ca_bundle(url, path):
     say(f"CA bundle written, {bundle.count('BEGIN CERTIFICATE')} certificates")
 
 
+def libpq_uri(uri):
+    return uri.replace("postgresql+psycopg2:", "postgresql:", 1)  # libpq knows no SQLAlchemy drivers
+
+
 def connect(uri):
-    dsn = uri.replace("postgresql+psycopg2:", "postgresql:", 1)  # libpq knows no SQLAlchemy drivers
     deadline = time.monotonic() + DATABASE_PATIENCE
     while True:
         try:
-            connection = psycopg2.connect(dsn, application_name="prepare")
+            connection = psycopg2.connect(libpq_uri(uri), application_name="prepare")
             connection.autocommit = True
             return connection
         except psycopg2.OperationalError as error:
@@ -102,6 +107,16 @@ def hold_lock(connection):
         time.sleep(2)
 
 
+def revision(connection):
+    """Of the schema, as MLflow names it; None where there is none yet."""
+    cursor = connection.cursor()
+    cursor.execute("SELECT to_regclass('alembic_version')")
+    if cursor.fetchone()[0] is None:
+        return None
+    cursor.execute("SELECT max(version_num) FROM alembic_version")
+    return cursor.fetchone()[0]
+
+
 def migrate(uri):
     # A folder of its own: a file left in the shared one would belong to root and stand in the server's way.
     with tempfile.TemporaryDirectory() as scratch:
@@ -116,10 +131,39 @@ def migrate(uri):
         return
     if "Can't locate revision" in upgrade.stdout:
         fail("the schema of the database is newer than this MLflow: deploy the newer image again, "
-             "or restore the database to a time before its upgrade")
+             "or restore the database to a time before its upgrade; docs/upgrades.md says how")
     print(upgrade.stdout, flush=True)
     reasons = [line for line in upgrade.stdout.splitlines() if "Error" in line] or upgrade.stdout.splitlines() or ["no output"]
     fail(f"mlflow db upgrade exited with {upgrade.returncode}: {reasons[-1]}")
+
+
+def admit(connection, uri, user):
+    """Lets the server sign in by IAM, and do with the tables what it does: read and write rows. They stay with the user of this connection."""
+    cursor = connection.cursor()
+    cursor.execute("SELECT pg_has_role(oid, 'rds_iam', 'MEMBER') FROM pg_roles WHERE rolname = %s", (user,))
+    found = cursor.fetchone()
+    if found is None:
+        # Who makes a role is a member of it for good, and RDS takes no password from members of rds_iam. So one makes it that is dropped.
+        cursor.execute(f"""
+            CREATE ROLE {user}_maker CREATEROLE;
+            GRANT {user}_maker TO CURRENT_USER WITH SET TRUE;
+            SET ROLE {user}_maker;
+            CREATE ROLE {user} LOGIN;
+            RESET ROLE;
+            DROP ROLE {user}_maker""")
+        say(f"database user {user} made")
+    cursor.execute(f"""
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user};
+        GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {user}""")
+    if found == (True,):
+        return
+    cursor.execute(f"GRANT rds_iam TO {user}")
+    try:
+        psycopg2.connect(libpq_uri(uri)).close()
+    except psycopg2.OperationalError as error:
+        cursor.execute(f"REVOKE rds_iam FROM {user}")
+        fail(f"with {user} allowed to sign in by IAM the password was no longer taken, so that was undone: {error}")
+    say(f"{user} may sign in by IAM")
 
 
 def main():
@@ -130,10 +174,18 @@ def main():
     write_machine_identities(os.environ["PREPARE_MACHINE_IDENTITIES"], os.environ["PREPARE_MACHINE_IDENTITIES_FILE"])
     fetch_ca_bundle(os.environ["PREPARE_CA_BUNDLE_URL"], os.environ["PGSSLROOTCERT"])
     connection = connect(uri)
+    if os.environ.get("PREPARE_SCHEMA") == "leave":
+        say("database is awake, schema left as it is")
+        return
     hold_lock(connection)
-    say("upgrading the schema if it is behind")
+    before = revision(connection)
+    say(f"upgrading the schema if it is behind, revision {before or 'none yet'}")
     migrate(uri)
-    say("schema is up to date")
+    after = revision(connection)
+    say(f"schema is up to date, revision {after}" if after == before else f"schema upgraded to revision {after}")
+    user = os.environ.get("PREPARE_IAM_USER")
+    if user:
+        admit(connection, uri, user)
 
 
 main()

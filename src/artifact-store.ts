@@ -1,12 +1,17 @@
 import { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 
 export interface ArtifactStoreProps {
   readonly bucket?: s3.IBucket;
   readonly path: string;
+  readonly encryptionKey?: kms.IKey;
   readonly removalPolicy: RemovalPolicy;
+  /** How long the new bucket keeps what was deleted or overwritten; for ever where it is not given. */
+  readonly keepVersionsFor?: Duration;
+  readonly tiering: boolean;
 }
 
 /** The bucket, brought or made, and the one folder of it that MLflow may touch. */
@@ -20,13 +25,15 @@ export class ArtifactStore extends Construct {
     super(scope, id);
     this.path = props.path;
     this.bucket = props.bucket ?? new s3.Bucket(this, 'Bucket', {
-      encryption: s3.BucketEncryption.S3_MANAGED,
+      ...(props.encryptionKey
+        ? { encryption: s3.BucketEncryption.KMS, encryptionKey: props.encryptionKey, bucketKeyEnabled: true } // else KMS charges for every object
+        : { encryption: s3.BucketEncryption.S3_MANAGED }),
       enforceSSL: true,
       minimumTLSVersion: 1.2,
       blockPublicAccess: s3.BlockPublicAccess.BLOCK_ALL,
       objectOwnership: s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
       versioned: true,
-      lifecycleRules: [{ abortIncompleteMultipartUploadAfter: Duration.days(7) }],
+      lifecycleRules: this.lifecycleRules(props),
       removalPolicy: props.removalPolicy,
     });
     this.uri = `s3://${this.bucket.bucketName}/${this.path}`;
@@ -34,6 +41,16 @@ export class ArtifactStore extends Construct {
 
   /** Exactly the calls that MLflow makes. The ready-made grants of a bucket would add tagging, retention and wildcards. */
   public grantUse(grantee: iam.IGrantable): void {
+    this.grant(grantee, ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload']);
+    this.bucket.encryptionKey?.grant(grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
+  }
+
+  /** To find objects and delete them: not to read one, and not to delete a version of one, which can still be brought back. */
+  public grantRemove(grantee: iam.IGrantable): void {
+    this.grant(grantee, ['s3:DeleteObject']);
+  }
+
+  private grant(grantee: iam.IGrantable, actions: string[]): void {
     const ofItsAccount = { StringEquals: { 'aws:ResourceAccount': this.bucket.env.account } }; // not a namesake, should the bucket ever be deleted
     iam.Grant.addToPrincipal({
       grantee,
@@ -43,10 +60,20 @@ export class ArtifactStore extends Construct {
     });
     iam.Grant.addToPrincipal({
       grantee,
-      actions: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload'],
+      actions,
       resourceArns: [this.bucket.arnForObjects(`${this.path}/*`)],
       conditions: ofItsAccount,
     });
-    this.bucket.encryptionKey?.grant(grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
+  }
+
+  private lifecycleRules({ path, keepVersionsFor, tiering }: ArtifactStoreProps): s3.LifecycleRule[] {
+    const rules: s3.LifecycleRule[] = [{ abortIncompleteMultipartUploadAfter: Duration.days(7) }];
+    if (keepVersionsFor !== undefined) {
+      rules.push({ prefix: `${path}/`, noncurrentVersionExpiration: keepVersionsFor, expiredObjectDeleteMarker: true });
+    }
+    if (tiering) {
+      rules.push({ prefix: `${path}/`, transitions: [{ storageClass: s3.StorageClass.INTELLIGENT_TIERING, transitionAfter: Duration.days(0) }] });
+    }
+    return rules;
   }
 }

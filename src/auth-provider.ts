@@ -1,6 +1,7 @@
 import { Fn, RemovalPolicy, SecretValue, Stack, Token } from 'aws-cdk-lib';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Secret } from 'aws-cdk-lib/aws-ecs';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { refusePublicIssuer } from './private/public-issuers';
@@ -12,6 +13,13 @@ export interface AuthProviderBindOptions {
 
   /** The address the provider sends people back to; register it there as a redirect URL, exactly. */
   readonly redirectUrl: string;
+
+  /**
+   * The key for a client secret that the provider makes. The role that starts the tasks may decrypt with it.
+   *
+   * @default - the key that AWS manages
+   */
+  readonly encryptionKey?: kms.IKey;
 }
 
 /** What a sign-in provider contributes to the oauth2-proxy container. */
@@ -472,7 +480,7 @@ export class CognitoAuthProvider extends AuthProvider {
       throw new Error(`AuthProvider.cognito: one provider serves one SecureMlflow, and this one serves ${this.bound.path}: make another for ${scope.node.path}; to share the accounts pass \`userPool\` to it`);
     }
     const { allowedGroups, identityProviders, machineClients = [] } = this.options;
-    const { url, redirectUrl } = options;
+    const { url, redirectUrl, encryptionKey } = options;
     const domainPrefix = this.options.userPoolDomain === undefined ? this.options.domainPrefix ?? prefixFrom(url) : undefined;
 
     const parent = new Construct(scope, 'Cognito');
@@ -506,6 +514,7 @@ export class CognitoAuthProvider extends AuthProvider {
     const clientSecret = new secretsmanager.Secret(parent, 'ClientSecret', {
       description: 'MLflow: secret of the Cognito client with which people sign in. Written by the deployment.',
       secretStringValue: secretOf(client),
+      ...(encryptionKey && { encryptionKey }),
     });
     clientSecret.node.addDependency(domain); // the tasks wait for the secret, and so for the sign-in page
 

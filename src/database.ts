@@ -1,5 +1,6 @@
 import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
@@ -11,6 +12,7 @@ export interface DatabaseProps {
   readonly minAcus: number;
   readonly maxAcus: number;
   readonly pauseAfter: Duration;
+  readonly encryptionKey?: kms.IKey;
   readonly deletionProtection: boolean;
   readonly removalPolicy: RemovalPolicy;
 }
@@ -22,8 +24,8 @@ export class Database extends Construct {
 
   public constructor(scope: Construct, id: string, props: DatabaseProps) {
     super(scope, id);
-    const { vpc, vpcSubnets, removalPolicy } = props;
-    const credentials = new rds.DatabaseSecret(this, 'Credentials', { username: DATABASE_USER });
+    const { vpc, vpcSubnets, encryptionKey, removalPolicy } = props;
+    const credentials = new rds.DatabaseSecret(this, 'Credentials', { username: DATABASE_USER, ...(encryptionKey && { encryptionKey }) });
     credentials.applyRemovalPolicy(removalPolicy === RemovalPolicy.SNAPSHOT ? RemovalPolicy.RETAIN : removalPolicy);
     const engine = rds.DatabaseClusterEngine.auroraPostgres({ version: rds.AuroraPostgresEngineVersion.VER_17_7 });
 
@@ -48,6 +50,7 @@ export class Database extends Construct {
         },
       }),
       storageEncrypted: true,
+      ...(encryptionKey && { storageEncryptionKey: encryptionKey }),
       iamAuthentication: true, // costs nothing and locks out nobody; a role still needs the right and a database user
       backup: { retention: Duration.days(14) },
       copyTagsToSnapshot: true,

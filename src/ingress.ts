@@ -4,6 +4,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as targets from 'aws-cdk-lib/aws-route53-targets';
+import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { ASSISTANT_PATH, PROXY_PORT } from './private/oauth2-proxy';
 
@@ -15,6 +16,7 @@ export interface IngressProps {
   readonly vpcSubnets: ec2.SubnetSelection;
   readonly internetFacing: boolean;
   readonly allowedSources: ec2.IPeer[];
+  readonly accessLogsBucket?: s3.IBucket;
 }
 
 /** The way in: DNS record, certificate, load balancer. Where it leads is decided by who adds targets to the target group. */
@@ -49,6 +51,9 @@ export class Ingress extends Construct {
       dropInvalidHeaderFields: true,
       desyncMitigationMode: elbv2.DesyncMitigationMode.DEFENSIVE,
     });
+    if (props.accessLogsBucket !== undefined) {
+      this.loadBalancer.logAccessLogs(props.accessLogsBucket);
+    }
 
     this.certificate = props.certificate ?? new acm.Certificate(this, 'Certificate', {
       domainName,

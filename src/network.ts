@@ -1,5 +1,6 @@
 import { RemovalPolicy } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 
@@ -11,6 +12,7 @@ export interface NetworkProps {
   readonly databaseSubnets?: ec2.SubnetSelection;
   readonly loadBalancerSubnets?: ec2.SubnetSelection;
   readonly logRetention: logs.RetentionDays;
+  readonly encryptionKey?: kms.IKey;
   readonly removalPolicy: RemovalPolicy;
 }
 
@@ -38,7 +40,7 @@ export class Network extends Construct {
     this.assignPublicIp = this.vpc.selectSubnets(this.serviceSubnets).hasPublic;
   }
 
-  private makeVpc({ natGateways, logRetention, removalPolicy }: NetworkProps): ec2.Vpc {
+  private makeVpc({ natGateways, logRetention, encryptionKey, removalPolicy }: NetworkProps): ec2.Vpc {
     const vpc = new ec2.Vpc(this, 'Vpc', {
       maxAzs: 2,
       natGateways,
@@ -54,7 +56,7 @@ export class Network extends Construct {
       restrictDefaultSecurityGroup: false,
     });
     vpc.addFlowLog('FlowLog', {
-      destination: ec2.FlowLogDestination.toCloudWatchLogs(new logs.LogGroup(this, 'FlowLogGroup', { retention: logRetention, removalPolicy })),
+      destination: ec2.FlowLogDestination.toCloudWatchLogs(new logs.LogGroup(this, 'FlowLogGroup', { retention: logRetention, ...(encryptionKey && { encryptionKey }), removalPolicy })),
       trafficType: ec2.FlowLogTrafficType.REJECT, // who knocked in vain; what was let in is in the other logs
     });
     return vpc;

@@ -1,20 +1,25 @@
 import { Annotations, Duration, Fn, Lazy, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as s3 from 'aws-cdk-lib/aws-s3';
+import * as scheduler from 'aws-cdk-lib/aws-scheduler';
 import { Construct } from 'constructs';
 import { ArtifactStore } from './artifact-store';
 import { AuthProvider } from './auth-provider';
+import { CleanUp } from './clean-up';
 import { Database } from './database';
 import { Ingress } from './ingress';
+import { Monitoring, MonitoringOptions } from './monitoring';
 import { Network } from './network';
-import { mlflowEnvironment } from './private/mlflow';
+import { cleanUpEnvironment, mlflowEnvironment } from './private/mlflow';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
 import { validateProps, validateProvider } from './private/validation';
 import { Service } from './service';
@@ -44,6 +49,72 @@ export interface DatabaseCapacity {
    * @default Duration.minutes(10)
    */
   readonly pauseAfter?: Duration;
+}
+
+/** How the server proves to the database who it is. */
+export enum DatabaseAuthentication {
+  /** With the password of the generated secret, which ECS reads when a task starts. It must not change while tasks run. */
+  PASSWORD = 'password',
+
+  /**
+   * With tokens of RDS, signed by the role of the task, a new one every ten minutes. The server has no password, and whenever that of the database
+   * changes, nothing happens to running tasks: only `prepare`, which migrates at the start of a task, and a clean-up task use it.
+   *
+   * A fourth container, `database-token`, makes the tokens.
+   *
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.html
+   */
+  IAM = 'iam',
+}
+
+/**
+ * How the number of tasks follows the load: as many as keep the two targets, whichever needs more.
+ *
+ * Tasks share nothing but the database, the bucket and the secrets, so any request may go to any task. A task takes one to two minutes to start.
+ */
+export interface ScalingOptions {
+  /** The most tasks, at least `desiredCount`. */
+  readonly maxCount: number;
+
+  /**
+   * Average CPU of the tasks to aim at, in percent.
+   *
+   * @default 60 - what comes in while another task starts still finds room
+   */
+  readonly cpuUtilizationPercent?: number;
+
+  /**
+   * Requests a minute and task to aim at.
+   *
+   * @default 3000 - half of what a task of the default size was measured to answer (docs/scaling.md)
+   */
+  readonly requestsPerTarget?: number;
+}
+
+/** What is removed for good, and when. See docs/clean-up.md. */
+export interface CleanUpOptions {
+  /**
+   * How long ago a run, a model or an experiment must have been deleted to be removed, with its files. At least a day.
+   *
+   * What a registered model still needs is never removed.
+   */
+  readonly olderThan: Duration;
+
+  /**
+   * When it runs. The database wakes each time.
+   *
+   * @default - Sundays at 3:00 UTC
+   */
+  readonly schedule?: scheduler.ScheduleExpression;
+
+  /**
+   * How long the new bucket keeps the versions of files that were deleted or overwritten, in days. A file can be brought back until then.
+   *
+   * Not with `artifactBucket`, of which nothing is changed.
+   *
+   * @default Duration.days(30)
+   */
+  readonly keepVersionsFor?: Duration;
 }
 
 /** What to deploy. Three props and a zone or a certificate are enough. */
@@ -184,11 +255,34 @@ export interface SecureMlflowProps {
   readonly artifactPath?: string;
 
   /**
+   * Whether files of the new bucket are stored in S3 Intelligent-Tiering: cheaper when nobody has read them for a month, no slower and nothing to
+   * pay when somebody does, a small charge for each file above 128 KB. Not with `artifactBucket`, of which nothing is changed.
+   *
+   * @default false
+   * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/intelligent-tiering-overview.html
+   */
+  readonly artifactTiering?: boolean;
+
+  /**
+   * Removes for good what people deleted long ago, on a schedule.
+   *
+   * @default - nothing is removed: deleted runs, their files and old versions of files stay
+   */
+  readonly cleanUp?: CleanUpOptions;
+
+  /**
    * How far the database scales and when it pauses.
    *
    * @default - 0 to 2 capacity units, pausing after 10 minutes
    */
   readonly databaseCapacity?: DatabaseCapacity;
+
+  /**
+   * How the server proves to the database who it is. See docs/rotation.md.
+   *
+   * @default DatabaseAuthentication.PASSWORD
+   */
+  readonly databaseAuthentication?: DatabaseAuthentication;
 
   /**
    * Options for gunicorn, such as `--timeout 300 --threads 4`: MLflow then runs under gunicorn and not under uvicorn.
@@ -249,11 +343,18 @@ export interface SecureMlflowProps {
   readonly cpuArchitecture?: ecs.CpuArchitecture;
 
   /**
-   * Number of tasks.
+   * Number of tasks. With `scaling` the least number.
    *
    * @default 1
    */
   readonly desiredCount?: number;
+
+  /**
+   * How the number of tasks follows the load.
+   *
+   * @default - it does not: `desiredCount` tasks
+   */
+  readonly scaling?: ScalingOptions;
 
   /**
    * How much of `desiredCount` must keep running during a deployment, in percent.
@@ -279,11 +380,32 @@ export interface SecureMlflowProps {
   readonly proxyEnvironment?: { [name: string]: string };
 
   /**
+   * Bucket for the access logs of the load balancer: in the region of the stack, encrypted with keys of S3 (SSE-S3), the only encryption that they can have.
+   *
+   * They say which client asked for what; the log of oauth2-proxy knows the load balancer's address alone. The policy of an imported bucket is not changed here:
+   * see docs/monitoring.md for what it must allow.
+   *
+   * @default - no access logs
+   */
+  readonly accessLogsBucket?: s3.IBucket;
+
+  /**
    * How long logs are kept.
    *
    * @default logs.RetentionDays.ONE_MONTH
    */
   readonly logRetention?: logs.RetentionDays;
+
+  /**
+   * Key for bucket, database, secrets and logs: symmetric, of this account and region, with AWS's default policy at least. It costs 1 USD a month and its requests.
+   *
+   * Decide before the first deployment: CloudFormation replaces a database whose key changes by an empty one. docs/encryption.md says
+   * what the key is used for and what an imported key needs in its policy.
+   *
+   * @default - keys that AWS manages, without charge
+   * @see https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+   */
+  readonly encryptionKey?: kms.IKey;
 
   /**
    * What becomes of bucket, database, secrets and logs when the stack is deleted. `DESTROY` deletes them, if the
@@ -324,8 +446,11 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   /** The service that keeps the tasks running. Use its `connections` for what the tasks may reach, beside port 443. */
   public readonly service: ecs.FargateService;
 
-  /** The task: containers `prepare`, `mlflow` and `oauth2-proxy`. */
+  /** The task: containers `prepare`, `mlflow` and `oauth2-proxy`, with IAM authentication `database-token` too. */
   public readonly taskDefinition: ecs.FargateTaskDefinition;
+
+  /** The task that cleans up: containers `prepare` and `clean-up`. Only with `cleanUp`. */
+  public readonly cleanUpTaskDefinition?: ecs.FargateTaskDefinition;
 
   /** The load balancer. */
   public readonly loadBalancer: elbv2.ApplicationLoadBalancer;
@@ -345,12 +470,17 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   /** The bucket for artifacts, brought or made. */
   public readonly artifactBucket: s3.IBucket;
 
+  /** What the containers print, each in streams of its own. */
+  public readonly logGroup: logs.ILogGroup;
+
   /** Who may reach the load balancer. */
   public readonly connections: ec2.Connections;
 
   /** The role of the tasks: grant it what MLflow itself should be able to do. */
   public readonly grantPrincipal: iam.IPrincipal;
 
+  private readonly cleanUpErrors?: cloudwatch.IMetric;
+  private readonly maxTasks: number;
   private readonly awsIdentityIssuer?: string;
   private readonly machineIdentities: string[];
 
@@ -359,7 +489,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
    */
   public constructor(scope: Construct, id: string, props: SecureMlflowProps) {
     super(scope, id);
-    validateProps(this.node.path, props);
+    validateProps(this.node.path, Stack.of(this).region, props);
+    this.maxTasks = props.scaling?.maxCount ?? props.desiredCount ?? 1;
     this.url = `https://${props.domainName}`;
     const internetFacing = props.internetFacing ?? true;
     const logRetention = props.logRetention ?? logs.RetentionDays.ONE_MONTH;
@@ -369,7 +500,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       ...props.trustedTokenIssuers ?? [],
       ...props.awsIdentityIssuer === undefined ? [] : [TokenIssuer.oidc({ issuerUrl: props.awsIdentityIssuer, audience: this.url })],
     ];
-    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url) });
+    const encryption = props.encryptionKey && { encryptionKey: this.useKey(props.encryptionKey) };
+    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url), ...encryption });
     validateProvider(this.node.path, props, provider);
     this.signOutUrl = signOutUrl(this.url, provider.signOutUrl);
     this.awsIdentityIssuer = props.awsIdentityIssuer;
@@ -384,6 +516,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       databaseSubnets: props.databaseSubnets,
       loadBalancerSubnets: props.loadBalancerSubnets,
       logRetention,
+      ...encryption,
       removalPolicy,
     });
 
@@ -395,6 +528,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       vpcSubnets: network.loadBalancerSubnets,
       internetFacing,
       allowedSources: props.allowedSources ?? [ec2.Peer.anyIpv4()],
+      accessLogsBucket: props.accessLogsBucket,
     });
 
     const database = new Database(this, 'Database', {
@@ -403,6 +537,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       minAcus: props.databaseCapacity?.minAcus ?? 0,
       maxAcus: props.databaseCapacity?.maxAcus ?? 2,
       pauseAfter: props.databaseCapacity?.pauseAfter ?? Duration.minutes(10),
+      ...encryption,
       deletionProtection: props.deletionProtection ?? true,
       removalPolicy: props.removalPolicy ?? RemovalPolicy.SNAPSHOT,
     });
@@ -410,14 +545,19 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     const artifacts = new ArtifactStore(this, 'Artifacts', {
       bucket: props.artifactBucket,
       path: props.artifactPath ?? 'mlflow',
+      ...encryption,
       removalPolicy,
+      ...(props.cleanUp && { keepVersionsFor: props.cleanUp.keepVersionsFor ?? Duration.days(30) }),
+      tiering: props.artifactTiering ?? false,
     });
 
+    const cpuArchitecture = props.cpuArchitecture ?? ecs.CpuArchitecture.ARM64;
     const service = new Service(this, 'Service', {
       vpc: network.vpc,
       vpcSubnets: network.serviceSubnets,
       assignPublicIp: network.assignPublicIp,
       database,
+      iamAuthentication: props.databaseAuthentication === DatabaseAuthentication.IAM,
       mlflowImage: props.mlflowImage,
       mlflowEnvironment: mlflowEnvironment({
         url: this.url,
@@ -445,14 +585,36 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       cpu: props.cpu ?? 1024,
       memoryLimitMiB: props.memoryLimitMiB ?? 3072,
       ephemeralStorageGiB: props.ephemeralStorageGiB ?? 21,
-      cpuArchitecture: props.cpuArchitecture ?? ecs.CpuArchitecture.ARM64,
+      cpuArchitecture,
       desiredCount: props.desiredCount ?? 1,
+      scaling: props.scaling,
       minHealthyPercent: props.minHealthyPercent ?? 0,
       logRetention,
+      ...encryption,
       removalPolicy,
     });
     artifacts.grantUse(service.taskDefinition.taskRole);
+    if (props.cleanUp) {
+      const cleanUp = new CleanUp(this, 'CleanUp', {
+        vpcSubnets: network.serviceSubnets,
+        assignPublicIp: network.assignPublicIp,
+        service,
+        artifacts,
+        environment: cleanUpEnvironment({
+          region: Stack.of(this).region,
+          artifactsUri: artifacts.uri,
+          olderThan: props.cleanUp.olderThan,
+          environment: props.environment,
+        }),
+        cpuArchitecture,
+        // A quiet hour, and seldom: what was deleted long ago can wait some days more, and the database sleeps on.
+        schedule: props.cleanUp.schedule ?? scheduler.ScheduleExpression.cron({ weekDay: 'SUN', hour: '3', minute: '0' }),
+      });
+      this.cleanUpTaskDefinition = cleanUp.taskDefinition;
+      this.cleanUpErrors = cleanUp.errors;
+    }
     ingress.targetGroup.addTarget(service.target);
+    service.scaleWith(ingress.targetGroup);
 
     this.vpc = network.vpc;
     this.cluster = service.cluster;
@@ -464,6 +626,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     this.certificate = ingress.certificate;
     this.database = database.cluster;
     this.artifactBucket = artifacts.bucket;
+    this.logGroup = service.logGroup;
     this.connections = ingress.connections;
     this.grantPrincipal = service.taskDefinition.taskRole;
   }
@@ -501,6 +664,205 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
         'StringEqualsIfExists': { 'sts:SubjectMode': 'AWSIdentity' }, // in the other mode the subject is not the role but who assumed it
       },
     });
+  }
+
+  /**
+   * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins. None of them rings on an idle system with a paused database.
+   *
+   * At most once. docs/monitoring.md says what to do when one rings.
+   *
+   * @throws if `alarmActions` is empty
+   */
+  public addMonitoring(options: MonitoringOptions): void {
+    new Monitoring(this, 'Monitoring', { ...options, mlflow: this, maxTasks: this.maxTasks, cleanUpErrors: this.cleanUpErrors });
+  }
+
+  /**
+   * Requests that a task got.
+   *
+   * @default - sum over 5 minutes
+   */
+  public metricRequestCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.targetGroup.metrics.requestCount(props);
+  }
+
+  /**
+   * Seconds from a request's leaving the load balancer to the beginning of the answer.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricTargetResponseTime(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.targetGroup.metrics.targetResponseTime(props);
+  }
+
+  /**
+   * Answers of the tasks, by kind.
+   *
+   * @default - sum over 5 minutes
+   */
+  public metricHttpCodeTarget(code: elbv2.HttpCodeTarget, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.targetGroup.metrics.httpCodeTarget(code, props);
+  }
+
+  /**
+   * Answers of the load balancer itself, by kind.
+   *
+   * @default - sum over 5 minutes
+   */
+  public metricHttpCodeElb(code: elbv2.HttpCodeElb, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.loadBalancer.metrics.httpCodeElb(code, props);
+  }
+
+  /**
+   * Tasks that fail the health check of the load balancer.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricUnhealthyHostCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.targetGroup.metrics.unhealthyHostCount(props);
+  }
+
+  /**
+   * CPU of the tasks, in percent.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricCpuUtilization(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.service.metricCpuUtilization(props);
+  }
+
+  /**
+   * Memory of the tasks, in percent.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricMemoryUtilization(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.service.metricMemoryUtilization(props);
+  }
+
+  /**
+   * Tasks that run.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricRunningTaskCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.containerInsights('RunningTaskCount', props);
+  }
+
+  /**
+   * Tasks that should run.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricDesiredTaskCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.containerInsights('DesiredTaskCount', props);
+  }
+
+  /**
+   * Disk that the tasks use, in GB.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricEphemeralStorageUtilized(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.containerInsights('EphemeralStorageUtilized', props);
+  }
+
+  /**
+   * Disk that the tasks have, in GB.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricEphemeralStorageReserved(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.containerInsights('EphemeralStorageReserved', props);
+  }
+
+  /**
+   * Capacity units of the database; 0 while it is paused.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricServerlessDatabaseCapacity(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.database.metricServerlessDatabaseCapacity(props);
+  }
+
+  /**
+   * Capacity units of the database, in percent of `maxAcus`.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricAcuUtilization(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.database.metricACUUtilization(props);
+  }
+
+  /**
+   * Connections to the database.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricDatabaseConnections(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.database.metric('DatabaseConnections', props);
+  }
+
+  /**
+   * Size of the database in bytes.
+   *
+   * @default - average over 5 minutes
+   */
+  public metricVolumeBytesUsed(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.database.metric('VolumeBytesUsed', props);
+  }
+
+  /**
+   * Size of the bucket for artifacts in bytes, old versions of objects included, without those in other storage classes than Standard.
+   *
+   * @default - average over a day: S3 measures it once a day
+   */
+  public metricBucketSizeBytes(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return new cloudwatch.Metric({
+      namespace: 'AWS/S3',
+      metricName: 'BucketSizeBytes',
+      dimensionsMap: { BucketName: this.artifactBucket.bucketName, StorageType: 'StandardStorage' },
+      period: Duration.days(1),
+      ...props,
+    }).attachTo(this);
+  }
+
+  /**
+   * Days until the certificate expires.
+   *
+   * @default - minimum over a day
+   */
+  public metricDaysToExpiry(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.certificate.metricDaysToExpiry(props);
+  }
+
+  /** Of the service; names and dimensions: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-ECS.html */
+  private containerInsights(metricName: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return new cloudwatch.Metric({
+      namespace: 'ECS/ContainerInsights',
+      metricName,
+      dimensionsMap: { ClusterName: this.cluster.clusterName, ServiceName: this.service.serviceName },
+      ...props,
+    }).attachTo(this);
+  }
+
+  /**
+   * Lets CloudWatch Logs use the key, which takes its policy. All else is allowed by the policies of roles: so the parts know the key
+   * by its ARN alone, and it may live in another stack, which must not depend on this one.
+   */
+  private useKey(key: kms.IKey): kms.IKey {
+    const { account, region, partition } = Stack.of(this);
+    const { statementAdded } = key.addToResourcePolicy(new iam.PolicyStatement({
+      principals: [new iam.ServicePrincipal(`logs.${region}.amazonaws.com`)],
+      actions: ['kms:Encrypt', 'kms:Decrypt', 'kms:ReEncrypt*', 'kms:GenerateDataKey*', 'kms:DescribeKey'],
+      resources: ['*'], // in the policy of a key: the key
+      conditions: { ArnLike: { 'kms:EncryptionContext:aws:logs:arn': `arn:${partition}:logs:${region}:${account}:log-group:*` } },
+    }));
+    if (!statementAdded) {
+      Annotations.of(this).addWarningV2('cdk-secure-mlflow:keyPolicyUnchanged',
+        '`encryptionKey` is imported, so its policy cannot be changed here, and log groups cannot be made before it lets in CloudWatch Logs: add the statement of docs/encryption.md to it');
+    }
+    return kms.Key.fromKeyArn(this, 'EncryptionKey', key.keyArn);
   }
 
   private warn({ emailDomains, gunicornOpts }: SecureMlflowProps, openToPublic: boolean): void {

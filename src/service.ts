@@ -3,12 +3,19 @@ import { join } from 'path';
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
+import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { Database } from './database';
-import { DATABASE_PORT, databaseEnvironment, MLFLOW_HEALTH_CHECK, prepareEnvironment, CONFIG_DIRECTORY, TEMPORARY_DIRECTORY } from './private/mlflow';
+import {
+  DATABASE_IAM_USER, DATABASE_PORT, databaseEnvironment, iamDatabaseEnvironment, MLFLOW_HEALTH_CHECK, prepareEnvironment, tokenEnvironment,
+  TOKEN_HEALTH_CHECK, CONFIG_DIRECTORY, TEMPORARY_DIRECTORY,
+} from './private/mlflow';
 import { PROXY_PORT } from './private/oauth2-proxy';
+import { ScalingOptions } from './secure-mlflow';
 
 /** MLflow with database drivers, boto3 and uvloop; the plain image has none of them. */
 const MLFLOW_IMAGE = 'ghcr.io/mlflow/mlflow:v3.17.2-full';
@@ -20,6 +27,8 @@ export interface ServiceProps {
   readonly vpcSubnets: ec2.SubnetSelection;
   readonly assignPublicIp: boolean;
   readonly database: Database;
+  /** Whether the server signs in to it by IAM. */
+  readonly iamAuthentication: boolean;
 
   readonly mlflowImage?: ecs.ContainerImage;
   readonly mlflowEnvironment: Record<string, string>;
@@ -34,8 +43,10 @@ export interface ServiceProps {
   readonly ephemeralStorageGiB: number;
   readonly cpuArchitecture: ecs.CpuArchitecture;
   readonly desiredCount: number;
+  readonly scaling?: ScalingOptions;
   readonly minHealthyPercent: number;
   readonly logRetention: logs.RetentionDays;
+  readonly encryptionKey?: kms.IKey;
   readonly removalPolicy: RemovalPolicy;
 }
 
@@ -43,11 +54,14 @@ export interface ServiceProps {
 export class Service extends Construct {
   public readonly cluster: ecs.Cluster;
   public readonly taskDefinition: ecs.FargateTaskDefinition;
+  /** What all containers print. */
+  public readonly logGroup: logs.LogGroup;
   public readonly service: ecs.FargateService;
   /** Where the load balancer sends requests. */
   public readonly target: ecs.IEcsLoadBalancerTarget;
+  private readonly linuxParameters: ecs.LinuxParameters;
 
-  public constructor(scope: Construct, id: string, props: ServiceProps) {
+  public constructor(scope: Construct, id: string, private readonly props: ServiceProps) {
     super(scope, id);
     const { vpc, database } = props;
 
@@ -56,9 +70,17 @@ export class Service extends Construct {
       memoryLimitMiB: props.memoryLimitMiB,
       ephemeralStorageGiB: props.ephemeralStorageGiB,
       runtimePlatform: { operatingSystemFamily: ecs.OperatingSystemFamily.LINUX, cpuArchitecture: props.cpuArchitecture },
-      volumes: [{ name: 'tmp' }, { name: 'config' }],
+      volumes: VOLUMES,
     });
+    this.logGroup = new logs.LogGroup(this, 'LogGroup', {
+      retention: props.logRetention,
+      ...(props.encryptionKey && { encryptionKey: props.encryptionKey }),
+      removalPolicy: props.removalPolicy,
+    });
+    this.linuxParameters = new ecs.LinuxParameters(this, 'LinuxParameters');
+    this.linuxParameters.dropCapabilities(ecs.Capability.ALL);
     this.defineContainers(props);
+    this.grantSecretsKey(this.taskDefinition);
 
     // Made here and not by the FargateService: the database's rules refer to it, and the service waits for all of the database.
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow tasks', allowAllOutbound: false });
@@ -73,7 +95,7 @@ export class Service extends Construct {
       vpcSubnets: props.vpcSubnets,
       assignPublicIp: props.assignPublicIp,
       securityGroups: [securityGroup],
-      desiredCount: props.desiredCount,
+      ...(props.scaling === undefined && { desiredCount: props.desiredCount }), // else every deployment would undo the scaling
       minHealthyPercent: props.minHealthyPercent,
       maxHealthyPercent: props.minHealthyPercent === 0 ? 100 : 200,
       circuitBreaker: { enable: true, rollback: false }, // an older MLflow cannot run on a schema that a newer one has migrated
@@ -86,52 +108,46 @@ export class Service extends Construct {
     this.service.node.addDependency(database, this.taskDefinition.obtainExecutionRole());
   }
 
+  /** Lets the number of tasks follow the load, if that was asked for: `targetGroup` knows the requests. */
+  public scaleWith(targetGroup: elbv2.ApplicationTargetGroup): void {
+    const { scaling, desiredCount } = this.props;
+    if (scaling === undefined) {
+      return;
+    }
+    const { maxCount, cpuUtilizationPercent = 60, requestsPerTarget = 3000 } = scaling;
+    // Out at once, in slowly: a task that stops takes what it has cached along, and a new one needs minutes.
+    const cooldowns = { scaleOutCooldown: Duration.minutes(2), scaleInCooldown: Duration.minutes(10) };
+    const count = this.service.autoScaleTaskCount({ minCapacity: desiredCount, maxCapacity: maxCount });
+    count.scaleOnCpuUtilization('Cpu', { targetUtilizationPercent: cpuUtilizationPercent, ...cooldowns });
+    count.scaleOnRequestCount('Requests', { targetGroup, requestsPerTarget, ...cooldowns });
+  }
+
   private defineContainers(props: ServiceProps): void {
-    const { database, removalPolicy } = props;
-    const mlflowImage = props.mlflowImage ?? ecs.ContainerImage.fromRegistry(MLFLOW_IMAGE);
-    const databaseSettings = databaseEnvironment(database.cluster.clusterEndpoint.hostname);
-    const password = ecs.Secret.fromSecretsManager(database.secret, 'password');
+    const { encryptionKey, removalPolicy } = props;
+    const encryption = encryptionKey && { encryptionKey };
     const encryptionPassphrase = new secretsmanager.Secret(this, 'EncryptionPassphrase', {
       description: 'MLflow: encrypts the API keys that people store in it. Never change it: they would be lost.',
       generateSecretString: { passwordLength: 64, excludePunctuation: true },
+      ...encryption,
       removalPolicy,
     });
     const cookieSecret = new secretsmanager.Secret(this, 'CookieSecret', {
       description: 'MLflow: encrypts session cookies. After a change and a new deployment everybody signs in again.',
       generateSecretString: { passwordLength: 43, excludePunctuation: true }, // they decode to the 32 bytes of an AES-256 key
+      ...encryption,
       removalPolicy,
     });
-    const common = {
-      readonlyRootFilesystem: true,
-      linuxParameters: new ecs.LinuxParameters(this, 'LinuxParameters'),
-      stopTimeout: Duration.seconds(120), // the longest that Fargate grants; uploads in flight end
-      logging: ecs.LogDriver.awsLogs({
-        logGroup: new logs.LogGroup(this, 'LogGroup', { retention: props.logRetention, removalPolicy }),
-        streamPrefix: 'task',
-      }),
-    };
-    common.linuxParameters.dropCapabilities(ecs.Capability.ALL);
-
-    const prepare = this.taskDefinition.addContainer('prepare', {
-      ...common,
-      image: mlflowImage,
-      essential: false,
-      user: '0:0', // to open the volumes, which belong to root, for the others
-      command: ['python', '-c', readFileSync(join(__dirname, '..', 'prepare', 'prepare.py'), 'utf8')],
-      environment: { ...databaseSettings, ...prepareEnvironment(Stack.of(this).region, props.machineIdentities) },
-      secrets: { PGPASSWORD: password },
-      // No start timeout: Fargate allows two minutes at most, and a migration may take longer.
+    const prepare = this.addPrepare(this.taskDefinition, 'task', {
+      ...prepareEnvironment(Stack.of(this).region, props.machineIdentities),
+      ...(props.iamAuthentication && { PREPARE_IAM_USER: DATABASE_IAM_USER }),
     });
-    prepare.addMountPoints(tmp, { ...config, readOnly: false });
-
+    const mlflowOptions = props.iamAuthentication ? this.iamOptions('task', props.mlflowEnvironment) : this.mlflowOptions('task', props.mlflowEnvironment);
     const mlflow = this.taskDefinition.addContainer('mlflow', {
-      ...common,
-      image: mlflowImage,
-      user: '10001:10001',
+      ...mlflowOptions,
+      user: MLFLOW_USER,
       command: ['mlflow', 'server'],
-      environment: { ...databaseSettings, ...props.mlflowEnvironment },
       secrets: {
-        PGPASSWORD: password,
+        ...mlflowOptions.secrets,
         MLFLOW_CRYPTO_KEK_PASSPHRASE: ecs.Secret.fromSecretsManager(encryptionPassphrase),
       },
       healthCheck: {
@@ -142,11 +158,14 @@ export class Service extends Construct {
         startPeriod: Duration.minutes(5),
       },
     });
-    mlflow.addMountPoints(tmp, config);
+    mlflow.addMountPoints(TMP, CONFIG);
     mlflow.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS });
+    if (props.iamAuthentication) {
+      mlflow.addContainerDependencies({ container: this.addDatabaseToken(prepare), condition: ecs.ContainerDependencyCondition.HEALTHY });
+    }
 
     const proxy = this.taskDefinition.addContainer('oauth2-proxy', {
-      ...common,
+      ...this.commonOptions('task'),
       image: props.oauth2ProxyImage ?? ecs.ContainerImage.fromRegistry(OAUTH2_PROXY_IMAGE),
       user: '65532:65532',
       portMappings: [{ containerPort: PROXY_PORT }],
@@ -156,10 +175,91 @@ export class Service extends Construct {
         OAUTH2_PROXY_COOKIE_SECRET: ecs.Secret.fromSecretsManager(cookieSecret),
       },
     });
-    proxy.addMountPoints(config);
+    proxy.addMountPoints(CONFIG);
     proxy.addContainerDependencies({ container: mlflow, condition: ecs.ContainerDependencyCondition.HEALTHY });
+  }
+
+  /** Writes the tokens with which the server signs in to the database. */
+  private addDatabaseToken(prepare: ecs.ContainerDefinition): ecs.ContainerDefinition {
+    const databaseToken = this.taskDefinition.addContainer('database-token', {
+      ...this.iamOptions('task', tokenEnvironment(Stack.of(this).region)),
+      user: MLFLOW_USER, // libpq reads the file of nobody else
+      command: pythonFile('database_token.py'),
+      healthCheck: {
+        command: TOKEN_HEALTH_CHECK,
+        interval: Duration.seconds(10),
+        timeout: Duration.seconds(5),
+        retries: 3,
+        startPeriod: Duration.minutes(1),
+      },
+    });
+    databaseToken.addMountPoints(TMP, CONFIG);
+    databaseToken.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS }); // which opens the volume
+    this.props.database.cluster.grantConnect(this.taskDefinition.taskRole, DATABASE_IAM_USER);
+    return databaseToken;
+  }
+
+  /** The first container of a task, of the service's or another: it makes the volumes ready and waits for the database. */
+  public addPrepare(taskDefinition: ecs.FargateTaskDefinition, streamPrefix: string, environment: Record<string, string>): ecs.ContainerDefinition {
+    const prepare = taskDefinition.addContainer('prepare', {
+      ...this.mlflowOptions(streamPrefix, environment),
+      essential: false,
+      user: '0:0', // to open the volumes, which belong to root, for the others
+      command: pythonFile('prepare.py'),
+      // No start timeout: Fargate allows two minutes at most, and a migration may take longer.
+    });
+    prepare.addMountPoints(TMP, { ...CONFIG, readOnly: false });
+    return prepare;
+  }
+
+  /** Where the secrets have a key of the user's, a task reads them only with it. */
+  public grantSecretsKey(taskDefinition: ecs.FargateTaskDefinition): void {
+    const { encryptionKey } = this.props;
+    if (encryptionKey) {
+      iam.Grant.addToPrincipal({
+        grantee: taskDefinition.obtainExecutionRole(),
+        actions: ['kms:Decrypt'],
+        resourceArns: [encryptionKey.keyArn],
+        conditions: { StringEquals: { 'kms:ViaService': `secretsmanager.${Stack.of(this).region}.amazonaws.com` } },
+      });
+    }
+  }
+
+  /** What a container has that runs MLflow's code: it reaches the database. */
+  public mlflowOptions(streamPrefix: string, environment: Record<string, string>) {
+    const { database, mlflowImage } = this.props;
+    return {
+      ...this.commonOptions(streamPrefix),
+      image: mlflowImage ?? ecs.ContainerImage.fromRegistry(MLFLOW_IMAGE),
+      environment: { ...databaseEnvironment(database.cluster.clusterEndpoint.hostname), ...environment },
+      secrets: { PGPASSWORD: ecs.Secret.fromSecretsManager(database.secret, 'password') },
+    };
+  }
+
+  /** The same without a password: it reaches the database with a token. */
+  private iamOptions(streamPrefix: string, environment: Record<string, string>) {
+    const { hostname } = this.props.database.cluster.clusterEndpoint;
+    return { ...this.mlflowOptions(streamPrefix, {}), environment: { ...iamDatabaseEnvironment(hostname), ...environment }, secrets: {} };
+  }
+
+  private commonOptions(streamPrefix: string) {
+    return {
+      readonlyRootFilesystem: true,
+      linuxParameters: this.linuxParameters,
+      stopTimeout: Duration.seconds(120), // the longest that Fargate grants; uploads in flight end
+      logging: ecs.LogDriver.awsLogs({ logGroup: this.logGroup, streamPrefix }),
+    };
   }
 }
 
-const tmp: ecs.MountPoint = { sourceVolume: 'tmp', containerPath: TEMPORARY_DIRECTORY, readOnly: false };
-const config: ecs.MountPoint = { sourceVolume: 'config', containerPath: CONFIG_DIRECTORY, readOnly: true };
+/** The command line that runs a file of the folder `prepare`. */
+export function pythonFile(name: string): string[] {
+  return ['python', '-c', readFileSync(join(__dirname, '..', 'prepare', name), 'utf8')];
+}
+
+/** Nobody in particular: MLflow's image has no such user, and needs none. */
+export const MLFLOW_USER = '10001:10001';
+/** The volumes of a task, empty when it starts. */
+export const VOLUMES: ecs.Volume[] = [{ name: 'tmp' }, { name: 'config' }];
+export const TMP: ecs.MountPoint = { sourceVolume: 'tmp', containerPath: TEMPORARY_DIRECTORY, readOnly: false };
+export const CONFIG: ecs.MountPoint = { sourceVolume: 'config', containerPath: CONFIG_DIRECTORY, readOnly: true };

@@ -95,7 +95,7 @@ export function only(template: Template, type: string, part = ''): Resource & { 
 }
 
 export function containers(template: Template): any[] {
-  return only(template, 'AWS::ECS::TaskDefinition').Properties.ContainerDefinitions;
+  return only(template, 'AWS::ECS::TaskDefinition', 'Service').Properties.ContainerDefinitions;
 }
 
 export function container(template: Template, name: string): any {

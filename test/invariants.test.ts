@@ -2,11 +2,12 @@ import { readdirSync } from 'fs';
 import { CfnResource, PropertyInjectors, Stage } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json';
 import { IConstruct, IMixin } from 'constructs';
 import { broughtVpc, container, containers, define, environmentOf, minimalProps, newStack, only, OverridesOf, resources, rulesOf, secretsOf, synthesise } from './fixtures';
-import { SecureMlflow, TokenIssuer } from '../src';
+import { DatabaseAuthentication, SecureMlflow, TokenIssuer } from '../src';
 
 const variants: [name: string, overrides: OverridesOf, warnings: number][] = [
   ['default', {}, 0],
@@ -14,6 +15,7 @@ const variants: [name: string, overrides: OverridesOf, warnings: number][] = [
   ['internetFacing: false', { internetFacing: false }, 0],
   ['a VPC that is brought', stack => ({ vpc: broughtVpc(stack) }), 0],
   ['machines', { machineIdentities: ['client'], awsIdentityIssuer: 'https://1a2b3c4d.tokens.sts.global.api.aws', trustedTokenIssuers: [TokenIssuer.gcloud()] }, 0],
+  ['a key', stack => ({ encryptionKey: new kms.Key(stack, 'Key') }), 0],
   ['gunicorn', { gunicornOpts: '--timeout 300' }, 1],
 ];
 const contexts: [name: string, context: Record<string, unknown>][] = [
@@ -173,7 +175,9 @@ describe('from outside', () => {
 
   const neverPauses: typeof variants[number] = ['a database that never pauses', { databaseCapacity: { minAcus: 0.5 } }, 0];
 
-  test.each([...variants, neverPauses])('no construct is given an explicit undefined: %s', (_, overrides) => {
+  const iamAuthentication: typeof variants[number] = ['IAM authentication', { databaseAuthentication: DatabaseAuthentication.IAM }, 0];
+
+  test.each([...variants, neverPauses, iamAuthentication])('no construct is given an explicit undefined: %s', (_, overrides) => {
     const ids = injectable(define(overrides).mlflow);
     const given = new Map<string, string[]>();
     const stack = newStack();

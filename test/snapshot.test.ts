@@ -6,13 +6,14 @@ import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as s3 from 'aws-cdk-lib/aws-s3';
-import { broughtVpc, clientSecret, containers, Overrides, resources, synthesise } from './fixtures';
-import { AuthProvider, SecureMlflowProps, TokenIssuer } from '../src';
+import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler';
+import { broughtVpc, clientSecret, Overrides, resources, synthesise } from './fixtures';
+import { AuthProvider, DatabaseAuthentication, SecureMlflowProps, TokenIssuer } from '../src';
 
-/** The resources; prepare.py, which has tests of its own, is cut out. */
+/** The resources; the Python files, which have tests of their own, are cut out. */
 function snapshot(template: Template): Record<string, unknown> {
-  const prepare = containers(template).find(({ Name }) => Name === 'prepare');
-  prepare.Command[2] = '<prepare.py>';
+  const all = resources(template, 'AWS::ECS::TaskDefinition').flatMap(([, { Properties }]) => Properties.ContainerDefinitions);
+  all.filter(({ Command }) => Command?.[0] === 'python').forEach(({ Name, Command }) => { Command[2] = `<${Name.replace('-', '_')}.py>`; });
   return Object.fromEntries(resources(template));
 }
 
@@ -49,7 +50,9 @@ test('an app with every prop', () => {
       encryptionKey: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/1'),
     }),
     artifactPath: 'teams/ml',
+    cleanUp: { olderThan: Duration.days(30), schedule: ScheduleExpression.rate(Duration.days(1)) },
     databaseCapacity: { minAcus: 0, maxAcus: 8, pauseAfter: Duration.hours(1) },
+    databaseAuthentication: DatabaseAuthentication.IAM,
     gunicornOpts: '--timeout 300 --threads 4',
     workers: 4,
     mlflowImage: ecs.ContainerImage.fromRegistry('example.com/mlflow:1'),
@@ -59,12 +62,14 @@ test('an app with every prop', () => {
     ephemeralStorageGiB: 100,
     cpuArchitecture: ecs.CpuArchitecture.X86_64,
     desiredCount: 2,
+    scaling: { maxCount: 6, cpuUtilizationPercent: 70, requestsPerTarget: 1000 },
     minHealthyPercent: 50,
     environment: { MLFLOW_LOGGING_LEVEL: 'DEBUG' },
     proxyEnvironment: { OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-' },
     logRetention: logs.RetentionDays.ONE_WEEK,
+    encryptionKey: kms.Key.fromKeyArn(stack, 'EncryptionKey', 'arn:aws:kms:eu-west-1:111122223333:key/2'),
     removalPolicy: RemovalPolicy.DESTROY,
     deletionProtection: false,
-  } satisfies Required<Omit<SecureMlflowProps, 'domainName' | 'hostedZone' | 'natGateways'>>); // the first two are minimal props, the last goes with no VPC
+  } satisfies Required<Omit<SecureMlflowProps, 'domainName' | 'hostedZone' | 'natGateways' | 'artifactTiering' | 'accessLogsBucket'>>); // the first two are minimal props, the others go with no VPC and no bucket, the last needs a region
   expect(snapshot(synthesise(everyProp).template)).toMatchSnapshot();
 });

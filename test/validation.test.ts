@@ -3,6 +3,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as route53 from 'aws-cdk-lib/aws-route53';
+import * as s3 from 'aws-cdk-lib/aws-s3';
 import { bindOptions, broughtVpc, clientSecret, define, environmentOf, newStack, only, Overrides, OverridesOf, synthesise } from './fixtures';
 import { AuthProvider, TokenIssuer } from '../src';
 
@@ -336,6 +337,43 @@ describe('sessions', () => {
     expect(environmentOf(synthesise({ sessionRefresh: Duration.minutes(1), sessionDuration: Duration.seconds(61) }).template, 'oauth2-proxy'))
       .toMatchObject({ OAUTH2_PROXY_COOKIE_REFRESH: '60s', OAUTH2_PROXY_COOKIE_EXPIRE: '61s' });
     expect(environmentOf(synthesise({ sessionDuration: Duration.minutes(1) }).template, 'oauth2-proxy').OAUTH2_PROXY_COOKIE_EXPIRE).toBe('60s');
+  });
+});
+
+describe('cleanUp', () => {
+  const olderThan = Duration.days(30);
+
+  test.each([[Duration.hours(23), '23 hours'], [Duration.minutes(1439), '23 hours 59 minutes'], [Duration.days(0), '0 days']])('fails for the age %s', (age, got) => {
+    expect(refusal({ cleanUp: { olderThan: age } })).toBe(one(`\`cleanUp.olderThan\` must be at least a day, got ${got}: people need time to notice that they deleted too much`));
+  });
+
+  test.each([[Duration.hours(23), '23 hours'], [Duration.hours(36), '1 day 12 hours'], [Duration.days(0), '0 days']])('fails where versions are kept for %s', (keepVersionsFor, got) => {
+    expect(refusal({ cleanUp: { olderThan, keepVersionsFor } })).toBe(one(`\`cleanUp.keepVersionsFor\` must be whole days, 1 or more, got ${got}: S3 counts in days`));
+  });
+
+  test('may have either at its least', () => {
+    expect(define({ cleanUp: { olderThan: Duration.hours(24), keepVersionsFor: Duration.hours(24) } }).mlflow.cleanUpTaskDefinition).toBeDefined();
+  });
+
+  test.each<[string, Overrides]>([
+    ['cleanUp.keepVersionsFor', { cleanUp: { olderThan, keepVersionsFor: Duration.days(30) } }],
+    ['artifactTiering', { artifactTiering: true }],
+    ['artifactTiering', { artifactTiering: false }],
+  ])('%s fails with a bucket that is brought: %j', (name, props) => {
+    expect(refusal(stack => ({ ...props, artifactBucket: s3.Bucket.fromBucketName(stack, 'Brought', 'brought') })))
+      .toBe(one(`\`${name}\` must be left out where \`artifactBucket\` is given: nothing of that bucket is changed; give it lifecycle rules yourself`));
+  });
+
+  test('fails with workspaces', () => {
+    const environment = { MLFLOW_ENABLE_WORKSPACES: 'true' };
+    expect(refusal({ cleanUp: { olderThan }, environment }))
+      .toBe(one('`cleanUp` must be left out where `environment` holds MLFLOW_ENABLE_WORKSPACES: it has been tried without workspaces only'));
+    expect(define({ environment }).mlflow.cleanUpTaskDefinition).toBeUndefined();
+  });
+
+  test('is not judged where it is only known at deployment', () => {
+    const lazy = Lazy.number({ produce: () => 1 });
+    expect(() => synthesise({ cleanUp: { olderThan: Duration.seconds(lazy), keepVersionsFor: Duration.days(lazy) } })).not.toThrow();
   });
 });
 

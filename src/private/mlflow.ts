@@ -1,4 +1,4 @@
-import { Tokenization } from 'aws-cdk-lib';
+import { Duration, Tokenization } from 'aws-cdk-lib';
 
 /** Settings of the MLflow containers: pure functions of what they depend on. Facts about each are in docs/settings.md. */
 
@@ -15,19 +15,43 @@ const MLFLOW_ADDRESS = `127.0.0.1:${MLFLOW_PORT}`;
 export const DATABASE_PORT = 5432;
 export const DATABASE_USER = 'mlflow';
 export const DATABASE_NAME = 'mlflow';
+/** Whom the server signs in as by IAM. `DATABASE_USER` cannot: RDS takes either tokens or the password of a user. */
+export const DATABASE_IAM_USER = 'mlflow_iam';
+/** libpq's password file, which it reads at every connect. */
+const DATABASE_TOKEN_FILE = `${TEMPORARY_DIRECTORY}/database-token`;
 
 /** How the server and `prepare` reach the database. The password is a secret of the container: libpq reads `PGPASSWORD`. */
-export function databaseEnvironment(host: string): Record<string, string> {
+export function databaseEnvironment(host: string, user = DATABASE_USER): Record<string, string> {
   // Without these a dropped connection holds a request until the kernel gives up, minutes later.
   const liveness = 'keepalives_idle=10&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=10000';
   return {
     // The driver is named: SQLAlchemy takes a bare `postgresql:` for psycopg 3.
-    MLFLOW_BACKEND_STORE_URI: `postgresql+psycopg2://${DATABASE_USER}@${host}:${DATABASE_PORT}/${DATABASE_NAME}?${liveness}`,
+    MLFLOW_BACKEND_STORE_URI: `postgresql+psycopg2://${user}@${host}:${DATABASE_PORT}/${DATABASE_NAME}?${liveness}`,
     PGSSLMODE: 'verify-full',
     PGSSLROOTCERT: `${CONFIG_DIRECTORY}/rds-ca.pem`,
     PGCONNECT_TIMEOUT: '60', // a paused database takes 15 seconds and more to wake
   };
 }
+
+/** The same where the server signs in by IAM: libpq reads the token in the file that `PGPASSFILE` names. */
+export function iamDatabaseEnvironment(host: string): Record<string, string> {
+  return { ...databaseEnvironment(host, DATABASE_IAM_USER), PGPASSFILE: DATABASE_TOKEN_FILE };
+}
+
+/** What `prepare/database_token.py` reads beside that. */
+export function tokenEnvironment(region: string): Record<string, string> {
+  return {
+    DATABASE_TOKEN_SECONDS: '600', // RDS takes a token for 15 minutes
+    AWS_REGION: region,
+    HOME: TEMPORARY_DIRECTORY,
+    PYTHONUNBUFFERED: '1',
+  };
+}
+
+/** The token is there and has a minute left at least. */
+export const TOKEN_HEALTH_CHECK = [
+  'CMD', 'python', '-c', "import os, sys, time; sys.exit(time.time() - os.stat(os.environ['PGPASSFILE']).st_mtime > 840)",
+];
 
 /** What `prepare/prepare.py` reads beside the database. */
 export function prepareEnvironment(region: string, machineIdentities: string): Record<string, string> {
@@ -72,9 +96,34 @@ export function mlflowEnvironment(options: MlflowOptions): Record<string, string
     MLFLOW_SERVER_ALLOWED_HOSTS: MLFLOW_ADDRESS, // the Host that oauth2-proxy sends
     MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: options.url, // without it every write from the web page is refused
     MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
-    MLFLOW_ARTIFACTS_DESTINATION: options.artifactsUri,
-    AWS_REGION: options.region,
-    AWS_DEFAULT_REGION: options.region,
+    ...placeEnvironment(options),
+  };
+}
+
+export interface CleanUpEnvironmentOptions {
+  readonly region: string;
+  readonly artifactsUri: string;
+  readonly olderThan: Duration;
+  readonly environment?: Record<string, string>;
+}
+
+/** What `prepare/clean_up.py` reads beside the database. */
+export function cleanUpEnvironment(options: CleanUpEnvironmentOptions): Record<string, string> {
+  return {
+    MLFLOW_DISABLE_TELEMETRY: 'true',
+    DO_NOT_TRACK: 'true',
+    ...options.environment,
+    CLEAN_UP_OLDER_THAN: Tokenization.stringifyNumber(options.olderThan.toSeconds()),
+    ...placeEnvironment(options),
+  };
+}
+
+/** Where files are: the artifacts, and what may be written to. */
+function placeEnvironment({ region, artifactsUri }: { readonly region: string; readonly artifactsUri: string }): Record<string, string> {
+  return {
+    MLFLOW_ARTIFACTS_DESTINATION: artifactsUri,
+    AWS_REGION: region,
+    AWS_DEFAULT_REGION: region,
     HOME: TEMPORARY_DIRECTORY,
     TMPDIR: TEMPORARY_DIRECTORY,
     PYTHONUNBUFFERED: '1',

@@ -1,7 +1,9 @@
 import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
+import * as s3 from 'aws-cdk-lib/aws-s3';
 import { RESERVED_MLFLOW_NAMES } from './mlflow';
 import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from './oauth2-proxy';
 import { AuthProviderConfig } from '../auth-provider';
+import { AlarmThreshold, MonitoringOptions } from '../monitoring';
 import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
 
 /**
@@ -9,13 +11,15 @@ import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
  *
  * A value that is only known at deployment (a token) is never judged.
  */
-export function validateProps(path: string, props: SecureMlflowProps): void {
+export function validateProps(path: string, region: string, props: SecureMlflowProps): void {
   const problems = [
     ...domainProblems(props),
     ...emailDomainProblems(props.emailDomains),
     ...machineProblems(props),
     ...networkProblems(props),
     ...artifactPathProblems(props.artifactPath),
+    ...cleanUpProblems(props),
+    ...accessLogsProblems(region, props.accessLogsBucket),
     ...databaseProblems(props.databaseCapacity ?? {}),
     ...taskProblems(props),
     ...sessionProblems(props),
@@ -23,8 +27,21 @@ export function validateProps(path: string, props: SecureMlflowProps): void {
     ...nameProblems('environment', props.environment ?? {}, RESERVED_MLFLOW_NAMES),
     ...nameProblems('proxyEnvironment', props.proxyEnvironment ?? {}, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }),
   ];
+  if (props.encryptionKey !== undefined && 'aliasName' in props.encryptionKey) {
+    problems.push('`encryptionKey` must be a key, got an alias, which policies and log groups cannot name: pass the key itself, such as `kms.Key.fromKeyArn(…)` or `kms.Key.fromLookup(…)`');
+  }
   if (props.removalPolicy === RemovalPolicy.SNAPSHOT) {
     problems.push('`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out to have the database leave a final snapshot and all else kept');
+  }
+  report(path, problems);
+}
+
+/** Throws if nobody would hear the alarms, or if one could never ring. */
+export function validateMonitoring(path: string, { alarmActions, thresholds = {} }: MonitoringOptions): void {
+  const problems = Object.entries(thresholds).flatMap(([name, { evaluationPeriods }]: [string, AlarmThreshold]) =>
+    wholeNumberProblems(`thresholds.${name}.evaluationPeriods`, evaluationPeriods, 1));
+  if (alarmActions.length === 0) {
+    problems.push('`alarmActions` must hold at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
   }
   report(path, problems);
 }
@@ -146,6 +163,38 @@ function artifactPathProblems(artifactPath?: string): string[] {
   return [`\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${show(artifactPath)}: leave out a slash at either end, "//" and ".."`];
 }
 
+/** What the load balancer writes to: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html */
+function accessLogsProblems(region: string, bucket?: s3.IBucket): string[] {
+  const problems: string[] = [];
+  if (bucket !== undefined && Token.isUnresolved(region)) { // it decides who may write to the bucket
+    problems.push('`accessLogsBucket` needs a stack whose region is known at synthesis, got a token: give the stack `env: { region: … }`');
+  }
+  if (bucket?.encryptionKey !== undefined) {
+    problems.push(`\`accessLogsBucket\` must be encrypted with keys of S3 (SSE-S3), got the KMS key of ${bucket.node.path}: load balancers cannot write access logs to such a bucket; pass another one`);
+  }
+  return problems;
+}
+
+function cleanUpProblems({ artifactBucket, artifactTiering, cleanUp, environment = {} }: SecureMlflowProps): string[] {
+  const problems: string[] = [];
+  if (secondsOf(cleanUp?.olderThan) < 86400) {
+    problems.push(`\`cleanUp.olderThan\` must be at least a day, got ${cleanUp?.olderThan.toHumanString()}: people need time to notice that they deleted too much`);
+  }
+  const days = secondsOf(cleanUp?.keepVersionsFor) / 86400;
+  if (days < 1 || days % 1 > 0) {
+    problems.push(`\`cleanUp.keepVersionsFor\` must be whole days, 1 or more, got ${cleanUp?.keepVersionsFor?.toHumanString()}: S3 counts in days`);
+  }
+  for (const [name, value] of Object.entries({ 'artifactTiering': artifactTiering, 'cleanUp.keepVersionsFor': cleanUp?.keepVersionsFor })) {
+    if (artifactBucket !== undefined && value !== undefined) {
+      problems.push(`\`${name}\` must be left out where \`artifactBucket\` is given: nothing of that bucket is changed; give it lifecycle rules yourself`);
+    }
+  }
+  if (cleanUp !== undefined && known(environment) && 'MLFLOW_ENABLE_WORKSPACES' in environment) {
+    problems.push('`cleanUp` must be left out where `environment` holds MLFLOW_ENABLE_WORKSPACES: it has been tried without workspaces only');
+  }
+  return problems;
+}
+
 /** Aurora's own limits: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html */
 function databaseProblems({ minAcus = 0, maxAcus = 2, pauseAfter }: DatabaseCapacity): string[] {
   const problems: string[] = [];
@@ -186,6 +235,17 @@ function taskProblems(props: SecureMlflowProps): string[] {
     ...wholeNumberProblems('minHealthyPercent', props.minHealthyPercent, 0, 100),
     ...wholeNumberProblems('ephemeralStorageGiB', props.ephemeralStorageGiB, 21, 200),
   ];
+  const { scaling, desiredCount = 1 } = props;
+  if (scaling !== undefined) {
+    problems.push(
+      ...wholeNumberProblems('scaling.maxCount', scaling.maxCount, 1),
+      ...wholeNumberProblems('scaling.cpuUtilizationPercent', scaling.cpuUtilizationPercent, 1, 100),
+      ...wholeNumberProblems('scaling.requestsPerTarget', scaling.requestsPerTarget, 1),
+    );
+    if (known(scaling.maxCount) && known(desiredCount) && scaling.maxCount < desiredCount) {
+      problems.push(`\`scaling.maxCount\` must not be below \`desiredCount\`, got ${scaling.maxCount} and ${desiredCount}: raise it, or lower \`desiredCount\``);
+    }
+  }
   if (known(cpu)) {
     const size = FARGATE_SIZES[cpu];
     if (size === undefined) {

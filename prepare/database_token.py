@@ -1,0 +1,52 @@
+"""Runs beside the server where it signs in to the database by IAM: keeps a fresh token in libpq's password file, which libpq reads at every connect.
+
+It is passed to `python -c` as it stands, so it needs nothing but the MLflow image, and runs as the server's user, whose file it must be. Its settings:
+  MLFLOW_BACKEND_STORE_URI    the database and its user, as the server itself gets it
+  PGPASSFILE                  where the token goes
+  DATABASE_TOKEN_SECONDS      how long from one token to the next; RDS takes each for 15 minutes
+  AWS_REGION, credentials     of the role of the task; a token is a signature, made without asking anybody
+"""
+
+import os
+import signal
+import sys
+import time
+from urllib.parse import urlsplit
+
+import boto3
+
+RETRY_SECONDS = 5
+
+
+def say(message):
+    print(f"database-token: {' '.join(str(message).split())}", flush=True)
+
+
+def write(token, path):
+    # Its reader sees the old file or the new one, and takes neither if others could read it.
+    new = f"{path}.new"
+    if os.path.exists(new):
+        os.remove(new)  # of a run that was killed
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write("*:*:*:*:" + token.replace("\\", "\\\\").replace(":", "\\:") + "\n")
+    os.replace(new, path)
+
+
+def main():
+    # The first process of a container ignores SIGTERM unless it asks for it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    database = urlsplit(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    seconds = int(os.environ["DATABASE_TOKEN_SECONDS"])
+    rds = boto3.client("rds", region_name=os.environ["AWS_REGION"])
+    while True:
+        try:
+            token = rds.generate_db_auth_token(DBHostname=database.hostname, Port=database.port, DBUsername=database.username)
+            write(token, os.environ["PGPASSFILE"])
+            say(f"written for {database.username}, {len(token)} characters, the next in {seconds} s")
+            time.sleep(seconds)
+        except Exception as error:  # noqa: BLE001: whatever it is, the old token holds for minutes; the health check ends the task after that
+            say(f"FAILED, trying again in {RETRY_SECONDS} s: {error}")
+            time.sleep(RETRY_SECONDS)
+
+
+main()

@@ -1,0 +1,78 @@
+import { Duration, Stack } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as ecs from 'aws-cdk-lib/aws-ecs';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as scheduler from 'aws-cdk-lib/aws-scheduler';
+import * as targets from 'aws-cdk-lib/aws-scheduler-targets';
+import { Construct } from 'constructs';
+import { ArtifactStore } from './artifact-store';
+import { prepareEnvironment } from './private/mlflow';
+import { CONFIG, MLFLOW_USER, pythonFile, Service, TMP, VOLUMES } from './service';
+
+export interface CleanUpProps {
+  readonly vpcSubnets: ec2.SubnetSelection;
+  readonly assignPublicIp: boolean;
+  readonly service: Service;
+  readonly artifacts: ArtifactStore;
+  readonly environment: Record<string, string>;
+  readonly cpuArchitecture: ecs.CpuArchitecture;
+  readonly schedule: scheduler.ScheduleExpression;
+}
+
+/** A task of its own on a schedule: `prepare` without migration, then `clean-up`. It listens nowhere and stops when it is done. */
+export class CleanUp extends Construct {
+  public readonly taskDefinition: ecs.FargateTaskDefinition;
+  /** Errors of the scheduler in starting the task. */
+  public readonly errors: cloudwatch.IMetric;
+
+  public constructor(scope: Construct, id: string, props: CleanUpProps) {
+    super(scope, id);
+    const { service } = props;
+    const { account, region } = Stack.of(this);
+    const logStream = 'clean-up';
+
+    this.taskDefinition = new ecs.FargateTaskDefinition(this, 'TaskDefinition', {
+      cpu: 512,
+      memoryLimitMiB: 1024,
+      runtimePlatform: { operatingSystemFamily: ecs.OperatingSystemFamily.LINUX, cpuArchitecture: props.cpuArchitecture },
+      volumes: VOLUMES,
+    });
+    const prepare = service.addPrepare(this.taskDefinition, logStream, { ...prepareEnvironment(region, ''), PREPARE_SCHEMA: 'leave' });
+    const cleanUp = this.taskDefinition.addContainer('clean-up', {
+      ...service.mlflowOptions(logStream, props.environment),
+      user: MLFLOW_USER,
+      command: pythonFile('clean_up.py'),
+    });
+    cleanUp.addMountPoints(TMP, CONFIG);
+    cleanUp.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS });
+    service.grantSecretsKey(this.taskDefinition);
+    props.artifacts.grantRemove(this.taskDefinition.taskRole);
+
+    const scheduleGroup = new scheduler.ScheduleGroup(this, 'ScheduleGroup'); // the scheduler counts its errors by group
+    this.errors = scheduleGroup.metricTargetErrors({ statistic: 'Sum', period: Duration.minutes(5) });
+    const schedule = new scheduler.Schedule(this, 'Schedule', {
+      description: 'MLflow: removes for good what was deleted long ago',
+      schedule: props.schedule,
+      scheduleGroup,
+      target: new targets.EcsRunFargateTask(service.cluster, {
+        taskDefinition: this.taskDefinition,
+        platformVersion: ecs.FargatePlatformVersion.VERSION1_4,
+        vpcSubnets: props.vpcSubnets,
+        securityGroups: service.service.connections.securityGroups,
+        // By default it would stand in the stack, where two of these constructs would have to share it.
+        role: new iam.Role(this, 'ScheduleRole', {
+          assumedBy: new iam.ServicePrincipal('scheduler.amazonaws.com', {
+            conditions: { StringEquals: { 'aws:SourceAccount': account, 'aws:SourceArn': scheduleGroup.scheduleGroupArn } },
+          }),
+        }),
+      }),
+    });
+    if (props.assignPublicIp) {
+      // The target itself refuses it for public subnets that are chosen otherwise than by `subnetType`.
+      (schedule.node.defaultChild as scheduler.CfnSchedule).addPropertyOverride('Target.EcsParameters.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp', 'ENABLED');
+    }
+    // A newer MLflow cleans up only after the service has migrated. Nor is the policy of its execution role implied.
+    schedule.node.addDependency(service, this.taskDefinition.obtainExecutionRole());
+  }
+}

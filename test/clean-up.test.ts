@@ -1,0 +1,203 @@
+import { Duration } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import * as scheduler from 'aws-cdk-lib/aws-scheduler';
+import { broughtVpc, define, minimalProps, newStack, only, OverridesOf, Resource, resources, statementsOf, synthesise } from './fixtures';
+import { SecureMlflow } from '../src';
+
+const cleanUp = { olderThan: Duration.days(30) };
+
+function taskOf(template: Template): Resource {
+  return only(template, 'AWS::ECS::TaskDefinition', 'CleanUp');
+}
+
+/* eslint-disable @typescript-eslint/no-explicit-any -- templates have no types */
+function containerOf(template: Template, name: string, part = 'CleanUp'): any {
+  return only(template, 'AWS::ECS::TaskDefinition', part).Properties.ContainerDefinitions.find(({ Name }: any) => Name === name);
+}
+
+function environmentOf(template: Template, name: string): Record<string, unknown> {
+  return Object.fromEntries(containerOf(template, name).Environment.map(({ Name, Value }: any) => [Name, Value]));
+}
+
+function targetOf(template: Template): any {
+  return only(template, 'AWS::Scheduler::Schedule').Properties.Target;
+}
+
+function lifecycleRules(template: Template): unknown[] {
+  return only(template, 'AWS::S3::Bucket').Properties.LifecycleConfiguration.Rules;
+}
+
+const incompleteUploads = { AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 }, Status: 'Enabled' };
+const attribute = (id: string, name: string) => ({ 'Fn::GetAtt': [id, name] });
+
+test('nothing of it is there by default', () => {
+  const { template, mlflow } = synthesise();
+  expect(resources(template).filter(([id]) => id.includes('CleanUp'))).toEqual([]);
+  expect(mlflow.cleanUpTaskDefinition).toBeUndefined();
+  expect(lifecycleRules(template)).toEqual([incompleteUploads]);
+});
+
+describe('with an age', () => {
+  const { stack, mlflow, template } = synthesise({ cleanUp });
+
+  test('only these are added', () => {
+    const kinds = (from: Template) => resources(from).map(([, { Type }]) => Type).sort();
+    const added = kinds(template);
+    kinds(synthesise().template).forEach(type => added.splice(added.indexOf(type), 1));
+    expect(added).toEqual([
+      'AWS::ECS::TaskDefinition',
+      'AWS::IAM::Policy', 'AWS::IAM::Policy', 'AWS::IAM::Policy', 'AWS::IAM::Role', 'AWS::IAM::Role', 'AWS::IAM::Role',
+      'AWS::Scheduler::Schedule', 'AWS::Scheduler::ScheduleGroup',
+    ]);
+  });
+
+  test('a task runs on Sundays at three', () => {
+    expect(only(template, 'AWS::Scheduler::Schedule').Properties).toMatchObject({
+      ScheduleExpression: 'cron(0 3 ? * SUN *)', ScheduleExpressionTimezone: 'Etc/UTC', State: 'ENABLED', FlexibleTimeWindow: { Mode: 'OFF' },
+    });
+    expect(stack.resolve(mlflow.cleanUpTaskDefinition!.taskDefinitionArn)).toEqual(targetOf(template).EcsParameters.TaskDefinitionArn);
+  });
+
+  test('it runs where the service does, with the same reach', () => {
+    const { NetworkConfiguration, PlatformVersion } = only(template, 'AWS::ECS::Service').Properties;
+    expect(targetOf(template)).toMatchObject({
+      Arn: attribute(only(template, 'AWS::ECS::Cluster').id, 'Arn'),
+      EcsParameters: { LaunchType: 'FARGATE', PlatformVersion, NetworkConfiguration },
+    });
+  });
+
+  test('it needs no door: nothing listens', () => {
+    const { ContainerDefinitions } = taskOf(template).Properties;
+    expect(ContainerDefinitions.map(({ Name, PortMappings }: any) => [Name, PortMappings])).toEqual([['prepare', undefined], ['clean-up', undefined]]);
+  });
+
+  test('its containers are shut in as those of the service are', () => {
+    const shared = ['Image', 'User', 'ReadonlyRootFilesystem', 'LinuxParameters', 'MountPoints', 'StopTimeout'];
+    const part = (container: any) => shared.map(name => container[name]);
+    expect(part(containerOf(template, 'prepare'))).toEqual(part(containerOf(template, 'prepare', 'Service')));
+    expect(part(containerOf(template, 'clean-up'))).toEqual(part(containerOf(template, 'mlflow', 'Service')));
+    expect(taskOf(template).Properties).toMatchObject({ Cpu: '512', Memory: '1024', RuntimePlatform: only(template, 'AWS::ECS::TaskDefinition', 'Service').Properties.RuntimePlatform });
+  });
+
+  test('prepare comes first, and leaves the schema alone', () => {
+    expect(containerOf(template, 'clean-up').DependsOn).toEqual([{ Condition: 'SUCCESS', ContainerName: 'prepare' }]);
+    expect(environmentOf(template, 'prepare')).toMatchObject({ PREPARE_SCHEMA: 'leave', PREPARE_MACHINE_IDENTITIES: '' });
+    expect(containerOf(template, 'prepare', 'Service').Environment.map(({ Name }: any) => Name)).not.toContain('PREPARE_SCHEMA');
+    expect(containerOf(template, 'prepare').Command).toEqual(containerOf(template, 'prepare', 'Service').Command);
+  });
+
+  test('it knows the age, the database and the bucket, and of the secrets only the password', () => {
+    expect(environmentOf(template, 'clean-up')).toMatchObject({
+      CLEAN_UP_OLDER_THAN: String(30 * 86400),
+      MLFLOW_ARTIFACTS_DESTINATION: containerOf(template, 'mlflow', 'Service').Environment.find(({ Name }: any) => Name === 'MLFLOW_ARTIFACTS_DESTINATION').Value,
+    });
+    expect(containerOf(template, 'clean-up').Secrets).toEqual(containerOf(template, 'prepare', 'Service').Secrets);
+    expect(containerOf(template, 'clean-up').Command.slice(0, 2)).toEqual(['python', '-c']);
+  });
+
+  test('it logs beside the service', () => {
+    const { LogConfiguration: { Options } } = containerOf(template, 'clean-up');
+    expect(Options['awslogs-group']).toEqual(containerOf(template, 'mlflow', 'Service').LogConfiguration.Options['awslogs-group']);
+    expect(Options['awslogs-stream-prefix']).toBe('clean-up');
+  });
+
+  test('it may find and delete, and neither read nor destroy versions', () => {
+    const bucket = attribute(only(template, 'AWS::S3::Bucket').id, 'Arn');
+    const ofItsAccount = { StringEquals: { 'aws:ResourceAccount': { Ref: 'AWS::AccountId' } } };
+    expect(statementsOf(template, 'CleanUpTaskDefinitionTaskRole')).toEqual([
+      { Effect: 'Allow', Action: 's3:ListBucket', Resource: bucket, Condition: { ...ofItsAccount, StringLike: { 's3:prefix': ['mlflow', 'mlflow/*'] } } },
+      { Effect: 'Allow', Action: 's3:DeleteObject', Resource: { 'Fn::Join': ['', [bucket, '/mlflow/*']] }, Condition: ofItsAccount },
+    ]);
+  });
+
+  test('the schedule may start this task alone, with its two roles', () => {
+    const { TaskRoleArn, ExecutionRoleArn } = taskOf(template).Properties;
+    expect(statementsOf(template, 'CleanUpScheduleRole')).toEqual([
+      { Effect: 'Allow', Action: 'iam:PassRole', Resource: [TaskRoleArn, ExecutionRoleArn], Condition: { StringLike: { 'iam:PassedToService': 'ecs-tasks.amazonaws.com' } } },
+      { Effect: 'Allow', Action: 'ecs:RunTask', Resource: targetOf(template).EcsParameters.TaskDefinitionArn },
+    ]);
+    const { AssumeRolePolicyDocument: { Statement: [trust] } } = only(template, 'AWS::IAM::Role', 'ScheduleRole').Properties;
+    expect(trust).toMatchObject({ Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: 'scheduler.amazonaws.com' } });
+    expect(trust.Condition).toEqual({
+      StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' }, 'aws:SourceArn': attribute(only(template, 'AWS::Scheduler::ScheduleGroup').id, 'Arn') },
+    });
+  });
+
+  test('a newer MLflow is not scheduled before the service runs it', () => {
+    expect(only(template, 'AWS::Scheduler::Schedule').DependsOn).toEqual(expect.arrayContaining([
+      only(template, 'AWS::ECS::Service').id, only(template, 'AWS::IAM::Policy', 'CleanUpTaskDefinitionExecutionRole').id,
+    ]));
+  });
+
+  test('old versions of files go after 30 days, below the folder alone', () => {
+    expect(lifecycleRules(template)).toEqual([
+      incompleteUploads,
+      { Prefix: 'mlflow/', NoncurrentVersionExpiration: { NoncurrentDays: 30 }, ExpiredObjectDeleteMarker: true, Status: 'Enabled' },
+    ]);
+  });
+});
+
+test('age, schedule and time to keep versions can be chosen', () => {
+  const { template } = synthesise({
+    artifactPath: 'teams/ml',
+    cleanUp: { olderThan: Duration.days(7), schedule: scheduler.ScheduleExpression.rate(Duration.days(1)), keepVersionsFor: Duration.days(90) },
+  });
+  expect(environmentOf(template, 'clean-up').CLEAN_UP_OLDER_THAN).toBe(String(7 * 86400));
+  expect(only(template, 'AWS::Scheduler::Schedule').Properties.ScheduleExpression).toBe('rate(1 day)');
+  expect(lifecycleRules(template)[1]).toMatchObject({ Prefix: 'teams/ml/', NoncurrentVersionExpiration: { NoncurrentDays: 90 } });
+});
+
+test('an environment of the user\'s reaches it, but not in place of what it needs', () => {
+  const { template } = synthesise({ cleanUp, environment: { HTTPS_PROXY: 'http://proxy.example.com:3128', CLEAN_UP_OLDER_THAN: '0' } });
+  expect(environmentOf(template, 'clean-up')).toMatchObject({ HTTPS_PROXY: 'http://proxy.example.com:3128', CLEAN_UP_OLDER_THAN: String(30 * 86400) });
+});
+
+
+test.each<[string, OverridesOf, string]>([
+  ['without NAT gateway', { natGateways: 0 }, 'ENABLED'],
+  ['in private subnets of a VPC that is brought', stack => ({ vpc: broughtVpc(stack) }), 'DISABLED'],
+  ['in public subnets that are chosen by their kind', stack => ({ vpc: broughtVpc(stack), serviceSubnets: { subnetType: ec2.SubnetType.PUBLIC } }), 'ENABLED'],
+  ['in public subnets that are chosen one by one', stack => {
+    const vpc = broughtVpc(stack);
+    return { vpc, serviceSubnets: { subnets: vpc.publicSubnets } };
+  }, 'ENABLED'],
+])('it has an address where the service has one: %s', (_, overrides, assigned) => {
+  const stack = newStack();
+  const changes = typeof overrides === 'function' ? overrides(stack) : overrides;
+  const { template } = synthesise({ ...changes, cleanUp }, stack);
+  const ofTask = targetOf(template).EcsParameters.NetworkConfiguration;
+  expect(ofTask.AwsvpcConfiguration.AssignPublicIp).toBe(assigned);
+  expect(ofTask).toEqual(only(template, 'AWS::ECS::Service').Properties.NetworkConfiguration);
+});
+
+test('it reads its password where the secrets have a key', () => {
+  const { template } = synthesise(stack => ({ cleanUp, encryptionKey: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/1') }));
+  const keyed = (role: string) => statementsOf(template, role).filter(({ Action }) => Action === 'kms:Decrypt');
+  expect(keyed('CleanUpTaskDefinitionExecutionRole')).toEqual(keyed('ServiceTaskDefinitionExecutionRole'));
+  expect(keyed('CleanUpTaskDefinitionExecutionRole')).toHaveLength(1);
+});
+
+test('a bucket that is brought is cleaned and not changed', () => {
+  const { template } = synthesise(stack => ({ cleanUp, artifactBucket: s3.Bucket.fromBucketName(stack, 'Brought', 'brought') }));
+  expect(resources(template, 'AWS::S3::Bucket')).toEqual([]);
+  expect(JSON.stringify(statementsOf(template, 'CleanUpTaskDefinitionTaskRole'))).toContain(':s3:::brought/mlflow/*');
+});
+
+test('files of the new bucket can be tiered', () => {
+  expect(lifecycleRules(synthesise({ artifactTiering: true }).template)).toEqual([
+    incompleteUploads,
+    { Prefix: 'mlflow/', Transitions: [{ StorageClass: 'INTELLIGENT_TIERING', TransitionInDays: 0 }], Status: 'Enabled' },
+  ]);
+  expect(lifecycleRules(synthesise({ artifactTiering: false }).template)).toEqual([incompleteUploads]);
+});
+
+test('two of them live in one stack', () => {
+  const { stack } = define({ cleanUp });
+  new SecureMlflow(stack, 'Second', { ...minimalProps(stack), domainName: 'second.example.com', cleanUp });
+  const template = Template.fromStack(stack);
+  expect(resources(template, 'AWS::Scheduler::Schedule')).toHaveLength(2);
+  expect(resources(template)).toHaveLength(2 * resources(synthesise({ cleanUp }).template).length);
+});

@@ -1,0 +1,281 @@
+import { Duration, Lazy, Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import { MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { HttpCodeElb, HttpCodeTarget } from 'aws-cdk-lib/aws-elasticloadbalancingv2';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import { AwsSolutionsChecks } from 'cdk-nag';
+import { define, newApp, newStack, only, OverridesOf, Resource, resources } from './fixtures';
+import { MonitoringThresholds, SecureMlflow } from '../src';
+
+/* eslint-disable @typescript-eslint/no-explicit-any -- templates have no types */
+
+interface Monitored { readonly stack: Stack; readonly mlflow: SecureMlflow; readonly template: Template }
+
+function monitor(thresholds?: MonitoringThresholds, overrides?: OverridesOf): Monitored {
+  const { stack, mlflow } = define(overrides);
+  mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))], ...(thresholds && { thresholds }) });
+  return { stack, mlflow, template: Template.fromStack(stack) };
+}
+
+function regional(overrides: (stack: Stack) => OverridesOf): Monitored {
+  const stack = new Stack(newApp(), 'Stack', { env: { region: 'eu-west-1' } });
+  const { mlflow } = define(overrides(stack), stack);
+  return { stack, mlflow, template: Template.fromStack(stack) };
+}
+
+/** The alarms of a template by the last part of their path. */
+function alarms(template: Template): Record<string, any> {
+  return Object.fromEntries(resources(template, 'AWS::CloudWatch::Alarm')
+    .map(([id, { Properties }]) => [/Monitoring(\w+)[0-9A-F]{8}$/.exec(id)![1], Properties]));
+}
+
+/** The value of an alarm's metric if each metric has the one given by its name. Undefined: no data. */
+function measured(alarm: any, valueOf: (metricName: string) => number | undefined): number | undefined {
+  if (alarm.MetricName !== undefined) {
+    return valueOf(alarm.MetricName);
+  }
+  const values = alarm.Metrics.filter(({ MetricStat }: any) => MetricStat)
+    .map(({ Id, MetricStat }: any) => [Id, valueOf(MetricStat.Metric.MetricName)]);
+  const { Expression } = alarm.Metrics.find(({ ReturnData }: any) => ReturnData !== false);
+  if (values.some(([, value]: any) => value === undefined)) {
+    return undefined;
+  }
+  const SUM = (series: number[]) => series.reduce((sum, value) => sum + value, 0);
+  const result = new Function('SUM', ...values.map(([id]: any) => id), `return ${Expression}`)(SUM, ...values.map(([, value]: any) => value));
+  return Number.isFinite(result) ? result : undefined; // division by zero gives no data
+}
+
+/** Whether the alarm goes off, from a fresh start, when its metric stays so. */
+function rings(alarm: any, valueOf: (metricName: string) => number | undefined): boolean {
+  const value = measured(alarm, valueOf);
+  if (value === undefined) {
+    // `missing` only keeps it from being OK; `ignore` keeps the state, which nothing has made ALARM.
+    return alarm.TreatMissingData === 'breaching';
+  }
+  switch (alarm.ComparisonOperator) {
+    case 'GreaterThanOrEqualToThreshold':
+      return value >= alarm.Threshold;
+    case 'LessThanOrEqualToThreshold':
+      return value <= alarm.Threshold;
+    default:
+      throw new Error(`${alarm.ComparisonOperator} is not played here`);
+  }
+}
+
+/** What is not 0 on an idle system: the certificate of a healthy one has days left. */
+const idle = (metricName: string) => metricName === 'DaysToExpiry' ? 198 : 0;
+
+const names = [
+  'ArtifactStorage', 'CertificateExpiry', 'Cpu', 'DatabaseCapacity', 'DatabaseConnections', 'DatabaseStorage', 'EphemeralStorage', 'FailedCleanUps',
+  'FailedPreparations', 'Latency', 'LoadBalancerErrors', 'Memory', 'MissingTasks', 'RefusedSignIns', 'TargetErrors', 'TaskStarts', 'UnhealthyTargets', 'UnstartedCleanUps',
+];
+
+const everything: OverridesOf = { cleanUp: { olderThan: Duration.days(30) } };
+
+describe('without addMonitoring', () => {
+  test('there is no alarm, dashboard or metric filter', () => {
+    const types = resources(Template.fromStack(define().stack)).map(([, { Type }]) => Type);
+    expect(types.filter(type => type.startsWith('AWS::CloudWatch') || type === 'AWS::Logs::MetricFilter')).toEqual([]);
+  });
+});
+
+describe('with addMonitoring', () => {
+  let stack: Stack;
+  let template: Template;
+
+  beforeAll(() => {
+    ({ stack, template } = monitor(undefined, everything));
+  });
+
+  test('there are these alarms', () => {
+    expect(Object.keys(alarms(template)).sort()).toEqual(names);
+  });
+
+  test('those of the clean-up are there only with one', () => {
+    expect(Object.keys(alarms(monitor().template)).sort()).toEqual(names.filter(name => !name.endsWith('CleanUps')));
+  });
+
+  test.each(names)('%s does what it was told, and says what is so', name => {
+    const { AlarmActions, AlarmDescription, ActionsEnabled } = alarms(template)[name];
+    expect(AlarmActions).toEqual([{ Ref: only(template, 'AWS::SNS::Topic').id }]);
+    expect(AlarmDescription).toMatch(/^MLflow: \w.*\.$/);
+    expect(ActionsEnabled).not.toBe(false);
+  });
+
+  test.each(names)('%s is silent without any data', name => {
+    expect(rings(alarms(template)[name], () => undefined)).toBe(false);
+  });
+
+  test.each(names)('%s is silent on an idle system whose database is paused', name => {
+    expect(rings(alarms(template)[name], idle)).toBe(false);
+  });
+
+  test.each(names)('%s rings at its threshold', name => {
+    const alarm = alarms(template)[name];
+    const { Threshold } = alarm;
+    const at: Record<string, number> = {
+      VolumeBytesUsed: Threshold * 2 ** 30,
+      BucketSizeBytes: Threshold / 4 * 2 ** 30, // of each storage class
+      DesiredTaskCount: 1,
+      RunningTaskCount: 0,
+      EphemeralStorageUtilized: Threshold / 100 * 21,
+      EphemeralStorageReserved: 21,
+    };
+    expect(rings(alarm, metricName => at[metricName] ?? Threshold)).toBe(true);
+  });
+
+  test.each(names)('%s looks at metrics with a known name, period and dimensions', name => {
+    const { MetricName, Namespace, Dimensions, Statistic, ExtendedStatistic, Period, Metrics, EvaluationPeriods, Threshold } = alarms(template)[name];
+    const shown = (dimensions: any[] = []) => dimensions.map(({ Name }) => Name).join();
+    const line = (metric: any, stat: string, period: number) => `${metric.Namespace}/${metric.MetricName}(${shown(metric.Dimensions)}) ${stat} ${period}`;
+    const metrics = Metrics === undefined
+      ? [line({ Namespace, MetricName, Dimensions }, Statistic ?? ExtendedStatistic, Period)]
+      : Metrics.map(({ MetricStat, Expression }: any) => Expression ?? line(MetricStat.Metric, MetricStat.Stat, MetricStat.Period));
+    expect([...metrics, `${Threshold}, ${EvaluationPeriods} in a row`]).toMatchSnapshot();
+  });
+
+  test('what would ring without that care is noticed', () => {
+    const { MissingTasks, Cpu } = alarms(template);
+    expect(rings({ ...MissingTasks, TreatMissingData: 'breaching' }, () => undefined)).toBe(true);
+    expect(rings({ ...Cpu, ComparisonOperator: 'LessThanOrEqualToThreshold' }, idle)).toBe(true);
+  });
+
+  test('lines are counted in the log group of the task, under a name of this deployment', () => {
+    const logGroup = only(template, 'AWS::Logs::LogGroup', 'ServiceLogGroup').id;
+    const filters = resources(template, 'AWS::Logs::MetricFilter').map(([, { Properties }]) => Properties);
+    expect(filters.map(({ LogGroupName }) => LogGroupName)).toEqual(filters.map(() => ({ Ref: logGroup })));
+    expect(Object.fromEntries(filters.map(({ FilterPattern, MetricTransformations: [{ MetricNamespace, MetricName, MetricValue, DefaultValue }] }) =>
+      [`${MetricNamespace} ${MetricName}`, [FilterPattern, MetricValue, DefaultValue]]))).toEqual({
+      'SecureMlflow/mlflow.example.com RefusedSignIns': ['?"[AuthFailure]" ?"Error retrieving session from token"', '1', undefined],
+      'SecureMlflow/mlflow.example.com TaskStarts': ['[program = "prepare", clock, first = "machine", second = "identities", third = "written:", ...]', '1', undefined],
+      'SecureMlflow/mlflow.example.com FailedPreparations': ['[program = "prepare", clock, result = "FAILED:", ...]', '1', undefined],
+      'SecureMlflow/mlflow.example.com FailedCleanUps': ['[program = "clean-up", result = "FAILED:", ...]', '1', undefined],
+    });
+  });
+
+  test('the dashboard shows every alarm', () => {
+    const body = JSON.stringify(only(template, 'AWS::CloudWatch::Dashboard').Properties.DashboardBody);
+    expect(resources(template, 'AWS::CloudWatch::Alarm').filter(([id]) => !body.includes(`"${id}"`))).toEqual([]);
+  });
+
+  test('that is all: no function, no custom resource', () => {
+    const before = new Set(resources(Template.fromStack(define(everything).stack)).map(([id]) => id));
+    const added = resources(template).filter(([id]) => !before.has(id)).map(([, { Type }]) => Type);
+    expect([...new Set(added)].sort()).toEqual(['AWS::CloudWatch::Alarm', 'AWS::CloudWatch::Dashboard', 'AWS::Logs::MetricFilter', 'AWS::SNS::Topic']);
+  });
+
+  test('cdk-nag finds nothing in it', () => {
+    const found = new AwsSolutionsChecks().validateScope(stack).violations
+      .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `${constructPath} ${ruleName}`));
+    expect(found.filter(finding => finding.includes('/Monitoring/'))).toEqual([]);
+  });
+});
+
+describe('thresholds', () => {
+  test('each can be changed, or its alarm left out', () => {
+    const { template } = monitor({
+      latency: { threshold: 5 },
+      cpu: { evaluationPeriods: 12 },
+      memory: { enabled: false },
+      refusedSignIns: { threshold: 0, enabled: true },
+    }, everything);
+    const changed = alarms(template);
+    expect(Object.keys(changed).sort()).toEqual(names.filter(name => name !== 'Memory'));
+    expect([changed.Latency.Threshold, changed.Latency.EvaluationPeriods]).toEqual([5, 3]);
+    expect([changed.Cpu.Threshold, changed.Cpu.EvaluationPeriods]).toEqual([90, 12]);
+    expect(changed.RefusedSignIns.Threshold).toBe(0);
+    expect(JSON.stringify(only(template, 'AWS::CloudWatch::Dashboard').Properties.DashboardBody)).not.toContain('MonitoringMemory');
+  });
+
+  test.each<[string, OverridesOf, number]>([
+    ['one task', {}, 4],
+    ['three tasks', { desiredCount: 3 }, 12],
+    ['as many as scaling allows', { scaling: { maxCount: 5 } }, 20],
+    ['no task', { desiredCount: 0 }, 4],
+    ['a number only known at deployment', { desiredCount: Lazy.number({ produce: () => 2 }) }, 4],
+  ])('starts of tasks ring according to %s', (_, overrides, threshold) => {
+    expect(alarms(monitor(undefined, overrides).template).TaskStarts.Threshold).toBe(threshold);
+  });
+
+  test('fails where nobody would hear the alarms, or one could never ring', () => {
+    expect(() => define().mlflow.addMonitoring({ alarmActions: [], thresholds: { cpu: { evaluationPeriods: 0 } } })).toThrow(
+      'Stack/Mlflow/Monitoring: 2 props need a change\n'
+      + '  - `thresholds.cpu.evaluationPeriods` must be a whole number, 1 or more, got 0\n'
+      + '  - `alarmActions` must hold at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
+  });
+
+  test('accept numbers that are only known at deployment', () => {
+    const number = (value: number) => Lazy.number({ produce: () => value });
+    const { stack, template } = monitor({ cpu: { threshold: number(70), evaluationPeriods: number(2) } });
+    expect(stack.resolve(alarms(template).Cpu)).toMatchObject({ Threshold: 70, EvaluationPeriods: 2 });
+  });
+});
+
+describe('metrics', () => {
+  const methods: [string, (mlflow: SecureMlflow, props?: MetricOptions) => any, string, string][] = [
+    ['metricRequestCount', (m, p) => m.metricRequestCount(p), 'AWS/ApplicationELB', 'RequestCount'],
+    ['metricTargetResponseTime', (m, p) => m.metricTargetResponseTime(p), 'AWS/ApplicationELB', 'TargetResponseTime'],
+    ['metricHttpCodeTarget', (m, p) => m.metricHttpCodeTarget(HttpCodeTarget.TARGET_5XX_COUNT, p), 'AWS/ApplicationELB', 'HTTPCode_Target_5XX_Count'],
+    ['metricHttpCodeElb', (m, p) => m.metricHttpCodeElb(HttpCodeElb.ELB_5XX_COUNT, p), 'AWS/ApplicationELB', 'HTTPCode_ELB_5XX_Count'],
+    ['metricUnhealthyHostCount', (m, p) => m.metricUnhealthyHostCount(p), 'AWS/ApplicationELB', 'UnHealthyHostCount'],
+    ['metricCpuUtilization', (m, p) => m.metricCpuUtilization(p), 'AWS/ECS', 'CPUUtilization'],
+    ['metricMemoryUtilization', (m, p) => m.metricMemoryUtilization(p), 'AWS/ECS', 'MemoryUtilization'],
+    ['metricRunningTaskCount', (m, p) => m.metricRunningTaskCount(p), 'ECS/ContainerInsights', 'RunningTaskCount'],
+    ['metricDesiredTaskCount', (m, p) => m.metricDesiredTaskCount(p), 'ECS/ContainerInsights', 'DesiredTaskCount'],
+    ['metricEphemeralStorageUtilized', (m, p) => m.metricEphemeralStorageUtilized(p), 'ECS/ContainerInsights', 'EphemeralStorageUtilized'],
+    ['metricEphemeralStorageReserved', (m, p) => m.metricEphemeralStorageReserved(p), 'ECS/ContainerInsights', 'EphemeralStorageReserved'],
+    ['metricServerlessDatabaseCapacity', (m, p) => m.metricServerlessDatabaseCapacity(p), 'AWS/RDS', 'ServerlessDatabaseCapacity'],
+    ['metricAcuUtilization', (m, p) => m.metricAcuUtilization(p), 'AWS/RDS', 'ACUUtilization'],
+    ['metricDatabaseConnections', (m, p) => m.metricDatabaseConnections(p), 'AWS/RDS', 'DatabaseConnections'],
+    ['metricVolumeBytesUsed', (m, p) => m.metricVolumeBytesUsed(p), 'AWS/RDS', 'VolumeBytesUsed'],
+    ['metricBucketSizeBytes', (m, p) => m.metricBucketSizeBytes(p), 'AWS/S3', 'BucketSizeBytes'],
+    ['metricDaysToExpiry', (m, p) => m.metricDaysToExpiry(p), 'AWS/CertificateManager', 'DaysToExpiry'],
+  ];
+
+  test.each(methods)('%s', (_, metric, namespace, metricName) => {
+    const { mlflow } = define();
+    expect(metric(mlflow)).toMatchObject({ namespace, metricName });
+    expect(metric(mlflow, { label: 'mine' })).toMatchObject({ metricName, label: 'mine' });
+  });
+
+  test('these are all', () => {
+    const own = Object.getOwnPropertyNames(SecureMlflow.prototype).filter(name => name.startsWith('metric'));
+    expect(own.sort()).toEqual(methods.map(([name]) => name).sort());
+  });
+});
+
+describe('accessLogsBucket', () => {
+  const attributes = (resource: Resource) =>
+    Object.fromEntries(resource.Properties.LoadBalancerAttributes.map(({ Key, Value }: any) => [Key, Value]));
+  const bucket = (stack: Stack) => new s3.Bucket(stack, 'Logs', { encryption: s3.BucketEncryption.S3_MANAGED, enforceSSL: true });
+
+  test('gets the access logs, and lets the load balancer write them', () => {
+    const { stack, template } = regional(scope => ({ accessLogsBucket: bucket(scope) }));
+    const { id } = only(template, 'AWS::S3::Bucket', 'Logs');
+    expect(attributes(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer')))
+      .toMatchObject({ 'access_logs.s3.enabled': 'true', 'access_logs.s3.bucket': { Ref: id } });
+    const { Statement } = only(template, 'AWS::S3::BucketPolicy', 'Logs').Properties.PolicyDocument;
+    const writers = Statement.filter(({ Action, Effect }: any) => Action === 's3:PutObject' && Effect === 'Allow');
+    expect(writers.length).toBeGreaterThan(0);
+    const rules = new AwsSolutionsChecks().validateScope(stack).violations.map(({ ruleName }) => ruleName);
+    expect(rules).not.toContain('AwsSolutions-ELB2');
+  });
+
+  test('may be imported', () => {
+    const { template } = regional(scope => ({ accessLogsBucket: s3.Bucket.fromBucketName(scope, 'Logs', 'brought') }));
+    expect(attributes(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer'))).toMatchObject({ 'access_logs.s3.bucket': 'brought' });
+  });
+
+  test('fails in a stack without a region', () => {
+    expect(() => define(scope => ({ accessLogsBucket: bucket(scope) }), newStack())).toThrow(
+      '`accessLogsBucket` needs a stack whose region is known at synthesis, got a token: give the stack `env: { region: … }`');
+  });
+
+  test('fails with a KMS key', () => {
+    expect(() => regional(scope => ({ accessLogsBucket: new s3.Bucket(scope, 'Logs', { encryptionKey: new kms.Key(scope, 'Key') }) }))).toThrow(
+      '`accessLogsBucket` must be encrypted with keys of S3 (SSE-S3), got the KMS key of Stack/Logs: load balancers cannot write access logs to such a bucket; pass another one');
+  });
+});
