@@ -23,6 +23,7 @@ export class Database {
   private readonly cluster: DatabaseCluster;
   readonly userName: string;
   private readonly password: string;
+  private launch!: () => Daemon;
   private daemon!: Daemon;
 
   constructor(template: Template, secrets: Secrets, private readonly port: number, private readonly certificates: Certificates) {
@@ -57,17 +58,29 @@ export class Database {
       `--pgdata=${data}`, '--username=rdsadmin', `--pwfile=${join(folder, 'password')}`, '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--no-sync',
     ], { cwd: '/', env, extendEnv: false, ...user });
     rmSync(join(folder, 'password'));
-    this.daemon = new Daemon([
+    this.launch = () => new Daemon([
       postgres, '-D', data, '-c', `hba_file=${folder}/hba.conf`, '-c', `ssl_cert_file=${folder}/server.pem`, '-c', `ssl_key_file=${folder}/server.key`, ...settings,
     ], { env, user, log });
-    await untilReady(this.daemon, 'PostgreSQL', () => this.query('SELECT 1', [], 'postgres'));
+    await this.resume();
     // As on RDS: the master user makes roles and databases but is no superuser.
     await this.query(`CREATE ROLE ${quote(this.userName)} LOGIN CREATEDB CREATEROLE PASSWORD '${this.password.replaceAll("'", "''")}'`, [], 'postgres');
+    await this.query(`CREATE ROLE rds_iam; GRANT rds_iam TO ${quote(this.userName)} WITH ADMIN OPTION`, [], 'postgres'); // it may let users sign in by IAM
     await this.create(this.cluster.DatabaseName);
   }
 
-  async create(database: string): Promise<void> {
-    await this.query(`CREATE DATABASE ${quote(database)} OWNER ${quote(this.userName)}`, [], 'postgres');
+  /** Starts again after `stop`, with the data as it was. */
+  async resume(): Promise<void> {
+    this.daemon = this.launch();
+    await untilReady(this.daemon, 'PostgreSQL', () => this.query('SELECT 1', [], 'postgres'));
+  }
+
+  get name(): string {
+    return this.cluster.DatabaseName;
+  }
+
+  /** An empty one, or a copy of one that nobody is connected to. */
+  async create(database: string, copyOf = 'template1'): Promise<void> {
+    await this.query(`CREATE DATABASE ${quote(database)} OWNER ${quote(this.userName)} TEMPLATE ${quote(copyOf)}`, [], 'postgres');
   }
 
   /** As the administrator whom RDS keeps for itself. */
@@ -79,6 +92,10 @@ export class Database {
     } finally {
       await client.end();
     }
+  }
+
+  async setPassword(user: string, password: string): Promise<void> {
+    await this.query(`ALTER ROLE ${quote(user)} PASSWORD '${password.replaceAll("'", "''")}'`, [], 'postgres');
   }
 
   /** Connections of the master user, whom the task signs in as. */

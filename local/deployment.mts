@@ -3,7 +3,9 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { createCertificates, type Certificates } from './certificates.mjs';
+import { DatabaseTokens } from './database-tokens.mjs';
 import { Database, type DatabaseCluster } from './database.mjs';
 import { Task, type Container, type ContainerDefinition } from './ecs.mjs';
 import { Front } from './front.mjs';
@@ -39,6 +41,28 @@ interface Ports {
   readonly account: number;
 }
 
+interface TaskDefinition {
+  readonly TaskRoleArn: string;
+  readonly ContainerDefinitions: ContainerDefinition[];
+  readonly Volumes: { readonly Name: string }[];
+}
+
+/** A task of the service that has its place: not yet, or already running. */
+export interface TaskPlan {
+  readonly substitutions: Substitutions;
+  readonly containers: Container[];
+  readonly logs: string;
+  readonly task: Task;
+  /** Where its proxy listens. */
+  readonly url: string;
+  /** The folder that stands for its disk. */
+  readonly disk: string;
+}
+
+interface ScheduledTask {
+  readonly Target: { readonly EcsParameters: { readonly TaskDefinitionArn: string } };
+}
+
 interface Target {
   readonly ContainerName: string;
   readonly ContainerPort: number;
@@ -64,6 +88,8 @@ export class Deployment {
   readonly caFile: string;
   readonly substitutions: Substitutions;
   readonly database: Database;
+  /** Where the server signs in to the database by IAM. */
+  readonly databaseTokens?: DatabaseTokens;
   readonly s3: S3;
   readonly roles: Roles;
   readonly secrets: Secrets;
@@ -72,8 +98,15 @@ export class Deployment {
   readonly account?: AccountIssuer;
   readonly clients: Clients;
   readonly containers: Container[];
+  /** The role of the service's tasks. */
+  readonly taskRole: string;
   readonly task: Task;
-  private readonly front: Front;
+  /** Where its proxy listens, past the load balancer. */
+  readonly proxyUrl: string;
+  readonly front: Front;
+  private readonly plan: (address: string, name: string, task?: TaskDefinition) => TaskPlan;
+  private readonly running = new Set<Task>();
+  private added = 0;
   private readonly caBundle: Server;
   private readonly target: Target;
 
@@ -83,19 +116,17 @@ export class Deployment {
     this.url = `https://localhost:${ports.front}`;
     this.plainUrl = `http://localhost:${ports.redirect}`;
     this.caFile = join(options.folder, 'ca.pem');
-    const volumes = join(options.folder, 'volumes');
-    for (const directory of [this.logs, volumes]) {
+    for (const directory of [this.logs, this.volumes]) {
       rmSync(directory, { recursive: true, force: true });
       mkdirSync(directory, { recursive: true });
     }
     writeFileSync(this.caFile, certificates.ca);
 
-    const { ContainerDefinitions: definitions, Volumes } = template.only<{ ContainerDefinitions: ContainerDefinition[]; Volumes: { Name: string }[] }>('AWS::ECS::TaskDefinition');
-    for (const { Name } of Volumes) {
-      mkdirSync(join(volumes, Name), { mode: 0o755 }); // as Fargate hands them out: empty, and writable for their owner alone
-    }
-
-    ({ LoadBalancers: [this.target] } = template.only<{ LoadBalancers: Target[] }>('AWS::ECS::Service'));
+    const service = template.only<{ LoadBalancers: Target[]; TaskDefinition: string }>('AWS::ECS::Service');
+    [this.target] = service.LoadBalancers;
+    const serviceTask = template.properties<TaskDefinition>(service.TaskDefinition);
+    const { ContainerDefinitions: definitions } = serviceTask;
+    this.taskRole = roleOf(serviceTask);
     const proxy = plainEnvironment(definitions.find(({ Name }) => Name === this.target.ContainerName)!);
     const extraIssuers = (proxy.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split(',').map(entry => entry.split('=')[0]);
     const accountIssuer = extraIssuers.find(issuer => issuer.endsWith('.tokens.sts.global.api.aws'));
@@ -115,24 +146,38 @@ export class Deployment {
       response.writeHead(found ? 200 : 404).end(found ? certificates.ca : '');
     });
     const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
-    this.substitutions = new Substitutions(definitions, `${template.attribute(clusterId, 'Endpoint.Address')}:${databasePort}`, this.secrets, {
+    this.plan = (address, name, definition = serviceTask) => {
+      const volumes = join(this.volumes, name);
+      const substitutions = new Substitutions(definitions, `${template.attribute(clusterId, 'Endpoint.Address')}:${databasePort}`, this.secrets, {
+        ...surroundings, taskAddress: address, volumes, credentialsEndpoint: this.s3.credentialsEndpoint(roleOf(definition)),
+      });
+      for (const { Name } of definition.Volumes) {
+        mkdirSync(join(volumes, Name), { recursive: true, mode: 0o755 }); // as Fargate hands them out: empty, and writable for their owner alone
+      }
+      const logs = join(this.logs, name);
+      mkdirSync(logs, { recursive: true });
+      const containers = definition.ContainerDefinitions.map(container => substitutions.container(container));
+      return { substitutions, containers, logs, task: new Task(containers, logs), url: `http://${address}:${this.target.ContainerPort}`, disk: join(volumes, 'tmp') };
+    };
+    const surroundings = {
       publicUrl: this.url,
       issuers,
       hostedPages: new Map(hostedPages.map(host => [host, `127.0.0.1:${ports.issuer}`])),
       database: `localhost:${ports.database}`,
       bucketEndpoint: this.s3.endpoint,
-      credentialsEndpoint: this.s3.credentialsEndpoint,
       caBundleOrigin: `http://127.0.0.1:${ports.caBundle}`,
-      volumes,
       programs: options.programs,
       declaredUsers: options.declaredUsers,
-    });
-    this.containers = definitions.map(definition => this.substitutions.container(definition));
-    this.task = new Task(this.containers, this.logs);
+    };
+    ({ substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl } = this.plan('127.0.0.1', ''));
+    this.running.add(this.task);
     this.clients = clientsOf(this.proxy, template);
     this.issuer = new IdentityProvider(issuers.get(proxy.OAUTH2_PROXY_OIDC_ISSUER_URL)!, this.clients);
     this.account = accountIssuer === undefined ? undefined : new AccountIssuer(issuers.get(accountIssuer)!, this.roles);
-    this.front = new Front(template, { 443: ports.front, 80: ports.redirect }, certificates, this.target.ContainerPort);
+    if (this.container('mlflow').env.PGPASSFILE !== undefined) {
+      this.databaseTokens = new DatabaseTokens(this.database, this.s3, surroundings.database, template.attribute(clusterId, 'DBClusterResourceId'));
+    }
+    this.front = new Front(template, { 443: ports.front, 80: ports.redirect }, certificates);
   }
 
   container(name: string): Container {
@@ -149,11 +194,6 @@ export class Deployment {
     return this.container('prepare').env.PREPARE_MACHINE_IDENTITIES.split('\n').filter(Boolean);
   }
 
-  /** Where it listens, past the load balancer. */
-  get proxyUrl(): string {
-    return `http://127.0.0.1:${this.target.ContainerPort}`;
-  }
-
   /** Starts one more proxy, with some settings changed or, where undefined, removed: for checks that need a weaker one. */
   async startProxy(changes: Record<string, string | undefined>): Promise<{ readonly send: Send; stop(): Promise<void> }> {
     const url = `http://127.0.0.1:${await freePort()}`;
@@ -166,6 +206,10 @@ export class Deployment {
 
   get logs(): string {
     return join(this.options.folder, 'logs');
+  }
+
+  private get volumes(): string {
+    return join(this.options.folder, 'volumes');
   }
 
   /** The template decides the ports of the task, and the redirect URL that of the front. */
@@ -193,19 +237,72 @@ export class Deployment {
   }
 
   async startTask(report: (status: string) => void): Promise<void> {
+    void this.databaseTokens?.follow(this.container('mlflow').env.PGPASSFILE);
     await this.task.start(report);
     await this.front.start();
+    await this.front.register(this.proxyUrl, () => this.task.endedBecause);
+  }
+
+  /**
+   * Starts one more task of the service, at an address of the loopback of its own (Linux has many): on AWS each has a network of
+   * its own. The load balancer gets to know it as it does there, when it is healthy.
+   */
+  async addTask({ diskMiB }: { readonly diskMiB?: number } = {}): Promise<TaskPlan> {
+    this.added += 1;
+    const plan = this.plan(`127.0.0.${1 + this.added}`, `task-${1 + this.added}`);
+    if (diskMiB !== undefined) {
+      await execa('mount', ['-t', 'tmpfs', '-o', `size=${diskMiB}m`, 'tmpfs', plan.disk]);
+      void plan.task.stopped.then(() => execa('umount', [plan.disk]));
+    }
+    this.running.add(plan.task);
+    try {
+      await plan.task.start(() => undefined);
+      await this.front.register(plan.url, () => plan.task.endedBecause);
+    } catch (error) {
+      await this.stopTask(plan);
+      throw error;
+    }
+    return plan;
+  }
+
+  /**
+   * Runs the task that the schedule starts to its end, beside the service as on AWS: with volumes, a role and a log of its own. It listens
+   * nowhere. Returns how it ended and what it printed last.
+   */
+  async runScheduledTask(changes: Record<string, string> = {}): Promise<string> {
+    this.added += 1;
+    const { Target: { EcsParameters: { TaskDefinitionArn } } } = this.template.only<ScheduledTask>('AWS::Scheduler::Schedule');
+    const { containers, logs } = this.plan('127.0.0.1', `scheduled-${this.added}`, this.template.properties<TaskDefinition>(TaskDefinitionArn));
+    const task = new Task(containers.map(container => ({ ...container, env: { ...container.env, ...changes } })), logs);
+    this.running.add(task);
+    await task.start(() => undefined).catch(() => undefined); // the reason is below
+    const end = await task.ended;
+    await task.stop();
+    this.running.delete(task);
+    return end;
+  }
+
+  /** As ECS replaces a task: no new requests, those in flight end, then the containers. */
+  async stopTask({ task, url }: Pick<TaskPlan, 'task' | 'url'>): Promise<void> {
+    await this.front.deregister(url);
+    await task.stop();
+    this.running.delete(task);
   }
 
   /** In the order in which AWS would: no new requests, then the task, then what it needs. */
   async stop(): Promise<void> {
     this.front.stop();
-    await this.task.stop();
+    await Promise.all([...this.running].map(task => task.stop()));
     this.issuer.stop();
     this.account?.stop();
     this.caBundle.close();
+    this.databaseTokens?.stop();
     await Promise.all([this.s3.stop(), this.database.stop()]);
   }
+}
+
+function roleOf({ TaskRoleArn }: TaskDefinition): string {
+  return TaskRoleArn.split('/').at(-1)!;
 }
 
 function clientsOf({ env }: Container, template: Template): Clients {

@@ -41,17 +41,22 @@ export interface Container {
 const defaultStopTimeout = 30;
 
 export class Task {
-  /** Resolves with the reason when the task stops by itself. */
+  /** The reason, once the task has stopped by itself. */
+  endedBecause?: string;
+  /** Resolves with it. */
   readonly ended: Promise<string>;
+  /** Resolves when `stop` has. */
+  readonly stopped: Promise<void>;
   private readonly runs: Run[];
   private readonly startOrder: Run[] = [];
-  private endedBecause?: string;
   private resolveEnded!: (reason: string) => void;
+  private resolveStopped!: () => void;
   private stopping = false;
 
   constructor(containers: Container[], private readonly logs: string) {
     this.runs = containers.map(container => new Run(container));
     this.ended = new Promise(resolve => this.resolveEnded = resolve);
+    this.stopped = new Promise(resolve => this.resolveStopped = resolve);
   }
 
   /** Returns when every container has started and those with a health check are healthy. */
@@ -75,6 +80,7 @@ export class Task {
     for (const run of this.startOrder.reverse()) {
       await run.daemon!.stop(run.container.definition.StopTimeout ?? defaultStopTimeout);
     }
+    this.resolveStopped();
   }
 
   /** The first process of a running container. */

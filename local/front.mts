@@ -27,21 +27,26 @@ interface ListenerRule {
   readonly Actions: Action[];
 }
 
-interface TargetGroup { readonly HealthCheckPath: string; readonly Matcher: { readonly HttpCode: string } }
+interface TargetGroup {
+  readonly HealthCheckPath: string;
+  readonly Matcher: { readonly HttpCode: string };
+  readonly TargetGroupAttributes: { readonly Key: string; readonly Value: string }[];
+}
 
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void;
 
 export class Front {
   private readonly servers: { readonly server: http.Server | https.Server; readonly port: number }[] = [];
   private readonly attributes: Record<string, string>;
-  private readonly target: string;
+  private readonly targetGroup: TargetGroup;
+  private readonly targets: { readonly url: string; inFlight: number }[] = [];
   private readonly agent = new http.Agent({ keepAlive: true });
 
   /** `ports` says which port of this machine stands for which port of the load balancer. */
-  constructor(private readonly template: Template, private readonly ports: Record<number, number>, certificates: Certificates, targetPort: number) {
+  constructor(private readonly template: Template, private readonly ports: Record<number, number>, certificates: Certificates) {
     const { LoadBalancerAttributes } = template.only<{ LoadBalancerAttributes: { Key: string; Value: string }[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
     this.attributes = Object.fromEntries(LoadBalancerAttributes.map(({ Key, Value }) => [Key, Value]));
-    this.target = `http://127.0.0.1:${targetPort}`;
+    this.targetGroup = template.only('AWS::ElasticLoadBalancingV2::TargetGroup');
     for (const id of template.ids('AWS::ElasticLoadBalancingV2::Listener')) {
       const { Port, Protocol, DefaultActions } = template.properties<Listener>(id);
       const handler = this.handler(id, Port, DefaultActions);
@@ -55,19 +60,41 @@ export class Front {
     }
   }
 
-  /** Opens the listeners, then waits for the target as its health check asks. */
   async start(): Promise<void> {
     await Promise.all(this.servers.map(({ server, port }) => new Promise<void>((resolve, reject) => {
       server.once('error', reject).listen(port, '127.0.0.1', resolve);
     })));
-    const { HealthCheckPath, Matcher } = this.template.only<TargetGroup>('AWS::ElasticLoadBalancingV2::TargetGroup');
+  }
+
+  /** Sends requests to a task, too, as soon as it answers its health check. `ended` says why it never will. */
+  async register(url: string, ended: () => string | undefined): Promise<void> {
+    const { HealthCheckPath, Matcher } = this.targetGroup;
     const healthy = Matcher.HttpCode.split(',').map(Number);
     const deadline = Date.now() + 60_000;
-    while (!healthy.includes(await status(this.target + HealthCheckPath))) {
+    while (!healthy.includes(await status(url + HealthCheckPath))) {
+      const reason = ended();
+      if (reason !== undefined) {
+        throw new Error(reason);
+      }
       if (Date.now() > deadline) {
         throw new Error(`the target does not answer ${HealthCheckPath} with ${Matcher.HttpCode}`);
       }
       await sleep(200);
+    }
+    this.targets.push({ url, inFlight: 0 });
+  }
+
+  /** Sends no more requests to a task, and waits for those in flight as long as the target group says. */
+  async deregister(url: string): Promise<void> {
+    const target = this.targets.find(candidate => candidate.url === url);
+    if (target === undefined) {
+      return;
+    }
+    this.targets.splice(this.targets.indexOf(target), 1);
+    const delay = this.targetGroup.TargetGroupAttributes.find(({ Key }) => Key === 'deregistration_delay.timeout_seconds')?.Value ?? '300';
+    const deadline = Date.now() + Number(delay) * 1000;
+    while (target.inFlight > 0 && Date.now() < deadline) {
+      await sleep(50);
     }
   }
 
@@ -116,8 +143,9 @@ export class Front {
     }
   }
 
+  /** To each target in turn. */
   private forward(listenerPort: number): Handler {
-    const proxy = createProxyServer({ target: this.target, agent: this.agent, timeout: this.idleTimeout, proxyTimeout: this.idleTimeout });
+    const proxy = createProxyServer({ agent: this.agent, timeout: this.idleTimeout, proxyTimeout: this.idleTimeout });
     proxy.on('error', (_error, _request, response) => {
       if ('writeHead' in response && !response.headersSent) {
         response.writeHead(502);
@@ -125,15 +153,23 @@ export class Front {
       response.end();
     });
     return (request, response) => {
+      const target = this.targets.shift();
+      if (target === undefined) {
+        response.writeHead(503, { 'content-type': 'text/plain' }).end('no healthy target');
+        return;
+      }
+      this.targets.push(target);
+      target.inFlight += 1;
+      response.once('close', () => target.inFlight -= 1);
       const { headers } = request;
       if (this.attributes['routing.http.drop_invalid_header_fields.enabled'] === 'true') {
         Object.keys(headers).filter(name => !/^[-a-z0-9]+$/.test(name)).forEach(name => delete headers[name]);
       }
-      const client = request.socket.remoteAddress!;
-      headers['x-forwarded-for'] = headers['x-forwarded-for'] ? `${headers['x-forwarded-for']}, ${client}` : client;
+      const peer = request.socket.remoteAddress!;
+      headers['x-forwarded-for'] = headers['x-forwarded-for'] ? `${headers['x-forwarded-for']}, ${peer}` : peer;
       headers['x-forwarded-proto'] = 'encrypted' in request.socket ? 'https' : 'http';
       headers['x-forwarded-port'] = String(listenerPort);
-      proxy.web(request, response);
+      proxy.web(request, response, { target: target.url });
     };
   }
 }

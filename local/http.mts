@@ -18,12 +18,13 @@ export interface Message {
 
 export type Send = (path: string, message?: Message) => Promise<Answer>;
 
-export function client(origin: string, ca?: string): Send {
+/** Every request on a connection of its own, or on those of an agent. */
+export function client(origin: string, ca?: string, agent: https.Agent | http.Agent | false = false): Send {
   const { protocol, hostname, port } = new URL(origin);
   const { request } = protocol === 'https:' ? https : http;
   return (path, { method = 'GET', headers, body } = {}) => new Promise((resolve, reject) => {
     // The name of the server is the one called, whatever the Host header claims.
-    request({ hostname, servername: hostname, port, path, method, headers, ca, agent: false }, response => {
+    request({ hostname, servername: hostname, port, path, method, headers, ca, agent }, response => {
       text(response).then(answer => resolve({ status: response.statusCode!, headers: response.headers, body: answer }), reject);
     }).on('error', reject).end(body);
   });

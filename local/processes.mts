@@ -42,11 +42,12 @@ export class Daemon {
     }
     this.pid = process.pid;
     launched.push(this);
-    this.exited = process.then(({ exitCode, signal }) => {
+    // Not the promise of execa, which waits for the output of all that is left of the group.
+    this.exited = new Promise(resolve => process.once('exit', (exitCode, signal) => {
       this.ended = true;
       signalGroup(this.pid, 'SIGKILL'); // as with a container, nothing outlives the first process
-      return { code: exitCode, text: signal ?? `exit code ${exitCode}` };
-    });
+      resolve({ code: exitCode ?? undefined, text: signal ?? `exit code ${exitCode}` });
+    }));
   }
 
   get running(): boolean {

@@ -7,16 +7,20 @@ import { account, region, type Template } from './template.mjs';
 
 export interface StoredObject { readonly key: string; readonly size: number }
 
+/** A token of RDS, and the address and the resource id of the cluster that it should be for. */
+export interface DatabaseToken { readonly token: string; readonly endpoint: string; readonly cluster: string }
+
+/** Whom RDS lets in with it, or why not. */
+export interface DatabaseTokenAnswer { readonly user?: string; readonly refusal?: string }
+
 export class S3 {
   readonly endpoint: string;
-  readonly credentialsEndpoint: string;
   /** The Python that has boto3 and moto. */
   python!: string;
   private daemon!: Daemon;
 
   constructor(private readonly template: Template, private readonly roles: Roles, private readonly port: number) {
     this.endpoint = `http://127.0.0.1:${port}`;
-    this.credentialsEndpoint = `${this.endpoint}/try/credentials`;
   }
 
   async start(python: string, settingsFile: string, log: string): Promise<void> {
@@ -28,17 +32,23 @@ export class S3 {
       region,
       bucket: this.bucketName,
       versioned: bucket.VersioningConfiguration?.Status === 'Enabled',
-      role: this.role,
-      trust: this.template.properties<{ AssumeRolePolicyDocument: unknown }>(this.role).AssumeRolePolicyDocument,
-      policies: this.policies,
+      roles: this.taskRoles.map(name => ({
+        name,
+        trust: this.template.properties<{ AssumeRolePolicyDocument: unknown }>(name).AssumeRolePolicyDocument,
+        policies: this.policies(name),
+      })),
     }));
     this.daemon = new Daemon([python, `${import.meta.dirname}/s3.py`, settingsFile], { env: { PATH: '/usr/bin:/bin' }, log });
     await untilReady(this.daemon, 'S3', () => this.objects());
   }
 
-  private get role(): string {
-    const { TaskRoleArn } = this.template.only<{ TaskRoleArn: string }>('AWS::ECS::TaskDefinition');
-    return TaskRoleArn.split('/').at(-1)!;
+  private get taskRoles(): string[] {
+    return this.template.all<{ TaskRoleArn: string }>('AWS::ECS::TaskDefinition').map(({ TaskRoleArn }) => TaskRoleArn.split('/').at(-1)!);
+  }
+
+  /** Where a task with this role gets its credentials. */
+  credentialsEndpoint(role: string): string {
+    return `${this.endpoint}/try/credentials/${role}`;
   }
 
   get bucketName(): string {
@@ -55,13 +65,23 @@ export class S3 {
     await fetch(`${this.endpoint}/try/objects/${key}`, { method: 'PUT', body: content });
   }
 
-  /** The policies of the task role, by their names. */
-  get policies(): Record<string, PolicyDocument> {
-    return Object.fromEntries(this.roles.policies(this.role).map(policy => [policy.PolicyName, policy.PolicyDocument]));
+  /** The policies of a task role, by their names. */
+  policies(role: string): Record<string, PolicyDocument> {
+    return Object.fromEntries(this.roles.policies(role).map(policy => [policy.PolicyName, policy.PolicyDocument]));
   }
 
-  async setPolicies(policies: Record<string, PolicyDocument>): Promise<void> {
-    await fetch(`${this.endpoint}/try/policies`, { method: 'PUT', body: JSON.stringify(policies) });
+  async setPolicies(role: string, policies: Record<string, PolicyDocument>): Promise<void> {
+    await fetch(`${this.endpoint}/try/policies/${role}`, { method: 'PUT', body: JSON.stringify(policies) });
+  }
+
+  /** Makes every call fail with a status, or take its time; without either all is well again. */
+  async fault({ status = 0, delay = 0 }: { readonly status?: number; readonly delay?: number } = {}): Promise<void> {
+    await fetch(`${this.endpoint}/try/fault`, { method: 'PUT', body: JSON.stringify({ status, delay }) });
+  }
+
+  async checkDatabaseToken(asked: DatabaseToken): Promise<DatabaseTokenAnswer> {
+    const response = await fetch(`${this.endpoint}/try/database-token`, { method: 'POST', body: JSON.stringify(asked) });
+    return await response.json() as DatabaseTokenAnswer;
   }
 
   async stop(): Promise<void> {

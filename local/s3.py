@@ -1,22 +1,26 @@
 """Plays S3, IAM and the credentials endpoint of ECS: moto's server, which enforces the policies of the task role.
 
 Reads its settings from the JSON file given as the only argument (see s3.mts) and serves on loopback, besides S3,
-  /try/credentials   temporary credentials of the task role, in the form in which ECS hands them out
+  /try/credentials   temporary credentials of the task role that the rest of the path names, in the form in which ECS hands them out
 and for the checks, without credentials,
   /try/objects       GET: every object in the bucket; PUT: writes one, named by the rest of the path
-  /try/policies      PUT: replaces the policies of the task role
+  /try/policies      PUT: replaces the policies of the task role that the rest of the path names
+  /try/database-token  POST: checks a token of RDS, says whom it lets in or why not
+  /try/fault         PUT: a status to answer instead and a delay before each answer, until the next call
 """
 
 import datetime
 import fnmatch
 import hmac
 import json
+import re
 import sys
+import time
 import urllib.parse
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from moto import settings as moto_settings
@@ -31,6 +35,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 PARTITION = "aws"
+FAULT = {"status": 0, "delay": 0}
 
 
 def main():
@@ -39,18 +44,21 @@ def main():
     assert given["account"] == DEFAULT_ACCOUNT_ID, f"moto plays account {DEFAULT_ACCOUNT_ID}"
 
     iam = iam_backends[DEFAULT_ACCOUNT_ID][PARTITION]
-    role = iam.create_role(given["role"], json.dumps(given["trust"]), path="/", permissions_boundary=None,
-                           description="", tags=[], max_session_duration="3600")
-    put_policies(iam, role, given["policies"])
+    for role in given["roles"]:
+        iam.create_role(role["name"], json.dumps(role["trust"]), path="/", permissions_boundary=None,
+                        description="", tags=[], max_session_duration="3600")
+        put_policies(iam, role["name"], role["policies"])
 
     moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
     moto = DomainDispatcherApplication(create_backend_app)
     app = DispatcherMiddleware(
-        BatchDelete(PrefixCondition(PresignedUrls(moto, given["region"]), given["policies"], given["account"]), iam, role),
+        Faults(BatchDelete(PrefixCondition(PresignedUrls(moto, given["region"]), given["roles"], given["account"]), iam)),
         {
-            "/try/credentials": credentials(role.arn, given["region"]),
+            "/try/credentials": credentials(iam, given["region"]),
             "/try/objects": objects(given["bucket"]),
-            "/try/policies": json_app(lambda request: put_policies(iam, role, json.loads(request.get_data()))),
+            "/try/database-token": database_token(iam, given["region"], given["account"]),
+            "/try/fault": json_app(lambda request: FAULT.update(json.loads(request.get_data()))),
+            "/try/policies": json_app(lambda request: put_policies(iam, request.path.strip("/"), json.loads(request.get_data()))),
         },
     )
     server = make_server("127.0.0.1", given["port"], app, threaded=True)
@@ -61,7 +69,7 @@ def main():
 
 def put_policies(iam, role, policies):
     for name, document in policies.items():
-        iam.put_role_policy(role.name, name, json.dumps(document))
+        iam.put_role_policy(role, name, json.dumps(document))
 
 
 def create_bucket(given):
@@ -73,10 +81,11 @@ def create_bucket(given):
 class PrefixCondition:
     """moto leaves conditions out. The one on the prefix of a listing is checked here; the account is the only one there is."""
 
-    def __init__(self, app, policies, account):
+    def __init__(self, app, roles, account):
         self.app = app
         self.patterns = []
-        for statement in (statement for document in policies.values() for statement in as_list(document["Statement"])):
+        documents = [document for role in roles for document in role["policies"].values()]
+        for statement in (statement for document in documents for statement in as_list(document["Statement"])):
             for operator, values in statement.get("Condition", {}).items():
                 if (operator, values) == ("StringEquals", {"aws:ResourceAccount": account}):
                     continue
@@ -94,13 +103,26 @@ class PrefixCondition:
         return self.app(environ, start_response)
 
 
+class Faults:
+    """Trouble as S3 has it: an error in place of the answer, or an answer that takes its time."""
+
+    def __init__(self, app):
+        self.app = app
+
+    def __call__(self, environ, start_response):
+        time.sleep(FAULT["delay"])
+        if FAULT["status"]:
+            body = "<Error><Code>ServiceUnavailable</Code><Message>Please reduce your request rate.</Message></Error>"
+            return Response(body, FAULT["status"], mimetype="application/xml")(environ, start_response)
+        return self.app(environ, start_response)
+
+
 class BatchDelete:
     """For a deletion of several objects moto asks for the right to delete the bucket. S3 asks for the right to each object, as is done here."""
 
-    def __init__(self, app, iam, role):
+    def __init__(self, app, iam):
         self.app = app
         self.iam = iam
-        self.role = role
 
     def __call__(self, environ, start_response):
         request = Request(environ)
@@ -108,7 +130,8 @@ class BatchDelete:
             return self.app(environ, start_response)
         bucket = request.path.strip("/")
         keys = [element.text for element in ElementTree.fromstring(request.get_data()).iter() if element.tag.endswith("}Key")]
-        allowed = [key for key in keys if self.may_delete(f"arn:aws:s3:::{bucket}/{key}")]
+        role = session_of(re.search("Credential=([^/]+)", environ["HTTP_AUTHORIZATION"])[1]).role_arn.split("/")[-1]
+        allowed = [key for key in keys if permits(self.iam, role, "s3:DeleteObject", f"arn:aws:s3:::{bucket}/{key}")]
         s3_backends[DEFAULT_ACCOUNT_ID][PARTITION].delete_objects(bucket, [{"Key": key} for key in allowed], False)
         results = [
             f"<Deleted><Key>{escape(key)}</Key></Deleted>" if key in allowed
@@ -117,9 +140,10 @@ class BatchDelete:
         ]
         return Response(f"<DeleteResult>{''.join(results)}</DeleteResult>", mimetype="application/xml")(environ, start_response)
 
-    def may_delete(self, arn):
-        documents = [self.iam.get_role_policy(self.role.name, name)[1] for name in self.iam.list_role_policies(self.role.name)]
-        return any(IAMPolicy(document).is_action_permitted("s3:DeleteObject", arn) == PermissionResult.PERMITTED for document in documents)
+
+def permits(iam, role, action, arn):
+    documents = [iam.get_role_policy(role, name)[1] for name in iam.list_role_policies(role)]
+    return any(IAMPolicy(document).is_action_permitted(action, arn) == PermissionResult.PERMITTED for document in documents)
 
 
 class PresignedUrls:
@@ -167,8 +191,7 @@ class PresignedUrls:
         environ["RAW_URI"] = environ["REQUEST_URI"] = unsigned._replace(scheme="", netloc="").geturl()
 
     def credentials(self, signing):
-        key = signing["X-Amz-Credential"].split("/")[0]
-        session = next(role for role in sts_backends[DEFAULT_ACCOUNT_ID][PARTITION].assumed_roles if role.access_key_id == key)
+        session = session_of(signing["X-Amz-Credential"].split("/")[0])
         return Credentials(session.access_key_id, session.secret_access_key, session.session_token)
 
 
@@ -177,8 +200,13 @@ def aws_request(environ, query, headers):
     return AWSRequest(environ["REQUEST_METHOD"], f"http://{environ['HTTP_HOST']}{path}?{urllib.parse.urlencode(query, quote_via=urllib.parse.quote)}", headers)
 
 
-def credentials(role_arn, region):
-    def answer(_):
+def session_of(access_key):
+    return next(session for session in sts_backends[DEFAULT_ACCOUNT_ID][PARTITION].assumed_roles if session.access_key_id == access_key)
+
+
+def credentials(iam, region):
+    def answer(request):
+        role_arn = iam.get_role(request.path.strip("/")).arn
         session = sts_backends[DEFAULT_ACCOUNT_ID][PARTITION].assume_role(
             region_name=region, role_session_name="task", role_arn=role_arn, policy="", duration=3600, external_id="")
         return {
@@ -188,6 +216,33 @@ def credentials(role_arn, region):
             "Token": session.session_token,
             "Expiration": session.expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
+    return json_app(answer)
+
+
+def database_token(iam, region, account):
+    """A token is a URL without its scheme, signed in advance. RDS asks for nothing else when somebody connects with it."""
+    def answer(request):
+        given = json.loads(request.get_data())
+        token = urllib.parse.urlsplit(f"https://{given['token']}")
+        query = urllib.parse.parse_qsl(token.query)
+        signing = dict(query)
+        user, date, lifetime = signing["DBUser"], signing["X-Amz-Date"], int(signing["X-Amz-Expires"])
+        session = session_of(signing["X-Amz-Credential"].split("/")[0])
+        unsigned = urllib.parse.urlencode([pair for pair in query if pair[0] != "X-Amz-Signature"], quote_via=urllib.parse.quote)
+        url = AWSRequest("GET", f"https://{given['endpoint']}/?{unsigned}")
+        url.context["timestamp"] = date
+        auth = SigV4QueryAuth(Credentials(session.access_key_id, session.secret_access_key, session.session_token), "rds-db", region, lifetime)
+        expected = auth.signature(auth.string_to_sign(url, auth.canonical_request(url)), url)
+        signed_at = datetime.datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        arn = f"arn:aws:rds-db:{region}:{account}:dbuser:{given['cluster']}/{user}"
+        if token.netloc != given["endpoint"] or not hmac.compare_digest(expected, signing["X-Amz-Signature"]):
+            return {"refusal": "it is for another database, or the signature does not match"}
+        if signing["Action"] != "connect" or lifetime > 900 or now > signed_at + datetime.timedelta(seconds=lifetime):
+            return {"refusal": f"it is no token to connect with, or too old: {signing['Action']}, signed at {date} for {lifetime} s"}
+        if not permits(iam, session.role_arn.split("/")[-1], "rds-db:connect", arn):
+            return {"refusal": f"the role of the task may not connect to {arn}"}
+        return {"user": user}
     return json_app(answer)
 
 

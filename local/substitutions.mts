@@ -36,11 +36,15 @@ export interface Surroundings {
   readonly credentialsEndpoint: string;
   readonly caBundleOrigin: string;
   readonly volumes: string;
+  /** The address that stands for the task's loopback and for its network interface. */
+  readonly taskAddress: string;
   readonly programs: Program[];
   /** Whether containers get the user they declare; needs root. */
   readonly declaredUsers: boolean;
 }
 
+/** Where the server signs in to the database by IAM. */
+const tokenSeconds = '3';
 const caBundleOrigin = 'https://truststore.pki.rds.amazonaws.com';
 
 export class Substitutions {
@@ -50,15 +54,19 @@ export class Substitutions {
     const proxy = plainEnvironment(containers.find(({ Environment }) => Environment?.some(({ Name }) => Name === 'OAUTH2_PROXY_REDIRECT_URL'))!);
     const mounts = new Map(containers.flatMap(({ MountPoints }) => MountPoints ?? []).map(mount => [mount.ContainerPath, mount.SourceVolume]));
     this.table = [
+      // First, while 127.0.0.1 still means the loopback of the task.
+      ...there.taskAddress === '127.0.0.1' ? [] : [{ what: "task's loopback", aws: '127.0.0.1', here: there.taskAddress, replaces: 'text' as const }],
       { what: 'public host and port', aws: new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin, here: there.publicUrl, replaces: 'text' },
       ...[...there.issuers].map(([aws, here]): Substitution => ({ what: 'issuer', aws, here, replaces: 'text' })),
       ...[...there.hostedPages].map(([aws, here]): Substitution => ({ what: 'host of the sign-in pages', aws, here, replaces: 'text' })),
       { what: 'database endpoint', aws: databaseEndpoint, here: there.database, replaces: 'text' },
       { what: 'address of the CA bundle', aws: caBundleOrigin, here: there.caBundleOrigin, replaces: 'text' },
-      { what: "task's network interface", aws: '0.0.0.0:', here: '127.0.0.1:', replaces: 'text' },
+      { what: "task's network interface", aws: '0.0.0.0:', here: `${there.taskAddress}:`, replaces: 'text' },
       ...[...mounts].map(([path, volume]): Substitution => ({ what: `volume ${volume}`, aws: path, here: resolve(there.volumes, volume), replaces: 'path' })),
       { what: 'bucket endpoint', aws: `https://s3.${region}.amazonaws.com`, here: `${there.bucketEndpoint} (AWS_ENDPOINT_URL_S3)` },
       { what: 'credentials of the task role', aws: 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', here: `${there.credentialsEndpoint} (…_FULL_URI)` },
+      ...containers.some(({ Environment }) => Environment?.some(({ Name }) => Name === 'DATABASE_TOKEN_SECONDS'))
+        ? [{ what: 'seconds from one database token to the next', aws: '600', here: `${tokenSeconds} (DATABASE_TOKEN_SECONDS)` }] : [],
       { what: 'secret values', aws: 'Secrets Manager, Parameter Store', here: 'made up for this run, by the rules in the template' },
       ...[...new Set(containers.map(({ Image }) => Image))].map(image => ({ what: 'image', aws: image, here: this.program(image).here })),
       { what: 'users', aws: containers.map(({ User }) => User).join(', '), here: there.declaredUsers ? 'the same' : 'the user who runs this' },
@@ -69,14 +77,19 @@ export class Substitutions {
     const program = this.program(definition.Image);
     const declared = Object.entries(plainEnvironment(definition)).map(([name, value]) => [name, this.apply(value)]);
     const secrets = (definition.Secrets ?? []).map(({ Name, ValueFrom }) => [Name, this.secrets.valueFrom(ValueFrom)]);
+    const { HealthCheck } = definition;
     return {
-      definition,
+      definition: {
+        ...definition,
+        ...HealthCheck && { HealthCheck: { ...HealthCheck, Command: HealthCheck.Command.map(word => this.apply(word)) } },
+      },
       command: [...definition.EntryPoint ?? program.entryPoint, ...definition.Command ?? []],
       env: {
         PATH: program.path,
         AWS_CONTAINER_CREDENTIALS_FULL_URI: this.there.credentialsEndpoint,
         AWS_ENDPOINT_URL_S3: this.there.bucketEndpoint,
         ...Object.fromEntries([...declared, ...secrets]),
+        ...declared.some(([name]) => name === 'DATABASE_TOKEN_SECONDS') && { DATABASE_TOKEN_SECONDS: tokenSeconds },
       },
       user: this.there.declaredUsers ? parseUser(definition.User) : undefined,
     };

@@ -5,7 +5,7 @@ import { delimiter, join, relative, resolve } from 'node:path';
 import { Command } from 'commander';
 import { execa } from 'execa';
 import { Listr, PRESET_TIMER } from 'listr2';
-import { checkIdentities, checkQuickStart } from './checks/index.mjs';
+import { checkDatabaseTokens, checkIdentities, checkQuickStart, checkRemoval, checkResilience, checkTwoTasks, checkUpgrade } from './checks/index.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { Checks } from './checks.mjs';
 import { Deployment } from './deployment.mjs';
@@ -19,6 +19,8 @@ const folder = join(root, '.try');
 const mlflowFolder = join(folder, 'mlflow');
 /** The Python of the image, and of the clients in the checks. */
 const python = join(mlflowFolder, 'bin', 'python');
+/** An older MLflow, whose store the checks of an upgrade start from. */
+const oldFolder = join(folder, 'mlflow-old');
 const awsFolder = join(folder, 'aws');
 const assembly = join(folder, 'cdk.out');
 const environmentFile = join(folder, 'env.sh');
@@ -29,6 +31,14 @@ const reader = 'someone@example.com';
 const phases: Record<string, (checks: Checks, programs: Programs) => Promise<void>> = {
   'quick-start': async (checks, programs) => checkQuickStart(checks, await deploy('examples/typescript/quick-start', programs), python),
   'identities': async (checks, programs) => checkIdentities(checks, await deploy('examples/typescript/cognito', programs), python, join(folder, 'client')),
+  'scaling': async (checks, programs) => checkTwoTasks(checks, await deploy('examples/typescript/quick-start', programs)),
+  'faults': async (checks, programs) => checkResilience(checks, await deploy('examples/typescript/quick-start', programs)),
+  'upgrades': async (checks, programs) => {
+    await new Listr([{ title: 'An older MLflow from PyPI', task: () => installPython(oldFolder, programs.python, 'mlflow-old.txt') }], listr).run();
+    await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs), python, oldPrograms: join(oldFolder, 'bin') });
+  },
+  'rotation': async (checks, programs) => checkDatabaseTokens(checks, await deploy('local/rotation-app.ts', programs), python),
+  'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/clean-up-app.ts', programs)),
   'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/providers-app.ts'), proxy }),
 };
 
@@ -79,9 +89,18 @@ function asRoot(): boolean {
 }
 
 /** Synthesises an app and runs what it describes. */
-async function deploy(app: string, { proxy }: Programs): Promise<Deployment> {
+async function deploy(app: string, programs: Programs): Promise<Deployment> {
+  const created = await surround(app, programs);
+  await new Listr([
+    { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => created.startTask(status => { task.output = status; }) },
+  ], listr).run();
+  return created;
+}
+
+/** The same without the task: what it finds when it starts. */
+async function surround(app: string, { proxy }: Programs): Promise<Deployment> {
   const { created } = await new Listr<{ template: Template; created: Deployment }>([
-    { title: `Synthesise ${app}`, task: async context => { context.template = Template.read(await synthesise(join(app, 'app.ts'))); } },
+    { title: `Synthesise ${app}`, task: async context => { context.template = Template.read(await synthesise(app.endsWith('.ts') ? app : join(app, 'app.ts'))); } },
     { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy); } },
   ], listr).run();
   deployment = created;
@@ -92,7 +111,6 @@ async function deploy(app: string, { proxy }: Programs): Promise<Deployment> {
     { title: 'PostgreSQL', task: () => created.startDatabase() },
     { title: 'S3, with the policy of the task role', task: () => created.startS3() },
     { title: 'OpenID provider, CA bundle', task: () => created.startIssuers() },
-    { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => created.startTask(status => { task.output = status; }) },
   ], listr).run();
   return created;
 }
@@ -107,7 +125,8 @@ async function synthesise(app: string): Promise<string> {
 }
 
 async function deploymentOf(template: Template, proxy: string): Promise<Deployment> {
-  const users = template.only<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition').ContainerDefinitions.map(({ User }) => parseUser(User));
+  const users = template.all<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition')
+    .flatMap(({ ContainerDefinitions }) => ContainerDefinitions.map(({ User }) => parseUser(User)));
   const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(python, user)))).every(Boolean);
   const path = [join(mlflowFolder, 'bin'), '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
   const programs: Program[] = [

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { Agent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
@@ -10,12 +11,18 @@ import { groupIsAlive, launched } from '../processes.mjs';
 import { personToken } from '../tokens.mjs';
 import { checkAttacks } from './attacks.mjs';
 import { checkBrowser } from './browser.mjs';
+import { checkCleanUp } from './clean-up.mjs';
+import { checkFaults } from './faults.mjs';
+import { checkLogs } from './logs.mjs';
 import { checkMachines } from './machines.mjs';
 import { checkPeople } from './people.mjs';
 import { checkPolicies } from './policies.mjs';
 import { checkPrograms } from './programs.mjs';
+import { checkRotation } from './rotation.mjs';
+import { checkScaling } from './scaling.mjs';
 import { checkTask } from './task.mjs';
 import { checkTraversal } from './traversal.mjs';
+import { checkUpgrades, type UpgradeOptions } from './upgrades.mjs';
 
 /** What everybody does, and how the task bears it. */
 export async function checkQuickStart(checks: Checks, deployment: Deployment, python: string): Promise<void> {
@@ -28,6 +35,21 @@ export async function checkQuickStart(checks: Checks, deployment: Deployment, py
   await checkEnd(checks, deployment);
 }
 
+/** How it bears trouble, and more than one task. */
+export async function checkResilience(checks: Checks, deployment: Deployment): Promise<void> {
+  const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'), new Agent({ keepAlive: true }));
+  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkFaults(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
+
+export async function checkTwoTasks(checks: Checks, deployment: Deployment): Promise<void> {
+  const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'), new Agent({ keepAlive: true }));
+  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkScaling(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
+
 /** Who gets in and who does not, where machines may, too. */
 export async function checkIdentities(checks: Checks, deployment: Deployment, python: string, pluginFolder: string): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
@@ -36,6 +58,28 @@ export async function checkIdentities(checks: Checks, deployment: Deployment, py
   await checkAttacks(checks, deployment, send);
   await checkTraversal(checks, deployment, send, token);
   await checkPolicies(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
+
+/** What a newer MLflow does with the store of an older one. */
+export async function checkUpgrade(checks: Checks, options: UpgradeOptions): Promise<void> {
+  await checkUpgrades(checks, options);
+  await checkEnd(checks, options.deployment);
+}
+
+/** How the server signs in to the database without a password. */
+export async function checkDatabaseTokens(checks: Checks, deployment: Deployment, python: string): Promise<void> {
+  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkRotation(checks, deployment, token, python);
+  await checkEnd(checks, deployment);
+}
+
+/** What the scheduled task removes for good. */
+export async function checkRemoval(checks: Checks, deployment: Deployment): Promise<void> {
+  const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
+  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkCleanUp(checks, deployment, send, token);
+  await checkLogs(checks, deployment, send, token);
   await checkEnd(checks, deployment);
 }
 

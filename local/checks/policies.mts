@@ -29,7 +29,7 @@ interface Ask {
   objects(): Promise<string[]>;
 }
 
-export async function checkPolicies(checks: Checks, { s3, template, roles }: Deployment, send: Send, token: string): Promise<void> {
+export async function checkPolicies(checks: Checks, { s3, template, roles, taskRole }: Deployment, send: Send, token: string): Promise<void> {
   const signed = (message: Message = {}): Message => ({ ...message, headers: { ...message.headers, ...bearer(token) } });
   const ask: Ask = Object.assign(
     async (path: string, message?: Message) => (await send(path, signed(message))).status,
@@ -38,7 +38,7 @@ export async function checkPolicies(checks: Checks, { s3, template, roles }: Dep
       objects: async () => (await s3.objects()).map(({ key }) => key),
     },
   );
-  const { policies } = s3;
+  const policies = s3.policies(taskRole);
   const statements = Object.values(policies).flatMap(({ Statement: all }) => all);
   const fill = async () => {
     for (const name of ['read.txt', 'deleted.txt']) {
@@ -55,12 +55,12 @@ export async function checkPolicies(checks: Checks, { s3, template, roles }: Dep
       await fill();
       assert.equal(await use(ask), 200, 'it does not even work with the action');
       await fill();
-      await s3.setPolicies(without(policies, action));
+      await s3.setPolicies(taskRole, without(policies, action));
       try {
         const status = await use(ask);
         assert(status >= 400, `it works without (${status})`);
       } finally {
-        await s3.setPolicies(policies);
+        await s3.setPolicies(taskRole, policies);
       }
     });
   }

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
 import { bearer, type Send } from '../http.mjs';
+import { processesOf, read } from './processes.mjs';
 
 export async function checkTask(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   const { database, s3, containers, task } = deployment;
@@ -37,7 +38,7 @@ export async function checkTask(checks: Checks, deployment: Deployment, send: Se
   });
   if (existsSync('/proc/self/maps')) {
     await checks.check('serves with uvloop', async () => {
-      const workers = processesOf(task.pid('mlflow')).filter(pid => maps(pid).includes('uvloop'));
+      const workers = processesOf(task.pid('mlflow')).filter(pid => read(`/proc/${pid}/maps`).includes('uvloop'));
       assert(workers.length >= 2, `${workers.length} processes have loaded it`);
     });
     await checks.check('shows no secret in a command line', async () => {
@@ -76,27 +77,4 @@ async function answers(host: string, port: number): Promise<boolean> {
     const socket = connect(port, host, () => resolve(true)).on('error', () => resolve(false));
     socket.once('connect', () => socket.destroy());
   });
-}
-
-/** A process and all below it. */
-function processesOf(root: number): number[] {
-  const children = readdirSync('/proc').filter(name => /^\d+$/.test(name)).map(Number).filter(pid => parentOf(pid) === root);
-  return [root, ...children.flatMap(processesOf)];
-}
-
-function parentOf(pid: number): number {
-  return Number(/^PPid:\s+(\d+)$/m.exec(read(`/proc/${pid}/status`))?.[1]);
-}
-
-function maps(pid: number): string {
-  return read(`/proc/${pid}/maps`);
-}
-
-/** Empty where the process has just ended. */
-function read(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
 }

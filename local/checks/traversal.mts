@@ -15,7 +15,7 @@ const ways = [
   `s3://bucket/${canary}`, `s3:%2f%2fbucket%2f${canary}`,
 ];
 
-export async function checkTraversal(checks: Checks, { s3 }: Deployment, send: Send, token: string): Promise<void> {
+export async function checkTraversal(checks: Checks, { s3, taskRole }: Deployment, send: Send, token: string): Promise<void> {
   const folder = 'mlflow';
   const signed = async (path: string, message: Message = {}) => {
     const { status, body } = await send(path, { ...message, headers: { ...message.headers, ...bearer(token) } });
@@ -55,7 +55,8 @@ export async function checkTraversal(checks: Checks, { s3 }: Deployment, send: S
 
   checks.heading('As a second wall, the role of the task cannot');
   await checks.check('read, write, list or delete outside its folder', async () => {
-    const credentials = await (await fetch(s3.credentialsEndpoint)).json() as { AccessKeyId: string; SecretAccessKey: string; Token: string };
+    const answer = await fetch(s3.credentialsEndpoint(taskRole));
+    const credentials = await answer.json() as { AccessKeyId: string; SecretAccessKey: string; Token: string };
     const { stdout } = await execa(s3.python, [`${import.meta.dirname}/second_wall.py`, s3.endpoint, s3.bucketName, folder, canary], {
       env: { AWS_ACCESS_KEY_ID: credentials.AccessKeyId, AWS_SECRET_ACCESS_KEY: credentials.SecretAccessKey, AWS_SESSION_TOKEN: credentials.Token },
     });

@@ -1,0 +1,230 @@
+/** What clients see while something is broken, and that nothing they were told is written is lost. */
+
+import assert from 'node:assert/strict';
+import { createHash, type Hash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { request, type RequestOptions } from 'node:https';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Checks } from '../checks.mjs';
+import type { Deployment, TaskPlan } from '../deployment.mjs';
+import { bearer, type Send } from '../http.mjs';
+import { lifetime } from '../issuer.mjs';
+import { Person } from '../person.mjs';
+import { Load } from './load.mjs';
+import { processesOf, residentMiB } from './processes.mjs';
+
+const search = '/api/2.0/mlflow/experiments/search?max_results=1';
+const artifacts = '/api/2.0/mlflow-artifacts/artifacts/faults';
+const MiB = 1024 * 1024;
+
+export async function checkFaults(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
+  const { database, s3, issuer, url } = deployment;
+  let task: Pick<TaskPlan, 'task' | 'url' | 'containers'> = { task: deployment.task, url: deployment.proxyUrl, containers: deployment.containers };
+  const signed = (path: string, message: Parameters<Send>[1] = {}) => send(path, { ...message, headers: { ...message.headers, ...bearer(token) } });
+  const status = async (path: string, message?: Parameters<Send>[1]) => (await signed(path, message)).status;
+  /** ECS replaces a task that has ended. */
+  const replace = async () => {
+    await deployment.stopTask(task);
+    task = await deployment.addTask();
+  };
+
+  checks.heading('Database');
+  await checks.check('restarted under load', async () => {
+    const load = await Load.begin(send, token, { clients: 8 });
+    await sleep(2000);
+    await database.stop();
+    await sleep(5000);
+    await database.resume();
+    await sleep(5000);
+    await load.end();
+    await load.assertNothingLost();
+    return load.summary;
+  });
+  await checks.check('away for 40 s at the start of a task, as when it wakes: the task waits and comes up', async () => {
+    await database.stop();
+    const started = Date.now();
+    const starting = deployment.addTask();
+    await sleep(40_000);
+    await database.resume();
+    const late = await starting;
+    await deployment.stopTask(late);
+    return `healthy after ${Math.round((Date.now() - started) / 1000)} s`;
+  });
+
+  checks.heading('S3');
+  for (const code of [500, 503]) {
+    await checks.check(`answers ${code}: an upload fails with an error, and works again afterwards`, async () => {
+      await s3.fault({ status: code });
+      const during = await status(`${artifacts}/s3-${code}.txt`, { method: 'PUT', body: 'x' });
+      await s3.fault();
+      await sleep(500); // MLflow closes the connection after such an error; the proxy has to notice, or it answers 502 once
+      const after = await status(`${artifacts}/s3-${code}.txt`, { method: 'PUT', body: 'x' });
+      assert(during >= 500 && after === 200, `${during}, then ${after}`);
+      return `${during}, then ${after}`;
+    });
+  }
+  await checks.check('takes 3 s for each answer: uploads take longer, the rest goes on', async () => {
+    await s3.fault({ delay: 3 });
+    const uploads = Promise.all(Array.from({ length: 8 }, (_, index) => status(`${artifacts}/slow-${index}.txt`, { method: 'PUT', body: 'x' })));
+    const others = await Promise.all(Array.from({ length: 20 }, () => status(search)));
+    assert.deepEqual([...new Set(others)], [200]);
+    assert.deepEqual([...new Set(await uploads)], [200]);
+    await s3.fault();
+  });
+
+  checks.heading('Sign-in provider');
+  await checks.check('down: sessions and tokens go on, signing in does not, and works again afterwards', async () => {
+    const person = await Person.meet('someone@example.com');
+    const late = await Person.meet('someone@example.com');
+    try {
+      await person.open(`${url}/`);
+      issuer.stop();
+      assert.equal((await person.http.get(url + search)).status(), 200, 'session');
+      assert.equal(await status(search), 200, 'token');
+      await assert.rejects(late.open(`${url}/`));
+      await issuer.start();
+      assert.equal((await late.open(`${url}/`)).status, 200, 'signing in again');
+    } finally {
+      await person.leave();
+      await late.leave();
+    }
+  });
+  await checks.check('down at the start of a task: the proxy says so and the task ends, for ECS to try again', async () => {
+    issuer.stop();
+    try {
+      await assert.rejects(deployment.addTask(), new RegExp(`essential container oauth2-proxy ended[^]*${issuer.issuer}`));
+    } finally {
+      await issuer.start();
+    }
+  });
+
+  checks.heading('Processes');
+  for (const container of ['mlflow', 'oauth2-proxy']) {
+    await checks.check(`${container} killed under load: the task ends, the next one goes on`, async () => {
+      const load = await Load.begin(send, token, { clients: 8 });
+      await sleep(1000);
+      process.kill(task.task.pid(container), 'SIGKILL');
+      assert.match(await task.task.ended, new RegExp(`^essential container ${container} ended`));
+      await replace();
+      await sleep(1000);
+      await load.end();
+      await load.assertNothingLost();
+      return load.summary;
+    });
+  }
+  await checks.check('the task stopped in the middle of an upload of 200 MB: the upload ends well, then the task', async () => {
+    const body = Buffer.alloc(200 * MiB, 'x');
+    const upload = put(deployment, token, `${artifacts}/stopped.bin`, Readable.from(chunks(body)), body.length);
+    await sleep(500);
+    const started = Date.now();
+    const stopping = deployment.stopTask(task);
+    assert.equal(await upload, 200);
+    await stopping;
+    const seconds = ((Date.now() - started) / 1000).toFixed(1);
+    assert((await s3.objects()).some(({ key, size }) => key.endsWith('stopped.bin') && size === body.length));
+    task = await deployment.addTask();
+    return `stopped ${seconds} s after the order`;
+  });
+  await checks.check('the disk of the task is full: uploads that do not fit fail, the rest goes on', async () => {
+    await deployment.stopTask(task);
+    try {
+      task = await deployment.addTask({ diskMiB: 64 });
+    } catch (error) {
+      task = await deployment.addTask();
+      return `left out, a small disk cannot be mounted here: ${(error as Error).message.split('\n')[0]}`;
+    }
+    const body = Buffer.alloc(100 * MiB, 'x');
+    const large = await put(deployment, token, `${artifacts}/full.bin`, Readable.from(chunks(body)), body.length);
+    const small = await status(`${artifacts}/small.txt`, { method: 'PUT', body: 'x' });
+    assert(large >= 500, String(large));
+    assert.deepEqual([small, await status(search)], [200, 200]);
+    await replace();
+    return `${large}, then ${small}`;
+  });
+
+  checks.heading('Clocks');
+  await checks.check('five minutes apart: tokens of an hour are taken from an issuer that is ahead, and from one that is behind', async () => {
+    const claims = { iss: issuer.issuer, aud: deployment.clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true };
+    for (const skew of [-295, 295]) {
+      const now = lifetime(0).iat! + skew;
+      const skewed = await issuer.key.sign({ ...claims, iat: now, nbf: now, exp: now + 3600 });
+      assert.equal((await send(search, { headers: bearer(skewed) })).status, 200, `${skew} s`);
+    }
+  });
+
+  checks.heading('Load');
+  await checks.check('100 clients log for a minute', async () => {
+    const load = await Load.begin(send, token, { clients: 100, pause: 0 });
+    await sleep(60_000);
+    await load.end();
+    await load.assertNothingLost();
+    assert.equal(load.refused, 0, load.summary);
+    return `${load.summary}, ${Math.round(load.acknowledged.length / 60)} a second; ${largest(task)} MiB in the largest process`;
+  });
+  await checks.check('an artifact of 2 GiB goes up and down through the server with flat memory', async () => {
+    const size = 2048 * MiB;
+    const before = largest(task);
+    let most = before;
+    const watch = setInterval(() => { most = Math.max(most, largest(task)); }, 250);
+    const sent = createHash('sha256');
+    try {
+      assert.equal(await put(deployment, token, `${artifacts}/large.bin`, Readable.from(pattern(size, sent)), size), 200);
+      const received = createHash('sha256');
+      let length = 0;
+      await get(deployment, token, `${artifacts}/large.bin`, chunk => {
+        received.update(chunk);
+        length += chunk.length;
+      });
+      assert.equal(length, size);
+      assert.equal(received.digest('hex'), sent.digest('hex'));
+    } finally {
+      clearInterval(watch);
+    }
+    assert(most - before < 300, `${before} MiB before, ${most} at most`);
+    return `${before} MiB before, ${most} at most`;
+  });
+}
+
+/** Resident memory of the largest process of the servers. */
+function largest({ task }: Pick<TaskPlan, 'task'>): number {
+  return Math.max(...['mlflow', 'oauth2-proxy'].flatMap(container => processesOf(task.pid(container))).map(residentMiB));
+}
+
+function* chunks(body: Buffer): Generator<Buffer> {
+  for (let start = 0; start < body.length; start += MiB) {
+    yield body.subarray(start, start + MiB);
+  }
+}
+
+/** So many bytes, none of which is kept; the hash sees them as they go. */
+function* pattern(size: number, hash: Hash): Generator<Buffer> {
+  for (let block = 0; block < size / MiB; block += 1) {
+    const chunk = Buffer.alloc(MiB, String(block));
+    hash.update(chunk);
+    yield chunk;
+  }
+}
+
+function options({ url, caFile }: Deployment, token: string, path: string): RequestOptions {
+  const { hostname, port } = new URL(url);
+  return { hostname, port, path, ca: readFileSync(caFile), headers: bearer(token), agent: false };
+}
+
+async function put(deployment: Deployment, token: string, path: string, body: Readable, length: number): Promise<number> {
+  const base = options(deployment, token, path);
+  const upload = request({ ...base, method: 'PUT', headers: { ...base.headers, 'content-length': length } });
+  const answer = new Promise<number>((resolve, reject) => upload.on('response', response => {
+    response.resume().on('end', () => resolve(response.statusCode!));
+  }).on('error', reject));
+  await Promise.all([pipeline(body, upload).catch(() => undefined), answer]); // where the body is cut short, the answer says why
+  return answer;
+}
+
+async function get(deployment: Deployment, token: string, path: string, onChunk: (chunk: Buffer) => void): Promise<void> {
+  const response = await new Promise<Readable>((resolve, reject) => request(options(deployment, token, path), resolve).on('error', reject).end());
+  for await (const chunk of response) {
+    onChunk(chunk as Buffer);
+  }
+}

@@ -1,0 +1,50 @@
+/** Two tasks behind the load balancer: what they share is enough. */
+
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Checks } from '../checks.mjs';
+import type { Deployment, TaskPlan } from '../deployment.mjs';
+import { client, type Send } from '../http.mjs';
+import { Person } from '../person.mjs';
+import { Load } from './load.mjs';
+
+const search = '/api/2.0/mlflow/experiments/search?max_results=1';
+
+export async function checkScaling(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
+  checks.heading('Two tasks');
+  const first = { task: deployment.task, url: deployment.proxyUrl };
+  let second!: TaskPlan;
+  await checks.check('come up on one database', async () => {
+    second = await deployment.addTask();
+  });
+  await checks.check('take each other\'s sessions', async () => {
+    const person = await Person.meet('someone@example.com');
+    await person.open(`${deployment.url}/`);
+    const cookie = (await person.http.storageState()).cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
+    await person.leave();
+    for (const { url } of [first, second]) {
+      assert.equal((await client(url)(search, { headers: { cookie } })).status, 200, url);
+    }
+  });
+  await checks.check('share the load, and one that is killed takes nothing acknowledged along', async () => {
+    const load = await Load.begin(send, token, { clients: 8 });
+    await sleep(3000);
+    process.kill(second.task.pid('mlflow'), 'SIGKILL');
+    assert.match(await second.task.ended, /^essential container mlflow ended: SIGKILL/);
+    await deployment.stopTask(second);
+    await sleep(3000);
+    await load.end();
+    await load.assertNothingLost();
+    return load.summary;
+  });
+  await checks.check('one after the other are replaced under load without a failed request', async () => {
+    const load = await Load.begin(send, token, { clients: 8 });
+    await deployment.addTask();
+    await deployment.stopTask(first);
+    await sleep(1000);
+    await load.end();
+    await load.assertNothingLost();
+    assert.equal(load.refused, 0, load.summary);
+    return load.summary;
+  });
+}

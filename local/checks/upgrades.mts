@@ -1,0 +1,256 @@
+/** A store that an older MLflow has made, under a newer one: what the first step of a task does with it, and what it does not do. */
+
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import type { Checks } from '../checks.mjs';
+import type { Deployment } from '../deployment.mjs';
+import { Task, type Container } from '../ecs.mjs';
+import { Daemon, freePort } from '../processes.mjs';
+import { personToken } from '../tokens.mjs';
+
+export interface UpgradeOptions {
+  /** Of which no task runs yet. */
+  readonly deployment: Deployment;
+  readonly python: string;
+  /** The programs of the older MLflow. */
+  readonly oldPrograms: string;
+}
+
+const made = ['experiment, run, files and model', 'model version and alias', 'trace', 'deleted run'];
+const found = [
+  'parameters, metrics and tags',
+  'files, byte for byte',
+  'model version and alias, and the model predicts',
+  'trace',
+  'deleted run, and restore it',
+  'write: a new run, the old run, a new version of the model',
+];
+
+export async function checkUpgrades(checks: Checks, { deployment, python, oldPrograms }: UpgradeOptions): Promise<void> {
+  const { database, url, caFile } = deployment;
+  const prepare = deployment.container('prepare');
+  const mlflow = deployment.container('mlflow');
+  const older = (container: Container) => withEnvironment(container, { PATH: `${oldPrograms}:${container.env.PATH}` });
+  const { stdout: oldVersion } = await execa(join(oldPrograms, 'python'), ['-c', 'import importlib.metadata; print(importlib.metadata.version("mlflow-skinny"))']);
+  const start = (name: string, container: Container) => new Start(withEnvironment(container, ownVolumes(deployment, name)), join(deployment.logs, `${name}.log`));
+  const on = (store: string, container: Container) => withEnvironment(container, {
+    MLFLOW_BACKEND_STORE_URI: container.env.MLFLOW_BACKEND_STORE_URI.replace(/\/\w+\?/, `/${store}?`),
+  });
+  const revision = async (store: string) => {
+    const [row] = await database.query<{ version_num: string }>('SELECT version_num FROM alembic_version', [], store);
+    return row.version_num;
+  };
+  const tables = async (store: string) => {
+    const [row] = await database.query<{ tables: number }>('SELECT count(*)::int AS tables FROM information_schema.tables WHERE table_schema = \'public\'', [], store);
+    return row.tables;
+  };
+  const main = database.name;
+
+  checks.heading(`A store of MLflow ${oldVersion}`);
+  let oldRevision = '';
+  await checks.check(`is made by the task with MLflow ${oldVersion}: ${made.join(', ')}`, async () => {
+    const logs = join(deployment.logs, 'old');
+    mkdirSync(logs);
+    // `mlflow db upgrade` of that time needs tables; the server makes them.
+    const task = new Task([withEnvironment(older(prepare), { PREPARE_SCHEMA: 'leave' }), older(mlflow)], logs);
+    const started = Date.now();
+    try {
+      await task.start(() => undefined);
+      const healthy = Date.now();
+      const steps = await runClient('make', join(oldPrograms, 'python'), { MLFLOW_TRACKING_URI: `http://${mlflow.env.MLFLOW_HOST}:${mlflow.env.MLFLOW_PORT}` });
+      assert.deepEqual(steps.done, made, steps.error);
+      oldRevision = await revision(main);
+      return `${await tables(main)} tables, revision ${oldRevision}; task healthy after ${seconds(started, healthy)}`;
+    } finally {
+      await task.stop();
+    }
+  });
+  for (const copy of ['old_pair', 'old_killed']) {
+    await database.create(copy, main);
+  }
+
+  checks.heading('The synthesised task on that store');
+  const started = Date.now();
+  let up = false;
+  await checks.check('migrates it and comes up', async () => {
+    await deployment.startTask(() => undefined);
+    up = true;
+    const log = readFileSync(join(deployment.logs, 'prepare.log'), 'utf8');
+    const [, migration] = /\[([\d.]+)s\] schema upgraded/.exec(log)!;
+    return `prepare ${migration} s, task healthy after ${seconds(started)}, ${await tables(main)} tables, revision ${await revision(main)}`;
+  });
+  if (up) {
+    const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+    const steps = await runClient('read', python, { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile });
+    for (const step of found) {
+      await checks.check(`has for the new client: ${step}`, async () => {
+        assert(steps.done.includes(step), step === found[steps.done.length] ? steps.error : 'not reached');
+      });
+    }
+  }
+  const newRevision = await revision(main);
+
+  checks.heading('Two tasks that start at once');
+  for (const [title, copy, before] of [['on an empty database', 'empty_pair', undefined], [`on the store of ${oldVersion}`, 'old_pair', oldRevision]] as const) {
+    await checks.check(`${title} both come up, and one migrates`, async () => {
+      if (before === undefined) {
+        await database.create(copy);
+      }
+      const both = ['first', 'second'].map(name => start(`${copy}-${name}`, on(copy, prepare)));
+      const ends = await Promise.all(both.map(each => each.end()));
+      assert.deepEqual(ends, [0, 0], both.map(each => each.log).join('\n'));
+      const logs = both.map(each => each.log);
+      assert.equal(logs.filter(log => log.includes(`schema upgraded to revision ${newRevision}`)).length, 1, logs.join('\n'));
+      assert.equal(logs.filter(log => log.includes('another task is migrating') && log.includes(`schema is up to date, revision ${newRevision}`)).length, 1, logs.join('\n'));
+      return both.map(each => each.duration).join(' and ');
+    });
+  }
+
+  await checks.check('docs/copy-store.py fills an empty store with all that another holds', async () => {
+    const address = (name: string) => on(name, prepare).env.MLFLOW_BACKEND_STORE_URI;
+    const { stdout } = await execa(python, [join(import.meta.dirname, '..', '..', 'docs', 'copy-store.py'), address(main), address('empty_pair')], { env: prepare.env });
+    const copied = stdout.split('\n').map(line => line.split(':')[0]);
+    assert(['runs', 'metrics', 'model_versions', 'spans'].every(table => copied.includes(table)), stdout);
+    const contents = (name: string) => Promise.all(copied.map(table => database.query(`SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM ${table} t`, [], name)));
+    assert.deepEqual(await contents('empty_pair'), await contents(main));
+    return `${copied.length} tables`;
+  });
+
+  checks.heading('A task that is stopped');
+  const first = start('killed', on('old_killed', prepare));
+  await first.says('upgrading the schema');
+  await checks.check('while it waits for the migration of another ends at once, with a line', async () => {
+    const second = start('waiting', on('old_killed', prepare));
+    await second.says('another task is migrating, waiting for it');
+    const asked = Date.now();
+    second.signal('SIGTERM');
+    assert.equal(await second.end(), 1, second.log);
+    assert.match(second.lastLine, /FAILED: stopped by SIGTERM$/);
+    assert(Date.now() - asked < 1500, seconds(asked));
+    return seconds(asked);
+  });
+  await checks.check('dead, in the middle of its migration leaves the store as it was', async () => {
+    const writing = 'SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND backend_xid IS NOT NULL';
+    while ((await database.query(writing, ['old_killed'])).length === 0) {
+      assert(first.running, first.log);
+      await sleep(10);
+    }
+    first.signal('SIGKILL');
+    await first.end();
+    while ((await database.query(writing, ['old_killed'])).length > 0) {
+      await sleep(10);
+    }
+    assert.equal(await revision('old_killed'), oldRevision);
+    assert.doesNotMatch(first.log, /schema upgraded/);
+  });
+  await checks.check('is followed by one that migrates', async () => {
+    const next = start('next', on('old_killed', prepare));
+    assert.equal(await next.end(), 0, next.log);
+    assert.equal(await revision('old_killed'), newRevision);
+    return next.duration;
+  });
+
+  checks.heading('A task that cannot come up says why in one line');
+  const refuses = async (title: string, reason: RegExp, container: Container) => checks.check(title, async () => {
+    const attempt = start(title.replaceAll(/\W+/g, '-'), container);
+    assert.equal(await attempt.end(), 1, attempt.log);
+    assert.match(attempt.lastLine, reason, attempt.log);
+    assert.doesNotMatch(attempt.log, /Traceback/);
+    assert(attempt.log.trimEnd().split('\n').every(line => line.startsWith('prepare [')), attempt.log);
+    return attempt.duration;
+  });
+  const newer = /FAILED: the schema of the database is newer than this MLflow: deploy the newer image again, or restore /;
+  await refuses(`MLflow ${oldVersion} on the migrated store`, newer, older(on(main, prepare)));
+  await database.create('newer', 'empty_pair');
+  await database.query('UPDATE alembic_version SET version_num = \'ffffffffffff\'', [], 'newer');
+  await refuses('a revision that this MLflow does not know', newer, on('newer', prepare));
+  await refuses('a wrong password', /FAILED: cannot connect to the database: .*password authentication failed for user/, withEnvironment(prepare, { PGPASSWORD: 'wrong' }));
+  const [interpreter, option, program] = prepare.command;
+  await refuses('no CA bundle', /FAILED: cannot get the CA bundle of the database from http:\S+ .*: HTTP Error 404/, {
+    ...withEnvironment(prepare, { PREPARE_CA_BUNDLE_URL: new URL('/none.pem', prepare.env.PREPARE_CA_BUNDLE_URL).href }),
+    command: [interpreter, option, `import time; time.sleep = lambda _: None\n${program}`], // 30 s between the attempts
+  });
+  await checks.check(`without prepare MLflow ${oldVersion} itself refuses the migrated store`, async () => {
+    const server = new Start(withEnvironment(older(mlflow), { MLFLOW_PORT: String(await freePort()) }), join(deployment.logs, 'old-server.log'));
+    assert.notEqual(await server.end(), 0);
+    const [words] = /Detected out-of-date database schema \(found version \w+, but expected \w+\)/.exec(server.log) ?? [];
+    assert(words, server.log);
+    return `${words}, ${server.duration}`;
+  });
+}
+
+/** Runs store.py; the steps that it has done, and why it went no further. */
+async function runClient(what: 'make' | 'read', python: string, env: Record<string, string>): Promise<{ done: string[]; error: string }> {
+  const { stdout, stderr } = await execa(python, [join(import.meta.dirname, 'store.py'), what], {
+    reject: false, timeout: 120_000, env: { ...env, MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2' },
+  });
+  const done = stdout.split('\n').filter(line => line.startsWith('{')).map(line => (JSON.parse(line) as { step: string }).step);
+  return { done, error: stderr.trimEnd().split('\n').slice(-12).join('\n') };
+}
+
+/** One run of a container, outside a task. */
+class Start {
+  private readonly daemon: Daemon;
+  private readonly started = Date.now();
+  private ended = 0;
+
+  constructor({ command, env, user }: Container, private readonly file: string) {
+    this.daemon = new Daemon(command, { env, user, log: file });
+  }
+
+  get running(): boolean {
+    return this.daemon.running;
+  }
+
+  get log(): string {
+    return existsSync(this.file) ? readFileSync(this.file, 'utf8') : '';
+  }
+
+  get lastLine(): string {
+    return this.daemon.lastLines(1);
+  }
+
+  get duration(): string {
+    return seconds(this.started, this.ended);
+  }
+
+  /** The exit code; none where a signal has ended it. */
+  async end(): Promise<number | undefined> {
+    const { code } = await this.daemon.exited;
+    this.ended = Date.now();
+    return code;
+  }
+
+  async says(text: string): Promise<void> {
+    while (!this.log.includes(text)) {
+      assert(this.running, this.log);
+      await sleep(50);
+    }
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    process.kill(this.daemon.pid, signal);
+  }
+}
+
+function withEnvironment(container: Container, changes: Record<string, string>): Container {
+  return { ...container, env: { ...container.env, ...changes } };
+}
+
+/** Each task has volumes of its own. */
+function ownVolumes(deployment: Deployment, name: string): Record<string, string> {
+  const folder = join(deployment.logs, '..', 'volumes', name);
+  mkdirSync(folder, { recursive: true });
+  return {
+    PREPARE_WRITABLE_DIRECTORY: folder,
+    PREPARE_MACHINE_IDENTITIES_FILE: join(folder, 'machine-identities.csv'),
+    PGSSLROOTCERT: join(folder, 'rds-ca.pem'),
+  };
+}
+
+function seconds(from: number, to = Date.now()): string {
+  return `${((to - from) / 1000).toFixed(1)} s`;
+}
