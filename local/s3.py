@@ -49,6 +49,7 @@ def main():
                         description="", tags=[], max_session_duration="3600")
         put_policies(iam, role["name"], role["policies"])
 
+    read_large_objects_once()
     moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
     moto = DomainDispatcherApplication(create_backend_app)
     app = DispatcherMiddleware(
@@ -101,6 +102,24 @@ class PrefixCondition:
             denied = "<Error><Code>AccessDenied</Code><Message>The policy does not allow this prefix</Message></Error>"
             return Response(denied, 403, mimetype="application/xml")(environ, start_response)
         return self.app(environ, start_response)
+
+
+def read_large_objects_once():
+    """moto reads the whole object for every part of it that is asked for: 2 GiB, 256 times. The one read last is kept."""
+    read = FakeKey.value
+    last = {}
+
+    def value(key):
+        if key not in last:
+            last.clear()
+            last[key] = read.fget(key)
+        return last[key]
+
+    def write(key, content):
+        last.pop(key, None)
+        read.fset(key, content)
+
+    FakeKey.value = property(value, write)
 
 
 class Faults:

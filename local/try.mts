@@ -2,7 +2,7 @@
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join, relative, resolve } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { execa } from 'execa';
 import { Listr, PRESET_TIMER } from 'listr2';
 import { checkDatabaseTokens, checkIdentities, checkQuickStart, checkRemoval, checkResilience, checkTwoTasks, checkUpgrade } from './checks/index.mjs';
@@ -44,7 +44,7 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
 
 const { check } = new Command('npm run try --')
   .description('Runs the quick start on this machine: the synthesised task with the real programs, no AWS account.')
-  .option('--check [phases...]', `use it as people, programs and intruders would, print a line for each check, and end; all of it, or of ${Object.keys(phases).join(', ')}`)
+  .addOption(new Option('--check [phases...]', 'use it as people, programs and intruders would, print a line for each check, and end; all of it, or some phases').choices(Object.keys(phases)))
   .parse()
   .opts<{ check?: true | string[] }>();
 
