@@ -1,4 +1,4 @@
-import { awscdk, javascript } from 'projen';
+import { awscdk, javascript, JsonPatch } from 'projen';
 
 const project = new awscdk.AwsCdkConstructLibrary({
   // What it is
@@ -78,8 +78,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
   gitignore: ['.jsii.tabl.json', '.try/', 'cdk.out/', '/clients/python/dist/', '.pytest_cache/', '__pycache__/', '*.egg-info/', '.venv/'],
 });
 
-// The package is lib/, prepare/prepare.py, the assembly, README and LICENSE.
-project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CONTRIBUTING.md', '/API.md', 'cdk.out', '__pycache__');
+// The package is lib/, prepare/*.py, the assembly, README and LICENSE.
+project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CONTRIBUTING.md', '/API.md', 'cdk.out', '__pycache__', '*.log');
 
 // jsii: every warning is an error, reserved words of any target language included.
 project.compileTask.reset('jsii --fail-on-warnings');
@@ -96,6 +96,9 @@ project.testTask.exec('tsc --project tsconfig.dev.json');
 
 // Node 20 is what some machines have; jsii runs on it and need not say so at every step.
 project.tasks.addEnvironment('JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION', '20');
+
+// publib knows its registry.
+project.tryFindObjectFile('.github/workflows/release.yml')?.patch(JsonPatch.remove('/jobs/release_npm/steps/9/env/NPM_REGISTRY'));
 
 // Whose install scripts are meant to run; newer versions of npm ask. The platforms are those for which there is a PostgreSQL.
 project.package.addField('allowScripts', {

@@ -1,4 +1,4 @@
-/** The quick start with a clean-up and monitoring: local/checks/clean-up.mts runs both of its tasks, logs.mts reads what they print. */
+/** The quick start with a clean-up, monitoring and gunicorn: local/checks/clean-up.mts runs both of its tasks, logs.mts reads what they print. */
 
 import { App, Duration, Stack, aws_ecs as ecs, aws_route53 as route53, aws_secretsmanager as secretsmanager, aws_sns as sns } from 'aws-cdk-lib';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
@@ -14,6 +14,7 @@ const mlflow = new SecureMlflow(stack, 'Mlflow', {
   emailDomains: ['example.com'],
   trustedTokenIssuers: [TokenIssuer.gcloud()],
   cleanUp: { olderThan: Duration.days(30) },
+  gunicornOpts: '--threads 4',
 });
 mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Alarms'))] });
 app.synth();

@@ -29,7 +29,8 @@ DATABASE_PATIENCE = 300  # seconds; a paused Aurora wakes in about 15, one aslee
 LOCK_PATIENCE = 3600  # seconds; another task's migration of a large store
 # What the database says while it is not ready yet. Any other refusal will not heal by waiting.
 NOT_READY = ("the database system is", "Connection refused", "timeout expired", "could not translate host name",
-             "server closed the connection", "Network is unreachable", "No route to host")
+             "server closed the connection", "Network is unreachable", "No route to host",
+             "EOF detected", "Connection reset by peer", "remaining connection slots")
 
 started = time.monotonic()
 

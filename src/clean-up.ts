@@ -1,4 +1,4 @@
-import { Duration, Stack } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
@@ -49,7 +49,8 @@ export class CleanUp extends Construct {
     service.grantSecretsKey(this.taskDefinition);
     props.artifacts.grantRemove(this.taskDefinition.taskRole);
 
-    const scheduleGroup = new scheduler.ScheduleGroup(this, 'ScheduleGroup'); // the scheduler counts its errors by group
+    // The scheduler counts its errors by group. It holds no data, and its name is fixed: one that stayed would be in the way of the next.
+    const scheduleGroup = new scheduler.ScheduleGroup(this, 'ScheduleGroup', { removalPolicy: RemovalPolicy.DESTROY });
     this.errors = scheduleGroup.metricTargetErrors({ statistic: 'Sum', period: Duration.minutes(5) });
     const schedule = new scheduler.Schedule(this, 'Schedule', {
       description: 'MLflow: removes for good what was deleted long ago',

@@ -86,7 +86,7 @@ export interface ScalingOptions {
   /**
    * Requests a minute and task to aim at.
    *
-   * @default 3000 - half of what a task of the default size was measured to answer (docs/scaling.md)
+   * @default 3000 - less than half of what one task was measured to answer (docs/scaling.md)
    */
   readonly requestsPerTarget?: number;
 }

@@ -15,7 +15,7 @@ import {
   TOKEN_HEALTH_CHECK, CONFIG_DIRECTORY, TEMPORARY_DIRECTORY,
 } from './private/mlflow';
 import { PROXY_PORT } from './private/oauth2-proxy';
-import { ScalingOptions } from './secure-mlflow';
+import type { ScalingOptions } from './secure-mlflow';
 
 /** MLflow with database drivers, boto3 and uvloop; the plain image has none of them. */
 const MLFLOW_IMAGE = 'ghcr.io/mlflow/mlflow:v3.17.2-full';

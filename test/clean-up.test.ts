@@ -201,3 +201,7 @@ test('two of them live in one stack', () => {
   expect(resources(template, 'AWS::Scheduler::Schedule')).toHaveLength(2);
   expect(resources(template)).toHaveLength(2 * resources(synthesise({ cleanUp }).template).length);
 });
+
+test('its schedule group goes with it, whatever else stays: the name is fixed and would be in the way of the next', () => {
+  expect(only(synthesise({ cleanUp }).template, 'AWS::Scheduler::ScheduleGroup')).toMatchObject({ DeletionPolicy: 'Delete', UpdateReplacePolicy: 'Delete' });
+});

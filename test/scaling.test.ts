@@ -40,3 +40,7 @@ test.each([
 ])('fails for %j', (scaling, problem) => {
   expect(() => synthesise({ desiredCount: 2, scaling })).toThrow(problem);
 });
+
+test('fails from none on: with no task nothing is measured', () => {
+  expect(() => synthesise({ desiredCount: 0, scaling: { maxCount: 3 } })).toThrow('`desiredCount` must be 1 or more where `scaling` is given, got 0');
+});

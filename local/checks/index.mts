@@ -6,7 +6,7 @@ import { Agent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { client } from '../http.mjs';
+import { bearer, client, json } from '../http.mjs';
 import { groupIsAlive, launched } from '../processes.mjs';
 import { personToken } from '../tokens.mjs';
 import { checkAttacks } from './attacks.mjs';
@@ -78,6 +78,10 @@ export async function checkDatabaseTokens(checks: Checks, deployment: Deployment
 export async function checkRemoval(checks: Checks, deployment: Deployment): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  checks.heading('Under gunicorn, as this app asks');
+  await checks.check('MLflow takes no traces, as the warning at synthesis says', async () => {
+    assert.equal((await send('/v1/traces', { ...json({}), headers: bearer(token) })).status, 404);
+  });
   await checkCleanUp(checks, deployment, send, token);
   await checkLogs(checks, deployment, send, token);
   await checkEnd(checks, deployment);

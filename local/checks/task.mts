@@ -48,8 +48,8 @@ export async function checkTask(checks: Checks, deployment: Deployment, send: Se
       assert.deepEqual(lines.filter(line => secrets.some(secret => line.includes(secret))), []);
     });
   }
-  await checks.check('shows no secret in its logs', async () => {
-    const secrets = containers.flatMap(({ definition, env }) => (definition.Secrets ?? []).map(({ Name }) => env[Name]));
+  await checks.check('shows no secret and no token in its logs', async () => {
+    const secrets = [token, ...containers.flatMap(({ definition, env }) => (definition.Secrets ?? []).map(({ Name }) => env[Name]))];
     for (const { definition: { Name } } of containers) {
       const log = readFileSync(join(deployment.logs, `${Name}.log`), 'utf8');
       assert(log.length > 0, `${Name} has logged nothing`);

@@ -242,6 +242,9 @@ function taskProblems(props: SecureMlflowProps): string[] {
       ...wholeNumberProblems('scaling.cpuUtilizationPercent', scaling.cpuUtilizationPercent, 1, 100),
       ...wholeNumberProblems('scaling.requestsPerTarget', scaling.requestsPerTarget, 1),
     );
+    if (known(desiredCount) && desiredCount < 1) {
+      problems.push('`desiredCount` must be 1 or more where `scaling` is given, got 0: with no task nothing is measured, so none would ever start');
+    }
     if (known(scaling.maxCount) && known(desiredCount) && scaling.maxCount < desiredCount) {
       problems.push(`\`scaling.maxCount\` must not be below \`desiredCount\`, got ${scaling.maxCount} and ${desiredCount}: raise it, or lower \`desiredCount\``);
     }
