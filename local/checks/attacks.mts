@@ -154,30 +154,18 @@ class Attacks {
   async paths(): Promise<void> {
     const cookie = await this.sessionCookie();
     this.checks.heading('Paths that lead nowhere');
-    const weak = await this.deployment.startProxy({ OAUTH2_PROXY_UPSTREAMS: this.proxyEnvironment.OAUTH2_PROXY_UPSTREAMS.split(',')[0] });
-    let spellings = 0;
-    for (const path of [
+    await this.spellings([
       assistant, '/ajax-api/3.0/mlflow/%61ssistant/config', '/ajax-api/3.0/mlflow/assistant%2fconfig', '/ajax-api/3.0/mlflow%2fassistant%2fconfig', '/ajax-api/3.0/mlflow//assistant/config',
       '/ajax-api/3.0/mlflow/./assistant/config', '/ajax-api/3.0/x/../mlflow/assistant/config', '/ajax-api/3.0/mlflow/x/%2e%2e/assistant/config', '/ajax-api/3.0/mlflow/assistant;x/config',
       '/ajax-api/3.0/mlflow/ASSISTANT/config', '//ajax-api/3.0/mlflow/assistant/config', '/ajax-api/3.0/mlflow/assistant/config/', '/ajax-api/3.0/mlflow/assistant/config?x=/', '/ajax-api/3.0/mlflow/assistant%00/config',
-    ]) {
-      const attempt: Attempt = send => this.reaches(send, path, { headers: { cookie } });
-      await this.checks.check(`the assistant as ${path}, with a session`, async () => {
-        assert(!await attempt(this.send), 'it got in');
-        const getsIn = await attempt(weak.send);
-        spellings += getsIn ? 1 : 0;
-        return getsIn ? withoutDefence : 'nor without the defence';
-      });
-    }
-    await weak.stop();
-    await this.checks.check('(without the defence several spellings reach it)', async () => assert(spellings >= 4, String(spellings)));
-    for (const path of [
+    ], path => `the assistant as ${path}, with a session`, path => send => this.reaches(send, path, { headers: { cookie } }), {
+      OAUTH2_PROXY_UPSTREAMS: this.proxyEnvironment.OAUTH2_PROXY_UPSTREAMS.split(',')[0],
+    });
+    await this.spellings([
       `/${search}`, `/.${search}`, search.replace('/api', '/%61pi'), `/api/..${search}`, `/ping/..${search}`, `/ping/%2e%2e${search}`, `/oauth2/..${search}`, `/oauth2/static/..${search}`, search.replace('/api', '/API'),
       search.replace('/2.0', ';x/2.0'), search.replace('/2.0/', '/2.0%2f'), '/get-artifact?path=x&run_uuid=x', '/model-versions/get-artifact?path=x&name=x&version=1', '/static-files/../api/2.0/mlflow/experiments/search',
       '/health', '/version', '/metrics', '/graphql', '/v1/traces', '/gateway/discovery/endpoints', '/docs', '/openapi.json',
-    ]) {
-      await this.attack(`${path}, without signing in`, async send => this.reaches(send, path), path === '/version' ? { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' } : undefined);
-    }
+    ], path => `${path}, without signing in`, path => send => this.reaches(send, path), { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' });
   }
 
   async sessions(): Promise<void> {
@@ -218,12 +206,10 @@ class Attacks {
       return status === 200;
     });
     const own = new URL(url).host;
-    for (const target of ['https://evil.example/', '//evil.example/', '/\\evil.example/', '\\\\evil.example', 'https:evil.example', 'https:///evil.example', `https://${own}@evil.example/`, `https://${own}.evil.example/`, '/%09/evil.example', '/./\\evil.example', 'javascript:alert(1)', '/%5cevil.example']) {
-      await this.attack(`signing out leads to ${target}`, async send => {
-        const { headers } = await send(`/oauth2/sign_out?rd=${encodeURIComponent(target)}`);
-        return new URL(headers.location!, url).origin !== url;
-      }, target === 'https://evil.example/' ? { OAUTH2_PROXY_WHITELIST_DOMAINS: 'evil.example' } : undefined);
-    }
+    await this.spellings(['https://evil.example/', '//evil.example/', '/\\evil.example/', '\\\\evil.example', 'https:evil.example', 'https:///evil.example', `https://${own}@evil.example/`, `https://${own}.evil.example/`, '/%09/evil.example', '/./\\evil.example', 'javascript:alert(1)', '/%5cevil.example'], target => `signing out leads to ${target}`, target => async send => {
+      const { headers } = await send(`/oauth2/sign_out?rd=${encodeURIComponent(target)}`);
+      return new URL(headers.location!, url).origin !== url;
+    }, { OAUTH2_PROXY_WHITELIST_DOMAINS: 'evil.example' });
   }
 
   /** Two requests in one, sent raw to the proxy: the load balancer of AWS is not here, so the proxy has to refuse by itself. */
@@ -297,6 +283,24 @@ class Attacks {
       }
       return withoutDefence;
     });
+  }
+
+  /** Spellings of one attack, of which several must get in where the defence is missing. The rest lead nowhere by themselves. */
+  private async spellings(
+    all: string[], title: (spelling: string) => string, attempt: (spelling: string) => Attempt, without: Settings,
+  ): Promise<void> {
+    const weak = await this.deployment.startProxy(without);
+    let getIn = 0;
+    for (const spelling of all) {
+      await this.checks.check(title(spelling), async () => {
+        assert(!await attempt(spelling)(this.send), 'it got in');
+        const weakly = await attempt(spelling)(weak.send);
+        getIn += weakly ? 1 : 0;
+        return weakly ? withoutDefence : 'nor without its defence';
+      });
+    }
+    await weak.stop();
+    await this.checks.check('(several of them get in without their defence)', async () => assert(getIn >= 2, String(getIn)));
   }
 
   private opens(headers: OutgoingHttpHeaders): Attempt {

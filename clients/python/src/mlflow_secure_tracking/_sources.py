@@ -77,7 +77,7 @@ def aws_role_token(origin: str) -> tuple[str, Any]:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
-        raise TokenError("aws-role: boto3 is missing. install the extra [aws]") from None
+        raise TokenError("aws-role: boto3 is missing: install the extra [aws]") from None
 
     what = f"aws-role: asked AWS STS for a token with audience {origin}"
     try:
@@ -91,7 +91,7 @@ def aws_role_token(origin: str) -> tuple[str, Any]:
         client = session.create_client("sts", region_name=os.environ.get("AWS_REGION") or None, config=config)
         what = f"aws-role: asked {client.meta.endpoint_url} for a token with audience {origin}"
         if not hasattr(client, "get_web_identity_token"):
-            raise TokenError("aws-role: boto3 is too old. install the extra [aws]")
+            raise TokenError("aws-role: boto3 is too old: install the extra [aws]")
         # A token may not outlive the session of the role (often one hour in CI): then a shorter one is asked for.
         for seconds in (3600, 900, 300, 60):
             try:
