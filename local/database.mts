@@ -27,8 +27,8 @@ export class Database {
   private daemon!: Daemon;
 
   constructor(template: Template, secrets: Secrets, private readonly port: number, private readonly certificates: Certificates) {
-    this.cluster = template.only('AWS::RDS::DBCluster');
-    this.parameters = template.only<{ Parameters: Record<string, string> }>('AWS::RDS::DBClusterParameterGroup').Parameters;
+    this.cluster = template.single('AWS::RDS::DBCluster');
+    this.parameters = template.single<{ Parameters: Record<string, string> }>('AWS::RDS::DBClusterParameterGroup').Parameters;
     this.userName = secrets.resolve(this.cluster.MasterUsername);
     this.password = secrets.resolve(this.cluster.MasterUserPassword);
   }

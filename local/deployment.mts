@@ -122,7 +122,7 @@ export class Deployment {
     }
     writeFileSync(this.caFile, certificates.ca);
 
-    const service = template.only<{ LoadBalancers: Target[]; TaskDefinition: string }>('AWS::ECS::Service');
+    const service = template.single<{ LoadBalancers: Target[]; TaskDefinition: string }>('AWS::ECS::Service');
     [this.target] = service.LoadBalancers;
     const serviceTask = template.properties<TaskDefinition>(service.TaskDefinition);
     const { ContainerDefinitions: definitions } = serviceTask;
@@ -138,7 +138,7 @@ export class Deployment {
     this.secrets = new Secrets(template);
     this.roles = new Roles(template, text => text.replaceAll(new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin, this.url));
     const [clusterId] = template.ids('AWS::RDS::DBCluster');
-    const { Port: databasePort } = template.only<DatabaseCluster>('AWS::RDS::DBCluster');
+    const { Port: databasePort } = template.single<DatabaseCluster>('AWS::RDS::DBCluster');
     this.database = new Database(template, this.secrets, ports.database, certificates);
     this.s3 = new S3(template, this.roles, ports.s3);
     this.caBundle = createServer((request, response) => {
@@ -271,7 +271,7 @@ export class Deployment {
    */
   async runScheduledTask(changes: Record<string, string> = {}): Promise<string> {
     this.added += 1;
-    const { Target: { EcsParameters: { TaskDefinitionArn } } } = this.template.only<ScheduledTask>('AWS::Scheduler::Schedule');
+    const { Target: { EcsParameters: { TaskDefinitionArn } } } = this.template.single<ScheduledTask>('AWS::Scheduler::Schedule');
     const { containers, logs } = this.plan('127.0.0.1', `scheduled-${this.added}`, this.template.properties<TaskDefinition>(TaskDefinitionArn));
     const task = new Task(containers.map(container => ({ ...container, env: { ...container.env, ...changes } })), logs);
     this.running.add(task);

@@ -64,7 +64,7 @@ export class Task {
     await Promise.all(this.runs.map(async run => {
       await this.until(() => run.dependsOn.every(({ ContainerName, Condition }) => this.run(ContainerName).reached(Condition)));
       report(`${run.name} starts`);
-      run.start(join(this.logs, `${run.name}.log`), (reason, succeeded) => this.onExit(run, reason, succeeded));
+      run.start(join(this.logs, `${run.name}.log`), (reason, succeeded) => this.onEnd(run, reason, succeeded));
       this.startOrder.push(run);
       if (run.container.definition.HealthCheck) {
         void run.checkHealth(run.container.definition.HealthCheck, () => this.end(`${run.name} is unhealthy`, run));
@@ -105,7 +105,7 @@ export class Task {
     }
   }
 
-  private onExit(run: Run, reason: string, succeeded: boolean): void {
+  private onEnd(run: Run, reason: string, succeeded: boolean): void {
     const awaited = this.runs.some(other => other.dependsOn.some(({ ContainerName, Condition }) => ContainerName === run.name && Condition === 'SUCCESS'));
     if (run.container.definition.Essential !== false) {
       this.end(`essential container ${run.name} ended: ${reason}`, run);
@@ -148,13 +148,13 @@ class Run {
     }
   }
 
-  start(log: string, onExit: (reason: string, succeeded: boolean) => void): void {
+  start(log: string, onEnd: (reason: string, succeeded: boolean) => void): void {
     const { command, env, user } = this.container;
     this.daemon = new Daemon(command, { env, user, log });
     void this.daemon.exited.then(({ code, text }) => {
       this.exited = true;
       this.exitCode = code;
-      onExit(text, code === 0);
+      onEnd(text, code === 0);
     });
   }
 

@@ -44,9 +44,9 @@ export class Front {
 
   /** `ports` says which port of this machine stands for which port of the load balancer. */
   constructor(private readonly template: Template, private readonly ports: Record<number, number>, certificates: Certificates) {
-    const { LoadBalancerAttributes } = template.only<{ LoadBalancerAttributes: { Key: string; Value: string }[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
+    const { LoadBalancerAttributes } = template.single<{ LoadBalancerAttributes: { Key: string; Value: string }[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
     this.attributes = Object.fromEntries(LoadBalancerAttributes.map(({ Key, Value }) => [Key, Value]));
-    this.targetGroup = template.only('AWS::ElasticLoadBalancingV2::TargetGroup');
+    this.targetGroup = template.single('AWS::ElasticLoadBalancingV2::TargetGroup');
     for (const id of template.ids('AWS::ElasticLoadBalancingV2::Listener')) {
       const { Port, Protocol, DefaultActions } = template.properties<Listener>(id);
       const handler = this.handler(id, Port, DefaultActions);

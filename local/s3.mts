@@ -25,7 +25,7 @@ export class S3 {
 
   async start(python: string, settingsFile: string, log: string): Promise<void> {
     this.python = python;
-    const bucket = this.template.only<{ VersioningConfiguration?: { Status: string } }>('AWS::S3::Bucket');
+    const bucket = this.template.single<{ VersioningConfiguration?: { Status: string } }>('AWS::S3::Bucket');
     writeFileSync(settingsFile, JSON.stringify({
       port: this.port,
       account,

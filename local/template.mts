@@ -74,7 +74,7 @@ export class Template {
     return this.ids(type).map(id => this.properties<T>(id));
   }
 
-  only<T>(type: string): T {
+  single<T>(type: string): T {
     const ids = this.ids(type);
     if (ids.length !== 1) {
       throw new Error(`expected one ${type} in the template, found ${ids.length}`);

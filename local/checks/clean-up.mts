@@ -95,7 +95,7 @@ export async function checkCleanUp(checks: Checks, deployment: Deployment, send:
     }
   });
 
-  const { Target: { EcsParameters: { TaskDefinitionArn } } } = template.only<{ Target: { EcsParameters: { TaskDefinitionArn: string } } }>('AWS::Scheduler::Schedule');
+  const { Target: { EcsParameters: { TaskDefinitionArn } } } = template.single<{ Target: { EcsParameters: { TaskDefinitionArn: string } } }>('AWS::Scheduler::Schedule');
   const { TaskRoleArn } = template.properties<{ TaskRoleArn: string }>(TaskDefinitionArn);
   const role = TaskRoleArn.split('/').at(-1)!;
   const policies = s3.policies(role);

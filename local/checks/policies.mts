@@ -66,7 +66,7 @@ export async function checkPolicies(checks: Checks, { s3, template, roles, taskR
   }
 
   checks.heading('The execution role');
-  const { ExecutionRoleArn, ContainerDefinitions } = template.only<{ ExecutionRoleArn: string; ContainerDefinitions: { Secrets?: { ValueFrom: string }[] }[] }>('AWS::ECS::TaskDefinition');
+  const { ExecutionRoleArn, ContainerDefinitions } = template.single<{ ExecutionRoleArn: string; ContainerDefinitions: { Secrets?: { ValueFrom: string }[] }[] }>('AWS::ECS::TaskDefinition');
   const granted = roles.policies(ExecutionRoleArn.split('/').at(-1)!).flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
   await checks.check('reads the secrets of this task and no others', async () => {
     const wanted = ContainerDefinitions.flatMap(({ Secrets }) => Secrets ?? []).map(({ ValueFrom }) => ValueFrom.split(':').slice(0, 7).join(':').replace(/-\?+$/, ''));

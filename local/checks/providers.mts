@@ -63,7 +63,7 @@ export async function checkProviders(checks: Checks, { assembly, proxy }: Provid
 
 /** What ECS would give to the container, with made-up secrets. */
 function settingsOf(template: Template): Settings {
-  const { ContainerDefinitions: definitions } = template.only<{ ContainerDefinitions: ContainerDefinition[] }>('AWS::ECS::TaskDefinition');
+  const { ContainerDefinitions: definitions } = template.single<{ ContainerDefinitions: ContainerDefinition[] }>('AWS::ECS::TaskDefinition');
   const definition = definitions.find(({ Name }) => Name === 'oauth2-proxy')!;
   const secrets = (definition.Secrets ?? []).map(({ Name }) => [Name, 'A1b2'.repeat(8)]);
   const settings: Settings = { ...plainEnvironment(definition), ...Object.fromEntries(secrets) };
