@@ -227,19 +227,22 @@ export class Service extends Construct {
 
   /** What a container has that runs MLflow's code: it reaches the database. */
   public mlflowOptions(streamPrefix: string, environment: Record<string, string>) {
-    const { database, mlflowImage } = this.props;
+    const { cluster, secret } = this.props.database;
     return {
-      ...this.commonOptions(streamPrefix),
-      image: mlflowImage ?? ecs.ContainerImage.fromRegistry(MLFLOW_IMAGE),
-      environment: { ...databaseEnvironment(database.cluster.clusterEndpoint.hostname), ...environment },
-      secrets: { PGPASSWORD: ecs.Secret.fromSecretsManager(database.secret, 'password') },
+      ...this.imageOptions(streamPrefix),
+      environment: { ...databaseEnvironment(cluster.clusterEndpoint.hostname), ...environment },
+      secrets: { PGPASSWORD: ecs.Secret.fromSecretsManager(secret, 'password') },
     };
   }
 
   /** The same without a password: it reaches the database with a token. */
   private iamOptions(streamPrefix: string, environment: Record<string, string>) {
     const { hostname } = this.props.database.cluster.clusterEndpoint;
-    return { ...this.mlflowOptions(streamPrefix, {}), environment: { ...iamDatabaseEnvironment(hostname), ...environment }, secrets: {} };
+    return { ...this.imageOptions(streamPrefix), environment: { ...iamDatabaseEnvironment(hostname), ...environment }, secrets: {} };
+  }
+
+  private imageOptions(streamPrefix: string) {
+    return { ...this.commonOptions(streamPrefix), image: this.props.mlflowImage ?? ecs.ContainerImage.fromRegistry(MLFLOW_IMAGE) };
   }
 
   private commonOptions(streamPrefix: string) {
