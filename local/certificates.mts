@@ -1,6 +1,9 @@
 /** A certification authority for one run. Its key stays in memory, so nobody can use it afterwards. */
 
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { generate } from 'selfsigned';
+import { LoopbackServer } from './loopback-server.mjs';
+import { region } from './template.mjs';
 
 export interface Certificates {
   /** The CA's certificate, for whoever has to trust the servers. */
@@ -31,4 +34,16 @@ export async function createCertificates(): Promise<Certificates> {
     ],
   });
   return { ca: ca.cert, server: { cert: server.cert, key: server.private } };
+}
+
+/** Plays the address where AWS publishes the certificates of the region's database servers. */
+export class CaBundle extends LoopbackServer {
+  constructor(address: string, private readonly ca: string) {
+    super(address);
+  }
+
+  protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const found = request.url === `/${region}/${region}-bundle.pem`;
+    response.writeHead(found ? 200 : 404).end(found ? this.ca : '');
+  }
 }

@@ -1,10 +1,9 @@
 /** Everything that runs here, wired together from the template alone. */
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { createCertificates, type Certificates } from './certificates.mjs';
+import { CaBundle, createCertificates, type Certificates } from './certificates.mjs';
 import { DatabaseTokens } from './database-tokens.mjs';
 import { Database, type DatabaseCluster } from './database.mjs';
 import { Task, type Container, type ContainerDefinition } from './ecs.mjs';
@@ -107,7 +106,7 @@ export class Deployment {
   private readonly plan: (address: string, name: string, task?: TaskDefinition) => TaskPlan;
   private readonly running = new Set<Task>();
   private added = 0;
-  private readonly caBundle: Server;
+  private readonly caBundle: CaBundle;
   private readonly target: Target;
 
   private constructor(
@@ -141,10 +140,7 @@ export class Deployment {
     const { Port: databasePort } = template.single<DatabaseCluster>('AWS::RDS::DBCluster');
     this.database = new Database(template, this.secrets, ports.database, certificates);
     this.s3 = new S3(template, this.roles, ports.s3);
-    this.caBundle = createServer((request, response) => {
-      const found = request.url === `/${region}/${region}-bundle.pem`;
-      response.writeHead(found ? 200 : 404).end(found ? certificates.ca : '');
-    });
+    this.caBundle = new CaBundle(`http://127.0.0.1:${ports.caBundle}`, certificates.ca);
     const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
     this.plan = (address, name, definition = serviceTask) => {
       const volumes = join(this.volumes, name);
@@ -232,8 +228,7 @@ export class Deployment {
   }
 
   async startIssuers(): Promise<void> {
-    await Promise.all([this.issuer.start(), this.account?.start()]);
-    await new Promise<void>(resolve => this.caBundle.listen(this.ports.caBundle, '127.0.0.1', resolve));
+    await Promise.all([this.issuer.start(), this.account?.start(), this.caBundle.start()]);
   }
 
   async startTask(report: (status: string) => void): Promise<void> {
@@ -295,7 +290,7 @@ export class Deployment {
     await Promise.all([...this.running].map(task => task.stop()));
     this.issuer.stop();
     this.account?.stop();
-    this.caBundle.close();
+    this.caBundle.stop();
     this.databaseTokens?.stop();
     await Promise.all([this.s3.stop(), this.database.stop()]);
   }

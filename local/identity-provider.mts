@@ -2,10 +2,11 @@
 
 import './quiet.mjs';
 import { randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { interactionPolicy, Provider } from 'oidc-provider';
 import { lifetime, SigningKey } from './issuer.mjs';
+import { LoopbackServer } from './loopback-server.mjs';
 
 /** Where the log-in of command-line tools returns to; nothing listens there, the caller reads the code off the redirect. */
 export const toolRedirectUri = 'http://127.0.0.1/signed-in';
@@ -18,17 +19,18 @@ export interface Clients {
   readonly machines: { readonly id: string; readonly secret: string }[];
 }
 
-export class IdentityProvider {
+export class IdentityProvider extends LoopbackServer {
   readonly key = new SigningKey('provider');
   /** Shorter in a check that sees renewals. */
   machineTokenSeconds = 3600;
   machineTokensIssued = 0;
-  private readonly server: Server;
+  private readonly provider: Provider;
 
-  constructor(readonly issuer: string, clients: Clients) {
+  constructor(readonly issuer: string, private readonly clients: Clients) {
+    super(issuer);
     const policy = interactionPolicy.base();
     policy.get('consent')!.checks.remove('native_client_prompt'); // nobody is asked for consent
-    const provider = new Provider(this.issuer, {
+    this.provider = new Provider(this.issuer, {
       clients: [
         { client_id: clients.proxy.id, client_secret: clients.proxy.secret, redirect_uris: [clients.proxy.redirectUri] },
         ...clients.toolId === undefined ? [] : [{ client_id: clients.toolId, application_type: 'native' as const, token_endpoint_auth_method: 'none' as const, redirect_uris: [toolRedirectUri] }],
@@ -48,21 +50,17 @@ export class IdentityProvider {
       cookies: { keys: [randomBytes(32).toString('hex')] },
       ttl: { IdToken: 8 * 3600, AccessToken: 3600, AuthorizationCode: 60, Grant: 8 * 3600, Interaction: 3600, Session: 8 * 3600 },
     });
-    const callback = provider.callback();
-    this.server = createServer((request, response) => {
-      this.answer(provider, clients, callback, request, response).catch((error: Error) => response.writeHead(500).end(error.message));
-    });
   }
 
-  private async answer(provider: Provider, { machines }: Clients, callback: ReturnType<Provider['callback']>, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(request.url!, this.issuer);
     switch (true) {
       case pathname.startsWith('/interaction/'):
-        return signIn(provider, request, response);
+        return signIn(this.provider, request, response);
       case pathname === '/oauth2/token': { // Cognito's, for its machine clients: the token names the client and no audience
         const [id, secret] = Buffer.from(request.headers.authorization?.split(' ')[1] ?? '', 'base64').toString().split(':').map(decodeURIComponent);
         const form = new URLSearchParams(await text(request));
-        if (form.get('grant_type') !== 'client_credentials' || !machines.some(machine => machine.id === id && machine.secret === secret)) {
+        if (form.get('grant_type') !== 'client_credentials' || !this.clients.machines.some(machine => machine.id === id && machine.secret === secret)) {
           response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_client"}');
           return;
         }
@@ -76,17 +74,8 @@ export class IdentityProvider {
         response.writeHead(302, { location: searchParams.get('logout_uri')! }).end();
         return;
       default:
-        return callback(request, response);
+        return this.provider.callback()(request, response);
     }
-  }
-
-  async start(): Promise<void> {
-    await new Promise<void>(resolve => this.server.listen(Number(new URL(this.issuer).port), '127.0.0.1', resolve));
-  }
-
-  stop(): void {
-    this.server.close();
-    this.server.closeAllConnections();
   }
 }
 

@@ -1,9 +1,10 @@
 /** Signs tokens: the key of an issuer, its discovery document, and, for the issuer of an AWS account, the STS call that hands them out. */
 
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { SignJWT, type JWTHeaderParameters, type JWTPayload } from 'jose';
+import { LoopbackServer } from './loopback-server.mjs';
 import type { Roles } from './roles.mjs';
 
 export class SigningKey {
@@ -35,30 +36,23 @@ export function lifetime(seconds: number): JWTPayload {
 }
 
 /** The issuer of an AWS account, and its regional STS, at one address. */
-export class AccountIssuer {
+export class AccountIssuer extends LoopbackServer {
   readonly key = new SigningKey('account');
   /** STS gives a minute at least; shorter here, so that a check sees renewals. */
   tokenSeconds = 3600;
   tokensIssued = 0;
-  private readonly server: Server;
 
-  constructor(readonly issuer: string, roles: Roles) {
-    this.server = createServer((request, response) => {
-      this.answer(roles, request, response).catch((error: Error) => response.writeHead(403, { 'content-type': 'text/xml' }).end(
-        `<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>${error.message}</Message></Error></ErrorResponse>`));
-    });
+  constructor(readonly issuer: string, private readonly roles: Roles) {
+    super(issuer);
   }
 
-  async start(): Promise<void> {
-    await new Promise<void>(resolve => this.server.listen(Number(new URL(this.issuer).port), '127.0.0.1', resolve));
+  protected refuse(response: ServerResponse, reason: string): void {
+    response.writeHead(403, { 'content-type': 'text/xml' })
+      .end(`<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>${reason}</Message></Error></ErrorResponse>`);
   }
 
-  stop(): void {
-    this.server.close();
-    this.server.closeAllConnections();
-  }
-
-  private async answer(roles: Roles, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { roles } = this;
     switch (request.url) {
       case '/.well-known/openid-configuration':
         return sendJson(response, {
