@@ -24,6 +24,10 @@ export class IdentityProvider extends LoopbackServer {
   /** Shorter in a check that sees renewals. */
   machineTokenSeconds = 3600;
   machineTokensIssued = 0;
+  givesRefreshTokens = true;
+  idTokenSeconds = 8 * 3600;
+  /** Addresses of people who may no longer enter. */
+  readonly blocked = new Set<string>();
   private readonly provider: Provider;
 
   constructor(readonly issuer: string, private readonly clients: Clients) {
@@ -32,23 +36,37 @@ export class IdentityProvider extends LoopbackServer {
     policy.get('consent')!.checks.remove('native_client_prompt'); // nobody is asked for consent
     this.provider = new Provider(this.issuer, {
       clients: [
-        { client_id: clients.proxy.id, client_secret: clients.proxy.secret, redirect_uris: [clients.proxy.redirectUri] },
+        {
+          client_id: clients.proxy.id,
+          client_secret: clients.proxy.secret,
+          redirect_uris: [clients.proxy.redirectUri],
+          grant_types: ['authorization_code', 'refresh_token'],
+        },
         ...clients.toolId === undefined ? [] : [{ client_id: clients.toolId, application_type: 'native' as const, token_endpoint_auth_method: 'none' as const, redirect_uris: [toolRedirectUri] }],
       ],
       claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
       conformIdTokenClaims: false, // the address belongs into the ID token, where Google puts it too
-      findAccount: (_, email) => ({ accountId: email, claims: () => ({ sub: email, email, email_verified: true, name: email.split('@')[0] }) }),
+      findAccount: (_, email) => this.blocked.has(email) ? undefined : ({ accountId: email, claims: () => ({ sub: email, email, email_verified: true, name: email.split('@')[0] }) }),
       async loadExistingGrant(context) { // consent to everything
         const grant = new context.oidc.provider.Grant({ clientId: context.oidc.client!.clientId, accountId: context.oidc.session!.accountId });
         grant.addOIDCScope('openid email profile');
         await grant.save();
         return grant;
       },
+      issueRefreshToken: async () => this.givesRefreshTokens,
       interactions: { policy, url: (_, interaction) => `/interaction/${interaction.uid}` },
       features: { devInteractions: { enabled: false } },
       jwks: { keys: [this.key.privateJwk] },
       cookies: { keys: [randomBytes(32).toString('hex')] },
-      ttl: { IdToken: 8 * 3600, AccessToken: 3600, AuthorizationCode: 60, Grant: 8 * 3600, Interaction: 3600, Session: 8 * 3600 },
+      ttl: {
+        IdToken: () => this.idTokenSeconds,
+        AccessToken: 3600,
+        RefreshToken: 8 * 3600,
+        AuthorizationCode: 60,
+        Grant: 8 * 3600,
+        Interaction: 3600,
+        Session: 8 * 3600,
+      },
     });
   }
 

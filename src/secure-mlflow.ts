@@ -169,7 +169,8 @@ export interface SecureMlflowProps {
   /**
    * How often, within a session, the provider is asked again whether the person may still enter.
    *
-   * Needs refresh tokens; most OpenID Connect providers give them for the scope `offline_access`. Without one, people sign in again at this interval.
+   * Needs refresh tokens; most OpenID Connect providers give them for the scope `offline_access`, Google gives none this way. Without one the session ends
+   * with the ID token, which often lasts an hour, but not before the first interval is over.
    *
    * @default - not before the session ends
    */
