@@ -1,6 +1,8 @@
 /** What jobs, notebooks and scripts do. */
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
@@ -67,6 +69,21 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
     const { status, body } = await send('/v1/traces', { ...trace, headers: { ...trace.headers, ...bearer(token), 'x-mlflow-experiment-id': '1' } });
     assert([200, 400].includes(status), `${status} ${body}`); // 400: no spans; 404 would mean that nobody takes traces
   });
+
+  checks.heading('The commands of the pages work as they stand there');
+  const env = { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PATH: `${dirname(python)}:${process.env.PATH}` };
+  for (const [page, command, expected, from = '', to = ''] of [
+    ['README.md', /^python -c .*$/m, 'diabetes'],
+    ['docs/troubleshooting.md', /python3 -c '[^`]*' "\$MLFLOW_TRACKING_TOKEN"/, 'someone@example.com'],
+    ['docs/sign-in-oidc.md', /^curl -s .*openid-configuration.*$/m, deployment.issuer.issuer, 'https://<issuer>', deployment.issuer.issuer],
+  ] as const) {
+    await checks.check(page, async () => {
+      const [found] = command.exec(readFileSync(join(import.meta.dirname, '..', '..', page), 'utf8')) ?? [];
+      assert(found, `there is no ${command}`);
+      const { stdout } = await execa('sh', ['-c', found.replace(from, to)], { env });
+      assert(stdout.includes(expected), stdout);
+    });
+  }
   return done.find(({ image }) => image)?.image;
 }
 
