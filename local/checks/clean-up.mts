@@ -109,13 +109,18 @@ export async function checkCleanUp(checks: Checks, deployment: Deployment, send:
   };
 
   const before = await left();
-  await checks.check('says in one line that S3 refuses to delete, and leaves the rows of what it could not remove', async () => {
-    await s3.setPolicies(role, Object.fromEntries(Object.entries(policies).map(([name, { Statement, ...rest }]) =>
-      [name, { ...rest, Statement: Statement.filter(({ Action }) => Action !== 's3:DeleteObject') }])));
-    await refused(await deployment.runScheduledTask(), /^clean-up FAILED: .*AccessDenied/);
-    assert.deepEqual(await left(), before);
-    await s3.setPolicies(role, policies);
-  });
+  for (const action of ['s3:ListBucket', 's3:DeleteObject']) {
+    await checks.check(`says in one line that its role lacks ${action}, and leaves the rows of what it could not remove`, async () => {
+      await s3.setPolicies(role, Object.fromEntries(Object.entries(policies).map(([name, { Statement, ...rest }]) =>
+        [name, { ...rest, Statement: Statement.filter(({ Action }) => Action !== action) }])));
+      try {
+        await refused(await deployment.runScheduledTask(), /^clean-up FAILED: .*AccessDenied/);
+        assert.deepEqual(await left(), before);
+      } finally {
+        await s3.setPolicies(role, policies);
+      }
+    });
+  }
   await checks.check('says in one line that the database refuses its password', async () => {
     await refused(await deployment.runScheduledTask({ PGPASSWORD: 'wrong' }), /^prepare .*FAILED: .*password authentication failed/);
     assert.deepEqual(await left(), before);
