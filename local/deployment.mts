@@ -20,7 +20,7 @@ import { region, type Template } from './template.mjs';
 
 const publicPort = 8443;
 
-export interface DeploymentOptions {
+interface DeploymentOptions {
   /** Where volumes, data, logs and the CA's certificate go. */
   readonly folder: string;
   readonly programs: Program[];

@@ -7,7 +7,7 @@ import { execa } from 'execa';
 
 export interface User { readonly uid: number; readonly gid: number }
 
-export interface LaunchOptions {
+interface LaunchOptions {
   /** The whole environment: nothing of the caller's is added. */
   readonly env: Record<string, string>;
   readonly log: string;

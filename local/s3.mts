@@ -5,10 +5,10 @@ import { Daemon, untilReady } from './processes.mjs';
 import type { PolicyDocument, Roles } from './roles.mjs';
 import { account, region, type Template } from './template.mjs';
 
-export interface StoredObject { readonly key: string; readonly size: number }
+interface StoredObject { readonly key: string; readonly size: number }
 
 /** A token of RDS, and the address and the resource id of the cluster that it should be for. */
-export interface DatabaseToken { readonly token: string; readonly endpoint: string; readonly cluster: string }
+interface DatabaseToken { readonly token: string; readonly endpoint: string; readonly cluster: string }
 
 /** Whom RDS lets in with it, or why not. */
 export interface DatabaseTokenAnswer { readonly user?: string; readonly refusal?: string }

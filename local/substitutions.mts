@@ -6,7 +6,7 @@ import type { User } from './processes.mjs';
 import type { Secrets } from './secrets.mjs';
 import { region } from './template.mjs';
 
-export interface Substitution {
+interface Substitution {
   readonly what: string;
   readonly aws: string;
   readonly here: string;
@@ -25,7 +25,7 @@ export interface Program {
 }
 
 /** What stands in for AWS in this run. */
-export interface Surroundings {
+interface Surroundings {
   readonly publicUrl: string;
   /** What stands for each issuer, by the address of the real one. */
   readonly issuers: ReadonlyMap<string, string>;

@@ -11,7 +11,7 @@ import { lifetime } from '../issuer.mjs';
 import { Person } from '../person.mjs';
 import { region } from '../template.mjs';
 
-export interface MachineOptions {
+interface MachineOptions {
   readonly deployment: Deployment;
   readonly send: Send;
   readonly python: string;

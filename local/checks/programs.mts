@@ -15,7 +15,7 @@ interface Step {
   readonly image?: RunWithImage;
 }
 
-export interface ProgramOptions {
+interface ProgramOptions {
   readonly deployment: Deployment;
   readonly send: Send;
   readonly token: string;

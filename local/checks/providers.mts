@@ -12,7 +12,7 @@ import { Template } from '../template.mjs';
 
 type Settings = Record<string, string>;
 
-export interface ProvidersOptions {
+interface ProvidersOptions {
   /** What local/providers-app.ts synthesises. */
   readonly assembly: string;
   /** The program oauth2-proxy. */
