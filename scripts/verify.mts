@@ -13,6 +13,7 @@ const steps: [title: string, run: () => Promise<Count>][] = [
   ['build: compile, API.md, unit tests, lint, packages', build],
   ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
   ['the deployment on this machine, checked', checkDeployment],
+  ['the deployment on this machine, ended by Ctrl-C', endByCtrlC],
   ['examples from the packages: Python gives what TypeScript gives', compareLanguages],
   ['the plugin that renews tokens', testPlugin],
 ];
@@ -72,6 +73,22 @@ async function checkDeployment(): Promise<Count> {
   rmSync(report, { force: true });
   await execa('npm', ['run', '--silent', 'try', '--', '--check'], { cwd: root, stdio: 'inherit', reject: false });
   return JSON.parse(readFileSync(report, 'utf8')) as Count;
+}
+
+/** As a terminal does it: to every process of the command at once. */
+async function endByCtrlC(): Promise<Count> {
+  const command = execa('npm', ['run', '--silent', 'try'], { cwd: root, detached: true, reject: false, all: true });
+  const ready = new Promise<void>(up => command.all.on('data', (chunk: Buffer) => chunk.includes('Ctrl-C stops') && up()));
+  await Promise.race([ready, command]);
+  process.kill(-command.pid!, 'SIGINT');
+  const { all } = await command;
+  const { stdout } = await execa('ps', ['-Ao', 'args']);
+  const left = stdout.split('\n').filter(args => args.includes(join(root, '.try')));
+  if (!all.includes('MLflow is at') || left.length > 0) {
+    throw new Error(`left behind: ${left.join('\n') || 'nothing, but it never came up'}\n${all}`);
+  }
+  console.log('✓ it came up, and no process is left');
+  return { passed: 1, failed: 0 };
 }
 
 /** As a consumer does it: the tarball and the wheel in folders of their own, synthesised by the CDK's command line. */
