@@ -50,6 +50,11 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'http-proxy-3@^1.23.3',
     'selfsigned@^5.5.0',
     'playwright-core@^1.65.1',
+    // scripts/: pictures and pages
+    '@terrastruct/d2@^0.1.33',
+    'commonmark@^0.31.2',
+    '@types/commonmark',
+    'github-slugger@^2.0.0',
   ],
   bumpPackage: 'commit-and-tag-version@^12', // 13 needs Node 22
   depsUpgradeOptions: { cooldown: 7 },
