@@ -115,5 +115,6 @@ project.package.addField('allowScripts', {
 // Not through projen nor the command tsx, so that Ctrl-C reaches the program and nothing else.
 project.package.setScript('try', 'node --import tsx local/try.mts');
 project.package.setScript('verify', 'node --import tsx scripts/verify.mts');
+project.package.setScript('pictures', 'node --import tsx scripts/pictures.mts');
 
 project.synth();
