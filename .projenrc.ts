@@ -116,5 +116,7 @@ project.package.addField('allowScripts', {
 project.package.setScript('try', 'node --import tsx local/try.mts');
 project.package.setScript('verify', 'node --import tsx scripts/verify.mts');
 project.package.setScript('pictures', 'node --import tsx scripts/pictures.mts');
+project.package.setScript('screenshots', 'node --import tsx scripts/screenshots.mts');
+project.package.setScript('docs', 'node --import tsx scripts/docs.mts');
 
 project.synth();
