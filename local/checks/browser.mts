@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
-import { chromium, type Page } from 'playwright-core';
+import { chromium, type Browser, type Page } from 'playwright-core';
 import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
 
@@ -15,13 +15,11 @@ export interface RunWithImage {
 
 export async function checkBrowser(checks: Checks, { url, issuer }: Deployment, run: RunWithImage | undefined): Promise<void> {
   checks.heading('In a browser a person');
-  const executablePath = await findChromium();
-  if (executablePath === undefined) {
+  const browser = await launchBrowser();
+  if (browser === undefined) {
     console.log('  - left out: there is no Chromium here');
     return;
   }
-  // Chromium's own sandbox does not run as root.
-  const browser = await chromium.launch({ executablePath, args: process.getuid!() === 0 ? ['--no-sandbox'] : [] });
   try {
     const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
     const page = await context.newPage();
@@ -86,11 +84,13 @@ async function signIn(page: Page, url: string): Promise<void> {
   await page.getByText('Experiments').first().waitFor();
 }
 
-async function findChromium(): Promise<string | undefined> {
+/** Chromium, where there is one. */
+export async function launchBrowser(): Promise<Browser | undefined> {
   for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
     const found = await execa('sh', ['-c', `command -v ${name}`], { reject: false });
     if (!found.failed) {
-      return found.stdout;
+      // Its own sandbox does not run as root.
+      return chromium.launch({ executablePath: found.stdout, args: process.getuid!() === 0 ? ['--no-sandbox'] : [] });
     }
   }
   return undefined;
