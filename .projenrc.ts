@@ -35,6 +35,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
   projenrcTs: true,
   devDeps: [
     'cdk-nag@^3.0.2',
+    // The Go package asks for what is installed here, so this is what aws-cdk-lib of the floor asks for.
+    '@aws-cdk/cloud-assembly-schema@53.25.0',
     // local/: the deployment on one machine. The majors are the newest that run on Node 20.
     'tsx@^4.23.0',
     'execa@^9.6.0',
