@@ -18,6 +18,16 @@ const project = new awscdk.AwsCdkConstructLibrary({
     trustedPublishing: true,
   },
   npmTrustedPublishing: true,
+  // These two have no trusted publishing. Secrets of the repository: MAVEN_USERNAME and MAVEN_PASSWORD (a user token of central.sonatype.com),
+  // MAVEN_GPG_PRIVATE_KEY and MAVEN_GPG_PRIVATE_KEY_PASSPHRASE; GO_GITHUB_TOKEN, which may write to the module's repository and nowhere else.
+  publishToMaven: {
+    javaPackage: 'io.github.cdksecuremlflow',
+    mavenGroupId: 'io.github.cdk-secure-mlflow',
+    mavenArtifactId: 'cdk-secure-mlflow',
+  },
+  publishToGo: {
+    moduleName: 'github.com/cdk-secure-mlflow/cdk-secure-mlflow-go',
+  },
 
   // What it builds on
   cdkVersion: '2.257.0',
@@ -82,7 +92,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   integrationTestAutoDiscover: false,
   githubOptions: { mergify: false },
 
-  gitignore: ['.jsii.tabl.json', '.try/', 'cdk.out/', '/clients/python/dist/', '.pytest_cache/', '__pycache__/', '*.egg-info/', '.venv/'],
+  gitignore: ['.jsii.tabl.json', '.try/', 'cdk.out/', '/clients/python/dist/', '.pytest_cache/', '__pycache__/', '*.egg-info/', '.venv/', '/examples/java/*/target/'],
 });
 
 // The package is lib/, prepare/*.py, the assembly, README and LICENSE.
