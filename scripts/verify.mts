@@ -1,26 +1,23 @@
 /** Everything a merge needs, in one command: runs the steps below, prints a table of them and then `N passed, N failed`. */
 
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { execa, type Options } from 'execa';
-
-interface Count { readonly passed: number; readonly failed: number }
-
-const root = resolve(import.meta.dirname, '..');
-const work = join(root, '.try', 'verify');
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { compareLanguages, requireJava } from './languages.mjs';
+import { install, root, run, work, type Count } from './run.mjs';
 
 const steps: [title: string, run: () => Promise<Count>][] = [
   ['build: compile, API.md, unit tests, lint, packages', build],
   ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
   ['the deployment on this machine, checked', checkDeployment],
   ['the deployment on this machine, ended by Ctrl-C', endByCtrlC],
-  ['examples from the packages: Python gives what TypeScript gives', compareLanguages],
+  ['examples from the packages: every language gives what TypeScript gives', compareLanguages],
   ['the plugin that renews tokens', testPlugin],
 ];
 
 async function build(): Promise<Count> {
   const before = await changes();
-  // `CI` would leave out the Python package.
+  // `CI` would leave out the packages of the other languages.
   await run('npx', ['projen', 'build'], { env: { CI: undefined } });
   const after = await changes();
   if (after !== before) {
@@ -91,40 +88,6 @@ async function endByCtrlC(): Promise<Count> {
   return { passed: 1, failed: 0 };
 }
 
-/** As a consumer does it: the tarball and the wheel in folders of their own, synthesised by the CDK's command line. */
-async function compareLanguages(): Promise<Count> {
-  const examples = readdirSync(join(root, 'examples', 'typescript'));
-  const typescript = join(work, 'typescript');
-  const manifests = examples.map(example => JSON.parse(readFileSync(join(root, 'examples', 'typescript', example, 'package.json'), 'utf8')));
-  await install(typescript, { ...Object.assign({}, ...manifests.flatMap(({ dependencies, devDependencies }) => [dependencies, devDependencies])), 'cdk-secure-mlflow': packaged('js', '.tgz') });
-  const cdk = join(typescript, 'node_modules', '.bin', 'cdk');
-
-  const python = join(work, 'python');
-  const bin = join(python, '.venv', 'bin');
-  await run('python3', ['-m', 'venv', join(python, '.venv')]);
-  const requirements = examples.flatMap(example => ['--requirement', join(root, 'examples', 'python', example, 'requirements.txt')]);
-  await run(join(bin, 'pip'), ['install', '--quiet', '--disable-pip-version-check', packaged('python', '.whl'), ...requirements]);
-
-  let same = 0;
-  for (const example of examples) {
-    const templates: string[] = [];
-    for (const [language, env] of [['typescript', {}], ['python', { PATH: `${bin}:${process.env.PATH}` }]] as const) {
-      const folder = join(work, language, example);
-      cpSync(join(root, 'examples', language, example), folder, { recursive: true });
-      await run(cdk, ['synth', '--quiet'], { cwd: folder, env });
-      const [template] = readdirSync(join(folder, 'cdk.out')).filter(name => name.endsWith('.template.json'));
-      templates.push(readFileSync(join(folder, 'cdk.out', template), 'utf8'));
-    }
-    if (templates[0] === templates[1]) {
-      same += 1;
-      console.log(`✓ ${example}: the same template, ${templates[0].length} bytes, ${Object.keys(JSON.parse(templates[0]).Resources).length} resources`);
-    } else {
-      console.error(`✗ ${example}: the templates differ, compare ${join(work, 'typescript', example)} and ${join(work, 'python', example)}`);
-    }
-  }
-  return { passed: same, failed: examples.length - same };
-}
-
 /** The package for clients: its own tests, in an environment of its own. */
 async function testPlugin(): Promise<Count> {
   const source = join(root, 'clients', 'python');
@@ -137,21 +100,6 @@ async function testPlugin(): Promise<Count> {
   return countIn(report);
 }
 
-function packaged(language: string, ending: string): string {
-  const folder = join(root, 'dist', language);
-  const file = readdirSync(folder).find(name => name.endsWith(ending));
-  if (file === undefined) {
-    throw new Error(`there is no ${ending} in ${folder}`);
-  }
-  return join(folder, file);
-}
-
-async function install(folder: string, dependencies: Record<string, string>): Promise<void> {
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }));
-  await run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--loglevel', 'error'], { cwd: folder });
-}
-
 /** What a report in JUnit's format says, of jest or of pytest. */
 function countIn(report: string): Count {
   const suites = [...readFileSync(report, 'utf8').matchAll(/<testsuite .*?>/gs)].map(([suite]) => suite);
@@ -160,13 +108,13 @@ function countIn(report: string): Count {
   return { passed: sum('tests') - sum('skipped') - failed, failed };
 }
 
-async function run(command: string, args: string[], options: Options = {}): Promise<void> {
-  await execa(command, args, { cwd: root, stdio: 'inherit', preferLocal: true, ...options });
-}
-
 // Node 20 is what some machines have; jsii's runtime runs on it and need not say so.
 process.env.JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = '20';
 
+await requireJava().catch((error: Error) => {
+  console.error(error.message);
+  process.exit(1);
+});
 rmSync(work, { recursive: true, force: true });
 const table: Record<string, string | number>[] = [];
 for (const [step, runStep] of steps) {

@@ -1,0 +1,135 @@
+/**
+ * The examples as their users run them: installed from what was packed, synthesised by the CDK's command line. Every language must give
+ * TypeScript's template. All have the CDK of the floor, which the examples in Java and Go name; the unit tests run on the newest, too.
+ */
+
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { execa } from 'execa';
+import { install, root, run, work, type Count } from './run.mjs';
+
+interface Language {
+  /** Where its examples are. */
+  readonly source: string;
+  readonly examples: string[];
+  /** Of the CDK's command line. */
+  readonly env?: Record<string, string>;
+  /** Once, in the folder that the copies of its examples are made in: what they need, and what was packed in place of a release. */
+  install?(folder: string): Promise<void>;
+  /** The same for one copy. */
+  prepare?(copy: string): Promise<void>;
+}
+
+const floor = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).devDependencies['aws-cdk-lib'] as string;
+const typescript = examplesIn('typescript');
+const venv = join(work, 'Python', '.venv', 'bin');
+
+/** TypeScript first: it gives what the others are compared with, and the CDK's command line. */
+const languages: Record<string, Language> = {
+  'TypeScript': {
+    source: 'typescript',
+    examples: typescript,
+    install: folder => install(folder, nodeDependencies()),
+    prepare: copy => run('../node_modules/.bin/tsc', [], { cwd: copy }),
+  },
+  // Its compiler makes what is run, and reads every declaration of the CDK and of this package.
+  'TypeScript 7': {
+    source: 'typescript',
+    examples: ['quick-start'],
+    install: folder => install(folder, { ...nodeDependencies(), typescript: '^7' }),
+    prepare: copy => run('../node_modules/.bin/tsc', ['--skipLibCheck', 'false', '--noEmit', 'false'], { cwd: copy }),
+    env: { CDK_APP: 'node app.js' },
+  },
+  'Python': {
+    source: 'python',
+    examples: [...new Set([...typescript, ...examplesIn('python')])], // each is there in both
+    install: installPython,
+    env: { PATH: `${venv}:${process.env.PATH}` },
+  },
+  'Java': { source: 'java', examples: examplesIn('java'), install: installJava },
+  'Go': { source: 'go', examples: examplesIn('go'), prepare: prepareGo },
+};
+
+export async function compareLanguages(): Promise<Count> {
+  const count = { passed: 0, failed: 0 };
+  for (const [name, language] of Object.entries(languages)) {
+    const folder = join(work, name);
+    mkdirSync(folder, { recursive: true });
+    await language.install?.(folder);
+    for (const example of language.examples) {
+      const copy = join(folder, example);
+      cpSync(join(root, 'examples', language.source, example), copy, { recursive: true });
+      await language.prepare?.(copy);
+      await run(join(work, 'TypeScript', 'node_modules', '.bin', 'cdk'), ['synth', '--quiet'], { cwd: copy, env: language.env });
+      const model = join(work, 'TypeScript', example);
+      if (copy === model) {
+        continue;
+      }
+      const same = isDeepStrictEqual(templatesIn(copy), templatesIn(model));
+      count[same ? 'passed' : 'failed'] += 1;
+      console.log(same ? `✓ ${example}: ${name} gives TypeScript's template` : `✗ ${example}: the templates differ, compare ${copy} and ${model}`);
+    }
+  }
+  return count;
+}
+
+/** Java's example is compiled for 17. Told before anything has run for minutes. */
+export async function requireJava(): Promise<void> {
+  const javac = await execa('javac', ['-version'], { reject: false });
+  const maven = await execa('mvn', ['--version'], { reject: false });
+  if (maven.failed || !(Number(/^javac (\d+)/m.exec(javac.stdout ?? '')?.[1]) >= 17)) {
+    throw new Error('A JDK of 17 or newer and Maven are needed for the Java package: install them so that `javac` and `mvn` are on the path.');
+  }
+}
+
+function examplesIn(source: string): string[] {
+  return readdirSync(join(root, 'examples', source));
+}
+
+/** Of all examples together. */
+function nodeDependencies(): Record<string, string> {
+  const manifests = typescript.map(example => JSON.parse(readFileSync(join(root, 'examples', 'typescript', example, 'package.json'), 'utf8')));
+  const wanted = Object.assign({}, ...manifests.flatMap(({ dependencies, devDependencies }) => [dependencies, devDependencies]));
+  return { ...wanted, 'aws-cdk-lib': floor, 'cdk-secure-mlflow': packaged('js', '.tgz') };
+}
+
+async function installPython(folder: string): Promise<void> {
+  await run('python3', ['-m', 'venv', join(folder, '.venv')]);
+  const requirements = examplesIn('python').flatMap(example => ['--requirement', join(root, 'examples', 'python', example, 'requirements.txt')]);
+  await run(join(venv, 'pip'), ['install', '--quiet', '--disable-pip-version-check', packaged('python', '.whl'), `aws-cdk-lib==${floor}`, ...requirements]);
+}
+
+/** A local repository of its own, so that nothing installed before can stand in; what was packed lies in one's layout. */
+async function installJava(folder: string): Promise<void> {
+  cpSync(join(root, 'dist', 'java'), join(folder, 'repository'), { recursive: true });
+  const version = basename(dirname(packaged('java', '.pom')));
+  mkdirSync(join(folder, '.mvn')); // Maven looks for it upwards from an example
+  writeFileSync(join(folder, '.mvn', 'maven.config'), `-Dmaven.repo.local=../repository\n-Dcdk-secure-mlflow.version=${version}\n`);
+}
+
+async function prepareGo(copy: string): Promise<void> {
+  const file = packaged('go', '/go.mod');
+  const module = /^module (.+)$/m.exec(readFileSync(file, 'utf8'))![1];
+  await run('go', ['mod', 'edit', `-replace=${module}=${dirname(file)}`], { cwd: copy });
+  await run('go', ['mod', 'tidy'], { cwd: copy });
+}
+
+/** The one file of that kind; an older one beside it must not be taken for it. */
+function packaged(language: string, ending: string): string {
+  const folder = join(root, 'dist', language);
+  const files = readdirSync(folder, { encoding: 'utf8', recursive: true }).filter(name => name.endsWith(ending));
+  if (files.length !== 1) {
+    throw new Error(`there should be one ${ending} in ${folder}, not ${files.length}`);
+  }
+  return join(folder, files[0]);
+}
+
+function templatesIn(copy: string): Record<string, string> {
+  const folder = join(copy, 'cdk.out');
+  const names = readdirSync(folder).filter(name => name.endsWith('.template.json'));
+  if (names.length === 0) {
+    throw new Error(`there is no template in ${folder}`);
+  }
+  return Object.fromEntries(names.map(name => [name, readFileSync(join(folder, name), 'utf8')]));
+}
