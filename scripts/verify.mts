@@ -1,19 +1,26 @@
-/** Everything a merge needs, in one command: runs the steps below, prints a table of them and then `N passed, N failed`. */
+/**
+ * Everything a merge needs, in one command: takes the steps below, prints a table of them and then `N passed, N failed`.
+ * `npm run verify -- <steps>` takes only these; what the packages are needed for wants `build` to have been taken before.
+ */
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Argument, Command } from 'commander';
 import { execa } from 'execa';
 import { compareLanguages, requireJava } from './languages.mjs';
 import { install, root, run, work, type Count } from './run.mjs';
 
-const steps: [title: string, run: () => Promise<Count>][] = [
-  ['build: compile, API.md, unit tests, lint, packages', build],
-  ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
-  ['the deployment on this machine, checked', checkDeployment],
-  ['the deployment on this machine, ended by Ctrl-C', endByCtrlC],
-  ['examples from the packages: every language gives what TypeScript gives', compareLanguages],
-  ['the plugin that renews tokens', testPlugin],
-];
+const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
+  'build': ['build: compile, API.md, unit tests, lint, packages', build],
+  'newest': ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
+  'deployment': ['the deployment on this machine, checked', checkDeployment],
+  'ctrl-c': ['the deployment on this machine, ended by Ctrl-C', endByCtrlC],
+  'languages': ['examples from the packages: every language gives what TypeScript gives', compareLanguages],
+  'plugin': ['the plugin that renews tokens', testPlugin],
+};
+/** They need the ports of the deployment, one after the other, and wait much of their time: the other steps run beside them. */
+const onPorts = ['deployment', 'ctrl-c'];
+const rows = join(work, 'rows');
 
 async function build(): Promise<Count> {
   const before = await changes();
@@ -108,26 +115,61 @@ function countIn(report: string): Count {
   return { passed: sum('tests') - sum('skipped') - failed, failed };
 }
 
+/** Leaves a row of the table in a file. */
+async function take(name: string): Promise<void> {
+  const [title, step] = steps[name];
+  console.log(`\n=== ${title}`);
+  rmSync(join(rows, name), { force: true });
+  const started = Date.now();
+  const count = await step().catch((error: Error): Count => {
+    console.error(`✗ ${title}: ${error.message}`);
+    return { passed: 0, failed: 1 };
+  });
+  mkdirSync(rows, { recursive: true });
+  writeFileSync(join(rows, name), JSON.stringify({ step: title, ...count, seconds: Math.round((Date.now() - started) / 1000) }));
+}
+
+async function takeAll(names: string[]): Promise<void> {
+  for (const name of names) {
+    await take(name);
+  }
+}
+
+/** All steps: those beside the deployment in a process of their own, whose output is shown in one piece. */
+async function takeEverything(): Promise<void> {
+  rmSync(work, { recursive: true, force: true });
+  await take('build');
+  const others = Object.keys(steps).filter(name => name !== 'build' && !onPorts.includes(name));
+  const beside = execa('node', ['--import', 'tsx', import.meta.filename, ...others], { cwd: root, all: true, reject: false });
+  await takeAll(onPorts);
+  console.log((await beside).all);
+}
+
+function rowOf(name: string): Count & { readonly step: string } {
+  try {
+    return JSON.parse(readFileSync(join(rows, name), 'utf8'));
+  } catch {
+    return { step: `${steps[name][0]}: did not end`, passed: 0, failed: 1 };
+  }
+}
+
 // Node 20 is what some machines have; jsii's runtime runs on it and need not say so.
 process.env.JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = '20';
+
+const [chosen] = new Command('npm run verify --')
+  .description('Everything a merge needs, or some steps of it.')
+  .addArgument(new Argument('[steps...]').choices(Object.keys(steps)))
+  .parse()
+  .processedArgs as [string[] | undefined];
 
 await requireJava().catch((error: Error) => {
   console.error(error.message);
   process.exit(1);
 });
-rmSync(work, { recursive: true, force: true });
-const table: Record<string, string | number>[] = [];
-for (const [step, runStep] of steps) {
-  console.log(`\n=== ${step}`);
-  const started = Date.now();
-  const count = await runStep().catch((error: Error): Count => {
-    console.error(`✗ ${step}: ${error.message}`);
-    return { passed: 0, failed: 1 };
-  });
-  table.push({ step, ...count, seconds: Math.round((Date.now() - started) / 1000) });
-}
+await (chosen?.length ? takeAll(chosen) : takeEverything());
+const table = (chosen?.length ? chosen : Object.keys(steps)).map(rowOf);
 console.log();
 console.table(table);
-const sum = (key: 'passed' | 'failed') => table.reduce((total, row) => total + Number(row[key]), 0);
+const sum = (key: 'passed' | 'failed') => table.reduce((total, row) => total + row[key], 0);
 process.exitCode = sum('failed') === 0 && sum('passed') > 0 ? 0 : 1;
 console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
