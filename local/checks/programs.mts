@@ -35,6 +35,16 @@ const steps = [
   'read parameters and metrics back',
 ];
 
+/** What is run as it stands in a page, by `sh` where nothing else is said, and what it has to print. */
+export const pageCommands: { readonly page: string; readonly command: RegExp; readonly shows: string; readonly by?: string }[] = [
+  { page: 'README.md', command: /^python -c .*$/m, shows: 'diabetes' },
+  { page: 'README.md', command: /^curl -H .*$/m, shows: 'diabetes' },
+  { page: 'docs/tokens.md', command: /^curl -H .*$/m, shows: 'diabetes' },
+  { page: 'docs/troubleshooting.md', command: /python3 -c '[^`]*' "\$MLFLOW_TRACKING_TOKEN"/, shows: 'someone@example.com' },
+  { page: 'docs/sign-in-oidc.md', command: /^curl -s .*openid-configuration.*$/m, shows: 'http://127.0.0.1:' },
+  { page: 'docs/use-it.md', command: /(?<=```python\n).*?(?=```)/s, shows: 'logged', by: 'python' },
+];
+
 /** Returns the run that the job made. */
 export async function checkPrograms(checks: Checks, { deployment, send, token, python }: ProgramOptions): Promise<RunWithImage | undefined> {
   const { url, caFile } = deployment;
@@ -71,17 +81,13 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
   });
 
   checks.heading('The commands of the pages work as they stand there');
-  const env = { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PATH: `${dirname(python)}:${process.env.PATH}` };
-  for (const [page, command, expected, from = '', to = ''] of [
-    ['README.md', /^python -c .*$/m, 'diabetes'],
-    ['docs/troubleshooting.md', /python3 -c '[^`]*' "\$MLFLOW_TRACKING_TOKEN"/, 'someone@example.com'],
-    ['docs/sign-in-oidc.md', /^curl -s .*openid-configuration.*$/m, deployment.issuer.issuer, 'https://<issuer>', deployment.issuer.issuer],
-  ] as const) {
+  const env = { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, CURL_CA_BUNDLE: caFile, PATH: `${dirname(python)}:${process.env.PATH}` };
+  for (const { page, command, shows, by = 'sh' } of pageCommands) {
     await checks.check(page, async () => {
       const [found] = command.exec(readFileSync(join(import.meta.dirname, '..', '..', page), 'utf8')) ?? [];
       assert(found, `there is no ${command}`);
-      const { stdout } = await execa('sh', ['-c', found.replace(from, to)], { env });
-      assert(stdout.includes(expected), stdout);
+      const { stdout } = await execa(by, ['-c', found.replace('https://<issuer>', deployment.issuer.issuer)], { env });
+      assert(stdout.includes(shows), stdout);
     });
   }
   return done.find(({ image }) => image)?.image;
