@@ -74,7 +74,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   // How it is checked
   sampleCode: false,
   tsconfigDevFile: 'tsconfig.dev.json',
-  eslintOptions: { dirs: ['src'], devdirs: ['test', 'local', 'scripts'], fileExtensions: ['.ts', '.mts'], projectService: false, tsconfigPath: './tsconfig.dev.json', commandOptions: { fix: false } },
+  eslintOptions: { dirs: ['src'], devdirs: ['test', 'local', 'bench', 'scripts'], fileExtensions: ['.ts', '.mts'], projectService: false, tsconfigPath: './tsconfig.dev.json', commandOptions: { fix: false } },
   jestOptions: {
     updateSnapshot: javascript.UpdateSnapshot.NEVER, // a snapshot is updated by hand and read
     configFilePath: 'jest.config.json',
@@ -96,7 +96,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
 });
 
 // The package is lib/, prepare/*.py, the assembly, README and LICENSE.
-project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CONTRIBUTING.md', '/API.md', 'cdk.out', '__pycache__', '*.log');
+project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CONTRIBUTING.md', '/API.md', 'cdk.out', '__pycache__', '*.log');
 
 // jsii: every warning is an error, reserved words of any target language included.
 project.compileTask.reset('jsii --fail-on-warnings');
@@ -107,8 +107,8 @@ project.package.addField('jsiiRosetta', { strict: true });
 // What the checks synthesise imports the library by its name, as the examples do, and is compiled as those are.
 project.eslint?.addIgnorePattern('/local/*.ts');
 
-// local/ and scripts/ run from source, through tsx; their types are checked here with those of the tests.
-project.tsconfigDev?.file.addOverride('include', ['src/**/*.ts', 'test/**/*.ts', 'local/**/*.mts', 'scripts/**/*.mts', '.projenrc.ts']);
+// local/, bench/ and scripts/ run from source, through tsx; their types are checked here with those of the tests.
+project.tsconfigDev?.file.addOverride('include', ['src/**/*.ts', 'test/**/*.ts', 'local/**/*.mts', 'bench/**/*.mts', 'scripts/**/*.mts', '.projenrc.ts']);
 project.testTask.exec('tsc --project tsconfig.dev.json');
 
 // Node 20 is what some machines have; jsii runs on it and need not say so at every step.
@@ -126,6 +126,7 @@ project.package.addField('allowScripts', {
 
 // Not through projen nor the command tsx, so that Ctrl-C reaches the program and nothing else.
 project.package.setScript('try', 'node --import tsx local/try.mts');
+project.package.setScript('bench', 'node --import tsx bench/index.mts');
 project.package.setScript('verify', 'node --import tsx scripts/verify.mts');
 project.package.setScript('pictures', 'node --import tsx scripts/pictures.mts');
 project.package.setScript('screenshots', 'node --import tsx scripts/screenshots.mts');
