@@ -67,6 +67,9 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'commonmark@^0.31.2',
     '@types/commonmark',
     'github-slugger@^2.0.0',
+    // bench/: what measures it
+    'autocannon@^9.0.0',
+    '@types/autocannon@^7.12.7',
   ],
   bumpPackage: 'commit-and-tag-version@^12', // 13 needs Node 22
   depsUpgradeOptions: { cooldown: 7 },
