@@ -1,28 +1,19 @@
 /** `npm run try`: synthesises the quick start, plays AWS for it and says how to use it. With `--check`, uses it itself and ends. */
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { delimiter, join, relative, resolve } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { Command, Option } from 'commander';
-import { execa } from 'execa';
-import { Listr, PRESET_TIMER } from 'listr2';
+import { Listr } from 'listr2';
 import { checkDatabaseTokens, checkIdentities, checkQuickStart, checkRemoval, checkResilience, checkTwoTasks, checkUpgrade } from './checks/index.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { Checks } from './checks.mjs';
-import { Deployment } from './deployment.mjs';
-import { canRun, findPython, installProxy, installPython } from './install.mjs';
-import { parseUser, type Program } from './substitutions.mjs';
-import { Template } from './template.mjs';
+import type { Deployment } from './deployment.mjs';
+import { installPython } from './install.mjs';
+import { deploy, folder, installPrograms, listr, python, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
 import { personToken } from './tokens.mjs';
 
-const root = resolve(import.meta.dirname, '..');
-const folder = join(root, '.try');
-const mlflowFolder = join(folder, 'mlflow');
-/** The Python of the image, and of the clients in the checks. */
-const python = join(mlflowFolder, 'bin', 'python');
 /** An older MLflow, whose store the checks of an upgrade start from. */
 const oldFolder = join(folder, 'mlflow-old');
-const awsFolder = join(folder, 'aws');
-const assembly = join(folder, 'cdk.out');
 const environmentFile = join(folder, 'env.sh');
 const reportFile = join(folder, 'check.json');
 const reader = 'someone@example.com';
@@ -48,94 +39,14 @@ const { check } = new Command('npm run try --')
   .parse()
   .opts<{ check?: true | string[] }>();
 
-interface Programs {
-  python: string;
-  proxy: string;
-}
-
-const listr = { rendererOptions: { timer: PRESET_TIMER }, fallbackRendererOptions: { timer: PRESET_TIMER }, registerSignalListeners: false } as const;
-const stopping = new AbortController();
-let deployment: Deployment | undefined;
-
-async function main(): Promise<boolean> {
-  mkdirSync(folder, { recursive: true });
-  const programs = await new Listr<Programs>([
-    {
-      title: 'Install the programs (minutes the first time)',
-      task: (_, task) => task.newListr([
-        {
-          title: 'MLflow and scikit-learn from PyPI, S3 from PyPI (moto)',
-          task: async context => {
-            context.python = await findPython(asRoot() ? { uid: 10001, gid: 10001 } : undefined);
-            await installPython(mlflowFolder, context.python, 'mlflow.txt');
-            await installPython(awsFolder, context.python, 'aws.txt');
-          },
-        },
-        { title: 'oauth2-proxy from its Go module', task: async context => { context.proxy = await installProxy(join(folder, 'oauth2-proxy')); } },
-      ], { concurrent: true }),
-    },
-  ], listr).run({} as Programs);
-
+async function main(stopping: AbortSignal): Promise<boolean> {
+  const programs = await installPrograms();
   if (check) {
     return runChecks(check === true ? Object.keys(phases) : check, programs);
   }
   const quickStart = await deploy('examples/typescript/quick-start', programs);
   await explain(quickStart);
-  return waitForTheEnd(quickStart);
-}
-
-function asRoot(): boolean {
-  return process.getuid!() === 0;
-}
-
-/** Synthesises an app and runs what it describes. */
-async function deploy(app: string, programs: Programs): Promise<Deployment> {
-  const created = await surround(app, programs);
-  await new Listr([
-    { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => created.startTask(status => { task.output = status; }) },
-  ], listr).run();
-  return created;
-}
-
-/** The same without the task: what it finds when it starts. */
-async function surround(app: string, { proxy }: Programs): Promise<Deployment> {
-  const { created } = await new Listr<{ template: Template; created: Deployment }>([
-    { title: `Synthesise ${app}`, task: async context => { context.template = Template.read(await synthesise(app.endsWith('.ts') ? app : join(app, 'app.ts'))); } },
-    { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy); } },
-  ], listr).run();
-  deployment = created;
-  console.log('\nWhat differs from AWS, and nothing else does:');
-  console.table(created.substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
-
-  await new Listr([
-    { title: 'PostgreSQL', task: () => created.startDatabase() },
-    { title: 'S3, with the policy of the task role', task: () => created.startS3() },
-    { title: 'OpenID provider, CA bundle', task: () => created.startIssuers() },
-  ], listr).run();
-  return created;
-}
-
-/** Returns the folder of the cloud assembly. */
-async function synthesise(app: string): Promise<string> {
-  rmSync(assembly, { recursive: true, force: true });
-  await execa('tsx', ['--tsconfig', join(root, 'local', 'examples.tsconfig.json'), join(root, app)], {
-    cwd: root, preferLocal: true, env: { CDK_OUTDIR: assembly },
-  });
-  return assembly;
-}
-
-async function deploymentOf(template: Template, proxy: string): Promise<Deployment> {
-  const users = template.all<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition')
-    .flatMap(({ ContainerDefinitions }) => ContainerDefinitions.map(({ User }) => parseUser(User)));
-  const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(python, user)))).every(Boolean);
-  const path = [join(mlflowFolder, 'bin'), '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
-  const programs: Program[] = [
-    { image: 'ghcr.io/mlflow/mlflow', entryPoint: [], path, here: `${mlflowFolder} (PyPI)` },
-    { image: 'quay.io/oauth2-proxy/oauth2-proxy', entryPoint: [proxy], path: '/usr/bin:/bin', here: proxy },
-  ];
-  const created = await Deployment.create(template, { folder, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
-  await created.refuseTakenPorts();
-  return created;
+  return waitForTheEnd(quickStart, stopping);
 }
 
 async function explain({ url, caFile, issuer, clients, logs }: Deployment): Promise<void> {
@@ -157,9 +68,9 @@ ${lines.join('\n')}
 Logs: ${relative(process.cwd(), logs)}/`);
 }
 
-async function waitForTheEnd({ task }: Deployment): Promise<boolean> {
+async function waitForTheEnd({ task }: Deployment, stopping: AbortSignal): Promise<boolean> {
   console.log('Ctrl-C stops everything.');
-  const reason = await Promise.race([task.ended, new Promise<undefined>(stop => stopping.signal.addEventListener('abort', () => stop(undefined)))]);
+  const reason = await Promise.race([task.ended, new Promise<undefined>(stop => stopping.addEventListener('abort', () => stop(undefined)))]);
   if (reason !== undefined) {
     throw new Error(`the task has stopped by itself: ${reason}`);
   }
@@ -177,25 +88,4 @@ async function runChecks(names: string[], programs: Programs): Promise<boolean> 
   return failed === 0;
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    console.log('\nStopping …');
-    stopping.abort();
-    void finish(130);
-  });
-}
-
-async function finish(exitCode: number): Promise<never> {
-  await deployment?.stop();
-  process.exit(exitCode);
-}
-
-main().then(
-  succeeded => finish(stopping.signal.aborted || succeeded ? 0 : 1),
-  async (error: Error) => {
-    if (!stopping.signal.aborted) {
-      console.error(`\n✗ ${error.message}`);
-    }
-    await finish(stopping.signal.aborted ? 130 : 1);
-  },
-);
+runToTheEnd(main);

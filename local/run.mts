@@ -1,0 +1,127 @@
+/** Installs the programs, synthesises an app, runs what it describes, and ends all of it. */
+
+import { mkdirSync, rmSync } from 'node:fs';
+import { delimiter, join, resolve } from 'node:path';
+import { execa } from 'execa';
+import { Listr, PRESET_TIMER } from 'listr2';
+import { Deployment } from './deployment.mjs';
+import { canRun, findPython, installProxy, installPython } from './install.mjs';
+import { parseUser, type Program } from './substitutions.mjs';
+import { Template } from './template.mjs';
+
+export const root = resolve(import.meta.dirname, '..');
+export const folder = join(root, '.try');
+const mlflowFolder = join(folder, 'mlflow');
+/** The Python of the image, and of the clients in the checks. */
+export const python = join(mlflowFolder, 'bin', 'python');
+const awsFolder = join(folder, 'aws');
+const assembly = join(folder, 'cdk.out');
+
+export interface Programs {
+  python: string;
+  proxy: string;
+}
+
+const timed = { timer: PRESET_TIMER };
+export const listr = { rendererOptions: timed, fallbackRendererOptions: timed, registerSignalListeners: false } as const;
+const stopping = new AbortController();
+let deployment: Deployment | undefined;
+
+export async function installPrograms(): Promise<Programs> {
+  mkdirSync(folder, { recursive: true });
+  return new Listr<Programs>([
+    {
+      title: 'Install the programs (minutes the first time)',
+      task: (_, task) => task.newListr([
+        {
+          title: 'MLflow and scikit-learn from PyPI, S3 from PyPI (moto)',
+          task: async context => {
+            context.python = await findPython(asRoot() ? { uid: 10001, gid: 10001 } : undefined);
+            await installPython(mlflowFolder, context.python, 'mlflow.txt');
+            await installPython(awsFolder, context.python, 'aws.txt');
+          },
+        },
+        { title: 'oauth2-proxy from its Go module', task: async context => { context.proxy = await installProxy(join(folder, 'oauth2-proxy')); } },
+      ], { concurrent: true }),
+    },
+  ], listr).run({} as Programs);
+}
+
+function asRoot(): boolean {
+  return process.getuid!() === 0;
+}
+
+/** Synthesises an app and runs what it describes. */
+export async function deploy(app: string, programs: Programs): Promise<Deployment> {
+  const created = await surround(app, programs);
+  await new Listr([
+    { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => created.startTask(status => { task.output = status; }) },
+  ], listr).run();
+  return created;
+}
+
+/** The same without the task: what it finds when it starts. */
+export async function surround(app: string, { proxy }: Programs): Promise<Deployment> {
+  const { created } = await new Listr<{ template: Template; created: Deployment }>([
+    { title: `Synthesise ${app}`, task: async context => { context.template = Template.read(await synthesise(app.endsWith('.ts') ? app : join(app, 'app.ts'))); } },
+    { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy); } },
+  ], listr).run();
+  deployment = created;
+  console.log('\nWhat differs from AWS, and nothing else does:');
+  console.table(created.substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
+
+  await new Listr([
+    { title: 'PostgreSQL', task: () => created.startDatabase() },
+    { title: 'S3, with the policy of the task role', task: () => created.startS3() },
+    { title: 'OpenID provider, CA bundle', task: () => created.startIssuers() },
+  ], listr).run();
+  return created;
+}
+
+/** Returns the folder of the cloud assembly. */
+export async function synthesise(app: string): Promise<string> {
+  rmSync(assembly, { recursive: true, force: true });
+  await execa('tsx', ['--tsconfig', join(root, 'local', 'examples.tsconfig.json'), join(root, app)], {
+    cwd: root, preferLocal: true, env: { CDK_OUTDIR: assembly },
+  });
+  return assembly;
+}
+
+async function deploymentOf(template: Template, proxy: string): Promise<Deployment> {
+  const users = template.all<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition')
+    .flatMap(({ ContainerDefinitions }) => ContainerDefinitions.map(({ User }) => parseUser(User)));
+  const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(python, user)))).every(Boolean);
+  const path = [join(mlflowFolder, 'bin'), '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
+  const programs: Program[] = [
+    { image: 'ghcr.io/mlflow/mlflow', entryPoint: [], path, here: `${mlflowFolder} (PyPI)` },
+    { image: 'quay.io/oauth2-proxy/oauth2-proxy', entryPoint: [proxy], path: '/usr/bin:/bin', here: proxy },
+  ];
+  const created = await Deployment.create(template, { folder, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
+  await created.refuseTakenPorts();
+  return created;
+}
+
+/** Runs a command to its end, by itself or by Ctrl-C, and stops what it deployed last; the exit code is 1 where it returns false or throws. */
+export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      console.log('\nStopping …');
+      stopping.abort();
+      void finish(130);
+    });
+  }
+  main(stopping.signal).then(
+    succeeded => finish(stopping.signal.aborted || succeeded ? 0 : 1),
+    async (error: Error) => {
+      if (!stopping.signal.aborted) {
+        console.error(`\n✗ ${error.message}`);
+      }
+      await finish(stopping.signal.aborted ? 130 : 1);
+    },
+  );
+}
+
+async function finish(exitCode: number): Promise<never> {
+  await deployment?.stop();
+  process.exit(exitCode);
+}
