@@ -15,6 +15,7 @@ export interface DatabaseCluster {
   readonly EngineVersion: string;
   readonly MasterUsername: string;
   readonly MasterUserPassword: string;
+  readonly ServerlessV2ScalingConfiguration: { readonly MaxCapacity: number };
 }
 
 export class Database {
@@ -114,7 +115,9 @@ export class Database {
     if (foreign) {
       throw new Error(`the parameter ${foreign[0]} of the cluster parameter group is Aurora's own and has no counterpart here`);
     }
-    return { listen_addresses: '127.0.0.1', unix_socket_directories: '', ssl: 'on', ...Object.fromEntries(own) };
+    // By Aurora's formula, LEAST({DBInstanceClassMemory/9531392},5000); a capacity unit has 2 GiB.
+    const connections = Math.min(Math.floor(this.cluster.ServerlessV2ScalingConfiguration.MaxCapacity * 2 * 2 ** 30 / 9531392), 5000);
+    return { listen_addresses: '127.0.0.1', unix_socket_directories: '', ssl: 'on', max_connections: String(connections), ...Object.fromEntries(own) };
   }
 }
 
