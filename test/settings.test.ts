@@ -25,8 +25,8 @@ describe('MLflow', () => {
 
   test('its settings with the least that is needed', () => {
     expect(mlflowEnvironment(minimal)).toEqual({
-      MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '5',
-      MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '5',
+      MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '20',
+      MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '25',
       MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE: '1800',
       MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false',
       MLFLOW_DISABLE_TELEMETRY: 'true',

@@ -1,4 +1,4 @@
-/** Clients that write without a pause, and the proof that nothing they were told is written has been lost. */
+/** Clients that write batches without a pause, and the proof that nothing they were told is written has been lost. */
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -56,8 +56,8 @@ export class Load {
     while (!this.over) {
       const step = this.next;
       this.next += 1;
-      const message = json({ run_id: this.runId, key: 'load', value: step, timestamp: Date.now(), step });
-      const answer = await this.send('/api/2.0/mlflow/runs/log-metric', { ...message, headers: { ...message.headers, ...bearer(this.token) } })
+      const message = json({ run_id: this.runId, metrics: [{ key: 'load', value: step, timestamp: Date.now(), step }] });
+      const answer = await this.send('/api/2.0/mlflow/runs/log-batch', { ...message, headers: { ...message.headers, ...bearer(this.token) } })
         .then(({ status }) => String(status), (error: NodeJS.ErrnoException) => error.code ?? error.message);
       this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1);
       if (answer === '200') {

@@ -77,8 +77,10 @@ export interface MlflowOptions {
 export function mlflowEnvironment(options: MlflowOptions): Record<string, string> {
   return {
     // What `environment` may replace.
-    MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '5',
-    MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '5',
+    // A process answers 40 requests at once, and a batch of metrics takes a connection while it holds another: with 40 or fewer
+    // they could all wait for each other. The database ends those that are idle.
+    MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '20',
+    MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '25',
     MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE: '1800',
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false', // on, it queries the database every minute, which then never pauses
     MLFLOW_DISABLE_TELEMETRY: 'true',
