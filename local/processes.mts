@@ -1,7 +1,8 @@
 /** Long-running programs: each in a process group of its own, logged to a file, stopped with all its children. */
 
+import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 
@@ -85,12 +86,10 @@ function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
 // The last resort, for the case that this program itself fails.
 process.on('exit', () => launched.filter(daemon => daemon.running).forEach(daemon => signalGroup(daemon.pid, 'SIGKILL')));
 
+/** Below those that outgoing connections take, so that none of them can come between. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise(resolve => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
+  const port = randomInt(20_000, 32_000);
+  return await isFree(port) ? port : freePort();
 }
 
 export async function isFree(port: number): Promise<boolean> {
