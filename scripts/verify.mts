@@ -7,7 +7,9 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Argument, Command } from 'commander';
 import { execa } from 'execa';
+import { checkDocs } from './docs.mjs';
 import { compareLanguages, requireJava } from './languages.mjs';
+import { checkPictures } from './pictures.mjs';
 import { install, root, run, work, type Count } from './run.mjs';
 
 const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
@@ -17,6 +19,8 @@ const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'ctrl-c': ['the deployment on this machine, ended by Ctrl-C', endByCtrlC],
   'languages': ['examples from the packages: every language gives what TypeScript gives', compareLanguages],
   'plugin': ['the plugin that renews tokens', testPlugin],
+  'docs': ['pages: links, commands, code', checkDocs],
+  'pictures': ['pictures are what their sources give', checkPictures],
 };
 /** They need the ports of the deployment, one after the other, and wait much of their time: the other steps run beside them. */
 const onPorts = ['deployment', 'ctrl-c'];
