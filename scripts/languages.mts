@@ -7,7 +7,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import { basename, dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { execa } from 'execa';
-import { install, root, run, work, type Count } from './run.mjs';
+import { install, installPython, packaged, root, run, work, type Count } from './run.mjs';
 
 interface Language {
   /** Where its examples are. */
@@ -44,7 +44,7 @@ const languages: Record<string, Language> = {
   'Python': {
     source: 'python',
     examples: [...new Set([...typescript, ...examplesIn('python')])], // each is there in both
-    install: installPython,
+    install: folder => installPython(folder, ...pythonDependencies()),
     env: { PATH: `${venv}:${process.env.PATH}` },
   },
   'Java': { source: 'java', examples: examplesIn('java'), install: installJava },
@@ -94,10 +94,9 @@ function nodeDependencies(): Record<string, string> {
   return { ...wanted, 'aws-cdk-lib': floor, 'cdk-secure-mlflow': packaged('js', '.tgz') };
 }
 
-async function installPython(folder: string): Promise<void> {
-  await run('python3', ['-m', 'venv', join(folder, '.venv')]);
+function pythonDependencies(): string[] {
   const requirements = examplesIn('python').flatMap(example => ['--requirement', join(root, 'examples', 'python', example, 'requirements.txt')]);
-  await run(join(venv, 'pip'), ['install', '--quiet', '--disable-pip-version-check', packaged('python', '.whl'), `aws-cdk-lib==${floor}`, ...requirements]);
+  return [packaged('python', '.whl'), `aws-cdk-lib==${floor}`, ...requirements];
 }
 
 /** A local repository of its own, so that nothing installed before can stand in; what was packed lies in one's layout. */
@@ -113,16 +112,6 @@ async function prepareGo(copy: string): Promise<void> {
   const module = /^module (.+)$/m.exec(readFileSync(file, 'utf8'))![1];
   await run('go', ['mod', 'edit', `-replace=${module}=${dirname(file)}`], { cwd: copy });
   await run('go', ['mod', 'tidy'], { cwd: copy });
-}
-
-/** The one file of that kind; an older one beside it must not be taken for it. */
-function packaged(language: string, ending: string): string {
-  const folder = join(root, 'dist', language);
-  const files = readdirSync(folder, { encoding: 'utf8', recursive: true }).filter(name => name.endsWith(ending));
-  if (files.length !== 1) {
-    throw new Error(`there should be one ${ending} in ${folder}, not ${files.length}`);
-  }
-  return join(folder, files[0]);
 }
 
 function templatesIn(copy: string): Record<string, string> {

@@ -1,6 +1,6 @@
-/** What the steps of `verify` share. */
+/** What the steps of `verify` share, and what they share with measurements that use the packages. */
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { execa, type Options } from 'execa';
 
@@ -17,4 +17,20 @@ export async function install(folder: string, dependencies: Record<string, strin
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }));
   await run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--loglevel', 'error'], { cwd: folder });
+}
+
+/** A virtual environment in the folder, `.venv`, with what pip is told. */
+export async function installPython(folder: string, ...what: string[]): Promise<void> {
+  await run('python3', ['-m', 'venv', join(folder, '.venv')]);
+  await run(join(folder, '.venv', 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...what]);
+}
+
+/** The one file of that kind; an older one beside it must not be taken for it. */
+export function packaged(language: string, ending: string): string {
+  const folder = join(root, 'dist', language);
+  const files = existsSync(folder) ? readdirSync(folder, { encoding: 'utf8', recursive: true }).filter(name => name.endsWith(ending)) : [];
+  if (files.length !== 1) {
+    throw new Error(`there should be one ${ending} in ${folder}, not ${files.length}: remove the folder, and \`npx projen build\` makes it`);
+  }
+  return join(folder, files[0]);
 }

@@ -10,7 +10,7 @@ import { execa } from 'execa';
 import { checkDocs } from './docs.mjs';
 import { compareLanguages, requireJava } from './languages.mjs';
 import { checkPictures } from './pictures.mjs';
-import { install, root, run, work, type Count } from './run.mjs';
+import { install, installPython, root, run, work, type Count } from './run.mjs';
 
 const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'build': ['build: compile, API.md, unit tests, lint, packages', build],
@@ -104,10 +104,8 @@ async function testPlugin(): Promise<Count> {
   const source = join(root, 'clients', 'python');
   const environment = join(work, 'client');
   const report = join(environment, 'junit.xml');
-  const bin = join(environment, 'bin');
-  await run('python3', ['-m', 'venv', environment]);
-  await run(join(bin, 'pip'), ['install', '--quiet', '--disable-pip-version-check', `${source}[test]`]);
-  await run(join(bin, 'pytest'), ['-p', 'no:cacheprovider', '--quiet', `--junit-xml=${report}`], { cwd: source, reject: false });
+  await installPython(environment, `${source}[test]`);
+  await run(join(environment, '.venv', 'bin', 'pytest'), ['-p', 'no:cacheprovider', '--quiet', `--junit-xml=${report}`], { cwd: source, reject: false });
   return countIn(report);
 }
 
