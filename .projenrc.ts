@@ -111,6 +111,7 @@ project.package.addField('jsiiRosetta', { strict: true });
 
 // What the checks synthesise imports the library by its name, as the examples do, and is compiled as those are.
 project.eslint?.addIgnorePattern('/local/*.ts');
+project.eslint?.addIgnorePattern('/bench/*.ts');
 
 // local/, bench/ and scripts/ run from source, through tsx; their types are checked here with those of the tests.
 project.tsconfigDev?.file.addOverride('include', ['src/**/*.ts', 'test/**/*.ts', 'local/**/*.mts', 'bench/**/*.mts', 'scripts/**/*.mts', '.projenrc.ts']);
