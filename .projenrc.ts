@@ -107,6 +107,7 @@ project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '
 project.compileTask.reset('jsii --fail-on-warnings');
 // README and @example code must compile.
 project.postCompileTask.exec('jsii-rosetta extract --strict');
+project.postCompileTask.prependExec('node --import tsx scripts/readme-links.mts');
 project.package.addField('jsiiRosetta', { strict: true });
 
 // What the checks synthesise imports the library by its name, as the examples do, and is compiled as those are.
