@@ -1,4 +1,7 @@
-import { awscdk, javascript, JsonPatch } from 'projen';
+import { awscdk, github, javascript, JsonPatch, release, ReleasableCommits } from 'projen';
+
+// Runs with the right to publish, so not the newest of the hour.
+const publib = '0.2.1061';
 
 const project = new awscdk.AwsCdkConstructLibrary({
   // What it is
@@ -28,6 +31,14 @@ const project = new awscdk.AwsCdkConstructLibrary({
   publishToGo: {
     moduleName: 'github.com/cdk-secure-mlflow/cdk-secure-mlflow-go',
   },
+
+  // How it is released: docs/releasing.md
+  releaseTrigger: release.ReleaseTrigger.workflowDispatch(),
+  releasableCommits: ReleasableCommits.featuresAndFixes(),
+  nextVersionCommand: "node -p \"process.env.VERSION === '0.0.0' ? '0.1.0' : ''\"", // the first release; afterwards the commits decide
+  releaseEnvironment: 'release',
+  jsiiReleaseVersion: publib,
+  bumpPackage: 'commit-and-tag-version@^12', // 13 needs Node 22
 
   // What it builds on
   cdkVersion: '2.257.0',
@@ -73,7 +84,6 @@ const project = new awscdk.AwsCdkConstructLibrary({
     // scripts/release.mts: the npm registry of a rehearsal. The newest that runs on Node 20.
     'verdaccio@~6.8.0',
   ],
-  bumpPackage: 'commit-and-tag-version@^12', // 13 needs Node 22
   depsUpgradeOptions: { cooldown: 7 },
 
   // How it is checked
@@ -95,7 +105,21 @@ const project = new awscdk.AwsCdkConstructLibrary({
   singletonLambdaAutoDiscover: false,
   lambdaExtensionAutoDiscover: false,
   integrationTestAutoDiscover: false,
-  githubOptions: { mergify: false },
+  githubOptions: {
+    mergify: false,
+    pullRequestLintOptions: { semanticTitleOptions: { types: ['feat', 'fix', 'docs', 'test', 'refactor', 'build', 'chore'] } },
+  },
+  pullRequestTemplateContents: [
+    'What changes, for whom, and why:',
+    '',
+    'Fixes #',
+    '',
+    '- [ ] The title is a [conventional](https://www.conventionalcommits.org) one: it becomes a line of the changelog and decides the version.',
+    '- [ ] `npm run verify` ends with "0 failed".',
+    '- [ ] What was fixed or protected has a test that was seen to fail.',
+    '- [ ] A break of the API has its key in `.compatignore` and what users have to do in `CHANGELOG.md`.',
+  ],
+  buildWorkflow: false, // verify does more, see below
 
   gitignore: ['.jsii.tabl.json', '.try/', 'cdk.out/', '/clients/python/dist/', '.pytest_cache/', '__pycache__/', '*.egg-info/', '.venv/', '/examples/java/*/target/'],
 });
@@ -121,8 +145,43 @@ project.testTask.exec('tsc --project tsconfig.dev.json');
 // Node 20 is what some machines have; jsii runs on it and need not say so at every step.
 project.tasks.addEnvironment('JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION', '20');
 
+// What a merge has to pass, and a release, too.
+const { JobPermission } = github.workflows;
+const verify = project.github!.addWorkflow('verify');
+verify.on({ pullRequest: {}, workflowCall: {} });
+verify.addJob('verify', {
+  runsOn: ['ubuntu-latest'],
+  permissions: { contents: JobPermission.READ },
+  tools: { node: { version: '24' } },
+  steps: [
+    github.WorkflowSteps.checkout(),
+    { uses: github.ActionRefs.ACTIONS_SETUP_GO, with: { 'go-version-file': 'local/oauth2-proxy/go.mod', 'cache': false } },
+    { run: '.ci/run' },
+  ],
+});
+
+const releasing = project.github!.tryFindWorkflow('release')!;
+releasing.addJob('verify', { uses: './.github/workflows/verify.yml', permissions: { contents: JobPermission.READ } });
+// The plugin for clients, if its version is new.
+releasing.addJob('release_plugin', {
+  name: 'Publish the plugin to PyPI',
+  needs: ['release'],
+  if: "needs.release.outputs.tag_exists != 'true' && needs.release.outputs.latest_commit == github.sha",
+  runsOn: ['ubuntu-latest'],
+  environment: 'release-plugin', // PyPI wants another for each project that it does not know yet: https://github.com/pypi/warehouse/issues/16920
+  permissions: { contents: JobPermission.READ, idToken: JobPermission.WRITE },
+  tools: { node: { version: '24' }, python: { version: '3.x' } },
+  steps: [
+    github.WorkflowSteps.checkout(),
+    { run: 'pipx run build --outdir dist/python clients/python' },
+    { run: `npx -p publib@${publib} publib-pypi`, env: { PYPI_TRUSTED_PUBLISHER: 'true', PUBLIB_DRYRUN: '${{ inputs.dry_run }}' } },
+  ],
+});
+const releaseFile = project.tryFindObjectFile('.github/workflows/release.yml')!;
+releaseFile.addOverride('jobs.release.needs', ['verify']);
+releaseFile.addOverride('jobs.release.permissions.contents', 'read'); // it builds and publishes nothing
 // publib knows its registry.
-project.tryFindObjectFile('.github/workflows/release.yml')?.patch(JsonPatch.remove('/jobs/release_npm/steps/9/env/NPM_REGISTRY'));
+releaseFile.patch(JsonPatch.remove('/jobs/release_npm/steps/9/env/NPM_REGISTRY'));
 
 // Whose install scripts are meant to run; newer versions of npm ask. The platforms are those for which there is a PostgreSQL.
 project.package.addField('allowScripts', {
