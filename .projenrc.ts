@@ -1,4 +1,4 @@
-import { awscdk, github, javascript, JsonPatch, release, ReleasableCommits } from 'projen';
+import { awscdk, github, javascript, JsonPatch, release, ReleasableCommits, YamlFile } from 'projen';
 
 // Runs with the right to publish, so not the newest of the hour.
 const publib = '0.2.1061';
@@ -84,7 +84,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     // scripts/release.mts: the npm registry of a rehearsal. The newest that runs on Node 20.
     'verdaccio@~6.8.0',
   ],
-  depsUpgradeOptions: { cooldown: 7 },
+  depsUpgradeOptions: { cooldown: 7, workflowOptions: { schedule: javascript.UpgradeDependenciesSchedule.WEEKLY } },
 
   // How it is checked
   sampleCode: false,
@@ -125,7 +125,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
 });
 
 // The package is lib/, prepare/*.py, the assembly, README and LICENSE.
-project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CONTRIBUTING.md', '/API.md', 'cdk.out', '__pycache__', '*.log');
+project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CHANGELOG.md', '/CONTRIBUTING.md', '/SECURITY.md', '/API.md', 'cdk.out', '__pycache__', '*.log');
 
 // jsii: every warning is an error, reserved words of any target language included.
 project.compileTask.reset('jsii --fail-on-warnings');
@@ -182,6 +182,23 @@ releaseFile.addOverride('jobs.release.needs', ['verify']);
 releaseFile.addOverride('jobs.release.permissions.contents', 'read'); // it builds and publishes nothing
 // publib knows its registry.
 releaseFile.patch(JsonPatch.remove('/jobs/release_npm/steps/9/env/NPM_REGISTRY'));
+
+// What projen's upgrade does not reach, as old as what it takes. Actions come with projen.
+const dependabot = {
+  'schedule': { interval: 'weekly' },
+  'cooldown': { 'default-days': 7 },
+  'groups': { all: { patterns: ['*'] } },
+  'commit-message': { prefix: 'chore(deps)' },
+};
+new YamlFile(project, '.github/dependabot.yml', {
+  obj: {
+    version: 2,
+    updates: [
+      { 'package-ecosystem': 'uv', 'directory': '/local/requirements', 'ignore': [{ 'dependency-name': 'mlflow-skinny' }], ...dependabot }, // old on purpose
+      { 'package-ecosystem': 'gomod', 'directory': '/local/oauth2-proxy', ...dependabot },
+    ],
+  },
+});
 
 // Whose install scripts are meant to run; newer versions of npm ask. The platforms are those for which there is a PostgreSQL.
 project.package.addField('allowScripts', {
