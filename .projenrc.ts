@@ -125,7 +125,10 @@ const project = new awscdk.AwsCdkConstructLibrary({
 });
 
 // The package is lib/, prepare/*.py, the assembly, README and LICENSE.
-project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CHANGELOG.md', '/CONTRIBUTING.md', '/SECURITY.md', '/API.md', 'cdk.out', '__pycache__', '*.log');
+project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CHANGELOG.md', '/CONTRIBUTING.md', '/SECURITY.md', '/API.md', '/.compatignore', 'cdk.out', '__pycache__', '*.log');
+
+// Not as projen has it: see scripts/compat.mts.
+project.tasks.tryFind('compat')!.reset('node --import tsx scripts/compat.mts');
 
 // jsii: every warning is an error, reserved words of any target language included.
 project.compileTask.reset('jsii --fail-on-warnings');
@@ -133,6 +136,8 @@ project.compileTask.reset('jsii --fail-on-warnings');
 project.postCompileTask.exec('jsii-rosetta extract --strict');
 project.postCompileTask.prependExec('node --import tsx scripts/readme-links.mts');
 project.package.addField('jsiiRosetta', { strict: true });
+// So that PyPI lists it with the CDK's libraries.
+project.package.file.addOverride('jsii.targets.python.classifiers', ['Framework :: AWS CDK', 'Framework :: AWS CDK :: 2']);
 
 // What the checks synthesise imports the library by its name, as the examples do, and is compiled as those are.
 project.eslint?.addIgnorePattern('/local/*.ts');
@@ -213,6 +218,7 @@ project.package.addPackageResolutions('node-fetch@^2.7.0');
 // Not through projen nor the command tsx, so that Ctrl-C reaches the program and nothing else.
 project.package.setScript('try', 'node --import tsx local/try.mts');
 project.package.setScript('bench', 'node --import tsx bench/index.mts');
+project.package.setScript('rehearse', 'node --import tsx scripts/release.mts');
 project.package.setScript('verify', 'node --import tsx scripts/verify.mts');
 project.package.setScript('pictures', 'node --import tsx scripts/pictures.mts');
 project.package.setScript('screenshots', 'node --import tsx scripts/screenshots.mts');

@@ -10,6 +10,7 @@ import { execa } from 'execa';
 import { checkDocs } from './docs.mjs';
 import { compareLanguages, requireJava } from './languages.mjs';
 import { checkPictures } from './pictures.mjs';
+import { rehearseRelease } from './release.mjs';
 import { install, installPython, root, run, work, type Count } from './run.mjs';
 
 const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
@@ -19,6 +20,7 @@ const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'ctrl-c': ['the deployment on this machine, ended by Ctrl-C', endByCtrlC],
   'languages': ['examples from the packages: every language gives what TypeScript gives', compareLanguages],
   'plugin': ['the plugin that renews tokens', testPlugin],
+  'release': ['the release, rehearsed', rehearseRelease],
   'docs': ['pages: links, commands, code', checkDocs],
   'pictures': ['pictures are what their sources give', checkPictures],
 };
@@ -37,9 +39,9 @@ async function build(): Promise<Count> {
   return countIn(join(root, 'test-reports', 'junit.xml'));
 }
 
-/** What git sees of the generated files, contents included. */
+/** What differs from the last commit. */
 async function changes(): Promise<string> {
-  const { stdout } = await execa('git', ['diff', 'HEAD', '--', 'API.md', 'package.json', 'package-lock.json', '.projen'], { cwd: root });
+  const { stdout } = await execa('git', ['diff', 'HEAD'], { cwd: root });
   return stdout;
 }
 

@@ -1,0 +1,287 @@
+/**
+ * A release, rehearsed: what would be published is looked at, goes to registries on this machine, is installed from there by name, and used.
+ * `npm run rehearse` does it with what the last build left in dist/.
+ */
+
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { execa } from 'execa';
+import { runServer } from 'verdaccio';
+import { type Count, packaged, root, work } from './run.mjs';
+import { Checks } from '../local/checks.mjs';
+import { findPython, installPython } from '../local/install.mjs';
+import { Daemon, freePort, untilReady } from '../local/processes.mjs';
+
+type Registry = Awaited<ReturnType<typeof startRegistry>>;
+type Index = Awaited<ReturnType<typeof startIndex>>;
+
+const name = 'cdk-secure-mlflow';
+const pythonModule = 'cdk_secure_mlflow';
+const folder = join(work, 'release');
+const tools = join(root, '.try', 'release');
+const python = join(tools, 'bin', 'python');
+
+export async function rehearseRelease(): Promise<Count> {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  await installPython(tools, await findPython(undefined), 'release.txt');
+  // Outside the clone, whose node_modules would lend a package what it forgot to ask for.
+  const consumers = mkdtempSync(join(tmpdir(), 'release-'));
+  const registry = await startRegistry();
+  const index = await startIndex();
+  const checks = new Checks();
+  try {
+    const template = await checkNpm(checks, registry, join(consumers, 'npm'));
+    await checkPyPI(checks, index, consumers, template);
+    await checkPlugin(checks, index, consumers);
+    await checkCompatibility(checks, registry);
+    await checkForGitHub(checks);
+  } finally {
+    registry.stop();
+    await index.stop();
+    rmSync(consumers, { recursive: true });
+  }
+  return checks;
+}
+
+/** Returns the template that the quick start gives with what was installed. */
+async function checkNpm(checks: Checks, registry: Registry, app: string): Promise<string> {
+  const tarball = packaged('js', '.tgz');
+  const content = await unpack('tarfile', tarball);
+  const manifest = JSON.parse(readFileSync(join(content, 'package', 'package.json'), 'utf8'));
+  let template = '';
+
+  checks.heading('The package for npm');
+  await checks.check('holds prepare/, what becomes of src/, and nothing else', async () => {
+    const compiled = filesIn(join(root, 'src')).flatMap(file => ['.js', '.d.ts'].map(ending => `lib/${file.replace(/\.ts$/, ending)}`));
+    const scripts = filesIn(join(root, 'prepare')).filter(file => file.endsWith('.py')).map(file => `prepare/${file}`);
+    const found = filesIn(join(content, 'package'));
+    assert.deepEqual(found, ['.jsii', '.jsii.tabl.json', 'LICENSE', 'README.md', 'package.json', ...compiled, ...scripts].sort());
+    return `${found.length} files`;
+  });
+  await checks.check('is no larger than was decided', () => checkSize(tarball, content, { packed: 300, unpacked: 1400 }));
+  await checks.check('asks for its two peers and for nothing else', async () => {
+    assert.deepEqual(Object.keys(manifest).filter(key => /dependencies$/i.test(key)), ['devDependencies', 'peerDependencies']);
+    assert.deepEqual(Object.keys(manifest.peerDependencies), ['aws-cdk-lib', 'constructs']);
+  });
+  await checks.check('says of itself what npm, provenance and Construct Hub want to know', async () => {
+    const { repository, license, stability, main, types, publishConfig, keywords, jsii } = manifest;
+    assert.deepEqual({ repository, license, stability, main, types, publishConfig }, {
+      repository: { type: 'git', url: `https://github.com/${name}/${name}.git` }, // npm compares it with where the release runs
+      license: 'Apache-2.0',
+      stability: 'experimental',
+      main: 'lib/index.js',
+      types: 'lib/index.d.ts',
+      publishConfig: { access: 'public' },
+    });
+    assert(['aws-cdk', 'awscdk', 'cdk'].every(keyword => keywords.includes(keyword)), `the keywords are ${keywords}`);
+    assert.equal(jsii.targets.python.module, pythonModule);
+  });
+  await checks.check('is installed by name into a new app, whose quick start is synthesised', async () => {
+    mkdirSync(app);
+    writeFileSync(join(app, 'package.json'), '{ "private": true }');
+    await registry.publish(tarball);
+    await execa('npm', ['install', '--no-audit', '--no-fund', `${name}@${manifest.version}`], { cwd: app, env: registry.env });
+    template = await synthesise('typescript', app, 'node', ['--import', import.meta.resolve('tsx'), 'app.ts']);
+    return `${Object.keys(JSON.parse(template).Resources).length} resources`;
+  });
+  return template;
+}
+
+async function checkPyPI(checks: Checks, index: Index, consumers: string, template: string): Promise<void> {
+  const wheel = packaged('python', '.whl');
+  const sdist = packaged('python', '.tar.gz');
+  const [, version] = basename(wheel).split('-');
+  const content = await unpack('zipfile', wheel);
+  const info = `${pythonModule}-${version}.dist-info`;
+
+  checks.heading('The packages for PyPI');
+  await checks.check('the wheel holds the module with its types, the package for npm, and nothing else', async () => {
+    const inside = `${pythonModule}/_jsii/${name}@${version}.jsii.tgz`;
+    assert.deepEqual(filesIn(content), [
+      ...['__init__.py', '_jsii/__init__.py', 'py.typed'].map(file => `${pythonModule}/${file}`),
+      ...['LICENSE', 'METADATA', 'RECORD', 'WHEEL', 'top_level.txt'].map(file => `${info}/${file}`),
+      inside,
+    ].sort());
+    assert(readFileSync(join(content, inside)).equals(readFileSync(packaged('js', '.tgz'))), 'the package inside is another than that for npm');
+  });
+  await checks.check('the wheel is no larger than was decided', () => checkSize(wheel, content, { packed: 380, unpacked: 800 }));
+  await checks.check('no link of the description leads nowhere', async () => {
+    const description = readFileSync(join(content, info, 'METADATA'), 'utf8');
+    const links = [...description.matchAll(/\]\(([^)\s]+)|^\[[^\]]+\]: (\S+)/gm)].map(([, inline, reference]) => inline ?? reference);
+    assert.deepEqual(links.filter(link => !/^(https:\/\/|#)/.test(link)), []);
+    return `${links.length} links`;
+  });
+  await checks.check('twine finds no fault and uploads them', () => index.upload(wheel, sdist));
+  for (const file of [wheel, sdist]) {
+    await checks.check(`${basename(file)} is installed by name, and its quick start is that of npm`, async () => {
+      const environment = join(consumers, basename(file));
+      const interpreter = await index.install(environment, file);
+      assert(await synthesise('python', environment, interpreter, ['app.py']) === template, 'the templates differ');
+    });
+  }
+}
+
+/** The package for clients, which has a version of its own. */
+async function checkPlugin(checks: Checks, index: Index, consumers: string): Promise<void> {
+  const dist = join(folder, 'plugin');
+  const entryPoints = 'from importlib.metadata import entry_points as e; print(*sorted(p.group + " " + p.name for g in ("mlflow.request_auth_provider", "opentelemetry_otlp_credential_provider") for p in e(group=g) if callable(p.load())), sep="\\n")';
+
+  checks.heading('The plugin for PyPI');
+  await execa(python, ['-m', 'build', '--outdir', dist, join(root, 'clients', 'python')]);
+  await checks.check('twine finds no fault and uploads it', () => index.upload(...readdirSync(dist).map(file => join(dist, file))));
+  for (const file of readdirSync(dist)) {
+    await checks.check(`${file} is installed by name, and MLflow and OpenTelemetry find it`, async () => {
+      const interpreter = await index.install(join(consumers, file), file);
+      const { stdout } = await execa(interpreter, ['-c', entryPoints]);
+      assert.deepEqual(stdout.split('\n'), ['mlflow.request_auth_provider', 'opentelemetry_otlp_credential_provider'].flatMap(group => [`${group} aws-role`, `${group} client-credentials`]));
+    });
+  }
+}
+
+async function checkCompatibility(checks: Checks, registry: Registry): Promise<void> {
+  const compare = (env: Record<string, string>) => execa('npx', ['projen', 'compat'], { cwd: root, env, reject: false, all: true });
+
+  checks.heading('The API');
+  await checks.check('breaks nothing that the newest release on npm promised', async () => {
+    const { failed, all, stdout } = await compare({});
+    assert(!failed, all);
+    return stdout.split('\n').find(line => line.startsWith('✓'))?.slice(2);
+  });
+  await checks.check('would be seen to break a promise: a prop that was published and is no more', async () => {
+    const published = join(await unpack('tarfile', packaged('js', '.tgz'), 'published'), 'package');
+    edit(join(published, 'package.json'), manifest => { manifest.version = '0.0.1'; });
+    edit(join(published, '.jsii'), ({ types }) => {
+      const { properties } = types[`${name}.SecureMlflowProps`];
+      properties.push({ ...properties.find(({ optional }: { optional?: boolean }) => optional), name: 'noMore' });
+    });
+    await registry.publish(published);
+    const { failed, all } = await compare(registry.env);
+    const errors = all.split('\n').filter(line => line.startsWith('err'));
+    assert(failed && errors.length === 1 && errors[0].includes('noMore'), all);
+    return errors[0];
+  });
+}
+
+/** None of it can run here. */
+async function checkForGitHub(checks: Checks): Promise<void> {
+  const github = join(root, '.github');
+  const forms = filesIn(join(github, 'ISSUE_TEMPLATE')).filter(file => file !== 'config.yml').map(file => join('ISSUE_TEMPLATE', file));
+  const workflows = filesIn(join(github, 'workflows')).map(file => join('workflows', file));
+
+  checks.heading('For GitHub');
+  for (const [schema, files] of Object.entries({ 'github-workflows': workflows, 'dependabot': ['dependabot.yml'], 'github-issue-config': [join('ISSUE_TEMPLATE', 'config.yml')], 'github-issue-forms': forms })) {
+    await checks.check(`the schema fits ${files.join(', ')}`, async () => {
+      await execa(python, ['-m', 'check_jsonschema', '--builtin-schema', `vendor.${schema}`, ...files], { cwd: github });
+    });
+  }
+}
+
+/** A registry for npm that has of this package only what is published to it, and everything else from where npm always gets it. */
+async function startRegistry() {
+  const { stdout: url } = await execa('npm', ['config', 'get', 'registry']);
+  const server: Server = await runServer({
+    configPath: join(folder, 'verdaccio.yaml'), // need not exist
+    storage: join(folder, 'npm'),
+    uplinks: { npm: { url } },
+    packages: { [name]: { access: '$all', publish: '$all' }, '**': { access: '$all', proxy: 'npm' } },
+    web: { enable: false },
+    log: { type: 'file', path: join(folder, 'verdaccio.log'), level: 'info' },
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const address = `//127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const env = { npm_config_registry: `http:${address}` };
+  return {
+    env,
+    publish: (what: string) => execa('npm', ['publish', what, `--${address}:_authToken=anybody`], { cwd: folder, env }),
+    stop: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+/** An index for pip that knows only what is uploaded to it. */
+async function startIndex() {
+  const files = join(folder, 'pypi');
+  mkdirSync(files);
+  const port = await freePort();
+  const address = `http://127.0.0.1:${port}/`;
+  const server = new Daemon(
+    [join(tools, 'bin', 'pypi-server'), 'run', '--interface', '127.0.0.1', '--port', `${port}`, '--authenticate', '.', '--passwords', '.', '--disable-fallback', files],
+    { env: {}, log: join(folder, 'pypiserver.log') },
+  );
+  await untilReady(server, 'pypiserver', () => fetch(address));
+  return {
+    upload: async (...distributions: string[]) => {
+      await execa(python, ['-m', 'twine', 'check', '--strict', ...distributions]);
+      await execa(python, ['-m', 'twine', 'upload', '--repository-url', address, '--username', 'anybody', '--password', 'anything', ...distributions]);
+    },
+    /** Into a new environment, whose interpreter is returned; what the distribution asks for comes from where pip always gets it. */
+    install: async (environment: string, distribution: string) => {
+      const [, project, version] = /^(.+?)-([\d.]+\d)/.exec(basename(distribution))!;
+      const interpreter = join(environment, 'bin', 'python');
+      const report = join(environment, 'report.json');
+      await execa(python, ['-m', 'venv', '--without-pip', environment]);
+      await execa(python, [
+        '-m', 'pip', '--python', interpreter, 'install', '--quiet', '--disable-pip-version-check', '--no-compile', '--extra-index-url', `${address}simple/`,
+        distribution.endsWith('.whl') ? '--only-binary' : '--no-binary', project, '--report', report, `${project}==${version}`,
+      ]);
+      const from = JSON.parse(readFileSync(report, 'utf8')).install.map((installed: { download_info: { url: string } }) => installed.download_info.url);
+      assert(from.includes(`${address}packages/${basename(distribution)}`), `it was installed from ${from}`);
+      return interpreter;
+    },
+    stop: () => server.stop(5),
+  };
+}
+
+/** The quick start's template. */
+async function synthesise(language: string, app: string, command: string, args: string[]): Promise<string> {
+  const assembly = join(app, 'cdk.out');
+  cpSync(join(root, 'examples', language, 'quick-start'), app, { recursive: true, force: false });
+  await execa(command, args, { cwd: app, env: { CDK_OUTDIR: assembly, CDK_VALIDATION: 'false' } });
+  return readFileSync(join(assembly, 'MlflowQuickStart.template.json'), 'utf8');
+}
+
+async function unpack(format: 'tarfile' | 'zipfile', archive: string, into = basename(archive)): Promise<string> {
+  const content = join(folder, 'unpacked', into);
+  mkdirSync(content, { recursive: true });
+  await execa(python, ['-m', format, '--extract', archive, content]);
+  return content;
+}
+
+/** Bounds are a third above what was, in kB: to become larger is a decision. */
+async function checkSize(archive: string, content: string, bounds: { readonly packed: number; readonly unpacked: number }): Promise<string> {
+  const packed = Math.ceil(statSync(archive).size / 1000);
+  const unpacked = Math.ceil(filesIn(content).reduce((sum, file) => sum + statSync(join(content, file)).size, 0) / 1000);
+  assert(packed <= bounds.packed && unpacked <= bounds.unpacked, `${packed} kB packed, ${unpacked} kB unpacked; at most ${bounds.packed} and ${bounds.unpacked}`);
+  return `${packed} kB packed, ${unpacked} kB unpacked`;
+}
+
+function filesIn(parent: string): string[] {
+  return readdirSync(parent, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name).slice(parent.length + 1))
+    .sort();
+}
+
+function edit(file: string, change: (content: any) => void): void {
+  const content = JSON.parse(readFileSync(file, 'utf8'));
+  change(content);
+  writeFileSync(file, JSON.stringify(content));
+}
+
+if (process.argv[1] === import.meta.filename) {
+  try {
+    const { passed, failed } = await rehearseRelease();
+    console.log(`\n${passed} passed, ${failed} failed`);
+    process.exitCode = failed === 0 ? 0 : 1;
+  } catch (error) {
+    console.error(`✗ ${(error as Error).message}`);
+    process.exitCode = 1;
+  }
+}
