@@ -139,7 +139,8 @@ export class Deployment {
     const [clusterId] = template.ids('AWS::RDS::DBCluster');
     const { Port: databasePort } = template.single<DatabaseCluster>('AWS::RDS::DBCluster');
     this.database = new Database(template, this.secrets, ports.database, certificates);
-    this.s3 = new S3(template, this.roles, ports.s3);
+    const { MLFLOW_ARTIFACTS_DESTINATION } = plainEnvironment(definitions.find(({ Name }) => Name === 'mlflow')!);
+    this.s3 = new S3(template, this.roles, MLFLOW_ARTIFACTS_DESTINATION, ports.s3);
     this.caBundle = new CaBundle(`http://127.0.0.1:${ports.caBundle}`, certificates.ca);
     const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
     this.plan = (address, name, definition = serviceTask) => {

@@ -5,6 +5,8 @@ import { Daemon, untilReady } from './processes.mjs';
 import type { PolicyDocument, Roles } from './roles.mjs';
 import { account, region, type Template } from './template.mjs';
 
+interface BucketProperties { readonly VersioningConfiguration?: { readonly Status: string } }
+
 interface StoredObject { readonly key: string; readonly size: number }
 
 /** A token of RDS, and the address and the resource id of the cluster that it should be for. */
@@ -15,23 +17,30 @@ export interface DatabaseTokenAnswer { readonly user?: string; readonly refusal?
 
 export class S3 {
   readonly endpoint: string;
+  /** The bucket for artifacts: one of the template's, or one that is brought. */
+  readonly bucketName: string;
+  /** The folder in it. */
+  readonly folder: string;
   /** The Python that has boto3 and moto. */
   python!: string;
   private daemon!: Daemon;
 
-  constructor(private readonly template: Template, private readonly roles: Roles, private readonly port: number) {
+  constructor(private readonly template: Template, private readonly roles: Roles, artifactsDestination: string, private readonly port: number) {
+    const { hostname, pathname } = new URL(artifactsDestination);
+    this.bucketName = hostname;
+    this.folder = pathname.slice(1);
     this.endpoint = `http://127.0.0.1:${port}`;
   }
 
   async start(python: string, settingsFile: string, log: string): Promise<void> {
     this.python = python;
-    const bucket = this.template.single<{ VersioningConfiguration?: { Status: string } }>('AWS::S3::Bucket');
+    const bucket = this.template.ids('AWS::S3::Bucket').find(id => this.template.attribute(id, 'Ref') === this.bucketName);
     writeFileSync(settingsFile, JSON.stringify({
       port: this.port,
       account,
       region,
       bucket: this.bucketName,
-      versioned: bucket.VersioningConfiguration?.Status === 'Enabled',
+      versioned: bucket !== undefined && this.template.properties<BucketProperties>(bucket).VersioningConfiguration?.Status === 'Enabled',
       roles: this.taskRoles.map(name => ({
         name,
         trust: this.template.properties<{ AssumeRolePolicyDocument: unknown }>(name).AssumeRolePolicyDocument,
@@ -49,10 +58,6 @@ export class S3 {
   /** Where a task with this role gets its credentials. */
   credentialsEndpoint(role: string): string {
     return `${this.endpoint}/try/credentials/${role}`;
-  }
-
-  get bucketName(): string {
-    return this.template.ids('AWS::S3::Bucket')[0].toLowerCase();
   }
 
   /** Everything in the bucket, past IAM. */

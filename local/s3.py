@@ -63,7 +63,7 @@ def main():
         },
     )
     server = make_server("127.0.0.1", given["port"], app, threaded=True)
-    create_bucket(given)
+    create_buckets(given)
     moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # from here on every call is checked
     server.serve_forever()
 
@@ -73,10 +73,12 @@ def put_policies(iam, role, policies):
         iam.put_role_policy(role, name, json.dumps(document))
 
 
-def create_bucket(given):
-    s3_backends[DEFAULT_ACCOUNT_ID][PARTITION].create_bucket(given["bucket"], given["region"])
+def create_buckets(given):
+    backend = s3_backends[DEFAULT_ACCOUNT_ID][PARTITION]
+    backend.create_bucket(given["bucket"], given["region"])
     if given["versioned"]:
-        s3_backends[DEFAULT_ACCOUNT_ID][PARTITION].put_bucket_versioning(given["bucket"], "Enabled")
+        backend.put_bucket_versioning(given["bucket"], "Enabled")
+    backend.create_bucket("another-bucket", given["region"])  # of the same account, to be reached by nobody
 
 
 class PrefixCondition:

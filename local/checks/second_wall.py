@@ -1,4 +1,4 @@
-"""What S3 answers to the role of the task, inside its folder and outside. Arguments: endpoint, bucket, folder, an object outside."""
+"""What S3 answers to the role of the task, inside its folder, outside, and in another bucket. Arguments: endpoint, bucket, folder, an object outside."""
 
 import json
 import sys
@@ -12,20 +12,24 @@ s3 = boto3.client("s3", endpoint_url=endpoint, region_name="eu-central-1")
 
 def answer(call, **arguments):
     try:
-        call(Bucket=bucket, **arguments)
+        call(**{"Bucket": bucket, **arguments})
         return "ok"
     except ClientError as error:
         return {"403": "AccessDenied"}.get(error.response["Error"]["Code"], error.response["Error"]["Code"])
 
 
-inside = f"{folder}/second-wall.txt"
+def use(bucket):
+    key = f"{folder}/second-wall.txt"
+    return [
+        answer(s3.put_object, Bucket=bucket, Key=key, Body=b"x"),
+        answer(s3.get_object, Bucket=bucket, Key=key),
+        answer(s3.list_objects_v2, Bucket=bucket, Prefix=f"{folder}/"),
+        answer(s3.delete_object, Bucket=bucket, Key=key),
+    ]
+
+
 print(json.dumps({
-    "inside": [
-        answer(s3.put_object, Key=inside, Body=b"x"),
-        answer(s3.get_object, Key=inside),
-        answer(s3.list_objects_v2, Prefix=f"{folder}/"),
-        answer(s3.delete_object, Key=inside),
-    ],
+    "inside": use(bucket),
     "outside": [
         answer(s3.put_object, Key=outside, Body=b"overwritten"),
         answer(s3.put_object, Key=f"{folder}-2/x", Body=b"x"),
@@ -34,4 +38,5 @@ print(json.dumps({
         answer(s3.list_objects_v2),
         answer(s3.delete_object, Key=outside),
     ],
+    "elsewhere": use("another-bucket"),
 }))

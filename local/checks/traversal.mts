@@ -15,14 +15,14 @@ const ways = [
   `s3://bucket/${canary}`, `s3:%2f%2fbucket%2f${canary}`,
 ];
 
-export async function checkTraversal(checks: Checks, { s3, taskRole }: Deployment, send: Send, token: string): Promise<void> {
-  const folder = 'mlflow';
+export async function checkTraversal(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
+  const { s3 } = deployment;
   const signed = async (path: string, message: Message = {}) => {
     const { status, body } = await send(path, { ...message, headers: { ...message.headers, ...bearer(token) } });
     return { status, body };
   };
   await s3.put(canary, content);
-  const outside = async () => (await s3.objects()).filter(({ key }) => !key.startsWith(`${folder}/`));
+  const outside = async () => (await s3.objects()).filter(({ key }) => !key.startsWith(`${s3.folder}/`));
   const before = await outside();
   const unharmed = async (body: string) => {
     const leaks = [content, 'root:', 'PGPASSWORD', `"file_size": ${content.length}\n`, '"path": "passwd"', '"path": "environ"'];
@@ -54,13 +54,8 @@ export async function checkTraversal(checks: Checks, { s3, taskRole }: Deploymen
   }
 
   checks.heading('As a second wall, the role of the task cannot');
-  await checks.check('read, write, list or delete outside its folder', async () => {
-    const answer = await fetch(s3.credentialsEndpoint(taskRole));
-    const credentials = await answer.json() as { AccessKeyId: string; SecretAccessKey: string; Token: string };
-    const { stdout } = await execa(s3.python, [`${import.meta.dirname}/second_wall.py`, s3.endpoint, s3.bucketName, folder, canary], {
-      env: { AWS_ACCESS_KEY_ID: credentials.AccessKeyId, AWS_SECRET_ACCESS_KEY: credentials.SecretAccessKey, AWS_SESSION_TOKEN: credentials.Token },
-    });
-    assert.deepEqual(JSON.parse(stdout), { inside: ['ok', 'ok', 'ok', 'ok'], outside: Array(6).fill('AccessDenied') });
+  await checks.check('read, write, list or delete outside its folder, nor in another bucket', async () => {
+    await roleStaysInFolder(deployment);
     await unharmed('');
   });
 
@@ -105,4 +100,14 @@ export async function checkTraversal(checks: Checks, { s3, taskRole }: Deploymen
       return `answers ${[...new Set(statuses)].sort().join(', ')}`;
     });
   }
+}
+
+/** Asks S3 with the credentials of the task's role. */
+export async function roleStaysInFolder({ s3, taskRole }: Deployment): Promise<void> {
+  const answer = await fetch(s3.credentialsEndpoint(taskRole));
+  const credentials = await answer.json() as { AccessKeyId: string; SecretAccessKey: string; Token: string };
+  const { stdout } = await execa(s3.python, [`${import.meta.dirname}/second_wall.py`, s3.endpoint, s3.bucketName, s3.folder, canary], {
+    env: { AWS_ACCESS_KEY_ID: credentials.AccessKeyId, AWS_SECRET_ACCESS_KEY: credentials.SecretAccessKey, AWS_SESSION_TOKEN: credentials.Token },
+  });
+  assert.deepEqual(JSON.parse(stdout), { inside: Array(4).fill('ok'), outside: Array(6).fill('AccessDenied'), elsewhere: Array(4).fill('AccessDenied') });
 }
