@@ -14,7 +14,7 @@ import { bearer, type Send } from '../http.mjs';
 import { lifetime } from '../issuer.mjs';
 import { Person } from '../person.mjs';
 import { Load } from './load.mjs';
-import { processesOf, residentMiB } from './processes.mjs';
+import { mostMeanwhile, processesOf, residentMiB } from './processes.mjs';
 
 const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 const artifacts = '/api/2.0/mlflow-artifacts/artifacts/faults';
@@ -168,10 +168,8 @@ export async function checkFaults(checks: Checks, deployment: Deployment, send: 
   await checks.check('an artifact of 2 GiB goes up and down through the server with flat memory', async () => {
     const size = 2048 * MiB;
     const before = largest(task);
-    let most = before;
-    const watch = setInterval(() => { most = Math.max(most, largest(task)); }, 250);
-    const sent = createHash('sha256');
-    try {
+    const most = await mostMeanwhile(() => largest(task), async () => {
+      const sent = createHash('sha256');
       assert.equal(await put(deployment, token, `${artifacts}/large.bin`, Readable.from(pattern(size, sent)), size), 200);
       const received = createHash('sha256');
       let length = 0;
@@ -181,9 +179,7 @@ export async function checkFaults(checks: Checks, deployment: Deployment, send: 
       });
       assert.equal(length, size);
       assert.equal(received.digest('hex'), sent.digest('hex'));
-    } finally {
-      clearInterval(watch);
-    }
+    });
     assert(most - before < 300, `${before} MiB before, ${most} at most`);
     return `${before} MiB before, ${most} at most`;
   });

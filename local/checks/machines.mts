@@ -1,8 +1,6 @@
 /** What machines do: roles of AWS with `grantTrackingAccess`, machine clients of Cognito, each by the plugin in clients/. */
 
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
-import { execa } from 'execa';
 import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
 import { bearer, type Send } from '../http.mjs';
@@ -10,6 +8,7 @@ import { installPlugin } from '../install.mjs';
 import { lifetime } from '../issuer.mjs';
 import { Person } from '../person.mjs';
 import { region } from '../template.mjs';
+import { runLongJob } from './programs.mjs';
 
 interface MachineOptions {
   readonly deployment: Deployment;
@@ -28,13 +27,9 @@ export async function checkMachines(checks: Checks, { deployment, send, python, 
   const account = deployment.account!;
   const [role] = template.ids('AWS::IAM::Role').filter(id => deployment.machineIdentities.includes(roles.arn(id)));
   await installPlugin(pluginFolder, python);
-  const longJob = async (env: Record<string, string>) => {
-    const { stdout } = await execa(python, [join(import.meta.dirname, 'long_job.py'), String(jobSeconds)], {
-      timeout: 120_000,
-      env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PYTHONPATH: pluginFolder, ...env },
-    });
-    return stdout.split('\n').at(-1)!;
-  };
+  const longJob = (env: Record<string, string>) => runLongJob(python, jobSeconds, {
+    MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PYTHONPATH: pluginFolder, ...env,
+  });
 
   checks.heading('A role that grantTrackingAccess was called with');
   const ask = (changes: Record<string, string | string[]>) => () => roles.authorize(role, 'sts:GetWebIdentityToken', {

@@ -9,12 +9,9 @@ import { Person } from '../person.mjs';
 const create = '/ajax-api/2.0/mlflow/experiments/create';
 
 export async function checkPeople(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
-  const { url, plainUrl, issuer } = deployment;
+  const { url, issuer } = deployment;
   checks.heading('A person');
-  await checks.check('is sent from http to https', async () => {
-    const response = await fetch(`${plainUrl}/some/page?x=1`, { redirect: 'manual' });
-    assert.deepEqual([response.status, response.headers.get('location')], [301, `${url}/some/page?x=1`]);
-  });
+  await checks.check('is sent from http to https', () => redirectsToHttps(deployment));
   await checks.check('is sent to the provider, with PKCE and a nonce', async () => {
     const { status, headers } = await send('/');
     assert.equal(status, 302);
@@ -26,11 +23,7 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
   });
 
   const member = await Person.meet('someone@example.com');
-  await checks.check('signs in and comes to the page', async () => {
-    const { url: end, status, text } = await member.open(`${url}/`);
-    assert.deepEqual([end, status], [`${url}/`, 200]);
-    assert.match(text, /<title>MLflow/);
-  });
+  await checks.check('signs in and comes to the page', () => signsIn(member, url));
   await checks.check('has a cookie for this host alone, over TLS, closed to scripts and to other sites\' writes', async () => {
     const cookies = (await member.http.storageState()).cookies.filter(({ name }) => name.startsWith('__Host-oauth2_proxy'));
     assert.equal(cookies.length, 1, cookies.map(({ name }) => name).join());
@@ -64,4 +57,15 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
       assert.deepEqual([answer.status, answer.body], [401, '{}']);
     });
   }
+}
+
+export async function redirectsToHttps({ plainUrl, url }: Deployment): Promise<void> {
+  const response = await fetch(`${plainUrl}/some/page?x=1`, { redirect: 'manual' });
+  assert.deepEqual([response.status, response.headers.get('location')], [301, `${url}/some/page?x=1`]);
+}
+
+export async function signsIn(person: Person, url: string): Promise<void> {
+  const { url: end, status, text } = await person.open(`${url}/`);
+  assert.deepEqual([end, status], [`${url}/`, 200]);
+  assert.match(text, /<title>MLflow/);
 }

@@ -13,6 +13,18 @@ export function residentMiB(pid: number): number {
   return Math.round(Number(/^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) / 1024);
 }
 
+/** The most that is measured while something is done. */
+export async function mostMeanwhile(measure: () => number, something: () => Promise<unknown>): Promise<number> {
+  let most = measure();
+  const watch = setInterval(() => { most = Math.max(most, measure()); }, 250);
+  try {
+    await something();
+  } finally {
+    clearInterval(watch);
+  }
+  return most;
+}
+
 /** Empty where the process has just ended. */
 export function read(file: string): string {
   try {

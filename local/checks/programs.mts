@@ -15,11 +15,14 @@ interface Step {
   readonly image?: RunWithImage;
 }
 
-interface ProgramOptions {
+interface JobOptions {
   readonly deployment: Deployment;
-  readonly send: Send;
   readonly token: string;
   readonly python: string;
+}
+
+interface ProgramOptions extends JobOptions {
+  readonly send: Send;
 }
 
 const steps = [
@@ -48,21 +51,7 @@ export const pageCommands: { readonly page: string; readonly command: RegExp; re
 /** Returns the run that the job made. */
 export async function checkPrograms(checks: Checks, { deployment, send, token, python }: ProgramOptions): Promise<RunWithImage | undefined> {
   const { url, caFile } = deployment;
-  checks.heading('A training job with MLflow\'s client and a token can');
-  const job = await execa(python, [`${import.meta.dirname}/job.py`], {
-    reject: false,
-    timeout: 600_000,
-    env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2' },
-  });
-  const done = job.stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line) as Step);
-  for (const step of steps) {
-    await checks.check(step, async () => {
-      const found = done.find(candidate => candidate.step === step);
-      assert(found, step === steps[done.length] ? lastLines(job.stderr) : 'not reached');
-      return `${found.seconds} s`;
-    });
-  }
-
+  const image = await checkJob(checks, { deployment, token, python });
   checks.heading('Other programs can');
   const search = '/api/2.0/mlflow/experiments/search?max_results=10';
   await checks.check('list the experiments with curl and the token', async () => {
@@ -81,7 +70,7 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
   });
 
   checks.heading('The commands of the pages work as they stand there');
-  const env = { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, CURL_CA_BUNDLE: caFile, PATH: `${dirname(python)}:${process.env.PATH}` };
+  const env = { ...clientSettings(deployment, token), CURL_CA_BUNDLE: caFile, PATH: `${dirname(python)}:${process.env.PATH}` };
   for (const { page, command, shows, by = 'sh' } of pageCommands) {
     await checks.check(page, async () => {
       const [found] = command.exec(readFileSync(join(import.meta.dirname, '..', '..', page), 'utf8')) ?? [];
@@ -90,7 +79,37 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
       assert(stdout.includes(shows), stdout);
     });
   }
+  return image;
+}
+
+/** All that a training job does. Returns the run that it made. */
+export async function checkJob(checks: Checks, { deployment, token, python }: JobOptions): Promise<RunWithImage | undefined> {
+  checks.heading('A training job with MLflow\'s client and a token can');
+  const job = await execa(python, [`${import.meta.dirname}/job.py`], {
+    reject: false,
+    timeout: 600_000,
+    env: { ...clientSettings(deployment, token), MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2' },
+  });
+  const done = job.stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line) as Step);
+  for (const step of steps) {
+    await checks.check(step, async () => {
+      const found = done.find(candidate => candidate.step === step);
+      assert(found, step === steps[done.length] ? lastLines(job.stderr) : 'not reached');
+      return `${found.seconds} s`;
+    });
+  }
   return done.find(({ image }) => image)?.image;
+}
+
+/** Logs for some seconds and reads it back. Returns how much it was. */
+export async function runLongJob(python: string, seconds: number, env: Record<string, string>): Promise<string> {
+  const { stdout } = await execa(python, [`${import.meta.dirname}/long_job.py`, String(seconds)], { timeout: 120_000, env });
+  return stdout.split('\n').at(-1)!;
+}
+
+/** What MLflow's client wants to know. */
+export function clientSettings({ url, caFile }: Deployment, token: string): Record<string, string> {
+  return { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile };
 }
 
 function lastLines(text: string): string {

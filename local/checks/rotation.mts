@@ -10,11 +10,12 @@ import type { Deployment } from '../deployment.mjs';
 import { Person } from '../person.mjs';
 import { parseUser } from '../substitutions.mjs';
 import { processesOf, read, residentMiB } from './processes.mjs';
+import { clientSettings } from './programs.mjs';
 
 const seconds = 20;
 
 export async function checkRotation(checks: Checks, deployment: Deployment, token: string, python: string): Promise<void> {
-  const { database, task, url, caFile } = deployment;
+  const { database, task, url } = deployment;
   const tokens = deployment.databaseTokens!;
   const mlflow = deployment.container('mlflow');
   const file = mlflow.env.PGPASSFILE;
@@ -25,7 +26,7 @@ export async function checkRotation(checks: Checks, deployment: Deployment, toke
     const before = tokens.accepted;
     const connections = await made(deployment);
     const { stdout } = await execa(python, [`${import.meta.dirname}/steady_job.py`, String(seconds)], {
-      env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile },
+      env: clientSettings(deployment, token),
     });
     const { written, failures, slowest } = JSON.parse(stdout.trim().split('\n').at(-1)!) as { written: number; failures: string[]; slowest: number };
     const changes = tokens.accepted - before;
@@ -81,7 +82,7 @@ export async function checkRotation(checks: Checks, deployment: Deployment, toke
     await database.setPassword(database.userName, 'another');
     await sleep(3000); // longer than any connection lives
     const { stdout } = await execa(python, [`${import.meta.dirname}/steady_job.py`, '3'], {
-      env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile },
+      env: clientSettings(deployment, token),
     });
     await database.setPassword(database.userName, masterPassword);
     assert.deepEqual((JSON.parse(stdout.trim().split('\n').at(-1)!) as { failures: string[] }).failures, []);

@@ -17,15 +17,7 @@ export async function checkScaling(checks: Checks, deployment: Deployment, send:
   await checks.check('come up on one database', async () => {
     second = await deployment.addTask();
   });
-  await checks.check('take each other\'s sessions', async () => {
-    const person = await Person.meet('someone@example.com');
-    await person.open(`${deployment.url}/`);
-    const cookie = (await person.http.storageState()).cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
-    await person.leave();
-    for (const { url } of [first, second]) {
-      assert.equal((await client(url)(search, { headers: { cookie } })).status, 200, url);
-    }
-  });
+  await checks.check('take each other\'s sessions', () => takeOneSession(deployment, [first, second]));
   await checks.check('share the load, and one that is killed takes nothing acknowledged along', async () => {
     const load = await Load.begin(send, token, { clients: 8 });
     await sleep(3000);
@@ -47,4 +39,14 @@ export async function checkScaling(checks: Checks, deployment: Deployment, send:
     assert.equal(load.refused, 0, load.summary);
     return load.summary;
   });
+}
+
+export async function takeOneSession({ url: front }: Deployment, tasks: Pick<TaskPlan, 'url'>[]): Promise<void> {
+  const person = await Person.meet('someone@example.com');
+  await person.open(`${front}/`);
+  const cookie = (await person.http.storageState()).cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
+  await person.leave();
+  for (const { url } of tasks) {
+    assert.equal((await client(url)(search, { headers: { cookie } })).status, 200, url);
+  }
 }

@@ -14,12 +14,8 @@ export async function checkTask(checks: Checks, deployment: Deployment, send: Se
   const { database, s3, containers, task } = deployment;
   checks.heading('The task');
   await checks.check('has put everything below its folder of the bucket', async () => {
-    const objects = await s3.objects();
-    const folder = new URL(deployment.container('mlflow').env.MLFLOW_ARTIFACTS_DESTINATION).pathname.slice(1);
-    assert(objects.some(({ size }) => size === 200 * 1024 * 1024), 'the artifact of 200 MB is missing');
-    const outside = objects.filter(({ key }) => !key.startsWith(`${folder}/`));
-    assert.deepEqual(outside, []);
-    return `${objects.length} objects below ${folder}/`;
+    assert((await s3.objects()).some(({ size }) => size === 200 * 1024 * 1024), 'the artifact of 200 MB is missing');
+    return keepsToItsFolder(deployment);
   });
   await checks.check('has its schema in PostgreSQL', async () => {
     const [{ tables }] = await database.query<{ tables: number }>('SELECT count(*)::int AS tables FROM information_schema.tables WHERE table_schema = \'public\'');
@@ -70,6 +66,13 @@ export async function checkTask(checks: Checks, deployment: Deployment, send: Se
     const { status } = await send('/api/2.0/mlflow/experiments/search?max_results=1', { headers: bearer(token) });
     assert.equal(status, 200);
   });
+}
+
+export async function keepsToItsFolder({ s3 }: Deployment): Promise<string> {
+  const objects = await s3.objects();
+  assert(objects.length > 0, 'the bucket is empty');
+  assert.deepEqual(objects.filter(({ key }) => !key.startsWith(`${s3.folder}/`)), []);
+  return `${objects.length} objects below ${s3.folder}/`;
 }
 
 async function answers(host: string, port: number): Promise<boolean> {
