@@ -1,0 +1,25 @@
+import { App, CfnOutput, Duration, Stack } from 'aws-cdk-lib';
+import { mixins, Secret } from 'aws-cdk-lib/aws-ecs';
+import { HostedZone } from 'aws-cdk-lib/aws-route53';
+import { StringParameter } from 'aws-cdk-lib/aws-ssm';
+import { AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
+
+// Domain, zone, client id and parameter name are yours to replace.
+const stack = new Stack(new App(), 'MlflowCheapest');
+const mlflow = new SecureMlflow(stack, 'Mlflow', {
+  natGateways: 0,
+  databaseCapacity: { maxAcus: 1, pauseAfter: Duration.minutes(5) },
+  cpu: 256,
+  memoryLimitMiB: 1024,
+  workers: 1,
+  domainName: 'mlflow.example.com',
+  hostedZone: HostedZone.fromHostedZoneAttributes(stack, 'Zone', { zoneName: 'example.com', hostedZoneId: 'Z0123456789EXAMPLE' }),
+  authProvider: AuthProvider.google({
+    clientId: '1234.apps.googleusercontent.com',
+    clientSecret: Secret.fromSsmParameter(StringParameter.fromSecureStringParameterAttributes(stack, 'OAuth', { parameterName: '/mlflow/oauth-client-secret' })),
+  }),
+  emailDomains: ['example.com'],
+  trustedTokenIssuers: [TokenIssuer.gcloud()],
+});
+mlflow.with(new mixins.ClusterSettings([{ name: 'containerInsights', value: 'disabled' }])); // its metrics cost more than this task
+new CfnOutput(stack, 'MlflowUri', { value: mlflow.url });
