@@ -37,6 +37,7 @@ const attributes: Record<string, Attributes> = {
   'AWS::ElasticLoadBalancingV2::LoadBalancer': { Ref: id => id },
   'AWS::ElasticLoadBalancingV2::TargetGroup': { Ref: id => id },
   'AWS::IAM::Role': { Ref: id => id, Arn: id => `arn:aws:iam::${account}:role/${id}` },
+  'AWS::KMS::Key': { Ref: id => id, Arn: id => `arn:aws:kms:${region}:${account}:key/${id}` },
   'AWS::Logs::LogGroup': { Ref: id => id, Arn: id => `arn:aws:logs:${region}:${account}:log-group:${id}:*` },
   'AWS::RDS::DBCluster': { 'Ref': id => id.toLowerCase(), 'Endpoint.Address': id => `${id.toLowerCase()}.cluster-try.${region}.rds.amazonaws.com`, 'DBClusterResourceId': id => `cluster-${id}` },
   'AWS::RDS::DBClusterParameterGroup': { Ref: id => id },

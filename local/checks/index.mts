@@ -12,6 +12,7 @@ import { personToken } from '../tokens.mjs';
 import { checkAttacks } from './attacks.mjs';
 import { checkBrowser } from './browser.mjs';
 import { checkCleanUp } from './clean-up.mjs';
+import { checkUse } from './examples.mjs';
 import { checkFaults } from './faults.mjs';
 import { checkLogs } from './logs.mjs';
 import { checkMachines } from './machines.mjs';
@@ -32,6 +33,13 @@ export async function checkQuickStart(checks: Checks, deployment: Deployment, py
   const run = await checkPrograms(checks, { deployment, send, token, python });
   await checkBrowser(checks, deployment, run);
   await checkTask(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
+
+/** What an example is for that has no checks of its own. */
+export async function checkExample(checks: Checks, example: string, deployment: Deployment, python: string): Promise<void> {
+  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkUse(checks, example, { deployment, token, python });
   await checkEnd(checks, deployment);
 }
 

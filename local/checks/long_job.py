@@ -1,4 +1,4 @@
-"""A job that outlives its tokens: logs for the given seconds; the plugin named in MLFLOW_TRACKING_AUTH renews them. Prints what it has logged."""
+"""A job that outlives its tokens: logs for the given seconds and reads it back; the plugin named in MLFLOW_TRACKING_AUTH renews them. Prints what it has logged."""
 
 import sys
 import time
@@ -16,4 +16,5 @@ with mlflow.start_run() as run:
         time.sleep(0.1)
     mlflow.log_text("done", "result.txt")
 assert len(MlflowClient().get_metric_history(run.info.run_id, "loss")) == step, "some steps are missing"
+assert mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/result.txt") == "done"
 print(f"{step} steps")

@@ -15,7 +15,7 @@ interface Step {
   readonly image?: RunWithImage;
 }
 
-interface JobOptions {
+export interface JobOptions {
   readonly deployment: Deployment;
   readonly token: string;
   readonly python: string;
