@@ -3,7 +3,10 @@ import { AuthProvider, SecureMlflow, SecureMlflowProps, TokenIssuer } from 'cdk-
 
 /** An app with the props of the quick start and some more. */
 export function quickStartWith(stackName: string, more: Partial<SecureMlflowProps>): SecureMlflow {
-  const stack = new Stack(new App(), stackName);
+  return quickStart(new Stack(new App(), stackName), more);
+}
+
+export function quickStart(stack: Stack, more: Partial<SecureMlflowProps>): SecureMlflow {
   const oauth = secretsmanager.Secret.fromSecretNameV2(stack, 'OAuth', 'mlflow/oauth');
   return new SecureMlflow(stack, 'Mlflow', {
     domainName: 'mlflow.example.com',
