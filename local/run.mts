@@ -15,7 +15,6 @@ const mlflowFolder = join(folder, 'mlflow');
 /** The Python of the image, and of the clients in the checks. */
 export const python = join(mlflowFolder, 'bin', 'python');
 const awsFolder = join(folder, 'aws');
-const assembly = join(folder, 'cdk.out');
 
 export interface Programs {
   python: string;
@@ -78,8 +77,8 @@ export async function surround(app: string, { proxy }: Programs): Promise<Deploy
   return created;
 }
 
-/** Returns the folder of the cloud assembly. */
-export async function synthesise(app: string): Promise<string> {
+/** Returns the folder of the cloud assembly, another one for who works beside a deployment. */
+export async function synthesise(app: string, assembly = join(folder, 'cdk.out')): Promise<string> {
   rmSync(assembly, { recursive: true, force: true });
   await execa('tsx', ['--tsconfig', join(root, 'local', 'examples.tsconfig.json'), join(root, app)], {
     cwd: root, preferLocal: true, env: { CDK_OUTDIR: assembly },

@@ -1,14 +1,13 @@
 /** `npm run pictures` draws docs/images/*.svg from the *.d2 beside them (https://d2lang.com); with `-- --check` it looks whether that has been done. */
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, parse, resolve } from 'node:path';
+import { join, parse } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { D2 } from '@terrastruct/d2';
-import { execa } from 'execa';
 import { Checks } from '../local/checks.mjs';
+import { root, synthesise } from '../local/run.mjs';
 import { Template } from '../local/template.mjs';
 
-const root = resolve(import.meta.dirname, '..');
 const folder = join(root, 'docs', 'images');
 
 /** D2 takes colours of a theme, which change on a dark page, in no style of a source: so the classes of style.d2 get them here. */
@@ -36,7 +35,7 @@ export async function checkPictures(): Promise<Checks> {
 async function draw(): Promise<Map<string, string>> {
   const names = readdirSync(folder).filter(name => name.endsWith('.d2'));
   const sources = Object.fromEntries(names.map(name => [name, readFileSync(join(folder, name), 'utf8')]));
-  sources['rules.d2'] = rulesOf(await quickStart());
+  sources['rules.d2'] = rulesOf(Template.read(await synthesise('examples/typescript/quick-start/app.ts', join(root, '.try', 'pictures'))));
   const pictures = new Map<string, string>();
   const d2 = new D2();
   try {
@@ -51,14 +50,6 @@ async function draw(): Promise<Map<string, string>> {
     await (d2 as unknown as { worker: Worker }).worker.terminate(); // it has no method for it, and would keep this process alive
   }
   return pictures;
-}
-
-async function quickStart(): Promise<Template> {
-  const assembly = join(root, '.try', 'pictures');
-  await execa('tsx', ['--tsconfig', join('local', 'examples.tsconfig.json'), join('examples', 'typescript', 'quick-start', 'app.ts')], {
-    cwd: root, preferLocal: true, env: { CDK_OUTDIR: assembly },
-  });
-  return Template.read(assembly);
 }
 
 interface Rule {

@@ -12,6 +12,7 @@ import { compareLanguages, requireJava } from './languages.mjs';
 import { checkPictures } from './pictures.mjs';
 import { rehearseRelease } from './release.mjs';
 import { install, installPython, root, run, work, type Count } from './run.mjs';
+import { checkMoney } from '../bench/check-money.mjs';
 
 const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'build': ['build: compile, API.md, unit tests, lint, packages', build],
@@ -21,6 +22,7 @@ const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'languages': ['examples from the packages: every language gives what TypeScript gives', compareLanguages],
   'plugin': ['the plugin that renews tokens', testPlugin],
   'release': ['the release, rehearsed', rehearseRelease],
+  'costs': ['what it costs, by hand and in docs/costs.md', checkMoney],
   'docs': ['pages: links, commands, code', checkDocs],
   'pictures': ['pictures are what their sources give', checkPictures],
 };

@@ -1,0 +1,82 @@
+/** Run by `verify`: the arithmetic against what one counts by hand, and that docs/costs.md says what it gives. */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { computeMoney, quantities, templates, type Template } from './money.mjs';
+import { fill } from './pages.mjs';
+import { Checks } from '../local/checks.mjs';
+import { root } from '../local/run.mjs';
+
+/** The quick start by hand, at rest and in use: a month of 730 hours, one task, one NAT gateway, two zones, 22 days of 10 hours. */
+const byHand = {
+  fargateArmCpu: [730, 730],
+  fargateArmMemory: [3 * 730, 3 * 730],
+  fargateDisk: [730, 730],
+  natGateway: [730, 730],
+  natData: [1, 20],
+  publicAddress: [3 * 730, 3 * 730], // one of the NAT gateway, two of the load balancer
+  loadBalancer: [730, 730],
+  loadBalancerCapacity: [0, 220],
+  auroraCapacity: [0, 220],
+  auroraStorage: [10, 10],
+  secret: [4, 4], // password, cookies, passphrase; the client's, brought
+  hostedZone: [1, 1],
+  metric: [37, 37],
+  logs: [0.5, 2],
+  logStorage: [0.5, 2],
+  bucket: [0, 100],
+};
+
+export async function checkMoney(): Promise<Checks> {
+  const checks = new Checks();
+  const [quickStart] = await templates('examples/typescript/quick-start/app.ts');
+  const options = await templates('bench/options-app.ts');
+  const option = (name: string) => sums(options.find(({ Description }) => Description!.includes(name))!);
+
+  await checks.check('the quick start is counted as by hand', async () => assert.deepEqual(sums(quickStart), byHand));
+  await checks.check('without NAT gateways: without them, and an address for the task', async () => {
+    const { natGateway, natData, ...rest } = byHand;
+    assert.deepEqual(option('natGateways: 0'), rest);
+  });
+  await checks.check('a database that does not pause: half a unit all the time', async () => {
+    assert.deepEqual(option('minAcus'), { ...byHand, auroraCapacity: [730 * 0.5, 220 + (730 - 220) * 0.5] });
+  });
+  await checks.check('a clean-up: its task, its image and the database that it wakes', async () => {
+    const times = 730 / 24 / 7;
+    const task = times * 5 / 60;
+    const { auroraCapacity, natData, fargateArmCpu } = option('cleanUp');
+    const rounded = [auroraCapacity, natData, fargateArmCpu].map(([rest]) => rest.toFixed(6));
+    assert.deepEqual(rounded, [task + times * 10 / 60, 1 + times, 730 + task * 0.5].map(value => value.toFixed(6)));
+  });
+  await checks.check('monitoring: each metric that an alarm looks at', async () => {
+    const { alarm, dashboard, metric } = option('addMonitoring');
+    assert.deepEqual({ alarm, dashboard, metric }, { alarm: [21, 21], dashboard: [1, 1], metric: [37, 40] });
+  });
+  await checks.check('what has no price here is an error', async () => {
+    const withOne = (Type: string, Properties: object): Template => ({ Resources: { ...quickStart.Resources, One: { Type, Properties } } });
+    assert.throws(() => quantities(withOne('AWS::WAFv2::WebACL', {})), /One is an AWS::WAFv2::WebACL/);
+    assert.throws(() => quantities(withOne('AWS::ECS::Cluster', { ClusterSettings: [{ Name: 'containerInsights', Value: 'enhanced' }] })), /enhanced/);
+    assert.throws(() => quantities(withOne('AWS::Scheduler::Schedule', { ScheduleExpression: 'rate(1 hour)' })), /rate\(1 hour\)/);
+  });
+  await checks.check('docs/costs.md has the tables as they are now', async () => {
+    const page = readFileSync(join(root, 'docs', 'costs.md'), 'utf8');
+    const tables = await computeMoney();
+    const places = [...page.matchAll(/<!-- bench:(.+?) -->/g)].map(([, title]) => title).sort();
+    assert.deepEqual(places, tables.map(({ title }) => title).sort());
+    const old = tables.filter(table => fill(page, [table]) !== page).map(({ title }) => title);
+    assert.ok(old.length === 0, `run \`npm run bench -- money --write\`, for these are different now: ${old.join('; ')}`);
+    return `${tables.length} tables`;
+  });
+  return checks;
+}
+
+/** Quantities at rest and in use, summed for each price. */
+function sums(template: Template): Record<string, [rest: number, use: number]> {
+  const all: Record<string, [number, number]> = {};
+  for (const { price, rest, use } of quantities(template)) {
+    const [restBefore, useBefore] = all[price] ?? [0, 0];
+    all[price] = [restBefore + rest, useBefore + use];
+  }
+  return Object.fromEntries(Object.entries(all).filter(([, [, use]]) => use > 0));
+}
