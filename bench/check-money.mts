@@ -59,9 +59,14 @@ export async function checkMoney(): Promise<Checks> {
     assert.throws(() => quantities(withOne('AWS::ECS::Cluster', { ClusterSettings: [{ Name: 'containerInsights', Value: 'enhanced' }] })), /enhanced/);
     assert.throws(() => quantities(withOne('AWS::Scheduler::Schedule', { ScheduleExpression: 'rate(1 hour)' })), /rate\(1 hour\)/);
   });
+  const tables = await computeMoney();
+  const read = (page: string) => readFileSync(join(root, page), 'utf8');
+  await checks.check('the README has the costs as they are now', async () => {
+    const page = read('README.md');
+    assert.ok(fill(page, tables) === page, 'run `npm run bench -- money --write`');
+  });
   await checks.check('docs/costs.md has the tables as they are now', async () => {
-    const page = readFileSync(join(root, 'docs', 'costs.md'), 'utf8');
-    const tables = await computeMoney();
+    const page = read(join('docs', 'costs.md'));
     const places = [...page.matchAll(/<!-- bench:(.+?) -->/g)].map(([, title]) => title).sort();
     assert.deepEqual(places, tables.map(({ title }) => title).sort());
     const old = tables.filter(table => fill(page, [table]) !== page).map(({ title }) => title);

@@ -230,6 +230,8 @@ export interface SecureMlflowProps {
   /**
    * Whether the load balancer has public addresses.
    *
+   * With `false` bring the `vpc` that people and programs come through: one made here has no way in for them until you connect it to your network.
+   *
    * @default true
    */
   readonly internetFacing?: boolean;
