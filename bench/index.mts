@@ -2,42 +2,65 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { Argument, Command } from 'commander';
 import { execa } from 'execa';
+import { computeMoney } from './money.mjs';
+import { writePages } from './pages.mjs';
+import { measureSideBySide } from './side-by-side.mjs';
+import { measureStart } from './start.mjs';
+import { measureSynthesis } from './synthesis.mjs';
 import type { Options, Table } from './table.mjs';
-
-const root = resolve(import.meta.dirname, '..');
-const reportFile = join(root, '.try', 'bench.json');
+import { folder, root, runToTheEnd } from '../local/run.mjs';
 
 /** What can be measured; each returns tables of its own. */
 const parts: Record<string, (options: Options) => Promise<Table[]>> = {
-  // synthesis: measureSynthesis,
-  // requests: measureRequests,
-  // start: measureStart,
-  // money: computeMoney,
+  requests: measureSideBySide,
+  start: measureStart,
+  synthesis: measureSynthesis,
+  money: computeMoney,
 };
 
 const command = new Command('npm run bench --')
   .description('Measures this library beside what one would do without it, and prints tables.')
   .addArgument(new Argument('[parts...]', 'what to measure; without any, everything').choices(Object.keys(parts)))
   .option('--quick', 'everything as short as it can be, to see that it works', false)
+  .option('--write', 'put the tables into README, docs/ and docs/benchmarks.json, too', false)
   .parse();
-const { quick } = command.opts<Options>();
+const { quick, write } = command.opts<Options & { readonly write: boolean }>();
 const names = command.args.length > 0 ? command.args : Object.keys(parts);
 
-async function machine(): Promise<Record<string, string | number>> {
-  const { stdout: python } = await execa('python3', ['--version']);
-  return { cpus: availableParallelism(), memory: `${Math.round(totalmem() / 2 ** 30)} GiB`, node: process.version, python: python.replace('Python ', '') };
+async function main(): Promise<boolean> {
+  const tables: Table[] = names.some(name => name !== 'money') ? [await surroundings()] : [];
+  for (const name of names) {
+    tables.push(...await parts[name]({ quick }));
+  }
+  for (const { title, rows } of tables) {
+    console.log(`\n${title}`);
+    console.table(rows);
+  }
+  const report = `${JSON.stringify(tables, undefined, 2)}\n`;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'bench.json'), report);
+  if (write) {
+    writeFileSync(join(root, 'docs', 'benchmarks.json'), report);
+    writePages(tables);
+  }
+  return true;
 }
 
-const tables: Table[] = [];
-for (const name of names) {
-  for (const table of await parts[name]({ quick })) {
-    console.log(`\n${table.title}`);
-    console.table(table.rows);
-    tables.push(table);
-  }
+async function surroundings(): Promise<Table> {
+  const { stdout: python } = await execa('python3', ['--version']);
+  return {
+    title: 'Measured',
+    rows: [{
+      'on': new Date().toISOString().slice(0, 10),
+      'processors': availableParallelism(),
+      'memory, GiB': Math.round(totalmem() / 2 ** 30),
+      'Node': process.versions.node,
+      'Python': python.replace('Python ', ''),
+    }],
+  };
 }
-mkdirSync(join(root, '.try'), { recursive: true });
-writeFileSync(reportFile, JSON.stringify({ date: new Date().toISOString().slice(0, 10), machine: await machine(), tables }, undefined, 2));
+
+runToTheEnd(main);

@@ -4,7 +4,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { execa } from 'execa';
 import ts from 'typescript';
-import type { Options, Table } from './table.mjs';
+import { median, type Options, type Table } from './table.mjs';
 import { install, installPython, packaged, root } from '../scripts/run.mjs';
 
 const work = join(root, '.try', 'bench');
@@ -113,8 +113,4 @@ async function repeat<T>(times: number, measure: () => Promise<T>): Promise<T[]>
     results.push(await measure());
   }
   return results;
-}
-
-function median(values: number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }

@@ -9,3 +9,12 @@ export interface Options {
   /** Every measurement as short as it can be: shows that it works, its figures mean nothing. */
   readonly quick: boolean;
 }
+
+/** To three significant digits, which is more than is repeatable. */
+export function rounded(value: number): number {
+  return Number(value.toPrecision(3));
+}
+
+export function median(values: number[]): number {
+  return [...values].sort((one, other) => one - other)[Math.floor(values.length / 2)];
+}

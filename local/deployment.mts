@@ -48,6 +48,8 @@ interface TaskDefinition {
 
 /** A task of the service that has its place: not yet, or already running. */
 export interface TaskPlan {
+  /** Stands for its loopback and its network interface. */
+  readonly address: string;
   readonly substitutions: Substitutions;
   readonly containers: Container[];
   readonly logs: string;
@@ -154,7 +156,7 @@ export class Deployment {
       const logs = join(this.logs, name);
       mkdirSync(logs, { recursive: true });
       const containers = definition.ContainerDefinitions.map(container => substitutions.container(container));
-      return { substitutions, containers, logs, task: new Task(containers, logs), url: `http://${address}:${this.target.ContainerPort}`, disk: join(volumes, 'tmp') };
+      return { address, substitutions, containers, logs, task: new Task(containers, logs), url: `http://${address}:${this.target.ContainerPort}`, disk: join(volumes, 'tmp') };
     };
     const surroundings = {
       publicUrl: this.url,
@@ -244,21 +246,30 @@ export class Deployment {
    * its own. The load balancer gets to know it as it does there, when it is healthy.
    */
   async addTask({ diskMiB }: { readonly diskMiB?: number } = {}): Promise<TaskPlan> {
-    this.added += 1;
-    const plan = this.plan(`127.0.0.${1 + this.added}`, `task-${1 + this.added}`);
+    const plan = this.nextTask();
     if (diskMiB !== undefined) {
       await execa('mount', ['-t', 'tmpfs', '-o', `size=${diskMiB}m`, 'tmpfs', plan.disk]);
       void plan.task.stopped.then(() => execa('umount', [plan.disk]));
     }
+    await this.startAdded(plan);
+    return plan;
+  }
+
+  /** The same in two steps: not started yet. */
+  nextTask(): TaskPlan {
+    this.added += 1;
+    return this.plan(`127.0.0.${1 + this.added}`, `task-${1 + this.added}`);
+  }
+
+  async startAdded(plan: TaskPlan, report: (status: string) => void = () => undefined): Promise<void> {
     this.running.add(plan.task);
     try {
-      await plan.task.start(() => undefined);
+      await plan.task.start(report);
       await this.front.register(plan.url, () => plan.task.endedBecause);
     } catch (error) {
       await this.stopTask(plan);
       throw error;
     }
-    return plan;
   }
 
   /**

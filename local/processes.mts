@@ -100,9 +100,9 @@ export async function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Tries until `attempt` no longer throws; gives up when `daemon` has ended or after a minute. */
-export async function untilReady(daemon: Daemon, what: string, attempt: () => Promise<unknown>): Promise<void> {
-  const deadline = Date.now() + 60_000;
+/** Tries until `attempt` no longer throws; gives up when `daemon` has ended or after some time. */
+export async function untilReady(daemon: Daemon, what: string, attempt: () => Promise<unknown>, seconds = 60): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
   for (;;) {
     try {
       await attempt();

@@ -26,7 +26,7 @@ async function breaks(): Promise<string | undefined> {
   await execa('npm', ['install', '--prefix', folder, '--legacy-peer-deps', '--no-audit', '--no-fund', `${name}@${answer}`]);
   const diff = await execa('jsii-diff', [join(folder, 'node_modules', name), root, '--keys', '--error-on', 'all', '--ignore-file', join(root, '.compatignore')], { preferLocal: true, reject: false, all: true });
   if (diff.failed) {
-    return `the API breaks what ${name} ${answer} promised; if that is meant, put the key in brackets into .compatignore:\n${diff.all}`;
+    return `compared with ${name} ${answer}, jsii-diff refuses the API; a break that is meant has its key, what stands in brackets, in .compatignore:\n${diff.all}`;
   }
   console.log(`✓ the API keeps what ${name} ${answer} promised`);
   return undefined;

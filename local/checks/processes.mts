@@ -25,6 +25,17 @@ export async function mostMeanwhile(measure: () => number, something: () => Prom
   return most;
 }
 
+/** Memory of a process and all below it; what they share is counted once. */
+export function memoryMiB(root: number): number {
+  return Math.round(processesOf(root).reduce((sum, pid) => sum + Number(/^Pss:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0), 0) / 1024);
+}
+
+/** Processor time of a process and all below it. */
+export function cpuSeconds(root: number): number {
+  const ticks = processesOf(root).map(pid => read(`/proc/${pid}/stat`).split(') ')[1]?.split(' ').slice(11, 13).map(Number) ?? [0, 0]);
+  return ticks.flat().reduce((sum, count) => sum + count, 0) / 100; // Linux counts a hundred to the second
+}
+
 /** Empty where the process has just ended. */
 export function read(file: string): string {
   try {
