@@ -126,13 +126,17 @@ async function checkPyPI(checks: Checks, index: Index, consumers: string, templa
   }
 }
 
-/** The package for clients, which has a version of its own. */
+/** The package for clients: like the other one as version 0.0.0, which PyPI never has. */
 async function checkPlugin(checks: Checks, index: Index, consumers: string): Promise<void> {
-  const dist = join(folder, 'plugin');
+  const source = join(folder, 'plugin');
+  const dist = join(source, 'dist');
+  cpSync(join(root, 'clients', 'python'), source, { recursive: true });
+  const project = join(source, 'pyproject.toml');
+  writeFileSync(project, readFileSync(project, 'utf8').replace(/^version = .*$/m, 'version = "0.0.0"'));
   const entryPoints = 'from importlib.metadata import entry_points as e; print(*sorted(p.group + " " + p.name for g in ("mlflow.request_auth_provider", "opentelemetry_otlp_credential_provider") for p in e(group=g) if callable(p.load())), sep="\\n")';
 
   checks.heading('The plugin for PyPI');
-  await execa(python, ['-m', 'build', '--outdir', dist, join(root, 'clients', 'python')]);
+  await execa(python, ['-m', 'build', '--outdir', dist, source]);
   await checks.check('twine finds no fault and uploads it', () => index.upload(...readdirSync(dist).map(file => join(dist, file))));
   for (const file of readdirSync(dist)) {
     await checks.check(`${file} is installed by name, and MLflow and OpenTelemetry find it`, async () => {
