@@ -19,6 +19,7 @@ const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'newest': ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
   'deployment': ['the deployment on this machine, checked', checkDeployment],
   'ctrl-c': ['the deployment on this machine, ended by Ctrl-C', endByCtrlC],
+  'bench': ['every measurement works: npm run bench -- --quick', benchQuickly],
   'languages': ['examples from the packages: every language gives what TypeScript gives', compareLanguages],
   'plugin': ['the plugin that renews tokens', testPlugin],
   'release': ['the release, rehearsed', rehearseRelease],
@@ -27,7 +28,7 @@ const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'pictures': ['pictures are what their sources give', checkPictures],
 };
 /** They need the ports of the deployment, one after the other, and wait much of their time: the other steps run beside them. */
-const onPorts = ['deployment', 'ctrl-c'];
+const onPorts = ['deployment', 'ctrl-c', 'bench'];
 const rows = join(work, 'rows');
 
 async function build(): Promise<Count> {
@@ -101,6 +102,16 @@ async function endByCtrlC(): Promise<Count> {
   }
   console.log('✓ it came up, and no process is left');
   return { passed: 1, failed: 0 };
+}
+
+/** Its figures mean nothing, but each must be one. */
+async function benchQuickly(): Promise<Count> {
+  const report = join(root, '.try', 'bench.json');
+  rmSync(report, { force: true });
+  await run('npm', ['run', '--silent', 'bench', '--', '--quick']);
+  const tables = JSON.parse(readFileSync(report, 'utf8')) as object[];
+  const failed = tables.filter(table => JSON.stringify(table).includes('failed')).length;
+  return { passed: tables.length - failed, failed };
 }
 
 /** The package for clients: its own tests, in an environment of its own. */
