@@ -19,7 +19,7 @@ import { Database } from './database';
 import { Ingress } from './ingress';
 import { Monitoring, MonitoringOptions } from './monitoring';
 import { Network } from './network';
-import { cleanUpEnvironment, mlflowEnvironment } from './private/mlflow';
+import { cleanUpEnvironment, mlflowEnvironment, uvicornEnvironment } from './private/mlflow';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
 import { validateProps, validateProvider } from './private/validation';
 import { Service } from './service';
@@ -288,9 +288,10 @@ export interface SecureMlflowProps {
   readonly databaseAuthentication?: DatabaseAuthentication;
 
   /**
-   * Options for gunicorn, such as `--timeout 300 --threads 4`: MLflow then runs under gunicorn and not under uvicorn.
+   * Options for gunicorn, such as `--threads 8`: MLflow then runs under gunicorn, which answers the plain API and the pages with less
+   * processor time, and beside it under uvicorn for what gunicorn does not serve: OpenTelemetry traces, AI gateway, streamed artifacts.
    *
-   * The plain API is faster so, but MLflow serves less: no OpenTelemetry traces, no AI gateway, no streamed artifacts. Synthesis warns of that.
+   * The second server takes some 350 MiB. MLflow advises against gunicorn. See docs/benchmarks.md for what is gained.
    *
    * @default - uvicorn serves everything
    */
@@ -555,6 +556,14 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     });
 
     const cpuArchitecture = props.cpuArchitecture ?? ecs.CpuArchitecture.ARM64;
+    const mlflowOptions = {
+      url: this.url,
+      region: Stack.of(this).region,
+      artifactsUri: artifacts.uri,
+      workers: props.workers ?? 2,
+      gunicornOpts: props.gunicornOpts,
+      environment: props.environment,
+    };
     const service = new Service(this, 'Service', {
       vpc: network.vpc,
       vpcSubnets: network.serviceSubnets,
@@ -562,14 +571,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       database,
       iamAuthentication: props.databaseAuthentication === DatabaseAuthentication.IAM,
       mlflowImage: props.mlflowImage,
-      mlflowEnvironment: mlflowEnvironment({
-        url: this.url,
-        region: Stack.of(this).region,
-        artifactsUri: artifacts.uri,
-        workers: props.workers ?? 2,
-        gunicornOpts: props.gunicornOpts,
-        environment: props.environment,
-      }),
+      mlflowEnvironment: mlflowEnvironment(mlflowOptions),
+      ...(props.gunicornOpts !== undefined && { uvicornEnvironment: uvicornEnvironment(mlflowOptions) }),
       oauth2ProxyImage: props.oauth2ProxyImage,
       proxyEnvironment: proxyEnvironment({
         url: this.url,
@@ -579,6 +582,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
         signOutUrl: provider.signOutUrl,
         emailDomains: props.emailDomains,
         trustedTokenIssuers,
+        uvicornBesideGunicorn: props.gunicornOpts !== undefined,
         sessionDuration: props.sessionDuration ?? Duration.hours(12),
         sessionRefresh: props.sessionRefresh,
         environment: props.proxyEnvironment,
@@ -868,14 +872,10 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     return kms.Key.fromKeyArn(this, 'EncryptionKey', key.keyArn);
   }
 
-  private warn({ emailDomains, gunicornOpts }: SecureMlflowProps, openToPublic: boolean): void {
+  private warn({ emailDomains }: SecureMlflowProps, openToPublic: boolean): void {
     if (openToPublic && emailDomains.includes('*')) {
       Annotations.of(this).addWarningV2('cdk-secure-mlflow:openToEveryone',
         '`emailDomains` is ["*"] and anybody in the world can have an account at the provider or a token of a trusted issuer, so anybody gets in: name your domains');
-    }
-    if (gunicornOpts !== undefined) {
-      Annotations.of(this).addWarningV2('cdk-secure-mlflow:gunicornServesLess',
-        '`gunicornOpts` makes MLflow run under gunicorn, where OpenTelemetry traces (/v1/traces), the AI gateway (/gateway) and streamed artifacts are missing: leave it out to have them');
     }
   }
 }

@@ -11,8 +11,8 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { Database } from './database';
 import {
-  DATABASE_IAM_USER, DATABASE_PORT, databaseEnvironment, iamDatabaseEnvironment, MLFLOW_HEALTH_CHECK, prepareEnvironment, tokenEnvironment,
-  TOKEN_HEALTH_CHECK, CONFIG_DIRECTORY, TEMPORARY_DIRECTORY,
+  DATABASE_IAM_USER, DATABASE_PORT, databaseEnvironment, iamDatabaseEnvironment, MLFLOW_PORT, mlflowHealthCheck, prepareEnvironment, tokenEnvironment,
+  TOKEN_HEALTH_CHECK, CONFIG_DIRECTORY, TEMPORARY_DIRECTORY, UVICORN_PORT,
 } from './private/mlflow';
 import { PROXY_PORT } from './private/oauth2-proxy';
 import type { ScalingOptions } from './secure-mlflow';
@@ -32,6 +32,8 @@ export interface ServiceProps {
 
   readonly mlflowImage?: ecs.ContainerImage;
   readonly mlflowEnvironment: Record<string, string>;
+  /** Of a second server, for what gunicorn does not serve. */
+  readonly uvicornEnvironment?: Record<string, string>;
   readonly oauth2ProxyImage?: ecs.ContainerImage;
   readonly proxyEnvironment: Record<string, string>;
   readonly clientSecret: ecs.Secret;
@@ -141,27 +143,34 @@ export class Service extends Construct {
       ...prepareEnvironment(Stack.of(this).region, props.machineIdentities),
       ...(props.iamAuthentication && { PREPARE_IAM_USER: DATABASE_IAM_USER }),
     });
-    const mlflowOptions = props.iamAuthentication ? this.iamOptions('task', props.mlflowEnvironment) : this.mlflowOptions('task', props.mlflowEnvironment);
-    const mlflow = this.taskDefinition.addContainer('mlflow', {
-      ...mlflowOptions,
-      user: MLFLOW_USER,
-      command: ['mlflow', 'server'],
-      secrets: {
-        ...mlflowOptions.secrets,
-        MLFLOW_CRYPTO_KEK_PASSPHRASE: ecs.Secret.fromSecretsManager(encryptionPassphrase),
-      },
-      healthCheck: {
-        command: MLFLOW_HEALTH_CHECK,
-        interval: Duration.seconds(10),
-        timeout: Duration.seconds(5),
-        retries: 6,
-        startPeriod: Duration.minutes(5),
-      },
+    const servers = [
+      { name: 'mlflow', port: MLFLOW_PORT, environment: props.mlflowEnvironment },
+      ...props.uvicornEnvironment === undefined ? [] : [{ name: 'mlflow-uvicorn', port: UVICORN_PORT, environment: props.uvicornEnvironment }],
+    ].map(({ name, port, environment }) => {
+      const options = props.iamAuthentication ? this.iamOptions('task', environment) : this.mlflowOptions('task', environment);
+      const server = this.taskDefinition.addContainer(name, {
+        ...options,
+        user: MLFLOW_USER,
+        command: ['mlflow', 'server'],
+        secrets: {
+          ...options.secrets,
+          MLFLOW_CRYPTO_KEK_PASSPHRASE: ecs.Secret.fromSecretsManager(encryptionPassphrase),
+        },
+        healthCheck: {
+          command: mlflowHealthCheck(port),
+          interval: Duration.seconds(10),
+          timeout: Duration.seconds(5),
+          retries: 6,
+          startPeriod: Duration.minutes(5),
+        },
+      });
+      server.addMountPoints(TMP, CONFIG);
+      server.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS });
+      return server;
     });
-    mlflow.addMountPoints(TMP, CONFIG);
-    mlflow.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS });
     if (props.iamAuthentication) {
-      mlflow.addContainerDependencies({ container: this.addDatabaseToken(prepare), condition: ecs.ContainerDependencyCondition.HEALTHY });
+      const databaseToken = this.addDatabaseToken(prepare);
+      servers.forEach(server => server.addContainerDependencies({ container: databaseToken, condition: ecs.ContainerDependencyCondition.HEALTHY }));
     }
 
     const proxy = this.taskDefinition.addContainer('oauth2-proxy', {
@@ -176,7 +185,7 @@ export class Service extends Construct {
       },
     });
     proxy.addMountPoints(CONFIG);
-    proxy.addContainerDependencies({ container: mlflow, condition: ecs.ContainerDependencyCondition.HEALTHY });
+    proxy.addContainerDependencies(...servers.map(container => ({ container, condition: ecs.ContainerDependencyCondition.HEALTHY })));
   }
 
   /** Writes the tokens with which the server signs in to the database. */

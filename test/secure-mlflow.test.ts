@@ -9,7 +9,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
 import { clientSecret, container, containers, define, environmentOf, newStack, only, Overrides, OverridesOf, resources, rulesOf, secretsOf, statementsOf, synthesise } from './fixtures';
-import { AuthProvider, TokenIssuer } from '../src';
+import { AuthProvider, DatabaseAuthentication, TokenIssuer } from '../src';
 
 const attribute = (id: string, name: string) => ({ 'Fn::GetAtt': [id, name] });
 
@@ -469,10 +469,24 @@ describe('a prop changes what it is about', () => {
     expect(objects.Resource['Fn::Join'][1][1]).toBe('/teams/ml/*');
   });
 
-  test('gunicornOpts takes the place of uvicorn', () => {
-    const settings = environmentOf(synthesise({ gunicornOpts: '--timeout 300' }).template, 'mlflow');
+  test.each([DatabaseAuthentication.PASSWORD, DatabaseAuthentication.IAM])('gunicornOpts puts gunicorn before uvicorn, with %s', databaseAuthentication => {
+    const { template } = synthesise({ gunicornOpts: '--timeout 300', databaseAuthentication });
+    const settings = environmentOf(template, 'mlflow');
     expect(settings.MLFLOW_GUNICORN_OPTS).toBe('--timeout 300');
     expect(settings).not.toHaveProperty('MLFLOW_UVICORN_OPTS');
+    const beside = environmentOf(template, 'mlflow-uvicorn');
+    expect(beside).toHaveProperty('MLFLOW_UVICORN_OPTS');
+    expect(beside).not.toHaveProperty('MLFLOW_GUNICORN_OPTS');
+    const [{ Environment: _, HealthCheck: health, Name: __, ...gunicorn }, { Environment: ___, HealthCheck: healthBeside, Name: ____, ...uvicorn }] = ['mlflow', 'mlflow-uvicorn'].map(name => container(template, name));
+    expect(uvicorn).toEqual(gunicorn);
+    expect(JSON.stringify(healthBeside)).toBe(JSON.stringify(health).replace(':5000/', ':5001/'));
+    expect(container(template, 'oauth2-proxy').DependsOn).toEqual(['mlflow', 'mlflow-uvicorn'].map(ContainerName => ({ ContainerName, Condition: 'HEALTHY' })));
+  });
+
+  test('without gunicornOpts there is one server', () => {
+    const { template } = synthesise();
+    expect(containers(template).map(({ Name }) => Name)).toEqual(['prepare', 'mlflow', 'oauth2-proxy']);
+    expect(environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_UPSTREAMS).not.toContain(':5001');
   });
 
   test.each<[string, ec2.IPeer[], unknown[]]>([
@@ -538,8 +552,6 @@ describe('synthesis warns', () => {
     ['of the tokens of gcloud open to everyone', stack => ({ emailDomains: ['*'], authProvider: oidc(stack), trustedTokenIssuers: [TokenIssuer.gcloud()] }), [everyone]],
     ['not of a provider of the company open to all of it', stack => ({ emailDomains: ['*'], authProvider: oidc(stack) }), []],
     ['not of the tokens of gcloud for a domain', { trustedTokenIssuers: [TokenIssuer.gcloud()] }, []],
-    ['of what gunicorn lacks', { gunicornOpts: '--threads 4' },
-      [['/Stack/Mlflow', expect.stringMatching(/^`gunicornOpts` .*\/v1\/traces.*\/gateway.*streamed artifacts.* leave it out to have them \[ack: cdk-secure-mlflow:gunicornServesLess\]$/)]]],
   ])('%s', (_, overrides, expected) => {
     expect(warnings(overrides)).toEqual(expected);
   });

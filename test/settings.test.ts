@@ -3,7 +3,7 @@ import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, TokenIssuer } from '../src';
-import { databaseEnvironment, MLFLOW_HEALTH_CHECK, mlflowEnvironment, prepareEnvironment, RESERVED_MLFLOW_NAMES } from '../src/private/mlflow';
+import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/private/mlflow';
 import { ASSISTANT_PATH, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/private/oauth2-proxy';
 
 class Custom extends AuthProvider {
@@ -63,6 +63,17 @@ describe('MLflow', () => {
     });
   });
 
+  test('beside gunicorn uvicorn has the same settings, but one process, a port of its own and no jobs', () => {
+    const environment = { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'true', MLFLOW_LOGGING_LEVEL: 'DEBUG' };
+    expect(uvicornEnvironment({ ...minimal, gunicornOpts: '--threads 4', environment })).toEqual({
+      ...mlflowEnvironment({ ...minimal, environment }),
+      MLFLOW_PORT: '5001',
+      MLFLOW_SERVER_ALLOWED_HOSTS: '127.0.0.1:5001',
+      MLFLOW_WORKERS: '1',
+      MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false',
+    });
+  });
+
   test('what keeps it safe wins over the settings of the user', () => {
     expect(mlflowEnvironment({ ...minimal, environment: { MLFLOW_HOST: '0.0.0.0' } }).MLFLOW_HOST).toBe('127.0.0.1');
   });
@@ -87,7 +98,7 @@ describe('MLflow', () => {
   });
 
   test('its health check asks the loopback and runs no shell', () => {
-    expect(MLFLOW_HEALTH_CHECK).toEqual(['CMD', 'python', '-c', "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/health', timeout=4)"]);
+    expect(mlflowHealthCheck(5000)).toEqual(['CMD', 'python', '-c', "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/health', timeout=4)"]);
   });
 });
 
@@ -167,8 +178,23 @@ describe('oauth2-proxy', () => {
     expect(settings.OAUTH2_PROXY_UPSTREAMS).toMatch(/^http:\/\/127\.0\.0\.1:5000\/,/);
   });
 
-  test('its second upstream takes the assistant away from MLflow', () => {
-    expect(proxyEnvironment(minimalProxy).OAUTH2_PROXY_UPSTREAMS.split(',')[1]).toBe(`file:///nonexistent/#${ASSISTANT_PATH}/`);
+  test.each([false, true])('its last upstream takes the assistant away from MLflow, uvicorn beside gunicorn: %s', uvicornBesideGunicorn => {
+    expect(proxyEnvironment({ ...minimalProxy, uvicornBesideGunicorn }).OAUTH2_PROXY_UPSTREAMS.split(',').at(-1)).toBe(`file:///nonexistent/#${ASSISTANT_PATH}/`);
+  });
+
+  test('what gunicorn does not serve goes to uvicorn beside it', () => {
+    expect(proxyEnvironment({ ...minimalProxy, uvicornBesideGunicorn: true }).OAUTH2_PROXY_UPSTREAMS.split(',').slice(0, -1)).toEqual([
+      'http://127.0.0.1:5000/',
+      'http://127.0.0.1:5001/v1/',
+      'http://127.0.0.1:5001/gateway/',
+      'http://127.0.0.1:5001/ajax-api/3.0/jobs/',
+      'http://127.0.0.1:5001/api/3.0/mlflow/mcp-servers',
+      'http://127.0.0.1:5001/api/3.0/mlflow/mcp-servers/',
+      'http://127.0.0.1:5001/api/2.0/mlflow-artifacts/artifacts/',
+      'http://127.0.0.1:5001/ajax-api/3.0/mlflow/mcp-servers',
+      'http://127.0.0.1:5001/ajax-api/3.0/mlflow/mcp-servers/',
+      'http://127.0.0.1:5001/ajax-api/2.0/mlflow-artifacts/artifacts/',
+    ]);
   });
 });
 

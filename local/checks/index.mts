@@ -6,7 +6,7 @@ import { Agent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { bearer, client, json } from '../http.mjs';
+import { client } from '../http.mjs';
 import { groupIsAlive, launched } from '../processes.mjs';
 import { personToken } from '../tokens.mjs';
 import { checkAttacks } from './attacks.mjs';
@@ -14,6 +14,7 @@ import { checkBrowser } from './browser.mjs';
 import { checkCleanUp } from './clean-up.mjs';
 import { checkUse } from './examples.mjs';
 import { checkFaults } from './faults.mjs';
+import { checkGunicorn } from './gunicorn.mjs';
 import { checkLogs } from './logs.mjs';
 import { checkMachines } from './machines.mjs';
 import { checkPeople } from './people.mjs';
@@ -86,10 +87,7 @@ export async function checkDatabaseTokens(checks: Checks, deployment: Deployment
 export async function checkRemoval(checks: Checks, deployment: Deployment): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
-  checks.heading('Under gunicorn, as this app asks');
-  await checks.check('MLflow takes no traces, as the warning at synthesis says', async () => {
-    assert.equal((await send('/v1/traces', { ...json({}), headers: bearer(token) })).status, 404);
-  });
+  await checkGunicorn(checks, deployment, send, token);
   await checkCleanUp(checks, deployment, send, token);
   await checkLogs(checks, deployment, send, token);
   await checkEnd(checks, deployment);

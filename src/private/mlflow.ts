@@ -10,7 +10,15 @@ export const CONFIG_DIRECTORY = '/run/secure-mlflow';
 export const MACHINE_IDENTITIES_FILE = `${CONFIG_DIRECTORY}/machine-identities.csv`;
 
 export const MLFLOW_PORT = 5000;
-const MLFLOW_ADDRESS = `127.0.0.1:${MLFLOW_PORT}`;
+/** Where uvicorn listens beside gunicorn. */
+export const UVICORN_PORT = 5001;
+/** What MLflow serves under uvicorn alone, and artifacts, which it streams only there. One that ends in `/` stands for all below it. */
+export const UVICORN_PATHS = [
+  '/v1/', // OpenTelemetry
+  '/gateway/',
+  '/ajax-api/3.0/jobs/',
+  ...['/api', '/ajax-api'].flatMap(api => [`${api}/3.0/mlflow/mcp-servers`, `${api}/3.0/mlflow/mcp-servers/`, `${api}/2.0/mlflow-artifacts/artifacts/`]),
+];
 
 export const DATABASE_PORT = 5432;
 export const DATABASE_USER = 'mlflow';
@@ -74,7 +82,7 @@ export interface MlflowOptions {
 }
 
 /** Settings of `mlflow server`, the database aside. The command line is `mlflow server` and nothing more. */
-export function mlflowEnvironment(options: MlflowOptions): Record<string, string> {
+export function mlflowEnvironment(options: MlflowOptions, port = MLFLOW_PORT): Record<string, string> {
   return {
     // What `environment` may replace.
     // A process answers 40 requests at once, and a batch of metrics takes a connection while it holds another: with 40 or fewer
@@ -89,16 +97,24 @@ export function mlflowEnvironment(options: MlflowOptions): Record<string, string
 
     // What follows it may not; the reasons are in RESERVED_MLFLOW_NAMES below.
     MLFLOW_HOST: '127.0.0.1',
-    MLFLOW_PORT: String(MLFLOW_PORT),
+    MLFLOW_PORT: String(port),
     MLFLOW_WORKERS: Tokenization.stringifyNumber(options.workers),
     ...(options.gunicornOpts === undefined
       // Longer than the 90 seconds that oauth2-proxy keeps an idle connection, else it may write into one being closed.
       ? { MLFLOW_UVICORN_OPTS: '--timeout-keep-alive 120' }
       : { MLFLOW_GUNICORN_OPTS: options.gunicornOpts }),
-    MLFLOW_SERVER_ALLOWED_HOSTS: MLFLOW_ADDRESS, // the Host that oauth2-proxy sends
+    MLFLOW_SERVER_ALLOWED_HOSTS: `127.0.0.1:${port}`, // the Host that oauth2-proxy sends
     MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: options.url, // without it every write from the web page is refused
     MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
     ...placeEnvironment(options),
+  };
+}
+
+/** The same for uvicorn beside gunicorn. One process: it does not answer the many small requests. Jobs, where they are on, are gunicorn's. */
+export function uvicornEnvironment({ gunicornOpts: _, ...options }: MlflowOptions): Record<string, string> {
+  return {
+    ...mlflowEnvironment({ ...options, workers: 1 }, UVICORN_PORT),
+    MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false',
   };
 }
 
@@ -133,9 +149,9 @@ function placeEnvironment({ region, artifactsUri }: { readonly region: string; r
 }
 
 /** Asks only what needs no database, which could not pause otherwise. There is no curl in the image. */
-export const MLFLOW_HEALTH_CHECK = [
-  'CMD', 'python', '-c', `import urllib.request; urllib.request.urlopen('http://${MLFLOW_ADDRESS}/health', timeout=4)`,
-];
+export function mlflowHealthCheck(port: number): string[] {
+  return ['CMD', 'python', '-c', `import urllib.request; urllib.request.urlopen('http://127.0.0.1:${port}/health', timeout=4)`];
+}
 
 const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
 const DATABASE_OWNED = 'the construct makes the database and the connection to it';

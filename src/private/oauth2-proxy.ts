@@ -1,5 +1,5 @@
 import { Duration, Fn } from 'aws-cdk-lib';
-import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT } from './mlflow';
+import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, UVICORN_PATHS, UVICORN_PORT } from './mlflow';
 import { TokenIssuer } from '../token-issuer';
 
 /** Settings of the oauth2-proxy container: pure functions of what they depend on. Facts about each are in docs/settings.md. */
@@ -17,6 +17,8 @@ export interface ProxyOptions {
   readonly signOutUrl?: string;
   readonly emailDomains: string[];
   readonly trustedTokenIssuers: TokenIssuer[];
+  /** Whether there is a second server, for what gunicorn does not serve. */
+  readonly uvicornBesideGunicorn?: boolean;
   readonly sessionDuration: Duration;
   readonly sessionRefresh?: Duration;
   readonly environment?: Record<string, string>;
@@ -47,9 +49,13 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
 
     // What follows nobody replaces; the reasons are in RESERVED_PROXY_NAMES below.
     OAUTH2_PROXY_HTTP_ADDRESS: `0.0.0.0:${PROXY_PORT}`,
-    // The second one serves a folder that does not exist: the proxy compares decoded and cleaned paths,
+    // The last one serves a folder that does not exist: the proxy compares decoded and cleaned paths,
     // so it closes the assistant however its path is spelt, which the rule of the load balancer cannot.
-    OAUTH2_PROXY_UPSTREAMS: `http://127.0.0.1:${MLFLOW_PORT}/,file:///nonexistent/#${ASSISTANT_PATH}/`,
+    OAUTH2_PROXY_UPSTREAMS: [
+      `http://127.0.0.1:${MLFLOW_PORT}/`,
+      ...options.uvicornBesideGunicorn ? UVICORN_PATHS.map(path => `http://127.0.0.1:${UVICORN_PORT}${path}`) : [],
+      `file:///nonexistent/#${ASSISTANT_PATH}/`,
+    ].join(','),
     OAUTH2_PROXY_PASS_HOST_HEADER: 'false',
     OAUTH2_PROXY_REDIRECT_URL: redirectUrl(options.url),
     OAUTH2_PROXY_CLIENT_ID: options.clientId,
