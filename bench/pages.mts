@@ -1,18 +1,40 @@
-/** Puts the tables into the pages, each between `<!-- bench:its title -->` and `<!-- /bench -->`. */
+/** Puts the tables into the pages, each between `<!-- bench:its title -->` and `<!-- /bench -->`, so that no figure is typed. */
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Table } from './table.mjs';
 import { root } from '../local/run.mjs';
 
-/** Tables that were not measured this time stay in the pages as they are. */
+/** What was measured, by title, so that parts can be measured anew one by one. */
+const measuredFile = join(root, 'docs', 'benchmarks.json');
+const pages = [join(root, 'README.md'), ...readdirSync(join(root, 'docs')).filter(file => file.endsWith('.md')).map(file => join(root, 'docs', file))];
+
 export function writePages(tables: Table[]): void {
-  const docs = readdirSync(join(root, 'docs')).filter(file => file.endsWith('.md')).map(file => join(root, 'docs', file));
-  for (const file of [join(root, 'README.md'), ...docs]) {
-    writeFileSync(file, fill(readFileSync(file, 'utf8'), tables));
+  const measured = tables.filter(({ of }) => of !== undefined);
+  if (measured.length > 0) {
+    const titles = new Set(measured.map(({ title }) => title));
+    writeFileSync(measuredFile, `${JSON.stringify([...readMeasured().filter(({ title }) => !titles.has(title)), ...measured], undefined, 2)}\n`);
+  }
+  for (const page of pages) {
+    writeFileSync(page, fill(readFileSync(page, 'utf8'), tables));
   }
 }
 
+/** Throws where a page says something else than what was measured. */
+export function checkPages(): void {
+  for (const page of pages) {
+    const text = readFileSync(page, 'utf8');
+    if (fill(text, readMeasured()) !== text) {
+      throw new Error(`the tables of ${page} are not those of docs/benchmarks.json: do not edit them, \`npm run bench -- --write\` does`);
+    }
+  }
+}
+
+function readMeasured(): Table[] {
+  return existsSync(measuredFile) ? JSON.parse(readFileSync(measuredFile, 'utf8')) as Table[] : [];
+}
+
+/** A table that is not among these stays as it is. */
 export function fill(page: string, tables: Table[]): string {
   return page.replace(/(<!-- bench:(.+?) -->\n).*?(<!-- \/bench -->)/gs, (whole, begin: string, title: string, end: string) => {
     const table = tables.find(one => one.title === title);
@@ -20,9 +42,10 @@ export function fill(page: string, tables: Table[]): string {
   });
 }
 
-function markdown({ rows }: Table): string {
+function markdown({ rows, of }: Table): string {
   const columns = Object.keys(rows[0]);
   const isNumber = (column: string) => rows.every(row => /^(-?[\d.]+( \/ [\d.]+)?)?$/.test(String(row[column])));
   const line = (cells: (string | number)[]) => `| ${cells.join(' | ')} |\n`;
-  return line(columns) + line(columns.map(column => isNumber(column) ? '---:' : '---')) + rows.map(row => line(columns.map(column => row[column]))).join('');
+  const table = line(columns) + line(columns.map(column => isNumber(column) ? '---:' : '---')) + rows.map(row => line(columns.map(column => row[column]))).join('');
+  return of === undefined ? table : `${table}\n${of}\n`;
 }

@@ -2,12 +2,12 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import autocannon from 'autocannon';
-import type { Server, SignIn } from './servers.mjs';
+import { why, type Server, type SignIn } from './servers.mjs';
 import { rounded, type Options, type Table } from './table.mjs';
 import { cpuSeconds } from '../local/checks/processes.mjs';
 import { client, json } from '../local/http.mjs';
 
-const connectionCounts = [1, 16];
+const most = 16;
 const MiB = 2 ** 20;
 const batch = 'runs/log-batch, 20 metrics';
 
@@ -42,21 +42,20 @@ export async function prepareTargets(servers: Server[]): Promise<Target[]> {
 /** Has each server answer for a moment. */
 export async function touch(targets: Target[]): Promise<void> {
   for (const target of targets) {
-    await load(target, batch, 16, { amount: 64 });
+    await load(target, batch, most, { amount: 4 * most });
   }
 }
 
 export async function measureRequests(targets: Target[], { quick }: Options): Promise<Table[]> {
-  const extents: Extent[] = quick ? [{ amount: 16 }] : [{ duration: 3 }, { duration: 3 }];
+  const counts = quick ? [most] : [1, most];
   if (!quick) {
-    await loadAll(targets, { duration: 1 }); // all of it warms up
+    await loadAll(targets, counts, [{ duration: 1 }]); // all of it warms up
   }
-  const cells = await loadAll(targets, ...extents);
+  const cells = await loadAll(targets, counts, quick ? [{ amount: most }] : [{ duration: 3 }, { duration: 3 }]);
 
-  const names = Object.keys(targets[0].requests);
   const table = (title: string, show: (figures: Figures) => string | number): Table => ({
     title,
-    rows: names.flatMap(name => connectionCounts.map(connections => ({
+    rows: Object.keys(targets[0].requests).flatMap(name => counts.map(connections => ({
       request: name,
       connections,
       ...Object.fromEntries(targets.map(target => {
@@ -65,10 +64,11 @@ export async function measureRequests(targets: Target[], { quick }: Options): Pr
       })),
     }))),
   });
+  const perSecond = table('Requests a second', ({ milliseconds, seconds }) => rounded(milliseconds.length / seconds));
   return [
-    table('Requests a second', ({ milliseconds, seconds: time }) => rounded(milliseconds.length / time)),
-    table('Time until the answer, median / 99 of 100, in ms', ({ milliseconds }) => {
-      const sorted = milliseconds.sort((one, other) => one - other);
+    { ...perSecond, rows: perSecond.rows.map(row => ({ ...row, why: why(targets.map(({ server }) => server), row) })) },
+    table('Time until the answer, median / 99 of 100, ms', ({ milliseconds }) => {
+      const sorted = [...milliseconds].sort((one, other) => one - other);
       return [0.5, 0.99].map(part => rounded(sorted[Math.floor(sorted.length * part)])).join(' / ');
     }),
     table('Processor time of the server and its proxy, ms a request', ({ milliseconds, cpuSeconds: time }) => rounded(time * 1000 / milliseconds.length)),
@@ -79,11 +79,11 @@ export async function measureRequests(targets: Target[], { quick }: Options): Pr
  * Every request at every target, as often as there are extents. What is compared follows each other closely, and each other time in the
  * opposite order, so that none is favoured by what comes and goes on the machine.
  */
-async function loadAll(targets: Target[], ...extents: Extent[]): Promise<Map<string, Figures>> {
+async function loadAll(targets: Target[], counts: number[], extents: Extent[]): Promise<Map<string, Figures>> {
   const cells = new Map<string, Figures>();
   for (const [pass, extent] of extents.entries()) {
     for (const name of Object.keys(targets[0].requests)) {
-      for (const connections of connectionCounts) {
+      for (const connections of counts) {
         for (const target of pass % 2 === 0 ? targets : [...targets].reverse()) {
           const figures = await load(target, name, connections, extent);
           const before = cells.get(key(name, connections, target));
@@ -119,7 +119,7 @@ async function prepare(server: Server, signIn: SignIn, headers: Record<string, s
     await ask('/api/2.0/mlflow/experiments/create', { name: `${signIn} ${index}` });
   }
   const runs: string[] = [];
-  for (let index = 0; index < Math.max(...connectionCounts); index += 1) {
+  for (let index = 0; index < most; index += 1) {
     const { run } = await ask('/api/2.0/mlflow/runs/create', { experiment_id: '0' });
     runs.push(run.info.run_id);
   }

@@ -6,65 +6,61 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Server } from './servers.mjs';
 import { rounded, type Options, type Table } from './table.mjs';
 import { cpuSeconds, memoryMiB, processesOf } from '../local/checks/processes.mjs';
-import type { Deployment } from '../local/deployment.mjs';
 
-/** Memory of each program of each server; pages that processes share are counted once. */
-export function measureMemory(servers: Server[]): Map<string, number> {
-  return new Map(servers.flatMap(({ name, pids }) => Object.entries(pids).map(([program, pid]) => [`${name}: ${program}`, memoryMiB(pid)])));
+/** Of each program of each server. */
+export function measureMemory(servers: Server[]): Map<number, number> {
+  return new Map(servers.flatMap(({ pids }) => Object.values(pids).map(pid => [pid, memoryMiB(pid)])));
 }
 
-export function memoryTable(servers: Server[], before: Map<string, number>): Table {
+export function memoryTable(servers: Server[], before: Map<number, number>): Table {
   const after = measureMemory(servers);
   return {
     title: 'Memory, MiB',
-    rows: servers.flatMap(({ name, pids }) => Object.entries(pids).map(([program, pid]) => {
-      const key = `${name}: ${program}`;
-      return { 'server': name, program, 'processes': processesOf(pid).length, 'at rest': before.get(key)!, 'after all of the above': after.get(key)! };
-    })),
+    rows: servers.flatMap(({ name, pids }) => Object.entries(pids).map(([program, pid]) => (
+      { 'server': name, program, 'processes': processesOf(pid).length, 'at rest': before.get(pid)!, 'after the load': after.get(pid)! }
+    ))),
   };
 }
 
-/** Has all queries of the servers logged from now on, in new sessions. Each has a database of its own, whose name begins the line. */
-export async function logQueries({ database }: Deployment): Promise<void> {
-  await database.query("ALTER SYSTEM SET log_line_prefix = '%d '");
-  await database.query('SELECT pg_reload_conf()');
-  await database.query(`ALTER ROLE "${database.userName}" SET log_statement = 'all'`);
-  await database.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [database.userName]);
+/** Has all queries of the servers logged from now on, in new sessions. The name of the database begins the line. */
+export async function logQueries(servers: Server[]): Promise<void> {
+  for (const { database } of new Set(servers.map(({ deployment }) => deployment))) {
+    await database.query("ALTER SYSTEM SET log_line_prefix = '%d '");
+    await database.query('SELECT pg_reload_conf()');
+    await database.query(`ALTER ROLE "${database.userName}" SET log_statement = 'all'`);
+    await database.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [database.userName]);
+  }
 }
 
 /** From the moment on when the last client went away. */
-export async function measureRest(deployment: Deployment, servers: Server[], { quick }: Options): Promise<Table> {
+export async function measureRest(servers: Server[], { quick }: Options): Promise<Table> {
   const seconds = quick ? 3 : 300;
-  const log = join(deployment.logs, 'database.log');
-  const { length: logBegan } = readFileSync(log, 'utf8');
-  const cpu = () => servers.map(({ pids }) => Object.values(pids).reduce((sum, pid) => sum + cpuSeconds(pid), 0));
-  const cpuBegan = cpu();
-  const first = await connections(deployment);
-  let last = first;
-  const emptyAfter = new Map<string, number>();
+  const log = ({ deployment }: Server) => readFileSync(join(deployment.logs, 'database.log'), 'utf8');
+  const cpu = ({ pids }: Server) => Object.values(pids).reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  const watched = await Promise.all(servers.map(async server => (
+    { server, atFirst: await connections(server), logged: log(server).length, cpu: cpu(server), last: 0, noneAfter: undefined as number | undefined }
+  )));
   const began = performance.now();
   for (let passed = 0; passed < seconds; passed = (performance.now() - began) / 1000) {
-    last = await connections(deployment);
-    servers.filter(({ database }) => (last.get(database) ?? 0) > 0).forEach(({ database }) => emptyAfter.delete(database));
-    servers.filter(({ database }) => !last.has(database) && !emptyAfter.has(database)).forEach(({ database }) => emptyAfter.set(database, passed));
+    for (const one of watched) {
+      one.last = await connections(one.server);
+      one.noneAfter = one.last > 0 ? undefined : one.noneAfter ?? passed;
+    }
     await sleep(1000);
   }
-  const cpuSpent = cpu().map((spent, index) => spent - cpuBegan[index]);
-  const queries = readFileSync(log, 'utf8').slice(logBegan).split('\n');
   return {
-    title: `At rest, for ${seconds} seconds`,
-    rows: servers.map(({ name, database }, index) => ({
-      'server': name,
-      'connections at first': first.get(database) ?? 0,
-      'none after, s': emptyAfter.has(database) ? Math.round(emptyAfter.get(database)!) : `never: ${last.get(database)} left`,
-      'queries': queries.filter(line => new RegExp(`^${database} LOG: +(statement|execute)`).test(line)).length,
-      'processor, % of a core': rounded(cpuSpent[index] / seconds * 100),
+    title: 'At rest, five minutes',
+    rows: watched.map(({ server, atFirst, logged, cpu: cpuBefore, last, noneAfter }) => ({
+      'server': server.name,
+      'database connections': atFirst,
+      'none left after, s': noneAfter === undefined ? `never, ${last} stay` : Math.round(noneAfter),
+      'queries': log(server).slice(logged).split('\n').filter(line => new RegExp(`^${server.database} LOG: +(statement|execute)`).test(line)).length,
+      'processor, % of a core': rounded((cpu(server) - cpuBefore) / seconds * 100),
     })),
   };
 }
 
-/** How many connections clients have to each database. */
-async function connections({ database }: Deployment): Promise<Map<string, number>> {
-  const rows = await database.query<{ datname: string; count: number }>('SELECT datname, count(*)::int FROM pg_stat_activity WHERE usename = $1 GROUP BY 1', [database.userName], 'postgres');
-  return new Map(rows.map(({ datname, count }) => [datname, count]));
+async function connections({ deployment: { database }, database: name }: Server): Promise<number> {
+  const [{ count }] = await database.query<{ count: string }>('SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2', [database.userName, name], 'postgres');
+  return Number(count);
 }

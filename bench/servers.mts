@@ -1,10 +1,8 @@
-/**
- * The servers that are compared: the same MLflow, oauth2-proxy, PostgreSQL and S3 for all of them, but a database and a folder of the
- * bucket of their own.
- */
+/** The servers that are compared: the same MLflow, oauth2-proxy, PostgreSQL and S3 for all of them, but data of their own. */
 
 import { join } from 'node:path';
-import type { Deployment } from '../local/deployment.mjs';
+import type { Options } from './table.mjs';
+import type { Deployment, TaskPlan } from '../local/deployment.mjs';
 import { bearer, client } from '../local/http.mjs';
 import { Person } from '../local/person.mjs';
 import { Daemon, freePort, untilReady } from '../local/processes.mjs';
@@ -14,10 +12,13 @@ export type SignIn = 'none' | 'cookie' | 'bearer';
 
 export interface Server {
   readonly name: string;
+  /** Why it is faster, where it is. */
+  readonly why: string;
   readonly url: string;
   /** The headers of a client, by how it shows who it is. */
   readonly clients: Partial<Record<SignIn, Record<string, string>>>;
-  /** The name of its database. */
+  /** Where its database and its bucket are. */
+  readonly deployment: Deployment;
   readonly database: string;
   /** Its first processes, by what they run. */
   readonly pids: Record<string, number>;
@@ -26,28 +27,36 @@ export interface Server {
 
 const someone = 'someone@example.com';
 
-/** All of them, all of them running. */
-export async function startServers(deployment: Deployment): Promise<Server[]> {
-  return [await ours(deployment), await startBare(deployment), await startArticle(deployment), await startSplit(deployment)];
+/** The name of the server that all this is about. */
+export const subject = 'this library';
+
+/** Why another is faster than it by more than a twentieth, if one is. Figures by the names of the servers, and how clients sign in. */
+export function why(servers: Server[], speeds: Record<string, string | number>): string {
+  const speedOf = (name: string) => Math.max(0, ...Object.entries(speeds)
+    .filter(([column, speed]) => (column === name || column.startsWith(`${name}, `)) && typeof speed === 'number').map(([, speed]) => Number(speed)));
+  const fastest = servers.reduce((one, other) => speedOf(other.name) > speedOf(one.name) ? other : one);
+  return speedOf(fastest.name) > 1.05 * speedOf(subject) ? `${fastest.name} ${fastest.why}` : '';
 }
 
 /** As the section "Remote artifacts store" of https://mlflow.org/docs/latest/self-hosting/architecture/tracking-server has it. */
-async function startBare(deployment: Deployment): Promise<Server> {
+export async function startBare(deployment: Deployment, options: Options): Promise<Server> {
   const database = 'bare';
   const port = await freePort();
   const mlflow = await startMlflow(deployment, database, port, [
     '--host', '0.0.0.0', '--port', String(port),
     '--backend-store-uri', await newDatabase(deployment, database, 'postgresql'),
     '--artifacts-destination', folderOf(deployment, database),
-  ]);
-  return { name: 'mlflow server', url: `http://127.0.0.1:${port}`, clients: { none: {} }, database, ...programs({ mlflow }) };
+  ], options);
+  return {
+    name: 'mlflow server', why: 'asks nobody who they are', url: `http://127.0.0.1:${port}`, clients: { none: {} }, deployment, database, ...programs({ mlflow }),
+  };
 }
 
 /**
  * The options of the article as far as they exist today. Other than there: PostgreSQL for MySQL, and `--artifacts-destination` for
- * `--default-artifact-root`, with which clients went to S3 past the server and past the sign-in; the provider is the one of this machine.
+ * `--default-artifact-root`, with which clients go to S3 past the server and past the sign-in; the provider is the one of this machine.
  */
-async function startArticle(deployment: Deployment): Promise<Server> {
+export async function startArticle(deployment: Deployment, options: Options): Promise<Server> {
   const database = 'article';
   const [port, proxyPort] = [await freePort(), await freePort()];
   const mlflow = await startMlflow(deployment, database, port, [
@@ -55,7 +64,7 @@ async function startArticle(deployment: Deployment): Promise<Server> {
     `--artifacts-destination=${folderOf(deployment, database)}`,
     `--backend-store-uri=${await newDatabase(deployment, database, 'postgresql+psycopg2')}`,
     '--gunicorn-opts', '', // the default of its stack
-  ]);
+  ], options);
   const { issuer: { issuer }, clients: { proxy: { id, secret }, toolId } } = deployment;
   const { command: [program], env, user } = deployment.proxy;
   const proxy = new Daemon([
@@ -73,76 +82,44 @@ async function startArticle(deployment: Deployment): Promise<Server> {
   });
   const url = `http://127.0.0.1:${proxyPort}`;
   await untilReady(proxy, 'oauth2-proxy', () => fetch(`${url}/ping`));
-  return { name: 'the article', url, clients: await signedIn(deployment, url), database, ...programs({ mlflow, 'oauth2-proxy': proxy }) };
-}
-
-async function ours(deployment: Deployment): Promise<Server> {
-  const { task, proxyUrl: url, database: { name: database } } = deployment;
-  const pids = { 'mlflow': task.pid('mlflow'), 'oauth2-proxy': task.pid('oauth2-proxy') };
-  return { name: 'this library', url, clients: await signedIn(deployment, url), database, pids, stop: () => deployment.stop() };
-}
-
-/** Stopped last to first. */
-function programs(daemons: Record<string, Daemon>): Pick<Server, 'pids' | 'stop'> {
   return {
-    pids: Object.fromEntries(Object.entries(daemons).map(([program, { pid }]) => [program, pid])),
-    async stop() {
-      for (const daemon of Object.values(daemons).reverse()) {
-        await daemon.stop(30);
-      }
-    },
+    name: 'the article',
+    why: 'has gunicorn and four processes',
+    url,
+    clients: await signedIn(deployment, url),
+    deployment,
+    database,
+    ...programs({ mlflow, 'oauth2-proxy': proxy }),
   };
 }
 
-/** What only the application under uvicorn serves, and the artifacts that it streams. */
-const uvicornPaths = ['/v1/', '/gateway/', '/ajax-api/3.0/jobs/', '/api/3.0/mlflow/mcp-servers/', '/ajax-api/3.0/mlflow/mcp-servers/', '/api/2.0/mlflow-artifacts/artifacts/', '/ajax-api/2.0/mlflow-artifacts/artifacts/'];
-
-/** The task as it would be with two servers in it: gunicorn, and uvicorn for what gunicorn lacks. */
-async function startSplit(deployment: Deployment): Promise<Server> {
-  const database = 'split';
-  const { command, env: { MLFLOW_UVICORN_OPTS, ...env }, user } = deployment.container('mlflow');
-  const [gunicornPort, uvicornPort, proxyPort] = [await freePort(), await freePort(), await freePort()];
-  await deployment.database.create(database);
-  const start = async (port: number, settings: Record<string, string>) => {
-    const daemon = new Daemon(command, {
-      env: {
-        ...env,
-        MLFLOW_BACKEND_STORE_URI: env.MLFLOW_BACKEND_STORE_URI.replace(`/${deployment.database.name}?`, `/${database}?`),
-        MLFLOW_ARTIFACTS_DESTINATION: folderOf(deployment, database),
-        MLFLOW_PORT: String(port),
-        MLFLOW_SERVER_ALLOWED_HOSTS: `127.0.0.1:${port}`,
-        ...settings,
-      },
-      user,
-      log: join(deployment.logs, `${database}-mlflow-${port}.log`),
-    });
-    await untilReady(daemon, 'mlflow server', async () => (await fetch(`http://127.0.0.1:${port}/health`)).ok, 300);
-    return daemon;
+/** A task of the service, past the load balancer. */
+export async function ours(name: string, deployment: Deployment, { task, url }: Pick<TaskPlan, 'task' | 'url'>): Promise<Server> {
+  const running = deployment.containers.map(({ definition: { Name } }) => Name).filter(container => container !== 'prepare');
+  return {
+    name,
+    why: 'has gunicorn',
+    url,
+    clients: await signedIn(deployment, url),
+    deployment,
+    database: deployment.database.name,
+    pids: Object.fromEntries(running.map(container => [container, task.pid(container)])),
+    stop: () => deployment.stop(),
   };
-  const gunicorn = await start(gunicornPort, { MLFLOW_GUNICORN_OPTS: '--threads 8 --timeout 900 --keep-alive 120' });
-  const uvicorn = await start(uvicornPort, { MLFLOW_UVICORN_OPTS, MLFLOW_WORKERS: '1' });
-  const proxy = new Daemon(deployment.proxy.command, {
-    env: {
-      ...deployment.proxy.env,
-      OAUTH2_PROXY_HTTP_ADDRESS: `127.0.0.1:${proxyPort}`,
-      OAUTH2_PROXY_UPSTREAMS: [
-        `http://127.0.0.1:${gunicornPort}/`, ...uvicornPaths.map(path => `http://127.0.0.1:${uvicornPort}${path}`),
-        ...deployment.proxy.env.OAUTH2_PROXY_UPSTREAMS.split(',').slice(1),
-      ].join(','),
-    },
-    user: deployment.proxy.user,
-    log: join(deployment.logs, `${database}-oauth2-proxy.log`),
-  });
-  const url = `http://127.0.0.1:${proxyPort}`;
-  await untilReady(proxy, 'oauth2-proxy', () => fetch(`${url}/ping`));
-  const { bearer: token } = await signedIn(deployment, url);
-  return { name: 'split', url, clients: { bearer: token }, database, ...programs({ 'mlflow (gunicorn)': gunicorn, 'mlflow (uvicorn)': uvicorn, 'oauth2-proxy': proxy }) };
 }
 
-async function startMlflow(deployment: Deployment, name: string, port: number, options: string[]): Promise<Daemon> {
+async function startMlflow(deployment: Deployment, name: string, port: number, args: string[], { quick }: Options): Promise<Daemon> {
   const { env: { PATH, HOME, TMPDIR, AWS_DEFAULT_REGION, AWS_CONTAINER_CREDENTIALS_FULL_URI, AWS_ENDPOINT_URL_S3 }, user } = deployment.container('mlflow');
-  const daemon = new Daemon(['mlflow', 'server', ...options], {
-    env: { PATH, HOME, TMPDIR, AWS_DEFAULT_REGION, AWS_CONTAINER_CREDENTIALS_FULL_URI, AWS_ENDPOINT_URL_S3 },
+  const daemon = new Daemon(['mlflow', 'server', ...args], {
+    env: {
+      PATH,
+      HOME,
+      TMPDIR,
+      AWS_DEFAULT_REGION,
+      AWS_CONTAINER_CREDENTIALS_FULL_URI,
+      AWS_ENDPOINT_URL_S3,
+      ...quick && { MLFLOW_WORKERS: '1', MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false' }, // fifteen processes take long to start
+    },
     user,
     log: join(deployment.logs, `${name}-mlflow.log`),
   });
@@ -160,6 +137,18 @@ async function newDatabase(deployment: Deployment, name: string, scheme: string)
 
 function folderOf(deployment: Deployment, name: string): string {
   return `${deployment.container('mlflow').env.MLFLOW_ARTIFACTS_DESTINATION}/${name}`;
+}
+
+/** Stopped last to first. */
+function programs(daemons: Record<string, Daemon>): Pick<Server, 'pids' | 'stop'> {
+  return {
+    pids: Object.fromEntries(Object.entries(daemons).map(([program, { pid }]) => [program, pid])),
+    async stop() {
+      for (const daemon of Object.values(daemons).reverse()) {
+        await daemon.stop(30);
+      }
+    },
+  };
 }
 
 async function signedIn(deployment: Deployment, url: string): Promise<Server['clients']> {

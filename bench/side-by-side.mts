@@ -1,25 +1,46 @@
 /** What is measured of all servers while they run side by side. */
 
+import { join } from 'node:path';
+import { Listr } from 'listr2';
 import { measureArtifacts } from './artifacts.mjs';
 import { measureRequests, prepareTargets, touch } from './requests.mjs';
 import { logQueries, measureMemory, measureRest, memoryTable } from './rest.mjs';
-import { startServers } from './servers.mjs';
+import { ours, startArticle, startBare, subject, type Server } from './servers.mjs';
 import type { Options, Table } from './table.mjs';
-import { deploy, installPrograms } from '../local/run.mjs';
+import { folder, installPrograms, listr, surround } from '../local/run.mjs';
 
 export async function measureSideBySide(options: Options): Promise<Table[]> {
-  const deployment = await deploy('examples/typescript/quick-start', await installPrograms());
-  const servers = await startServers(deployment);
-  const before = measureMemory(servers);
-  const targets = await prepareTargets(servers);
-  const requests = await measureRequests(targets, options);
-  const artifacts = await measureArtifacts(deployment, servers, options);
-  const memory = memoryTable(servers, before);
-  await logQueries(deployment);
-  await touch(targets);
-  const rest = await measureRest(deployment, servers, options);
-  for (const server of servers.reverse()) { // the deployment last, which has the database
-    await server.stop();
-  }
-  return [...requests, artifacts, memory, rest];
+  const programs = await installPrograms();
+  const deployment = await surround('examples/typescript/quick-start', programs);
+  const withGunicorn = await surround('local/gunicorn-app.ts', programs, join(folder, 'gunicorn'));
+
+  const servers: Server[] = [];
+  const tables: Table[] = [];
+  await new Listr([
+    {
+      title: 'Start the servers',
+      task: async (_, task) => {
+        await deployment.startTask(status => { task.output = status; });
+        servers.push(await startBare(deployment, options), await startArticle(deployment, options));
+        servers.push(await ours(subject, deployment, { task: deployment.task, url: deployment.proxyUrl }));
+        const plan = withGunicorn.nextTask();
+        await withGunicorn.startAdded(plan);
+        const { clients: { bearer }, ...server } = await ours('with gunicornOpts', withGunicorn, plan);
+        servers.push({ ...server, clients: { bearer } });
+      },
+    },
+    {
+      title: 'Small requests, then large artifacts, and the memory before and after',
+      task: async () => {
+        const before = measureMemory(servers);
+        const targets = await prepareTargets(servers);
+        tables.push(...await measureRequests(targets, options), await measureArtifacts(servers, options), memoryTable(servers, before));
+        await logQueries(servers);
+        await touch(targets);
+      },
+    },
+    { title: 'Rest', task: async () => { tables.push(await measureRest(servers, options)); } },
+    { title: 'Stop', task: () => Promise.all(servers.map(server => server.stop())) },
+  ], listr).run();
+  return tables;
 }

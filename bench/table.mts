@@ -1,8 +1,11 @@
 /** What every part of the measurement returns. */
 
 export interface Table {
+  /** The same in every run: it finds the table in the pages. */
   readonly title: string;
   readonly rows: Record<string, string | number>[];
+  /** When and on what it was measured, where it was. */
+  readonly of?: string;
 }
 
 export interface Options {

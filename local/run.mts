@@ -24,7 +24,7 @@ export interface Programs {
 const timed = { timer: PRESET_TIMER };
 export const listr = { rendererOptions: timed, fallbackRendererOptions: timed, registerSignalListeners: false } as const;
 const stopping = new AbortController();
-let deployment: Deployment | undefined;
+const deployments: Deployment[] = [];
 
 export async function installPrograms(): Promise<Programs> {
   mkdirSync(folder, { recursive: true });
@@ -59,13 +59,13 @@ export async function deploy(app: string, programs: Programs): Promise<Deploymen
   return created;
 }
 
-/** The same without the task: what it finds when it starts. */
-export async function surround(app: string, { proxy }: Programs): Promise<Deployment> {
+/** The same without the task: what it finds when it starts. Two at a time need a place of their own each. */
+export async function surround(app: string, { proxy }: Programs, place = folder): Promise<Deployment> {
   const { created } = await new Listr<{ template: Template; created: Deployment }>([
     { title: `Synthesise ${app}`, task: async context => { context.template = Template.read(await synthesise(app.endsWith('.ts') ? app : join(app, 'app.ts'))); } },
-    { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy); } },
+    { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy, place); } },
   ], listr).run();
-  deployment = created;
+  deployments.push(created);
   console.log('\nWhat differs from AWS, and nothing else does:');
   console.table(created.substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
 
@@ -86,7 +86,7 @@ export async function synthesise(app: string, assembly = join(folder, 'cdk.out')
   return assembly;
 }
 
-async function deploymentOf(template: Template, proxy: string): Promise<Deployment> {
+async function deploymentOf(template: Template, proxy: string, place: string): Promise<Deployment> {
   const users = template.all<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition')
     .flatMap(({ ContainerDefinitions }) => ContainerDefinitions.map(({ User }) => parseUser(User)));
   const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(python, user)))).every(Boolean);
@@ -95,12 +95,12 @@ async function deploymentOf(template: Template, proxy: string): Promise<Deployme
     { image: 'ghcr.io/mlflow/mlflow', entryPoint: [], path, here: `${mlflowFolder} (PyPI)` },
     { image: 'quay.io/oauth2-proxy/oauth2-proxy', entryPoint: [proxy], path: '/usr/bin:/bin', here: proxy },
   ];
-  const created = await Deployment.create(template, { folder, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
+  const created = await Deployment.create(template, { folder: place, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
   await created.refuseTakenPorts();
   return created;
 }
 
-/** Runs a command to its end, by itself or by Ctrl-C, and stops what it deployed last; the exit code is 1 where it returns false or throws. */
+/** Runs a command to its end, by itself or by Ctrl-C, and stops all that it deployed; the exit code is 1 where it returns false or throws. */
 export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
@@ -121,6 +121,6 @@ export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): 
 }
 
 async function finish(exitCode: number): Promise<never> {
-  await deployment?.stop();
+  await Promise.all(deployments.map(deployment => deployment.stop()));
   process.exit(exitCode);
 }

@@ -20,6 +20,7 @@ const runBy: Record<string, readonly [file: string, words: string]> = {
   'npx projen test': ['.projen/tasks.json', '"spawn": "test"'],
   'npm run try': ['scripts/verify.mts', "['run', '--silent', 'try']"],
   'npm run try -- --check': ['scripts/verify.mts', "['run', '--silent', 'try', '--', '--check']"],
+  'npm run bench -- --quick': ['scripts/verify.mts', "['run', '--silent', 'bench', '--', '--quick']"],
   'npm run rehearse': ['scripts/verify.mts', "'release': ['the release, rehearsed', rehearseRelease]"],
   'npm run verify': ['.ci/run', 'npm run verify'],
   "pip install './clients/python[aws]'": ['scripts/verify.mts', '`${source}[test]`'], // which has all of [aws]
