@@ -30,7 +30,7 @@ type Validation = typeof validations[number];
 export async function measureSynthesis({ quick }: Options): Promise<Table[]> {
   await prepare(!quick);
   const { version } = JSON.parse(readFileSync(join(typescript, 'node_modules', 'aws-cdk-lib', 'package.json'), 'utf8'));
-  const times = quick ? 1 : 5;
+  const times = quick ? 1 : 3;
   const inOneProcess: Table['rows'] = [];
   const growth: Table['rows'] = [];
   const asCommand: Table['rows'] = [];
@@ -48,15 +48,14 @@ export async function measureSynthesis({ quick }: Options): Promise<Table[]> {
       'synthesise again': Math.round(again('synthesise')),
     });
     for (const instances of quick ? [1, 2] : [1, 10, 50]) {
-      const several = await repeat(quick ? 1 : 3, () => run(validation, instances, 1));
-      const whole = median(several.map(({ loaded, repeated: [{ define, synthesise }] }) => loaded + define + synthesise));
+      const { loaded, cpu, memory, repeated: [{ define, synthesise, bytes }] } = await run(validation, instances, 1);
       growth.push({
         validation,
         instances,
-        'seconds': (whole / 1000).toFixed(1),
-        'CPU seconds': (median(several.map(({ cpu }) => cpu)) / 1000).toFixed(1),
-        'templates, KB': Math.round(several[0].repeated[0].bytes / 1000),
-        'memory, MB': Math.round(median(several.map(({ memory }) => memory)) / 1e6),
+        'seconds': ((loaded + define + synthesise) / 1000).toFixed(1),
+        'CPU seconds': (cpu / 1000).toFixed(1),
+        'templates, KB': Math.round(bytes / 1000),
+        'memory, MB': Math.round(memory / 1e6),
       });
     }
     for (const folder of [join(typescript, 'empty'), join(typescript, 'quick-start'), ...quick ? [] : [join(python, 'quick-start')]]) {
