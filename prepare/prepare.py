@@ -7,11 +7,14 @@ It is passed to `python -c` as it stands, so it needs nothing but the MLflow ima
   PREPARE_WRITABLE_DIRECTORY       a volume that the server, which is not root, must be able to write to
   PREPARE_MACHINE_IDENTITIES       subjects of tokens that oauth2-proxy is to let in, one a line
   PREPARE_MACHINE_IDENTITIES_FILE  where it looks for them
+  PREPARE_DOOR_DIRECTORY           where the inner door goes, whose files are packed in the one argument; without it there is none
   PREPARE_IAM_USER                 where the server signs in by IAM: the database user it signs in as
   PREPARE_SCHEMA                   "leave": wait for the database and change nothing in it; for tasks beside the service, which alone migrates
 """
 
+import base64
 import csv
+import json
 import os
 import signal
 import ssl
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import zlib
 
 import psycopg2
 
@@ -55,6 +59,34 @@ def write_machine_identities(identities, path):
         csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([line] for line in identities.splitlines())
     os.chmod(path, 0o444)
     say(f"machine identities written: {len(identities.splitlines())}")
+
+
+def write_door(packed, directory):
+    """Writes the inner door as an installed package, and starts to look whether it knows this MLflow; `refuse_unknown_mlflow` waits for the answer."""
+    files = {f"secure_mlflow/{name}": text for name, text in json.loads(zlib.decompress(base64.b64decode(packed))).items()}
+    files["secure_mlflow-1.dist-info/METADATA"] = "Metadata-Version: 2.1\nName: secure-mlflow\nVersion: 1\n"
+    files["secure_mlflow-1.dist-info/entry_points.txt"] = "[mlflow.app]\nsecure-mlflow = secure_mlflow:create_app\n"
+    for name, text in files.items():
+        path = os.path.join(directory, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, 0o444)
+    say(f"inner door written, {len(files)} files")
+    return subprocess.Popen(
+        [sys.executable, "-c", "import secure_mlflow"],
+        env={**os.environ, "PYTHONPATH": directory},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def refuse_unknown_mlflow(look):
+    output, _ = look.communicate()
+    if look.returncode != 0:
+        lines = output.strip().splitlines() or ["no output"]
+        fail(next((line for line in lines if line.startswith("secure-mlflow FAILED: ")), lines[-1]).removeprefix("secure-mlflow FAILED: "))
 
 
 def fetch_ca_bundle(url, path):
@@ -173,11 +205,15 @@ def main():
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     open_volume(os.environ["PREPARE_WRITABLE_DIRECTORY"])
     write_machine_identities(os.environ["PREPARE_MACHINE_IDENTITIES"], os.environ["PREPARE_MACHINE_IDENTITIES_FILE"])
+    door = os.environ.get("PREPARE_DOOR_DIRECTORY")
+    look = write_door(sys.argv[1], door) if door else None
     fetch_ca_bundle(os.environ["PREPARE_CA_BUNDLE_URL"], os.environ["PGSSLROOTCERT"])
     connection = connect(uri)
     if os.environ.get("PREPARE_SCHEMA") == "leave":
         say("database is awake, schema left as it is")
         return
+    if look is not None:
+        refuse_unknown_mlflow(look)  # before it migrates
     hold_lock(connection)
     before = revision(connection)
     say(f"upgrading the schema if it is behind, revision {before or 'none yet'}")

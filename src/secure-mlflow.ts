@@ -91,6 +91,40 @@ export interface ScalingOptions {
   readonly requestsPerTarget?: number;
 }
 
+/**
+ * MLflow's AI gateway: people store keys of AI providers on the server, and call the providers through it.
+ *
+ * Whoever is in can then spend every key that is stored there, and what people write leaves for the providers. Nothing of a sign-in goes along.
+ * A key goes only where the person who stored it has sent it. See docs/ai-gateway.md.
+ */
+export interface AiGatewayOptions {
+  /**
+   * Providers of your own that have no public address, such as `http://vllm.internal:8000`: scheme, host and, if it is another than that of the scheme, port.
+   *
+   * They can be reached once the security group of `service` lets the tasks out to them. To name one here is to trust it: everybody who is in can call it.
+   *
+   * @default - public addresses on port 443 alone
+   */
+  readonly privateProviders?: string[];
+}
+
+/** How large requests may be. What is larger is refused with status 413. Artifacts are not limited: they pass through as they come. */
+export interface RequestLimits {
+  /**
+   * The body of a request, in MiB.
+   *
+   * @default 32
+   */
+  readonly apiMiB?: number;
+
+  /**
+   * OpenTelemetry traces of one request, unpacked, in MiB. Clients compress them, and a small request can hold much.
+   *
+   * @default 64
+   */
+  readonly tracesMiB?: number;
+}
+
 /** What is removed for good, and when. See docs/clean-up.md. */
 export interface CleanUpOptions {
   /**
@@ -303,6 +337,20 @@ export interface SecureMlflowProps {
    * @default 2
    */
   readonly workers?: number;
+
+  /**
+   * Switches on MLflow's AI gateway: `{}` is enough.
+   *
+   * @default - off: MLflow refuses everything that belongs to it
+   */
+  readonly aiGateway?: AiGatewayOptions;
+
+  /**
+   * How large requests may be.
+   *
+   * @default - 32 MiB, traces 64 MiB after they are unpacked
+   */
+  readonly requestLimits?: RequestLimits;
 
   /**
    * MLflow's image. It must hold the drivers for PostgreSQL (psycopg2) and S3 (boto3), and uvloop.
@@ -562,6 +610,9 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       artifactsUri: artifacts.uri,
       workers: props.workers ?? 2,
       gunicornOpts: props.gunicornOpts,
+      apiLimit: props.requestLimits?.apiMiB ?? 32,
+      tracesLimit: props.requestLimits?.tracesMiB ?? 64,
+      aiGateway: props.aiGateway,
       environment: props.environment,
     };
     const service = new Service(this, 'Service', {

@@ -11,8 +11,8 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { Database } from './database';
 import {
-  DATABASE_IAM_USER, DATABASE_PORT, databaseEnvironment, iamDatabaseEnvironment, MLFLOW_PORT, mlflowHealthCheck, prepareEnvironment, tokenEnvironment,
-  TOKEN_HEALTH_CHECK, CONFIG_DIRECTORY, TEMPORARY_DIRECTORY, UVICORN_PORT,
+  CONFIG_DIRECTORY, DATABASE_IAM_USER, DATABASE_PORT, databaseEnvironment, DOOR, iamDatabaseEnvironment, MLFLOW_PORT, mlflowHealthCheck,
+  prepareDoorEnvironment, prepareEnvironment, TEMPORARY_DIRECTORY, TOKEN_HEALTH_CHECK, tokenEnvironment, UVICORN_PORT,
 } from './private/mlflow';
 import { PROXY_PORT } from './private/oauth2-proxy';
 import type { ScalingOptions } from './secure-mlflow';
@@ -141,8 +141,9 @@ export class Service extends Construct {
     });
     const prepare = this.addPrepare(this.taskDefinition, 'task', {
       ...prepareEnvironment(Stack.of(this).region, props.machineIdentities),
+      ...prepareDoorEnvironment,
       ...(props.iamAuthentication && { PREPARE_IAM_USER: DATABASE_IAM_USER }),
-    });
+    }, [prepareFile('secure_mlflow.packed')]);
     const servers = [
       { name: 'mlflow', port: MLFLOW_PORT, environment: props.mlflowEnvironment },
       ...props.uvicornEnvironment === undefined ? [] : [{ name: 'mlflow-uvicorn', port: UVICORN_PORT, environment: props.uvicornEnvironment }],
@@ -151,7 +152,7 @@ export class Service extends Construct {
       const server = this.taskDefinition.addContainer(name, {
         ...options,
         user: MLFLOW_USER,
-        command: ['mlflow', 'server'],
+        command: ['mlflow', 'server', '--app-name', DOOR],
         secrets: {
           ...options.secrets,
           MLFLOW_CRYPTO_KEK_PASSPHRASE: ecs.Secret.fromSecretsManager(encryptionPassphrase),
@@ -209,12 +210,14 @@ export class Service extends Construct {
   }
 
   /** The first container of a task, of the service's or another: it makes the volumes ready and waits for the database. */
-  public addPrepare(taskDefinition: ecs.FargateTaskDefinition, streamPrefix: string, environment: Record<string, string>): ecs.ContainerDefinition {
+  public addPrepare(
+    taskDefinition: ecs.FargateTaskDefinition, streamPrefix: string, environment: Record<string, string>, inputs: string[] = [],
+  ): ecs.ContainerDefinition {
     const prepare = taskDefinition.addContainer('prepare', {
       ...this.mlflowOptions(streamPrefix, environment),
       essential: false,
       user: '0:0', // to open the volumes, which belong to root, for the others
-      command: pythonFile('prepare.py'),
+      command: [...pythonFile('prepare.py'), ...inputs],
       // No start timeout: Fargate allows two minutes at most, and a migration may take longer.
     });
     prepare.addMountPoints(TMP, { ...CONFIG, readOnly: false });
@@ -264,9 +267,13 @@ export class Service extends Construct {
   }
 }
 
-/** The command line that runs a file of the folder `prepare`. */
+/** The command line that runs a Python file of the folder `prepare`. */
 export function pythonFile(name: string): string[] {
-  return ['python', '-c', readFileSync(join(__dirname, '..', 'prepare', name), 'utf8')];
+  return ['python', '-c', prepareFile(name)];
+}
+
+function prepareFile(name: string): string {
+  return readFileSync(join(__dirname, '..', 'prepare', name), 'utf8');
 }
 
 /** Nobody in particular: MLflow's image has no such user, and needs none. */

@@ -86,7 +86,7 @@ describe('with an age', () => {
     expect(containerOf(template, 'clean-up').DependsOn).toEqual([{ Condition: 'SUCCESS', ContainerName: 'prepare' }]);
     expect(environmentOf(template, 'prepare')).toMatchObject({ PREPARE_SCHEMA: 'leave', PREPARE_MACHINE_IDENTITIES: '' });
     expect(containerOf(template, 'prepare', 'Service').Environment.map(({ Name }: any) => Name)).not.toContain('PREPARE_SCHEMA');
-    expect(containerOf(template, 'prepare').Command).toEqual(containerOf(template, 'prepare', 'Service').Command);
+    expect(containerOf(template, 'prepare').Command).toEqual(containerOf(template, 'prepare', 'Service').Command.slice(0, 3)); // no server, no inner door
   });
 
   test('it knows the age, the database and the bucket, and of the secrets only the password', () => {

@@ -158,7 +158,7 @@ describe.each(each)(
       const [first, ...others] = containers(template);
       const proxy = others.pop()!;
       expect([first.Command[0], proxy.Command]).toEqual(['python', undefined]);
-      expect(others.map(({ Command, HealthCheck }) => [Command, HealthCheck.Command[0]])).toEqual(others.map(() => [['mlflow', 'server'], 'CMD']));
+      expect(others.map(({ Command, HealthCheck }) => [Command, HealthCheck.Command[0]])).toEqual(others.map(() => [['mlflow', 'server', '--app-name', 'secure-mlflow'], 'CMD']));
       expect(containers(template).filter(({ EntryPoint }) => EntryPoint !== undefined)).toEqual([]);
     });
 

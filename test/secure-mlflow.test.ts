@@ -1,5 +1,6 @@
-import { readFileSync } from 'fs';
+import { readdirSync, readFileSync } from 'fs';
 import { join } from 'path';
+import { inflateSync } from 'zlib';
 import { Duration, Lazy, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
@@ -287,13 +288,17 @@ describe('by default', () => {
     });
   });
 
-  test('prepare runs prepare.py as it stands, once, as root', () => {
+  test('prepare runs prepare.py as it stands, once, as root, and gets the inner door', () => {
+    const source = (file: string) => readFileSync(join(__dirname, '..', 'prepare', file), 'utf8');
     const prepare = container(template, 'prepare');
     expect(prepare).toMatchObject({
       Image: 'ghcr.io/mlflow/mlflow:v3.17.2-full',
       Essential: false,
       User: '0:0',
-      Command: ['python', '-c', readFileSync(join(__dirname, '..', 'prepare', 'prepare.py'), 'utf8')],
+      Command: [
+        'python', '-c', source('prepare.py'),
+        source('secure_mlflow.packed'),
+      ],
       MountPoints: [
         { SourceVolume: 'tmp', ContainerPath: '/tmp', ReadOnly: false },
         { SourceVolume: 'config', ContainerPath: '/run/secure-mlflow', ReadOnly: false },
@@ -303,8 +308,20 @@ describe('by default', () => {
     expect(prepare.StartTimeout).toBeUndefined();
     expect(Object.keys(environmentOf(template, 'prepare'))).toEqual([
       'MLFLOW_BACKEND_STORE_URI', 'PGSSLMODE', 'PGSSLROOTCERT', 'PGCONNECT_TIMEOUT', 'PREPARE_CA_BUNDLE_URL', 'PREPARE_WRITABLE_DIRECTORY',
-      'PREPARE_MACHINE_IDENTITIES', 'PREPARE_MACHINE_IDENTITIES_FILE', 'PYTHONUNBUFFERED',
+      'PREPARE_MACHINE_IDENTITIES', 'PREPARE_MACHINE_IDENTITIES_FILE', 'PYTHONUNBUFFERED', 'PREPARE_DOOR_DIRECTORY',
     ]);
+  });
+
+  test('the inner door is packed as it stands', () => {
+    const files = JSON.parse(inflateSync(Buffer.from(container(template, 'prepare').Command[3], 'base64')).toString());
+    const folder = join(__dirname, '..', 'prepare', 'secure_mlflow');
+    expect(files).toEqual(Object.fromEntries(readdirSync(folder).filter(name => name.endsWith('.py')).sort().map(name => [name, readFileSync(join(folder, name), 'utf8')])));
+  });
+
+  // ECS takes 64 KiB: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
+  test('with everything on, the task definition is far from the limit of ECS', () => {
+    const { template: full } = synthesise({ gunicornOpts: '--threads 4', databaseAuthentication: DatabaseAuthentication.IAM, aiGateway: {} });
+    expect(JSON.stringify(only(full, 'AWS::ECS::TaskDefinition').Properties).length).toBeLessThan(50_000);
   });
 
   test('mlflow runs unprivileged after prepare succeeded', () => {
@@ -312,7 +329,7 @@ describe('by default', () => {
       Image: 'ghcr.io/mlflow/mlflow:v3.17.2-full',
       Essential: true,
       User: '10001:10001',
-      Command: ['mlflow', 'server'],
+      Command: ['mlflow', 'server', '--app-name', 'secure-mlflow'],
       DependsOn: [{ ContainerName: 'prepare', Condition: 'SUCCESS' }],
       MountPoints: [
         { SourceVolume: 'tmp', ContainerPath: '/tmp', ReadOnly: false },

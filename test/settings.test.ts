@@ -21,7 +21,7 @@ const secret = clientSecret(stack);
 const resolve = (value: unknown) => stack.resolve(value);
 
 describe('MLflow', () => {
-  const minimal = { url: 'https://mlflow.example.com', region: 'eu-west-1', artifactsUri: 's3://bucket/mlflow', workers: 2 };
+  const minimal = { url: 'https://mlflow.example.com', region: 'eu-west-1', artifactsUri: 's3://bucket/mlflow', workers: 2, apiLimit: 32, tracesLimit: 64 };
 
   test('its settings with the least that is needed', () => {
     expect(mlflowEnvironment(minimal)).toEqual({
@@ -38,6 +38,10 @@ describe('MLflow', () => {
       MLFLOW_SERVER_ALLOWED_HOSTS: '127.0.0.1:5000',
       MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: 'https://mlflow.example.com',
       MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
+      PYTHONPATH: '/run/secure-mlflow/python',
+      SECURE_MLFLOW_API_LIMIT_MIB: '32',
+      SECURE_MLFLOW_TRACES_LIMIT_MIB: '64',
+      MLFLOW_ENABLE_AI_GATEWAY: 'false',
       MLFLOW_ARTIFACTS_DESTINATION: 's3://bucket/mlflow',
       AWS_REGION: 'eu-west-1',
       AWS_DEFAULT_REGION: 'eu-west-1',
@@ -53,13 +57,29 @@ describe('MLflow', () => {
       ...minimal,
       workers: 7,
       gunicornOpts: '--threads 4',
+      apiLimit: 1,
+      tracesLimit: 2,
+      aiGateway: {},
       environment: { MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '9', MLFLOW_LOGGING_LEVEL: 'DEBUG' },
     })).toEqual({
       ...rest,
       MLFLOW_WORKERS: '7',
       MLFLOW_GUNICORN_OPTS: '--threads 4',
+      SECURE_MLFLOW_API_LIMIT_MIB: '1',
+      SECURE_MLFLOW_TRACES_LIMIT_MIB: '2',
+      MLFLOW_ENABLE_AI_GATEWAY: 'true',
       MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '9',
       MLFLOW_LOGGING_LEVEL: 'DEBUG',
+    });
+  });
+
+  test('the AI gateway reaches private addresses only where they are named', () => {
+    const privateProviders = ['http://vllm.internal:8000', 'https://llm.example.com'];
+    expect(resolve(mlflowEnvironment({ ...minimal, aiGateway: { privateProviders } }))).toEqual({
+      ...mlflowEnvironment({ ...minimal, aiGateway: {} }),
+      MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS: 'true',
+      MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES: 'https,http',
+      SECURE_MLFLOW_PRIVATE_PROVIDERS: 'http://vllm.internal:8000 https://llm.example.com',
     });
   });
 

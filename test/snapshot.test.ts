@@ -13,7 +13,12 @@ import { AuthProvider, DatabaseAuthentication, SecureMlflowProps, TokenIssuer } 
 /** The resources; the Python files, which have tests of their own, are cut out. */
 function snapshot(template: Template): Record<string, unknown> {
   const all = resources(template, 'AWS::ECS::TaskDefinition').flatMap(([, { Properties }]) => Properties.ContainerDefinitions);
-  all.filter(({ Command }) => Command?.[0] === 'python').forEach(({ Name, Command }) => { Command[2] = `<${Name.replace('-', '_')}.py>`; });
+  all.filter(({ Command }) => Command?.[0] === 'python').forEach(({ Name, Command }) => {
+    Command[2] = `<${Name.replace('-', '_')}.py>`;
+    if (Command.length > 3) {
+      Command[3] = '<secure_mlflow.packed>';
+    }
+  });
   return Object.fromEntries(resources(template));
 }
 
@@ -54,6 +59,8 @@ test('an app with every prop', () => {
     databaseCapacity: { minAcus: 0, maxAcus: 8, pauseAfter: Duration.hours(1) },
     databaseAuthentication: DatabaseAuthentication.IAM,
     gunicornOpts: '--timeout 300 --threads 4',
+    requestLimits: { apiMiB: 16, tracesMiB: 128 },
+    aiGateway: { privateProviders: ['http://vllm.internal:8000'] },
     workers: 4,
     mlflowImage: ecs.ContainerImage.fromRegistry('example.com/mlflow:1'),
     oauth2ProxyImage: ecs.ContainerImage.fromRegistry('example.com/proxy:1'),

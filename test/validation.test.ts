@@ -401,6 +401,33 @@ describe('gunicornOpts', () => {
     });
 });
 
+describe('requestLimits', () => {
+  test.each(['apiMiB', 'tracesMiB'])('%s must be whole MiB', name => {
+    for (const value of [0, -1, 1.5, 1025]) {
+      expect(refusal({ requestLimits: { [name]: value } })).toBe(one(`\`requestLimits.${name}\` must be a whole number, 1 to 1024, got ${value}`));
+    }
+    expect(() => define({ requestLimits: { [name]: 1024 } })).not.toThrow();
+  });
+});
+
+describe('aiGateway', () => {
+  test.each([
+    'vllm.internal', 'http://vllm.internal/v1', 'http://vllm.internal/', 'HTTP://vllm.internal', 'http://user@vllm.internal', 'ftp://vllm.internal', 'http://a b', 'http://[::1]:8000', '',
+    'http://localhost:8000', 'http://x.localhost', 'http://127.0.0.1', 'http://127.1:5000', 'http://0.0.0.0:5000', 'http://0:5000', 'http://169.254.170.2', 'http://169.254.169.254:80',
+  ])('privateProviders fails for %j', entry => {
+    expect(refusal({ aiGateway: { privateProviders: ['http://vllm.internal:8000', entry] } })).toBe(one(
+      `\`aiGateway.privateProviders\`: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${JSON.stringify(entry)}: leave out path and slash; the task itself and link-local addresses are no providers`));
+  });
+
+  test('privateProviders fails for []', () => {
+    expect(refusal({ aiGateway: { privateProviders: [] } })).toBe(one('`aiGateway.privateProviders` must hold at least one address, got []: leave it out for public addresses alone'));
+  });
+
+  test.each(['http://vllm.internal:8000', 'https://10.0.0.7', 'https://bedrock-runtime.eu-west-1.amazonaws.com', 'http://1270.example.com'])('privateProviders may be %s', entry => {
+    expect(() => define({ aiGateway: { privateProviders: [entry] } })).not.toThrow();
+  });
+});
+
 test('removalPolicy fails for SNAPSHOT', () => {
   expect(refusal({ removalPolicy: RemovalPolicy.SNAPSHOT })).toBe(one(
     '`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out to have the database leave a final snapshot and all else kept'));
@@ -460,6 +487,11 @@ describe('a value that is only known at deployment is not judged', () => {
     ['memoryLimitMiB', stack => ({ memoryLimitMiB: number(stack) }), template => task(template).Memory, { Ref: 'Number' }],
     ['sessionDuration', stack => ({ sessionDuration: Duration.seconds(number(stack)) }), proxy('OAUTH2_PROXY_COOKIE_EXPIRE'), { 'Fn::Join': ['', [{ Ref: 'Number' }, 's']] }],
     ['sessionRefresh', stack => ({ sessionRefresh: Duration.seconds(number(stack)) }), proxy('OAUTH2_PROXY_COOKIE_REFRESH'), { 'Fn::Join': ['', [{ Ref: 'Number' }, 's']] }],
+    ['requestLimits.apiMiB', stack => ({ requestLimits: { apiMiB: number(stack) } }), mlflow('SECURE_MLFLOW_API_LIMIT_MIB'), { Ref: 'Number' }],
+    ['requestLimits.tracesMiB', stack => ({ requestLimits: { tracesMiB: number(stack) } }), mlflow('SECURE_MLFLOW_TRACES_LIMIT_MIB'), { Ref: 'Number' }],
+    ['privateProviders', stack => ({ aiGateway: { privateProviders: list(stack) } }), mlflow('SECURE_MLFLOW_PRIVATE_PROVIDERS'), { 'Fn::Join': [' ', { Ref: 'List' }] }],
+    ['an entry of privateProviders', stack => ({ aiGateway: { privateProviders: ['http://a:1', text(stack)] } }), mlflow('SECURE_MLFLOW_PRIVATE_PROVIDERS'),
+      { 'Fn::Join': [' ', ['http://a:1', { Ref: 'Text' }]] }],
     ['gunicornOpts', stack => ({ gunicornOpts: text(stack) }), mlflow('MLFLOW_GUNICORN_OPTS'), { Ref: 'Text' }],
     ['a value of environment', stack => ({ environment: { MLFLOW_LOGGING_LEVEL: text(stack) } }), mlflow('MLFLOW_LOGGING_LEVEL'), { Ref: 'Text' }],
     ['a name of environment', () => ({ environment: { [Lazy.string({ produce: () => 'MLFLOW_LAZY' })]: 'x' } }), mlflow('MLFLOW_LAZY'), 'x'],

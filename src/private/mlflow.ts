@@ -1,4 +1,5 @@
-import { Duration, Tokenization } from 'aws-cdk-lib';
+import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
+import type { AiGatewayOptions } from '../secure-mlflow';
 
 /** Settings of the MLflow containers: pure functions of what they depend on. Facts about each are in docs/settings.md. */
 
@@ -8,6 +9,11 @@ export const TEMPORARY_DIRECTORY = '/tmp';
 export const CONFIG_DIRECTORY = '/run/secure-mlflow';
 /** Subjects of tokens that are let in whatever their domain, a line each. */
 export const MACHINE_IDENTITIES_FILE = `${CONFIG_DIRECTORY}/machine-identities.csv`;
+
+/** Where `prepare` puts the inner door, a Python package: nobody but root may write there. */
+const DOOR_DIRECTORY = `${CONFIG_DIRECTORY}/python`;
+/** The name of the inner door among MLflow's apps. */
+export const DOOR = 'secure-mlflow';
 
 export const MLFLOW_PORT = 5000;
 /** Where uvicorn listens beside gunicorn. */
@@ -61,6 +67,9 @@ export const TOKEN_HEALTH_CHECK = [
   'CMD', 'python', '-c', "import os, sys, time; sys.exit(time.time() - os.stat(os.environ['PGPASSFILE']).st_mtime > 840)",
 ];
 
+/** What `prepare/prepare.py` reads in addition where it writes the inner door. */
+export const prepareDoorEnvironment: Record<string, string> = { PREPARE_DOOR_DIRECTORY: DOOR_DIRECTORY };
+
 /** What `prepare/prepare.py` reads beside the database. */
 export function prepareEnvironment(region: string, machineIdentities: string): Record<string, string> {
   return {
@@ -78,6 +87,11 @@ export interface MlflowOptions {
   readonly artifactsUri: string;
   readonly workers: number;
   readonly gunicornOpts?: string;
+  /** MiB of a request. */
+  readonly apiLimit: number;
+  /** MiB of traces, unpacked. */
+  readonly tracesLimit: number;
+  readonly aiGateway?: AiGatewayOptions;
   readonly environment?: Record<string, string>;
 }
 
@@ -106,7 +120,31 @@ export function mlflowEnvironment(options: MlflowOptions, port = MLFLOW_PORT): R
     MLFLOW_SERVER_ALLOWED_HOSTS: `127.0.0.1:${port}`, // the Host that oauth2-proxy sends
     MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: options.url, // without it every write from the web page is refused
     MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
+    ...doorEnvironment(options),
+    ...gatewayEnvironment(options.aiGateway),
     ...placeEnvironment(options),
+  };
+}
+
+/** What the inner door reads, and how Python finds it. */
+function doorEnvironment({ apiLimit, tracesLimit }: MlflowOptions): Record<string, string> {
+  return {
+    PYTHONPATH: DOOR_DIRECTORY,
+    SECURE_MLFLOW_API_LIMIT_MIB: Tokenization.stringifyNumber(apiLimit),
+    SECURE_MLFLOW_TRACES_LIMIT_MIB: Tokenization.stringifyNumber(tracesLimit),
+  };
+}
+
+function gatewayEnvironment(gateway?: AiGatewayOptions): Record<string, string> {
+  const { privateProviders } = gateway ?? {};
+  return {
+    MLFLOW_ENABLE_AI_GATEWAY: String(gateway !== undefined),
+    ...(privateProviders && {
+      // MLflow knows all private addresses or none; the inner door lets through these alone.
+      MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS: 'true',
+      MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES: 'https,http',
+      SECURE_MLFLOW_PRIVATE_PROVIDERS: Fn.join(' ', privateProviders),
+    }),
   };
 }
 
@@ -169,6 +207,8 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_SERVER_X_FRAME_OPTIONS': 'other sites could frame the page',
   'MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE': 'other sites could write in the name of whoever is signed in',
   'MLFLOW_ENABLE_REMOTE_ASSISTANT': 'the assistant runs programs on the server',
+  'MLFLOW_ENABLE_AI_GATEWAY': 'use `aiGateway`',
+  'MLFLOW_GATEWAY_API_BASE_*': 'use `aiGateway.privateProviders`',
   'MLFLOW_STATIC_PREFIX': 'the server is at the root of `domainName`',
   'MLFLOW_BACKEND_STORE_URI': DATABASE_OWNED,
   'MLFLOW_REGISTRY_STORE_URI': DATABASE_OWNED,
@@ -185,7 +225,9 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'AWS_SESSION_TOKEN': 'the task has a role; grant it what it needs',
   'HOME': 'the file system is read-only but for one folder',
   'TMPDIR': 'the file system is read-only but for one folder',
+  'PYTHONPATH': 'Python finds the inner door there',
   'PYTHONUNBUFFERED': 'logs would come late',
+  'SECURE_MLFLOW_*': 'the inner door reads them; use `requestLimits` and `aiGateway`',
   'FORWARDED_ALLOW_IPS': TRUST,
   'WEB_CONCURRENCY': 'use `workers`',
   'UVICORN_*': TRUST,

@@ -24,6 +24,9 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...taskProblems(props),
     ...sessionProblems(props),
     ...gunicornProblems(props.gunicornOpts),
+    ...wholeNumberProblems('requestLimits.apiMiB', props.requestLimits?.apiMiB, 1, 1024),
+    ...wholeNumberProblems('requestLimits.tracesMiB', props.requestLimits?.tracesMiB, 1, 1024),
+    ...gatewayProblems(props.aiGateway?.privateProviders),
     ...nameProblems('environment', props.environment ?? {}, RESERVED_MLFLOW_NAMES),
     ...nameProblems('proxyEnvironment', props.proxyEnvironment ?? {}, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }),
   ];
@@ -280,6 +283,21 @@ function sessionProblems({ sessionDuration = Duration.hours(12), sessionRefresh 
 /** Not a number where the duration is absent or a token: no comparison holds then. */
 function secondsOf(duration?: Duration): number {
   return duration === undefined || duration.isUnresolved() ? NaN : duration.toSeconds({ integral: false });
+}
+
+/** A provider is a host of the network, never the task itself nor what only tasks reach, such as the credentials of their role. */
+const TASK_ADDRESS = /^https?:\/\/(localhost|.*\.localhost|0+(\.\d+)*|127(\.\d+)*|169\.254(\.\d+)*)(:|$)/;
+
+function gatewayProblems(privateProviders?: string[]): string[] {
+  if (!known(privateProviders)) {
+    return [];
+  }
+  const name = '`aiGateway.privateProviders`';
+  if (privateProviders.length === 0) {
+    return [`${name} must hold at least one address, got []: leave it out for public addresses alone`];
+  }
+  return privateProviders.filter(known).filter(entry => !/^https?:\/\/[a-z0-9.-]+(:\d{1,5})?$/.test(entry) || TASK_ADDRESS.test(entry))
+    .map(entry => `${name}: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: leave out path and slash; the task itself and link-local addresses are no providers`);
 }
 
 /** Options of gunicorn that undo what the task relies on. Its parser takes any unambiguous beginning of a long name. */

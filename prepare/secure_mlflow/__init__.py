@@ -1,0 +1,84 @@
+"""The inner door: runs in MLflow's server as its `mlflow.app`, in front of everything that MLflow serves.
+
+`mlflow server --app-name secure-mlflow` finds it by the entry point that `prepare` writes beside it. It says who is calling, takes every trace of the
+sign-in away from what MLflow and its outgoing calls see, and adds to answers what a browser must know. It is imported once before the server starts:
+where this MLflow is not the one that it knows how to guard, the server ends with one line.
+"""
+
+import inspect
+import os
+import sys
+
+import mlflow
+
+from . import door, egress, gateway, page
+
+SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
+
+
+def fail(reason):
+    print(f"secure-mlflow FAILED: {reason}", flush=True)
+    sys.exit(1)
+
+
+def expect(function, *parameters):
+    found = tuple(inspect.signature(function).parameters)
+    if found != parameters:
+        fail(f"MLflow {mlflow.__version__} cannot be guarded: {function.__qualname__} has the parameters {', '.join(found)}")
+
+
+def check():
+    """What the rest relies on, as far as it can be seen without a request."""
+    if not mlflow.__version__.startswith(SERIES):
+        fail(f"MLflow {mlflow.__version__} cannot be guarded, only {SERIES}x: use an `mlflowImage` of it, or the release of this library that is made for yours")
+    from mlflow.gateway.providers.vertex_ai import VertexAIProvider
+    from mlflow.server import app
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    expect(SqlAlchemyStore.create_experiment, "self", "name", "artifact_location", "tags")
+    expect(SqlAlchemyStore.get_secret_info, "self", "secret_id", "secret_name")
+    expect(SqlAlchemyStore.get_gateway_model_definition, "self", "model_definition_id", "name")
+    expect(SqlAlchemyStore.update_gateway_secret, "self", "secret_id", "secret_value", "auth_config", "updated_by")
+    expect(SqlAlchemyStore.create_gateway_model_definition, "self", "name", "secret_id", "provider", "model_name", "created_by")
+    expect(SqlAlchemyStore.update_gateway_model_definition, "self", "model_definition_id", "name", "secret_id", "model_name", "updated_by", "provider")
+    expect(VertexAIProvider._get_credentials, "self")
+    try:
+        page.adopt_index(app.static_folder)
+    except (OSError, ValueError) as error:
+        fail(f"MLflow {mlflow.__version__} cannot be guarded: its page is not as expected: {error}")
+
+
+def keep_artifacts_in_the_bucket(store):
+    """MLflow would let anybody name a folder of the server as the place of an experiment's artifacts: files would fill the disk, and be gone with the task."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.uri import is_local_uri
+
+    create = store.create_experiment
+
+    def create_experiment(self, name, artifact_location=None, tags=None):
+        if artifact_location and is_local_uri(artifact_location):
+            raise MlflowException.invalid_parameter_value("artifact_location must not be a folder of the server: leave it out to keep artifacts in the bucket")
+        return create(self, name, artifact_location, tags)
+
+    store.create_experiment = create_experiment
+
+
+check()
+
+
+def create_app():
+    from mlflow.gateway.providers.vertex_ai import VertexAIProvider
+    from mlflow.server import app
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    settings = door.Settings.read()
+    egress.Egress.read().install()
+    keep_artifacts_in_the_bucket(SqlAlchemyStore)
+    gateway.guard_keys(SqlAlchemyStore)
+    gateway.guard_vertex(VertexAIProvider)
+    if os.environ["_MLFLOW_SGI_NAME"] == "uvicorn":
+        from mlflow.server.fastapi_app import app as fastapi_app
+
+        return door.AsgiDoor(gateway.Gateway(fastapi_app), settings)
+    app.wsgi_app = door.WsgiDoor(app.wsgi_app, settings)
+    return app

@@ -1,0 +1,332 @@
+"""What every request passes before MLflow sees it, and every answer before a client gets it.
+
+The functions above the two classes know nothing of a server: they are the rules. `AsgiDoor` applies them under uvicorn, `WsgiDoor` under gunicorn.
+"""
+
+import contextvars
+import io
+import json
+import logging
+import os
+import re
+import zlib
+from typing import NamedTuple
+
+from .page import OWN_PAGES, PAGE_PATHS, page_policy
+
+# Who is calling: an e-mail address or the subject of a machine's token. None outside of requests.
+caller = contextvars.ContextVar("caller", default=None)
+
+MIB = 1024 * 1024
+HEALTH = "/health"  # of the container's own health check, which has no identity
+ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
+STATIC = "/static-files/"
+TRACES = "/v1/"  # OpenTelemetry, the one part of MLflow that unpacks what it gets without a limit
+UPLOAD = re.compile(r"/(ajax-)?api/2\.0/mlflow-artifacts/artifacts/")  # streamed to S3 as it comes
+
+# What a sign-in leaves in a request, and what says where it came from. MLflow needs none of it, and its AI gateway would pass it on.
+# `origin` is judged here; without it MLflow lets no other site read an answer either.
+DROPPED = {b"cookie", b"authorization", b"proxy-authorization", b"forwarded", b"via", b"origin", b"gap-auth", b"gap-signature"}
+DROPPED_BEGINNINGS = (b"x-forwarded-", b"x-auth-request-", b"x-real-", b"x-client-", b"x-amzn-", b"x-original-")
+
+DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'; sandbox"  # of an answer that is no page: opened as one, it does nothing
+
+
+class Settings(NamedTuple):
+    origin: str  # of MLflow's own page, the only one that may write
+    api_limit: int  # bytes of a request
+    traces_limit: int  # bytes of traces, unpacked
+
+    @classmethod
+    def read(cls, environment=os.environ):
+        return cls(
+            origin=environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"],
+            api_limit=int(environment["SECURE_MLFLOW_API_LIMIT_MIB"]) * MIB,
+            traces_limit=int(environment["SECURE_MLFLOW_TRACES_LIMIT_MIB"]) * MIB,
+        )
+
+
+class Refusal(Exception):
+    """Why a request goes no further, in words for its sender. `code` is one of MLflow's."""
+
+    def __init__(self, status, code, reason):
+        super().__init__(reason)
+        self.status, self.code, self.reason = status, code, reason
+
+    @classmethod
+    def denied(cls, reason):
+        return cls(403, "PERMISSION_DENIED", reason)
+
+    @classmethod
+    def too_large(cls, what, limit):
+        return cls(413, "BAD_REQUEST", f"{what} is larger than {limit // MIB} MiB: send it in parts, or have the limit raised (`requestLimits`)")
+
+    @property
+    def body(self):
+        return json.dumps({"error_code": self.code, "message": self.reason}).encode()
+
+    def log(self, method, path, identity):
+        # json.dumps: one line, whatever the sender has put into it
+        print(f"secure-mlflow refused {self.status} {method} {json.dumps(path[:200])} of {json.dumps(identity or 'nobody')}: {self.reason}", flush=True)
+
+
+def identity_of(method, path, headers):
+    """Who is calling, as oauth2-proxy says it; None for the health check."""
+    if path == HEALTH and method == "GET":
+        return None
+    emails = [value for name, value in headers if name == b"x-forwarded-email"]
+    # A client can have the proxy drop the header (`Connection: X-Forwarded-Email`): that must win it nothing.
+    if len(emails) != 1 or not emails[0].strip():
+        raise Refusal.denied("Nobody is signed in: the sign-in proxy has named no one, or more than one")
+    # uvicorn adds the fields of a trailer to the headers, so one could name somebody else.
+    if any(name == b"trailer" for name, _ in headers):
+        raise Refusal.denied("A request must not announce a trailer")
+    identity = emails[0].decode("utf-8", "replace").strip()
+    # gunicorn joins headers of the same name. The name of a role may hold a comma, an address may not.
+    if "," in identity and not identity.startswith("arn:"):
+        raise Refusal.denied("Nobody is signed in: the sign-in proxy has named more than one")
+    return identity
+
+
+def refuse_other_sites(method, headers, origin):
+    """Browsers say where a write comes from; programs say nothing."""
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return
+    for name, value in headers:
+        if name == b"origin" and value.decode("latin-1") != origin:
+            raise Refusal.denied("A page of another site must not write here")
+        if name == b"sec-fetch-site" and value not in (b"same-origin", b"none"):
+            raise Refusal.denied("A page of another site must not write here")
+
+
+def without_sign_in(headers):
+    return [(name, value) for name, value in headers if name not in DROPPED and not name.startswith(DROPPED_BEGINNINGS)]
+
+
+def admit(settings, method, path, headers):
+    """Who is calling and the headers that MLflow may see; raises the refusal."""
+    identity = identity_of(method, path, headers)
+    if path.startswith(ASSISTANT):
+        raise Refusal.denied("The assistant is closed: it runs programs on the server")
+    refuse_other_sites(method, headers, settings.origin)
+    return identity, without_sign_in(headers)
+
+
+def streams(method, path):
+    return method == "PUT" and UPLOAD.match(path) is not None
+
+
+def unpacked(body, encoding, limit):
+    """The body of a compressed request; None where it is compressed in a way that is not known here, which MLflow refuses."""
+    ways = {"gzip": [31], "deflate": [zlib.MAX_WBITS, -zlib.MAX_WBITS]}.get(encoding, [])
+    for wbits in ways:
+        try:
+            return inflated(body, wbits, limit)
+        except zlib.error:
+            continue
+    return None
+
+
+def inflated(body, wbits, limit):
+    parts, size = [], 0
+    while body:
+        inflater = zlib.decompressobj(wbits)
+        part = inflater.decompress(body, limit - size + 1)
+        size += len(part)
+        if size > limit:
+            raise Refusal.too_large("The request, unpacked,", limit)
+        if not inflater.eof:
+            raise zlib.error("cut off")
+        parts.append(part)
+        body = inflater.unused_data  # gzip may consist of several
+    return b"".join(parts)
+
+
+def ready(settings, path, headers, body):
+    """Headers and body as MLflow gets them: of traces, unpacked."""
+    encoding = next((value.decode("latin-1").strip().lower() for name, value in headers if name == b"content-encoding"), "")
+    if not path.startswith(TRACES) or not encoding:
+        return headers, body
+    plain = unpacked(body, encoding, settings.traces_limit)
+    if plain is None:
+        return headers, body
+    others = [(name, value) for name, value in headers if name not in (b"content-encoding", b"content-length", b"transfer-encoding")]
+    return [*others, (b"content-length", str(len(plain)).encode())], plain
+
+
+def answered(settings, path, headers):
+    """The headers of an answer: what a browser may do with it, and who may keep it."""
+    static = path.startswith(STATIC)
+    cache = b"no-store"
+    kept = []
+    for name, value in headers:
+        if name.lower() == b"cache-control":
+            if static:
+                cache = value.replace(b"public", b"private")  # the proxy adds the address of whoever asked
+        else:
+            kept.append((name, value))
+    policy = page_policy(settings.origin) if static or path in PAGE_PATHS else DATA_POLICY
+    return [*kept, (b"cache-control", cache), (b"content-security-policy", policy), (b"referrer-policy", b"same-origin")]
+
+
+class AsgiDoor:
+    def __init__(self, app, settings):
+        self.app, self.settings = app, settings
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # MLflow has no WebSocket
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        method, path = scope["method"], scope["path"]
+        answer = Answer(send, self.settings, path)
+        identity = None
+        try:
+            identity, headers = admit(self.settings, method, path, scope["headers"])
+            page = OWN_PAGES.get(path) if method in ("GET", "HEAD") else None
+            if page is not None:
+                await answer.whole(200, page.content_type, page.body if method == "GET" else b"", page.policy)
+                return
+            if not streams(method, path) and any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
+                body = await body_of(receive, self.settings.api_limit)
+                if body is None:
+                    return  # the client is gone
+                headers, body = ready(self.settings, path, headers, body)
+                receive = again(body, receive)
+            token = caller.set(identity)
+            try:
+                await self.app({**scope, "headers": headers}, receive, answer)
+            finally:
+                caller.reset(token)
+        except Refusal as refusal:
+            refusal.log(method, path, identity)
+            await answer.whole(refusal.status, b"application/json", refusal.body)
+        except Exception:
+            if answer.begun and not answer.over:
+                raise  # half an answer: uvicorn ends the connection
+            # Raised on, uvicorn would end the connection as well, and the next request that the proxy sends on it would be lost.
+            logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+            if not answer.begun:
+                await answer.whole(500, b"application/json", Refusal(500, "INTERNAL_ERROR", "The server failed at this request; its log says why").body)
+
+
+class Answer:
+    """`send`, with the headers of every answer."""
+
+    def __init__(self, send, settings, path):
+        self.send, self.settings, self.path = send, settings, path
+        self.begun = self.over = False
+
+    async def __call__(self, message):
+        if message["type"] == "http.response.start":
+            self.begun = True
+            message = {**message, "headers": answered(self.settings, self.path, message.get("headers", []))}
+        elif message["type"] == "http.response.body":
+            self.over = not message.get("more_body", False)
+        await self.send(message)
+
+    async def whole(self, status, content_type, body, policy=None):
+        headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), (b"x-content-type-options", b"nosniff")]
+        headers = answered(self.settings, self.path, headers)
+        if policy is not None:
+            headers = [(name, policy if name == b"content-security-policy" else value) for name, value in headers]
+        self.begun = self.over = True
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+async def body_of(receive, limit):
+    """The whole body; None where the client leaves. What is too long is read to its end, else the proxy would miss the answer."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        size += len(message.get("body", b""))
+        if size <= limit:
+            parts.append(message.get("body", b""))
+        else:
+            parts.clear()
+        if not message.get("more_body", False):
+            break
+    if size > limit:
+        raise Refusal.too_large("The request", limit)
+    return b"".join(parts)
+
+
+def again(body, receive):
+    """`receive` for a body that has been read."""
+    given = False
+
+    async def receive_again():
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again
+
+
+class WsgiDoor:
+    """The same under gunicorn, which serves neither traces nor the AI gateway."""
+
+    def __init__(self, app, settings):
+        self.app, self.settings = app, settings
+
+    def __call__(self, environ, start_response):
+        method = environ["REQUEST_METHOD"]
+        path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
+        identity = None
+
+        def start(status, headers, exc_info=None):
+            fields = answered(self.settings, path, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers])
+            return start_response(status, text_of(fields), *([exc_info] if exc_info else []))
+
+        try:
+            headers = headers_of(environ)
+            identity, kept = admit(self.settings, method, path, headers)
+            page = OWN_PAGES.get(path) if method in ("GET", "HEAD") else None
+            if page is not None:
+                fields = answered(self.settings, path, [(b"content-type", page.content_type), (b"content-length", str(len(page.body)).encode())])
+                start_response("200 OK", text_of((name, page.policy if page.policy and name == b"content-security-policy" else value) for name, value in fields))
+                return [page.body if method == "GET" else b""]
+            for name in {name for name, _ in headers} - {name for name, _ in kept}:
+                del environ[variable_of(name)]
+            if not streams(method, path):
+                limit_body(environ, self.settings.api_limit)
+            token = caller.set(identity)
+            try:
+                return self.app(environ, start)
+            finally:
+                caller.reset(token)
+        except Refusal as refusal:
+            refusal.log(method, path, identity)
+            start(f"{refusal.status} Refused", [("Content-Type", "application/json"), ("Content-Length", str(len(refusal.body)))])
+            return [refusal.body]
+
+
+def limit_body(environ, limit):
+    if int(environ.get("CONTENT_LENGTH") or 0) > limit:
+        raise Refusal.too_large("The request", limit)
+    if environ.get("HTTP_TRANSFER_ENCODING"):  # the length is not known before the end
+        body = environ["wsgi.input"].read(limit + 1)
+        if len(body) > limit:
+            raise Refusal.too_large("The request", limit)
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        del environ["HTTP_TRANSFER_ENCODING"]
+
+
+def headers_of(environ):
+    return [(name[len("HTTP_"):].replace("_", "-").lower().encode(), value.encode("latin-1")) for name, value in environ.items() if name.startswith("HTTP_")]
+
+
+def variable_of(name):
+    return "HTTP_" + name.decode().upper().replace("-", "_")
+
+
+def text_of(headers):
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

@@ -1,0 +1,114 @@
+"""MLflow's AI gateway, where `aiGateway` switches it on: it sends what people write to AI providers, with keys that people have stored."""
+
+import asyncio
+import contextvars
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+from .door import caller
+
+PATH = "/gateway/"
+CALLS = 40  # at once, of each process; further ones wait
+
+# MLflow sends the headers of a request on to the provider. Providers act on some: Portkey, for one, sends the stored key to any host that a header names.
+PASSED = {b"host", b"accept", b"accept-encoding", b"accept-language", b"content-encoding", b"content-length", b"content-type", b"user-agent",
+          b"traceparent", b"tracestate", b"openai-beta", b"anthropic-version", b"anthropic-beta", b"x-mlflow-workspace"}
+
+
+class Gateway:
+    """Runs each call on a thread and an event loop of its own. Some providers block theirs until an answer comes, and others would wait with them."""
+
+    def __init__(self, app):
+        self.app, self.threads = app, ThreadPoolExecutor(CALLS, "gateway")
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http" or not scope["path"].startswith(PATH):
+            await self.app(scope, receive, send)
+            return
+        scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name in PASSED]}
+        loop = asyncio.get_running_loop()
+
+        def there(call):
+            async def forward(*message):
+                return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(*message), loop))
+
+            return forward
+
+        context = contextvars.copy_context()  # with the caller
+        await asyncio.wrap_future(self.threads.submit(context.run, run, self.app, scope, there(receive), there(send)))
+
+
+def run(app, scope, receive, send):
+    # Python's own loop and not uvloop, which connects past the guard of egress.py.
+    loop = asyncio.SelectorEventLoop()
+    executor = ThreadPoolExecutor(4, initializer=caller.set, initargs=(caller.get(),))  # what runs there is done for the caller, too
+    loop.set_default_executor(executor)
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(app(scope, receive, send))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        asyncio.set_event_loop(None)
+        executor.shutdown(wait=False)
+        loop.close()
+
+
+def guard_keys(store):
+    """A stored key goes where the person who stored it sent it, and nowhere else. Who does not know it cannot send it elsewhere."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import NOT_IMPLEMENTED, PERMISSION_DENIED
+    from mlflow.utils.provider_filter import normalize_provider_name
+
+    update_secret, create_model, update_model = store.update_gateway_secret, store.create_gateway_model_definition, store.update_gateway_model_definition
+
+    def update_gateway_secret(self, secret_id, secret_value=None, auth_config=None, updated_by=None):
+        if auth_config is not None and not secret_value and auth_config != (self.get_secret_info(secret_id=secret_id).auth_config or {}):
+            raise MlflowException("Where a stored key is sent can be changed only together with the key: enter it again", PERMISSION_DENIED)
+        return update_secret(self, secret_id, secret_value, auth_config, updated_by)
+
+    def require_same_provider(self, secret_id, provider):
+        stored_for = self.get_secret_info(secret_id=secret_id).provider
+        if stored_for is None or normalize_provider_name(stored_for) != normalize_provider_name(provider):
+            raise MlflowException(f"The key was stored for {stored_for or 'no provider'} and is not sent to {provider}: store one for it", PERMISSION_DENIED)
+
+    def create_gateway_model_definition(self, name, secret_id, provider, model_name, created_by=None):
+        require_same_provider(self, secret_id, provider)
+        return create_model(self, name, secret_id, provider, model_name, created_by)
+
+    def update_gateway_model_definition(self, model_definition_id, name=None, secret_id=None, model_name=None, updated_by=None, provider=None):
+        if secret_id is not None or provider is not None:
+            definition = self.get_gateway_model_definition(model_definition_id=model_definition_id)
+            secret_id = secret_id or definition.secret_id
+            if secret_id is not None:
+                require_same_provider(self, secret_id, provider or definition.provider)
+        return update_model(self, model_definition_id, name, secret_id, model_name, updated_by, provider)
+
+    def create_gateway_guardrail(self, *_, **__):
+        raise MlflowException("Guardrails are not available here: for them MLflow would have to call itself without a sign-in", NOT_IMPLEMENTED)
+
+    store.update_gateway_secret = update_gateway_secret
+    store.create_gateway_model_definition = create_gateway_model_definition
+    store.update_gateway_model_definition = update_gateway_model_definition
+    store.create_gateway_guardrail = create_gateway_guardrail
+
+
+def guard_vertex(provider):
+    """Credentials of Vertex AI are JSON; MLflow would also take a path and read that file of the server."""
+    from mlflow.exceptions import MlflowException
+
+    get_credentials = provider._get_credentials
+
+    def get_own_credentials(self):
+        credentials = self.vertex_config.vertex_credentials
+        if credentials is not None and not is_json_object(credentials):
+            raise MlflowException.invalid_parameter_value("vertex_credentials must be the JSON key of a service account")
+        return get_credentials(self)
+
+    provider._get_credentials = get_own_credentials
+
+
+def is_json_object(text):
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

@@ -1,0 +1,101 @@
+"""What is changed in MLflow's web page, and what it may do.
+
+MLflow's page shows what people have stored: names, notes, links, files. Under the policy below no script among them runs. HTML files, such as
+a report of Plotly, are scripts by design: they are shown in a frame with an origin of its own, which has neither the session nor the page.
+"""
+
+import os
+from functools import lru_cache
+from typing import NamedTuple
+
+SCRIPT = "/secure-mlflow/page.js"
+PREVIEW = "/secure-mlflow/preview"
+PAGE_PATHS = {"/", SCRIPT}
+
+
+@lru_cache(maxsize=1)
+def page_policy(origin):
+    """Scripts are those of MLflow's build and the one below, by their folders: a stored file that is served from here is none of them."""
+    scripts = f"{origin}/static-files/ {origin}/secure-mlflow/"
+    return "; ".join([
+        "default-src 'none'",
+        f"script-src {scripts}",
+        f"worker-src {scripts} blob:",
+        "style-src 'self' 'unsafe-inline'",  # the page makes its styles while it runs
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob:",
+        "frame-src 'self'",
+        "manifest-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'self'",
+    ]).encode()
+
+
+# An origin of its own wherever it is opened: `sandbox` here holds without the frame's attribute, too.
+PREVIEW_POLICY = (
+    b"sandbox allow-scripts; default-src 'unsafe-inline' 'unsafe-eval' https: data: blob:; "
+    b"form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+)
+
+# MLflow shows an HTML file in a frame, from a `blob:` address. Such an address takes over the policy of the page, under which no script of the file
+# would run, and opened in a tab of its own it would have the origin of the page. So the frame gets another address, and the file by message.
+PAGE_SCRIPT = f"""
+(() => {{
+  const files = new Map();
+  const toAddress = URL.createObjectURL.bind(URL);
+  URL.createObjectURL = object => {{
+    if (!(object instanceof Blob) || !/^text\\/html\\b/i.test(object.type)) {{
+      return toAddress(object);
+    }}
+    const name = crypto.randomUUID();
+    files.set(name, object);
+    return `{PREVIEW}?${{name}}`;
+  }};
+  addEventListener('message', async event => {{
+    const file = event.source && event.source !== window && event.source.parent === window && files.get(event.data);
+    if (file) {{
+      event.source.postMessage({{ file: await file.text() }}, '*');
+    }}
+  }});
+}})();
+""".strip().encode()
+
+PREVIEW_PAGE = b"""<!doctype html>
+<meta charset="utf-8">
+<script>
+addEventListener('message', function show({ source, data }) {
+  if (source === parent && typeof data.file === 'string') {
+    removeEventListener('message', show);
+    document.open();
+    document.write(data.file);
+    document.close();
+  }
+});
+parent.postMessage(location.search.slice(1), '*');
+</script>
+"""
+
+
+class Page(NamedTuple):
+    content_type: bytes
+    body: bytes
+    policy: bytes = None  # where it is another than that of its path
+
+
+# Answered by the door itself. MLflow's own page is added at start.
+OWN_PAGES = {
+    SCRIPT: Page(b"text/javascript; charset=utf-8", PAGE_SCRIPT),
+    PREVIEW: Page(b"text/html; charset=utf-8", PREVIEW_PAGE, PREVIEW_POLICY),
+}
+
+
+def adopt_index(static_folder):
+    """MLflow's page, with our script before its own. Raises where it does not look as expected."""
+    with open(os.path.join(static_folder, "index.html"), "rb") as file:
+        page = file.read()
+    if page.count(b"<head>") != 1:
+        raise ValueError("index.html has no <head>")
+    OWN_PAGES["/"] = Page(b"text/html; charset=utf-8", page.replace(b"<head>", f'<head><script src="{SCRIPT}"></script>'.encode()))

@@ -1,0 +1,301 @@
+"""The rules of the inner door, without a server."""
+
+import asyncio
+import gzip
+import io
+import json
+import zlib
+
+import pytest
+
+from secure_mlflow import door
+
+ORIGIN = "https://mlflow.example.com"
+SETTINGS = door.Settings(ORIGIN, api_limit=door.MIB, traces_limit=2 * door.MIB)
+ADA = [(b"x-forwarded-email", b"ada@example.com")]
+SEARCH = "/api/2.0/mlflow/experiments/search"
+
+
+def admit(method="GET", path=SEARCH, headers=ADA):
+    return door.admit(SETTINGS, method, path, headers)
+
+
+def refusal(*arguments, **more):
+    with pytest.raises(door.Refusal) as caught:
+        admit(*arguments, **more)
+    return caught.value
+
+
+class TestIdentity:
+    @pytest.mark.parametrize("identity", ["ada@example.com", "arn:aws:iam::123456789012:role/a,b", "client-id", "zoë@example.com"])
+    def test_is_what_the_proxy_says(self, identity):
+        assert admit(headers=[(b"x-forwarded-email", identity.encode())])[0] == identity
+
+    @pytest.mark.parametrize("headers", [
+        [],
+        [(b"x-forwarded-email", b"")],
+        [(b"x-forwarded-email", b"  ")],
+        ADA * 2,
+        [*ADA, (b"x-forwarded-email", b"bob@example.com")],
+        [(b"x-forwarded-email", b"ada@example.com,bob@example.com")],  # as gunicorn joins two
+        [(b"x-forwarded-user", b"ada@example.com")],
+        [(b"x-auth-request-email", b"ada@example.com")],
+        [*ADA, (b"trailer", b"x-forwarded-email")],
+    ])
+    def test_must_be_exactly_one(self, headers):
+        assert (refusal(headers=headers).status, refusal(headers=headers).code) == (403, "PERMISSION_DENIED")
+
+    def test_is_not_asked_of_the_health_check(self):
+        assert admit(path="/health", headers=[]) == (None, [])
+
+    @pytest.mark.parametrize("method, path", [("POST", "/health"), ("GET", "/health/"), ("GET", "/healthy"), ("GET", "/version"), ("GET", "/")])
+    def test_is_asked_of_everything_else(self, method, path):
+        assert refusal(method, path, []).status == 403
+
+
+class TestWhatMlflowSees:
+    def test_nothing_of_a_sign_in(self):
+        gone = [
+            b"cookie", b"authorization", b"proxy-authorization", b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-groups", b"x-forwarded-user", b"x-forwarded-host",
+            b"x-forwarded-access-token", b"x-auth-request-email", b"x-auth-request-access-token", b"x-real-ip", b"x-amzn-oidc-data", b"x-amzn-oidc-identity", b"gap-auth",
+        ]
+        kept = [(b"host", b"127.0.0.1:5000"), (b"content-type", b"application/json"), (b"user-agent", b"x"), (b"x-mlflow-workspace", b"a")]
+        assert admit(headers=[*ADA, *kept, *((name, b"x") for name in gone), (b"origin", ORIGIN.encode())])[1] == kept
+
+    @pytest.mark.parametrize("path", ["/ajax-api/3.0/mlflow/assistant", "/ajax-api/3.0/mlflow/assistant/config", "/ajax-api/3.0/mlflow/assistantx"])
+    def test_never_a_call_of_the_assistant(self, path):
+        assert "assistant" in refusal(path=path).reason
+
+
+class TestOtherSites:
+    paths = [SEARCH, "/ajax-api/2.0/mlflow/runs/create", "/graphql", "/v1/traces", "/gateway/openai/v1/responses", "/"]
+
+    @pytest.mark.parametrize("path", paths)
+    @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
+    @pytest.mark.parametrize("origin", ["https://evil.example", "https://evil.example.com", "null", "http://mlflow.example.com", "https://mlflow.example.com:444", "http://localhost:3000", ""])
+    def test_must_not_write(self, method, path, origin):
+        assert refusal(method, path, [*ADA, (b"origin", origin.encode())]).status == 403
+
+    @pytest.mark.parametrize("site", [b"cross-site", b"same-site"])
+    def test_must_not_write_without_an_origin_either(self, site):
+        assert refusal("POST", headers=[*ADA, (b"sec-fetch-site", site)]).status == 403
+
+    @pytest.mark.parametrize("headers", [[], [(b"origin", ORIGIN.encode())], [(b"origin", ORIGIN.encode()), (b"sec-fetch-site", b"same-origin")]])
+    def test_the_own_page_and_programs_may(self, headers):
+        assert admit("POST", headers=[*ADA, *headers])[0] == "ada@example.com"
+
+    def test_links_lead_here(self):
+        assert admit("GET", headers=[*ADA, (b"sec-fetch-site", b"cross-site")])[0] == "ada@example.com"
+
+
+class TestUnpacking:
+    text = b"x" * 1000
+
+    @pytest.mark.parametrize("encoding, packed", [
+        ("gzip", gzip.compress(text)),
+        ("gzip", gzip.compress(text[:300]) + gzip.compress(text[300:])),
+        ("deflate", zlib.compress(text)),
+        ("deflate", zlib.compress(text)[2:-4]),  # without header, as some clients send it
+    ])
+    def test_gives_what_was_packed(self, encoding, packed):
+        assert door.unpacked(packed, encoding, 1000) == self.text
+
+    @pytest.mark.parametrize("encoding, packed", [
+        ("gzip", gzip.compress(text)), ("gzip", gzip.compress(text[:300]) + gzip.compress(text[300:])), ("deflate", zlib.compress(text)), ("deflate", zlib.compress(text)[2:-4]),
+    ])
+    def test_ends_at_the_limit(self, encoding, packed):
+        with pytest.raises(door.Refusal) as caught:
+            door.unpacked(packed, encoding, 999)
+        assert caught.value.status == 413
+
+    @pytest.mark.parametrize("encoding, packed", [("gzip", b"no"), ("gzip", gzip.compress(text)[:-9]), ("br", text), ("gzip, gzip", text)])
+    def test_leaves_the_rest_to_mlflow(self, encoding, packed):
+        assert door.unpacked(packed, encoding, 1000) is None
+
+    def test_is_for_traces_alone(self):
+        packed = gzip.compress(self.text)
+        headers = [(b"content-encoding", b"gzip"), (b"content-length", b"9"), (b"content-type", b"application/x-protobuf")]
+        assert door.ready(SETTINGS, "/v1/traces", headers, packed) == ([(b"content-type", b"application/x-protobuf"), (b"content-length", b"1000")], self.text)
+        assert door.ready(SETTINGS, SEARCH, headers, packed) == (headers, packed)
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("path, sent, cache", [
+        (SEARCH, [], b"no-store"),
+        (SEARCH, [(b"Cache-Control", b"public, max-age=60")], b"no-store"),
+        ("/get-artifact", [(b"cache-control", b"no-cache")], b"no-store"),
+        ("/static-files/static/js/main.js", [(b"Cache-Control", b"public, max-age=2419200")], b"private, max-age=2419200"),
+        ("/static-files/nothing", [], b"no-store"),
+    ])
+    def test_are_kept_by_nobody_but_their_reader(self, path, sent, cache):
+        headers = dict(door.answered(SETTINGS, path, [(b"content-type", b"text/plain"), *sent]))
+        assert headers[b"cache-control"] == cache
+        assert headers[b"referrer-policy"] == b"same-origin"
+        assert b"Cache-Control" not in headers
+
+    @pytest.mark.parametrize("path", [SEARCH, "/get-artifact", "/graphql", "/model-versions/get-artifact", "/nothing", "/static-filesx"])
+    def test_that_are_no_page_do_nothing_where_they_are_opened(self, path):
+        assert dict(door.answered(SETTINGS, path, []))[b"content-security-policy"] == b"default-src 'none'; frame-ancestors 'none'; sandbox"
+
+    @pytest.mark.parametrize("path", ["/", "/static-files/index.html"])
+    def test_pages_run_scripts_of_the_build_alone(self, path):
+        policy = dict(part.split(" ", 1) for part in dict(door.answered(SETTINGS, path, []))[b"content-security-policy"].decode().split("; "))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == f"{ORIGIN}/static-files/ {ORIGIN}/secure-mlflow/"
+        assert "unsafe" not in policy["worker-src"] + policy["frame-src"] + policy["connect-src"]
+
+
+def asgi(app, *, method="GET", path=SEARCH, headers=ADA, parts=(b"",)):
+    """The status, headers and body of an answer of the door in front of `app`."""
+    messages = [{"type": "http.request", "body": part, "more_body": number < len(parts)} for number, part in enumerate(parts, 1)]
+    sent = []
+
+    async def receive():
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(door.AsgiDoor(app, SETTINGS)({"type": "http", "method": method, "path": path, "headers": headers}, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
+
+
+async def echo(scope, receive, send):
+    """Answers with what MLflow would see."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    seen = {"caller": door.caller.get(), "headers": [name.decode() for name, _ in scope["headers"]], "body": len(body)}
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": json.dumps(seen).encode()})
+
+
+def long(size):
+    return [*ADA, (b"content-length", str(size).encode())]
+
+
+class TestUnderUvicorn:
+    def test_mlflow_gets_the_request_without_the_sign_in(self):
+        status, headers, body = asgi(echo, method="POST", headers=[*long(4), (b"cookie", b"x")], parts=[b"ab", b"cd"])
+        assert (status, json.loads(body)) == (200, {"caller": "ada@example.com", "headers": ["content-length"], "body": 4})
+        assert headers[b"cache-control"] == b"no-store"
+        assert door.caller.get() is None
+
+    def test_a_refusal_is_an_answer_of_mlflows_kind_and_one_line(self, capsys):
+        status, headers, body = asgi(echo, path="/x\n[fake] line", headers=[])
+        assert (status, json.loads(body)["error_code"], headers[b"content-type"]) == (403, "PERMISSION_DENIED", b"application/json")
+        assert capsys.readouterr().out == (
+            'secure-mlflow refused 403 GET "/x\\n[fake] line" of "nobody": Nobody is signed in: the sign-in proxy has named no one, or more than one\n')
+
+    def test_a_body_up_to_the_limit_passes(self):
+        assert json.loads(asgi(echo, method="POST", headers=long(door.MIB), parts=[b"x" * (door.MIB // 2)] * 2)[2])["body"] == door.MIB
+
+    @pytest.mark.parametrize("headers", [long(door.MIB + 1), [*ADA, (b"transfer-encoding", b"chunked")], long(1)])
+    def test_a_body_above_the_limit_does_not(self, headers):
+        status, _, body = asgi(echo, method="POST", headers=headers, parts=[b"x" * door.MIB, b"x"])
+        assert (status, json.loads(body)["error_code"]) == (413, "BAD_REQUEST")
+
+    def test_artifacts_pass_as_they_come(self):
+        path = "/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/file"
+        assert json.loads(asgi(echo, method="PUT", path=path, headers=long(3 * door.MIB), parts=[b"x" * door.MIB] * 3)[2])["body"] == 3 * door.MIB
+
+    @pytest.mark.parametrize("method, path", [("POST", "/api/2.0/mlflow-artifacts/artifacts/1/file"), ("PUT", "/api/2.0/mlflow-artifacts/artifactsx/1"), ("PUT", SEARCH)])
+    def test_nothing_else_does(self, method, path):
+        assert asgi(echo, method=method, path=path, headers=long(3 * door.MIB), parts=[b"x" * door.MIB] * 3)[0] == 413
+
+    def test_traces_are_unpacked(self):
+        packed = gzip.compress(b"x" * door.MIB)
+        answer = json.loads(asgi(echo, method="POST", path="/v1/traces", headers=[*long(len(packed)), (b"content-encoding", b"gzip")], parts=[packed])[2])
+        assert (answer["body"], answer["headers"]) == (door.MIB, ["content-length"])
+
+    def test_a_small_request_does_not_become_a_large_one(self):
+        packed = gzip.compress(b"x" * 100 * door.MIB)
+        status, _, body = asgi(echo, method="POST", path="/v1/traces", headers=[*long(len(packed)), (b"content-encoding", b"gzip")], parts=[packed])
+        assert (len(packed) < door.MIB, status, "unpacked" in json.loads(body)["message"]) == (True, 413, True)
+
+    def test_an_error_of_mlflow_does_not_end_the_connection(self):
+        async def fail(scope, receive, send):
+            raise RuntimeError("inside")
+
+        async def fail_after_its_answer(scope, receive, send):
+            await echo(scope, receive, send)
+            raise RuntimeError("inside")
+
+        status, _, body = asgi(fail)
+        assert (status, json.loads(body)["error_code"], b"inside" in body) == (500, "INTERNAL_ERROR", False)
+        assert asgi(fail_after_its_answer)[0] == 200
+
+    def test_half_an_answer_does(self):
+        async def fail_within(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            raise RuntimeError("inside")
+
+        with pytest.raises(RuntimeError):
+            asgi(fail_within)
+
+    def test_a_websocket_is_closed(self):
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        asyncio.run(door.AsgiDoor(echo, SETTINGS)({"type": "websocket"}, None, send))
+        assert sent == [{"type": "websocket.close", "code": 1008}]
+
+    def test_a_client_that_leaves_gets_nothing(self):
+        sent = []
+
+        async def gone():
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(message)
+
+        asyncio.run(door.AsgiDoor(echo, SETTINGS)({"type": "http", "method": "POST", "path": SEARCH, "headers": long(5)}, gone, send))
+        assert sent == []
+
+
+def wsgi(*, method="GET", path=SEARCH, body=b"", **variables):
+    answer = {}
+
+    def start_response(status, headers, *_):
+        answer.update(status=status, headers=dict(headers))
+
+    def app(environ, start):
+        seen = {"caller": door.caller.get(), "headers": sorted(name for name in environ if name.startswith("HTTP_")), "body": len(environ["wsgi.input"].read())}
+        start("200 OK", [("Content-Type", "application/json"), ("Cache-Control", "public")])
+        return [json.dumps(seen).encode()]
+
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(body), "HTTP_X_FORWARDED_EMAIL": "ada@example.com", **variables}
+    chunks = door.WsgiDoor(app, SETTINGS)(environ, start_response)
+    return answer["status"].split()[0], answer["headers"], b"".join(chunks)
+
+
+class TestUnderGunicorn:
+    def test_mlflow_gets_the_request_without_the_sign_in(self):
+        status, headers, body = wsgi(HTTP_COOKIE="x", HTTP_AUTHORIZATION="x", HTTP_X_FORWARDED_GROUPS="x", HTTP_ORIGIN=ORIGIN, HTTP_ACCEPT="*/*")
+        assert (status, json.loads(body)) == ("200", {"caller": "ada@example.com", "headers": ["HTTP_ACCEPT"], "body": 0})
+        assert headers["cache-control"] == "no-store"
+
+    @pytest.mark.parametrize("variables", [
+        {"HTTP_X_FORWARDED_EMAIL": ""}, {"HTTP_X_FORWARDED_EMAIL": "ada@example.com,bob@example.com"}, {"HTTP_TRAILER": "x"}, {"path": "/ajax-api/3.0/mlflow/assistant"},
+        {"method": "POST", "HTTP_ORIGIN": "https://evil.example"},
+    ])
+    def test_the_rules_are_the_same(self, variables):
+        status, headers, body = wsgi(**variables)
+        assert (status, json.loads(body)["error_code"], headers["cache-control"]) == ("403", "PERMISSION_DENIED", "no-store")
+
+    @pytest.mark.parametrize("size, status", [(door.MIB, "200"), (door.MIB + 1, "413")])
+    @pytest.mark.parametrize("declared", [True, False])
+    def test_so_are_the_limits(self, size, status, declared):
+        length = {"CONTENT_LENGTH": str(size)} if declared else {"HTTP_TRANSFER_ENCODING": "chunked"}
+        answer = wsgi(method="POST", body=b"x" * size, **length)
+        assert answer[0] == status
+        if status == "200":
+            assert json.loads(answer[2])["body"] == size
+
+    def test_and_the_pages(self):
+        status, headers, body = wsgi(path="/")
+        assert (status, b"/secure-mlflow/page.js" in body) == ("200", True)
+        assert headers["content-security-policy"].startswith("default-src 'none'; script-src https://mlflow.example.com/static-files/")

@@ -1,0 +1,36 @@
+"""What the page may do, and that MLflow's page is the one expected."""
+
+import pytest
+
+from secure_mlflow import door, page
+from test_door import ADA, asgi, echo
+
+
+@pytest.mark.parametrize("path, content_type", [("/", b"text/html"), (page.SCRIPT, b"text/javascript"), (page.PREVIEW, b"text/html")])
+def test_own_pages_are_answered_here_to_whom_has_signed_in(path, content_type):
+    status, headers, body = asgi(echo, path=path)
+    assert (status, headers[b"content-type"].split(b";")[0], bool(body)) == (200, content_type, True)
+    assert headers[b"cache-control"] == b"no-store"
+    assert asgi(echo, path=path, headers=[])[0] == 403
+    assert asgi(echo, path=path, method="HEAD")[2] == b""
+    assert b'"caller"' in asgi(echo, path=path, method="POST", headers=ADA)[2]  # no page: MLflow answers
+
+
+def test_our_script_runs_before_those_of_mlflow():
+    body = asgi(echo, path="/")[2]
+    assert 0 < body.index(page.SCRIPT.encode()) < body.index(b"static-files/static/js/main")
+
+
+def test_a_file_is_shown_with_an_origin_of_its_own():
+    policy = asgi(echo, path=page.PREVIEW)[1][b"content-security-policy"]
+    assert policy.startswith(b"sandbox allow-scripts; ")
+    assert b"allow-same-origin" not in policy
+
+
+def test_a_page_without_a_head_is_not_taken(tmp_path):
+    (tmp_path / "index.html").write_text("<html></html>")
+    with pytest.raises(ValueError):
+        page.adopt_index(tmp_path)
+    with pytest.raises(OSError):
+        page.adopt_index(tmp_path / "nothing")
+    assert door.OWN_PAGES["/"]
