@@ -18,6 +18,7 @@ interface Listener {
   readonly Port: number;
   readonly Protocol: 'HTTP' | 'HTTPS';
   readonly DefaultActions: Action[];
+  readonly ListenerAttributes?: { readonly Key: string; readonly Value: string }[];
 }
 
 interface ListenerRule {
@@ -48,8 +49,13 @@ export class Front {
     this.attributes = Object.fromEntries(LoadBalancerAttributes.map(({ Key, Value }) => [Key, Value]));
     this.targetGroup = template.single('AWS::ElasticLoadBalancingV2::TargetGroup');
     for (const id of template.ids('AWS::ElasticLoadBalancingV2::Listener')) {
-      const { Port, Protocol, DefaultActions } = template.properties<Listener>(id);
-      const handler = this.handler(id, Port, DefaultActions);
+      const { Port, Protocol, DefaultActions, ListenerAttributes = [] } = template.properties<Listener>(id);
+      const handle = this.handler(id, Port, DefaultActions);
+      const headers = ListenerAttributes.map(({ Key, Value }) => [responseHeader(Key), Value] as const);
+      const handler: Handler = (request, response) => {
+        headers.forEach(([name, value]) => response.setHeader(name, value));
+        handle(request, response);
+      };
       // Node would end a request that takes longer than five minutes; the load balancer knows idle time only.
       const options = { requestTimeout: 0, keepAliveTimeout: this.idleTimeout, maxHeaderSize: 64 * 1024 };
       const server = Protocol === 'HTTPS'
@@ -172,6 +178,15 @@ export class Front {
       proxy.web(request, response, { target: target.url });
     };
   }
+}
+
+/** The header that a listener sets in all answers: `routing.http.response.<name>.header_value`. */
+function responseHeader(attribute: string): string {
+  const [, name] = /^routing\.http\.response\.(\w+)\.header_value$/.exec(attribute) ?? [];
+  if (name === undefined) {
+    throw new Error(`the listener attribute ${attribute} is not played here`);
+  }
+  return name.replaceAll('_', '-');
 }
 
 /** Path patterns are matched against the path as it was sent, nothing decoded: `*` is any text, `?` one character. */

@@ -75,6 +75,8 @@ export class Ingress extends Construct {
       open: false, // the security group says who may come
       defaultTargetGroups: [this.targetGroup],
     });
+    // Here and not at the server: the answers of oauth2-proxy and of the load balancer itself have it, too.
+    this.listener.setAttribute('routing.http.response.strict_transport_security.header_value', `max-age=${Duration.days(365).toSeconds()}`);
     this.listener.addAction('Assistant', {
       priority: 1,
       conditions: [elbv2.ListenerCondition.pathPatterns([`${ASSISTANT_PATH}*`])],

@@ -133,6 +133,7 @@ describe('by default', () => {
       SslPolicy: 'ELBSecurityPolicy-TLS13-1-2-Res-2021-06',
       Certificates: [{ CertificateArn: { Ref: only(template, 'AWS::CertificateManager::Certificate').id } }],
       DefaultActions: [{ Type: 'forward', TargetGroupArn: { Ref: only(template, 'AWS::ElasticLoadBalancingV2::TargetGroup').id } }],
+      ListenerAttributes: [{ Key: 'routing.http.response.strict_transport_security.header_value', Value: 'max-age=31536000' }],
     });
     expect(only(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').Properties).toEqual({
       ListenerArn: { Ref: listener.id },
