@@ -5,6 +5,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { Argument, Command, Option } from 'commander';
 import { execa } from 'execa';
+import { measureDoor } from './door.mjs';
 import { computeMoney } from './money.mjs';
 import { checkPages, writePages } from './pages.mjs';
 import { measureSideBySide } from './side-by-side.mjs';
@@ -15,6 +16,7 @@ import { folder, root, runToTheEnd } from '../local/run.mjs';
 
 const measurements: Record<string, (options: Options) => Promise<Table[]>> = {
   requests: measureSideBySide,
+  door: measureDoor,
   start: measureStart,
   synthesis: measureSynthesis,
 };
