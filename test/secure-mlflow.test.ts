@@ -350,6 +350,12 @@ describe('by default', () => {
     });
   });
 
+  test('the images are of the versions that local/ runs', () => {
+    const version = (file: string, pattern: RegExp) => pattern.exec(readFileSync(join(__dirname, '..', 'local', file), 'utf8'))![1];
+    expect(container(template, 'mlflow').Image).toContain(`:v${version('requirements/mlflow.txt', /^mlflow==(.+)$/m)}-`);
+    expect(container(template, 'oauth2-proxy').Image).toMatch(new RegExp(`:${version('oauth2-proxy/go.mod', /oauth2-proxy\/v7 (\S+)/)}$`));
+  });
+
   test('oauth2-proxy runs unprivileged once mlflow is healthy', () => {
     const proxy = container(template, 'oauth2-proxy');
     expect(proxy).toMatchObject({

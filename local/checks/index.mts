@@ -25,11 +25,13 @@ import { checkScaling } from './scaling.mjs';
 import { checkTask } from './task.mjs';
 import { checkTraversal } from './traversal.mjs';
 import { checkUpgrades, type UpgradeOptions } from './upgrades.mjs';
+import { checkVersions } from './versions.mjs';
 
 /** What everybody does, and how the task bears it. */
 export async function checkQuickStart(checks: Checks, deployment: Deployment, python: string): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkVersions(checks, deployment);
   await checkPeople(checks, deployment, send);
   const run = await checkPrograms(checks, { deployment, send, token, python });
   await checkBrowser(checks, deployment, run);
@@ -63,6 +65,7 @@ export async function checkTwoTasks(checks: Checks, deployment: Deployment): Pro
 export async function checkIdentities(checks: Checks, deployment: Deployment, python: string, pluginFolder: string): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkVersions(checks, deployment);
   await checkMachines(checks, { deployment, send, python, pluginFolder });
   await checkAttacks(checks, deployment, send);
   await checkTraversal(checks, deployment, send, token);
