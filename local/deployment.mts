@@ -60,6 +60,16 @@ export interface TaskPlan {
   readonly disk: string;
 }
 
+/** Settings that differ, or, where undefined, are missing. */
+type Changes = Record<string, string | undefined>;
+
+/** A program that runs beside the task, for a check. */
+export interface Beside {
+  readonly url: string;
+  readonly send: Send;
+  stop(): Promise<void>;
+}
+
 interface ScheduledTask {
   readonly Target: { readonly EcsParameters: { readonly TaskDefinitionArn: string } };
 }
@@ -194,13 +204,29 @@ export class Deployment {
   }
 
   /** Starts one more proxy, with some settings changed or, where undefined, removed: for checks that need a weaker one. */
-  async startProxy(changes: Record<string, string | undefined>): Promise<{ readonly send: Send; stop(): Promise<void> }> {
+  async startProxy(changes: Changes): Promise<Beside> {
     const url = `http://127.0.0.1:${await freePort()}`;
-    const env = Object.entries({ ...this.proxy.env, OAUTH2_PROXY_HTTP_ADDRESS: new URL(url).host, ...changes })
-      .filter((entry): entry is [string, string] => entry[1] !== undefined);
-    const daemon = new Daemon(this.proxy.command, { env: Object.fromEntries(env), user: this.proxy.user, log: join(this.logs, 'weaker-proxies.log') });
+    const env = changed(this.proxy.env, { OAUTH2_PROXY_HTTP_ADDRESS: new URL(url).host, ...changes });
+    const daemon = new Daemon(this.proxy.command, { env, user: this.proxy.user, log: join(this.logs, 'weaker-proxies.log') });
     await untilReady(daemon, 'oauth2-proxy', () => fetch(`${url}/ping`));
-    return { send: client(url), stop: () => daemon.stop(5) };
+    return { url, send: client(url), stop: () => daemon.stop(5) };
+  }
+
+  /** Starts one more MLflow server on the same database and bucket, without a proxy. With another command it may lack the inner door. */
+  async startServer({ command = this.container('mlflow').command, env: changes = {} }: { readonly command?: string[]; readonly env?: Changes }): Promise<Beside> {
+    const { env, user } = this.container('mlflow');
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const { host, port } = new URL(url);
+    const daemon = new Daemon(command, {
+      env: changed(env, { MLFLOW_PORT: port, MLFLOW_SERVER_ALLOWED_HOSTS: host, MLFLOW_WORKERS: '1', ...changes }), user, log: join(this.logs, 'servers-beside.log'),
+    });
+    await untilReady(daemon, 'mlflow', async () => assertOk(await fetch(`${url}/health`)));
+    return { url, send: client(url), stop: () => daemon.stop(10) };
+  }
+
+  /** MLflow as it is without the inner door: what an attack on the proxy has to reach. */
+  async startServerWithoutDoor(env: Changes = {}): Promise<Beside> {
+    return this.startServer({ command: ['mlflow', 'server'], env: { PYTHONPATH: undefined, ...env } });
   }
 
   get logs(): string {
@@ -305,6 +331,16 @@ export class Deployment {
     this.caBundle.stop();
     this.databaseTokens?.stop();
     await Promise.all([this.s3.stop(), this.database.stop()]);
+  }
+}
+
+function changed(env: Record<string, string>, changes: Changes): Record<string, string> {
+  return Object.fromEntries(Object.entries({ ...env, ...changes }).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+function assertOk({ ok, status }: Response): void {
+  if (!ok) {
+    throw new Error(`status ${status}`);
   }
 }
 

@@ -15,7 +15,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JWTPayload } from 'jose';
 import type { Checks } from '../checks.mjs';
-import type { Deployment } from '../deployment.mjs';
+import type { Beside, Deployment } from '../deployment.mjs';
 import { bearer, json, type Message, type Send } from '../http.mjs';
 import { lifetime, SigningKey } from '../issuer.mjs';
 import { Person } from '../person.mjs';
@@ -28,7 +28,9 @@ const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 const assistant = '/ajax-api/3.0/mlflow/assistant/config';
 
 export async function checkAttacks(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
-  const suite = new Attacks(checks, deployment, send);
+  // Behind the proxy stands the inner door, which would hide that a weaker proxy lets somebody in.
+  const bare = await deployment.startServerWithoutDoor();
+  const suite = new Attacks(checks, deployment, send, bare.url);
   await suite.tokens();
   await suite.addresses();
   await suite.rules();
@@ -37,12 +39,15 @@ export async function checkAttacks(checks: Checks, deployment: Deployment, send:
   await suite.sessions();
   await suite.smuggling();
   await suite.burst();
+  await bare.stop();
 }
 
 class Attacks {
   private readonly good: JWTPayload;
 
-  constructor(private readonly checks: Checks, private readonly deployment: Deployment, private readonly send: Send) {
+  constructor(
+    private readonly checks: Checks, private readonly deployment: Deployment, private readonly send: Send, private readonly bareServer: string,
+  ) {
     this.good = { iss: deployment.issuer.issuer, aud: deployment.clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true };
   }
 
@@ -106,7 +111,7 @@ class Attacks {
       assert(await this.token({ email: undefined, sub: 'repo:evil/x:ref:refs/heads/x@example.com' })(this.send));
     });
     await this.attack('the same, where bearer tokens are off, as with GitLab', async () => {
-      const strict = await this.deployment.startProxy({ OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false', OAUTH2_PROXY_EXTRA_JWT_ISSUERS: undefined });
+      const strict = await this.startProxy({ OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false', OAUTH2_PROXY_EXTRA_JWT_ISSUERS: undefined });
       try {
         return await this.token({ email: undefined, sub: 'project_path:evil/x:ref_type:branch:ref:x@example.com' })(strict.send);
       } finally {
@@ -127,7 +132,7 @@ class Attacks {
   /** What narrows or widens the rule of domains, with tokens of the provider. */
   async rules(): Promise<void> {
     const inWith = async (settings: Settings, claims: JWTPayload) => {
-      const proxy = await this.deployment.startProxy(settings);
+      const proxy = await this.startProxy(settings);
       try {
         return await this.token(claims)(proxy.send);
       } finally {
@@ -213,9 +218,9 @@ class Attacks {
     await this.attack('a cookie without its signature', this.opens({ cookie: `${name}=${value.split('|')[0]}` }));
     await this.attack('a cookie under another name', this.opens({ cookie: `_oauth2_proxy=${value}` }));
     await this.checks.check('a cookie of another deployment, nor one that is too old', async () => {
-      const other = await this.deployment.startProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) });
-      const strict = await this.deployment.startProxy({ OAUTH2_PROXY_COOKIE_EXPIRE: '1s' });
-      const same = await this.deployment.startProxy({});
+      const other = await this.startProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) });
+      const strict = await this.startProxy({ OAUTH2_PROXY_COOKIE_EXPIRE: '1s' });
+      const same = await this.startProxy({});
       await sleep(1000);
       try {
         assert(await this.opens({ cookie })(same.send), 'a proxy with the same secret must take it');
@@ -228,7 +233,7 @@ class Attacks {
     const afterRefresh = 2100; // oauth2-proxy leaves out the fractions of a second of now, and not of when the session began
     await this.checks.check('a person whom the provider blocks, at the next refresh; with a refresh token she stays as long as it lets her', async () => {
       const person = 'leaver@example.com';
-      const refreshing = await this.deployment.startProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' });
+      const refreshing = await this.startProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' });
       try {
         const kept = await this.sessionCookie({ email: person });
         await sleep(afterRefresh);
@@ -243,7 +248,7 @@ class Attacks {
       }
     });
     await this.checks.check('a person without a refresh token, at the first refresh after the ID token has expired, not before', async () => {
-      const refreshing = await this.deployment.startProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' });
+      const refreshing = await this.startProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' });
       Object.assign(issuer, { givesRefreshTokens: false, idTokenSeconds: 4 });
       try {
         const short = await this.sessionCookie();
@@ -356,7 +361,7 @@ class Attacks {
       if (without === undefined) {
         return undefined;
       }
-      const weak = await this.deployment.startProxy(without);
+      const weak = await this.startProxy(without);
       try {
         assert(await attempt(weak.send), `it does not get in without its defence either, so this check proves nothing: ${JSON.stringify(without)}`);
       } finally {
@@ -370,7 +375,7 @@ class Attacks {
   private async spellings(
     all: string[], title: (spelling: string) => string, attempt: (spelling: string) => Attempt, without: Settings,
   ): Promise<void> {
-    const weak = await this.deployment.startProxy(without);
+    const weak = await this.startProxy(without);
     let getIn = 0;
     for (const spelling of all) {
       await this.checks.check(title(spelling), async () => {
@@ -382,6 +387,12 @@ class Attacks {
     }
     await weak.stop();
     await this.checks.check('(several of them get in without their defence)', async () => assert(getIn >= 2, String(getIn)));
+  }
+
+  /** In front of an MLflow without the inner door. The assistant is closed by the proxy alone then. */
+  private async startProxy(changes: Settings): Promise<Beside> {
+    const upstreams = (changes.OAUTH2_PROXY_UPSTREAMS ?? this.proxyEnvironment.OAUTH2_PROXY_UPSTREAMS).split(',');
+    return this.deployment.startProxy({ ...changes, OAUTH2_PROXY_UPSTREAMS: [`${this.bareServer}/`, ...upstreams.slice(1)].join(',') });
   }
 
   private opens(headers: OutgoingHttpHeaders): Attempt {
