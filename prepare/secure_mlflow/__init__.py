@@ -72,6 +72,7 @@ def create_app():
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     settings = door.Settings.read()
+    os.environ["MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE"] = str(settings.api_limit)  # the one body that MLflow unpacks with a limit: 100 MB by default
     egress.Egress.read().install()
     keep_artifacts_in_the_bucket(SqlAlchemyStore)
     gateway.guard_keys(SqlAlchemyStore)

@@ -209,6 +209,7 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_ENABLE_REMOTE_ASSISTANT': 'the assistant runs programs on the server',
   'MLFLOW_ENABLE_AI_GATEWAY': 'use `aiGateway`',
   'MLFLOW_GATEWAY_API_BASE_*': 'use `aiGateway.privateProviders`',
+  'MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE': 'use `requestLimits`',
   'MLFLOW_STATIC_PREFIX': 'the server is at the root of `domainName`',
   'MLFLOW_BACKEND_STORE_URI': DATABASE_OWNED,
   'MLFLOW_REGISTRY_STORE_URI': DATABASE_OWNED,
