@@ -33,7 +33,9 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
   const { database, url, caFile } = deployment;
   const prepare = deployment.container('prepare');
   const mlflow = deployment.container('mlflow');
-  const older = (container: Container) => withEnvironment(container, { PATH: `${oldPrograms}:${container.env.PATH}` });
+  const withOldPrograms = (container: Container) => withEnvironment(container, { PATH: `${oldPrograms}:${container.env.PATH}` });
+  // Without the inner door, which refuses to stand in front of it.
+  const older = (container: Container) => withoutDoor(withOldPrograms(container));
   const { stdout: oldVersion } = await execa(join(oldPrograms, 'python'), ['-c', 'import importlib.metadata; print(importlib.metadata.version("mlflow-skinny"))']);
   const start = (name: string, container: Container) => new Start(withEnvironment(container, ownVolumes(deployment, name)), join(deployment.logs, `${name}.log`));
   const on = (store: string, container: Container) => withEnvironment(container, {
@@ -68,7 +70,7 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
       await task.stop();
     }
   });
-  for (const copy of ['old_pair', 'old_killed']) {
+  for (const copy of ['old_pair', 'old_killed', 'old_refused']) {
     await database.create(copy, main);
   }
 
@@ -162,16 +164,19 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
     assert(attempt.log.trimEnd().split('\n').every(line => line.startsWith('prepare [')), attempt.log);
     return attempt.duration;
   });
+  const unknown = new RegExp(`FAILED: MLflow ${oldVersion} cannot be guarded, only 3\\.17\\.x: `);
+  await refuses(`MLflow ${oldVersion}, which the inner door does not know`, unknown, withOldPrograms(on('old_refused', prepare)));
+  await checks.check('and leaves the store as it was', async () => assert.equal(await revision('old_refused'), oldRevision));
   const newer = /FAILED: the schema of the database is newer than this MLflow: deploy the newer image again, or restore /;
   await refuses(`MLflow ${oldVersion} on the migrated store`, newer, older(on(main, prepare)));
   await database.create('newer', 'empty_pair');
   await database.query('UPDATE alembic_version SET version_num = \'ffffffffffff\'', [], 'newer');
   await refuses('a revision that this MLflow does not know', newer, on('newer', prepare));
   await refuses('a wrong password', /FAILED: cannot connect to the database: .*password authentication failed for user/, withEnvironment(prepare, { PGPASSWORD: 'wrong' }));
-  const [interpreter, option, program] = prepare.command;
+  const [interpreter, option, program, ...inputs] = prepare.command;
   await refuses('no CA bundle', /FAILED: cannot get the CA bundle of the database from http:\S+ .*: HTTP Error 404/, {
     ...withEnvironment(prepare, { PREPARE_CA_BUNDLE_URL: new URL('/none.pem', prepare.env.PREPARE_CA_BUNDLE_URL).href }),
-    command: [interpreter, option, `import time; time.sleep = lambda _: None\n${program}`], // 30 s between the attempts
+    command: [interpreter, option, `import time; time.sleep = lambda _: None\n${program}`, ...inputs], // 30 s between the attempts
   });
   await checks.check(`without prepare MLflow ${oldVersion} itself refuses the migrated store`, async () => {
     const server = new Start(withEnvironment(older(mlflow), { MLFLOW_PORT: String(await freePort()) }), join(deployment.logs, 'old-server.log'));
@@ -240,6 +245,10 @@ function withEnvironment(container: Container, changes: Record<string, string>):
   return { ...container, env: { ...container.env, ...changes } };
 }
 
+function withoutDoor({ command, env: { PYTHONPATH: _, PREPARE_DOOR_DIRECTORY: __, ...env }, ...container }: Container): Container {
+  return { ...container, env, command: command[0] === 'mlflow' ? ['mlflow', 'server'] : command };
+}
+
 /** Each task has volumes of its own. */
 function ownVolumes(deployment: Deployment, name: string): Record<string, string> {
   const folder = join(deployment.logs, '..', 'volumes', name);
@@ -247,6 +256,7 @@ function ownVolumes(deployment: Deployment, name: string): Record<string, string
   return {
     PREPARE_WRITABLE_DIRECTORY: folder,
     PREPARE_MACHINE_IDENTITIES_FILE: join(folder, 'machine-identities.csv'),
+    PREPARE_DOOR_DIRECTORY: join(folder, 'python'),
     PGSSLROOTCERT: join(folder, 'rds-ca.pem'),
   };
 }
