@@ -43,6 +43,15 @@ export async function installPython(folder: string, python: string, requirements
   });
 }
 
+/** Packages that are not the image's, in a folder for PYTHONPATH, so that what stands for the image stays as it is. */
+export async function installBeside(folder: string, python: string, requirements: string): Promise<void> {
+  const file = join(here, 'requirements', requirements);
+  const { stdout: version } = await execa(python, ['-VV']);
+  await once(folder, [readFileSync(file, 'utf8'), version], async () => {
+    await execa(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--target', folder, '--requirement', file]);
+  });
+}
+
 /** The plugin for clients from this repository, in a folder for PYTHONPATH. */
 export async function installPlugin(folder: string, python: string): Promise<void> {
   const source = join(here, '..', 'clients', 'python');

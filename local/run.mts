@@ -35,8 +35,7 @@ export async function installPrograms(): Promise<Programs> {
         {
           title: 'MLflow and scikit-learn from PyPI, S3 from PyPI (moto)',
           task: async context => {
-            context.python = await findPython(asRoot() ? { uid: 10001, gid: 10001 } : undefined);
-            await installPython(mlflowFolder, context.python, 'mlflow.txt');
+            context.python = await installMlflow();
             await installPython(awsFolder, context.python, 'aws.txt');
           },
         },
@@ -44,6 +43,14 @@ export async function installPrograms(): Promise<Programs> {
       ], { concurrent: true }),
     },
   ], listr).run({} as Programs);
+}
+
+/** Returns the Python that it is installed with. */
+export async function installMlflow(): Promise<string> {
+  mkdirSync(folder, { recursive: true });
+  const found = await findPython(asRoot() ? { uid: 10001, gid: 10001 } : undefined);
+  await installPython(mlflowFolder, found, 'mlflow.txt');
+  return found;
 }
 
 function asRoot(): boolean {

@@ -142,4 +142,5 @@ def main():
         fail(f"{type(error).__name__}: {error}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -49,4 +49,5 @@ def main():
             time.sleep(RETRY_SECONDS)
 
 
-main()
+if __name__ == "__main__":
+    main()

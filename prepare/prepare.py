@@ -225,4 +225,5 @@ def main():
         admit(connection, uri, user)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -15,10 +15,13 @@ import { install, installPython, root, run, work, type Count } from './run.mjs';
 import { checkMoney } from '../bench/check-money.mjs';
 import { subject } from '../bench/servers.mjs';
 import type { Table } from '../bench/table.mjs';
+import { installBeside } from '../local/install.mjs';
+import { folder, installMlflow, python } from '../local/run.mjs';
 
 const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'build': ['build: compile, API.md, unit tests, lint, packages', build],
   'newest': ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
+  'python': ['the Python of the containers: unit tests', testPython],
   'deployment': ['the deployment on this machine, checked', checkDeployment],
   'ctrl-c': ['the deployment on this machine, ended by Ctrl-C', endByCtrlC],
   'bench': ['every measurement works: npm run bench -- --quick', benchQuickly],
@@ -29,8 +32,8 @@ const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'docs': ['pages: links, commands, code', checkDocs],
   'pictures': ['pictures are what their sources give', checkPictures],
 };
-/** They need the ports of the deployment, one after the other, and wait much of their time: the other steps run beside them. */
-const onPorts = ['deployment', 'ctrl-c', 'bench'];
+/** They need the programs or the ports of the deployment, one after the other, and wait much of their time: the other steps run beside them. */
+const inTurn = ['python', 'deployment', 'ctrl-c', 'bench'];
 const rows = join(work, 'rows');
 
 async function build(): Promise<Count> {
@@ -81,6 +84,17 @@ async function testOnNewest(): Promise<Count> {
   }));
   await run('npx', ['jest', '--ci', '--config', config]);
   return countIn(join(report, 'junit.xml'));
+}
+
+/** With the Python that stands for MLflow's image. */
+async function testPython(): Promise<Count> {
+  await installMlflow();
+  const pytest = join(folder, 'pytest');
+  await installBeside(pytest, python, 'pytest.txt');
+  const report = join(work, 'python.xml');
+  rmSync(report, { force: true });
+  await run(python, ['-m', 'pytest', '-p', 'no:cacheprovider', '--quiet', `--junit-xml=${report}`, join(root, 'test', 'python')], { env: { PYTHONPATH: pytest }, reject: false });
+  return countIn(report);
 }
 
 async function checkDeployment(): Promise<Count> {
@@ -159,9 +173,9 @@ async function takeAll(names: string[]): Promise<void> {
 async function takeEverything(): Promise<void> {
   rmSync(work, { recursive: true, force: true });
   await take('build');
-  const others = Object.keys(steps).filter(name => name !== 'build' && !onPorts.includes(name));
+  const others = Object.keys(steps).filter(name => name !== 'build' && !inTurn.includes(name));
   const beside = execa('node', ['--import', 'tsx', import.meta.filename, ...others], { cwd: root, all: true, reject: false });
-  await takeAll(onPorts);
+  await takeAll(inTurn);
   console.log((await beside).all);
 }
 
