@@ -37,7 +37,7 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
   // Without the inner door, which refuses to stand in front of it.
   const older = (container: Container) => withoutDoor(withOldPrograms(container));
   const { stdout: oldVersion } = await execa(join(oldPrograms, 'python'), ['-c', 'import importlib.metadata; print(importlib.metadata.version("mlflow-skinny"))']);
-  const start = (name: string, container: Container) => new Start(withEnvironment(container, ownVolumes(deployment, name)), join(deployment.logs, `${name}.log`));
+  const start = (name: string, container: Container) => new Start(withEnvironment(container, ownVolumes(deployment, name, container)), join(deployment.logs, `${name}.log`));
   const on = (store: string, container: Container) => withEnvironment(container, {
     MLFLOW_BACKEND_STORE_URI: container.env.MLFLOW_BACKEND_STORE_URI.replace(/\/\w+\?/, `/${store}?`),
   });
@@ -125,7 +125,7 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
   const first = start('killed', on('old_killed', prepare));
   await first.says('upgrading the schema');
   await checks.check('while it waits for the migration of another ends at once, with a line', async () => {
-    const second = start('waiting', on('old_killed', prepare));
+    const second = start('waiting', withoutDoor(on('old_killed', prepare))); // which would take longer to look than the first to migrate
     await second.says('another task is migrating, waiting for it');
     const asked = Date.now();
     second.signal('SIGTERM');
@@ -250,13 +250,13 @@ function withoutDoor({ command, env: { PYTHONPATH: _, PREPARE_DOOR_DIRECTORY: __
 }
 
 /** Each task has volumes of its own. */
-function ownVolumes(deployment: Deployment, name: string): Record<string, string> {
+function ownVolumes(deployment: Deployment, name: string, { env }: Container): Record<string, string> {
   const folder = join(deployment.logs, '..', 'volumes', name);
   mkdirSync(folder, { recursive: true });
   return {
     PREPARE_WRITABLE_DIRECTORY: folder,
     PREPARE_MACHINE_IDENTITIES_FILE: join(folder, 'machine-identities.csv'),
-    PREPARE_DOOR_DIRECTORY: join(folder, 'python'),
+    ...('PREPARE_DOOR_DIRECTORY' in env && { PREPARE_DOOR_DIRECTORY: join(folder, 'python') }),
     PGSSLROOTCERT: join(folder, 'rds-ca.pem'),
   };
 }
