@@ -67,7 +67,21 @@ type Changes = Record<string, string | undefined>;
 export interface Beside {
   readonly url: string;
   readonly send: Send;
+  readonly pid: number;
   stop(): Promise<void>;
+}
+
+/** A server and a proxy in front of it. The other address is the server's own, behind the proxy. */
+export interface Stack extends Beside {
+  readonly server: Beside;
+}
+
+/** What takes the inner door away from a server. */
+export const withoutDoor = { command: ['mlflow', 'server'], env: { PYTHONPATH: undefined } };
+
+interface ServerOptions {
+  readonly command?: string[];
+  readonly env?: Changes;
 }
 
 interface ScheduledTask {
@@ -205,15 +219,16 @@ export class Deployment {
 
   /** Starts one more proxy, with some settings changed or, where undefined, removed: for checks that need a weaker one. */
   async startProxy(changes: Changes): Promise<Beside> {
-    const url = `http://127.0.0.1:${await freePort()}`;
-    const env = changed(this.proxy.env, { OAUTH2_PROXY_HTTP_ADDRESS: new URL(url).host, ...changes });
+    const { OAUTH2_PROXY_HTTP_ADDRESS: address = `127.0.0.1:${await freePort()}` } = changes;
+    const url = `http://${address}`;
+    const env = changed(this.proxy.env, { ...changes, OAUTH2_PROXY_HTTP_ADDRESS: address });
     const daemon = new Daemon(this.proxy.command, { env, user: this.proxy.user, log: join(this.logs, 'weaker-proxies.log') });
     await untilReady(daemon, 'oauth2-proxy', () => fetch(`${url}/ping`));
-    return { url, send: client(url), stop: () => daemon.stop(5) };
+    return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(5) };
   }
 
   /** Starts one more MLflow server on the same database and bucket, without a proxy. With another command it may lack the inner door. */
-  async startServer({ command = this.container('mlflow').command, env: changes = {} }: { readonly command?: string[]; readonly env?: Changes }): Promise<Beside> {
+  async startServer({ command = this.container('mlflow').command, env: changes = {} }: ServerOptions): Promise<Beside> {
     const { env, user } = this.container('mlflow');
     const url = `http://127.0.0.1:${await freePort()}`;
     const { host, port } = new URL(url);
@@ -221,12 +236,21 @@ export class Deployment {
       env: changed(env, { MLFLOW_PORT: port, MLFLOW_SERVER_ALLOWED_HOSTS: host, MLFLOW_WORKERS: '1', ...changes }), user, log: join(this.logs, 'servers-beside.log'),
     });
     await untilReady(daemon, 'mlflow', async () => assertOk(await fetch(`${url}/health`)));
-    return { url, send: client(url), stop: () => daemon.stop(10) };
+    return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(10) };
+  }
+
+  /** The same with a proxy of its own in front: MLflow's page is at the address of that one. What closes the assistant in the proxy stays. */
+  async startStack({ env, ...options }: ServerOptions = {}): Promise<Stack> {
+    const address = `127.0.0.1:${await freePort()}`;
+    const server = await this.startServer({ ...options, env: { MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: `http://${address}`, ...env } });
+    const closing = this.proxy.env.OAUTH2_PROXY_UPSTREAMS.split(',').slice(1);
+    const proxy = await this.startProxy({ OAUTH2_PROXY_HTTP_ADDRESS: address, OAUTH2_PROXY_UPSTREAMS: [`${server.url}/`, ...closing].join(',') });
+    return { ...proxy, server, stop: async () => { await proxy.stop(); await server.stop(); } };
   }
 
   /** MLflow as it is without the inner door: what an attack on the proxy has to reach. */
-  async startServerWithoutDoor(env: Changes = {}): Promise<Beside> {
-    return this.startServer({ command: ['mlflow', 'server'], env: { PYTHONPATH: undefined, ...env } });
+  async startServerWithoutDoor(): Promise<Beside> {
+    return this.startServer(withoutDoor);
   }
 
   get logs(): string {

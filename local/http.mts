@@ -13,7 +13,7 @@ interface Answer {
 export interface Message {
   readonly method?: string;
   readonly headers?: OutgoingHttpHeaders;
-  readonly body?: string;
+  readonly body?: string | Buffer;
 }
 
 export type Send = (path: string, message?: Message) => Promise<Answer>;

@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
 export abstract class LoopbackServer {
-  private readonly server: Server;
+  protected readonly server: Server;
 
   constructor(private readonly address: string) {
     this.server = createServer((request, response) => {

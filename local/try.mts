@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 import { Command, Option } from 'commander';
 import { Listr } from 'listr2';
 import { examples } from './checks/examples.mjs';
-import { checkDatabaseTokens, checkExample, checkIdentities, checkQuickStart, checkRemoval, checkResilience, checkTwoTasks, checkUpgrade } from './checks/index.mjs';
+import { checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkQuickStart, checkRemoval, checkResilience, checkTwoTasks, checkUpgrade } from './checks/index.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { Checks } from './checks.mjs';
 import type { Deployment } from './deployment.mjs';
@@ -23,6 +23,7 @@ const reader = 'someone@example.com';
 const phases: Record<string, (checks: Checks, programs: Programs) => Promise<void>> = {
   'quick-start': async (checks, programs) => checkQuickStart(checks, await deploy('examples/typescript/quick-start', programs), python),
   'identities': async (checks, programs) => checkIdentities(checks, await deploy('examples/typescript/cognito', programs), python, join(folder, 'client')),
+  'behind-the-door': async (checks, programs) => checkInside(checks, await deploy('examples/typescript/quick-start', programs)),
   'examples': async (checks, programs) => {
     for (const example of examples) {
       await checkExample(checks, example, await deploy(`examples/typescript/${example}`, programs), python);

@@ -10,6 +10,7 @@ import { client } from '../http.mjs';
 import { groupIsAlive, launched } from '../processes.mjs';
 import { personToken } from '../tokens.mjs';
 import { checkAttacks } from './attacks.mjs';
+import { checkBehindTheDoor } from './behind-the-door.mjs';
 import { checkBrowser } from './browser.mjs';
 import { checkCleanUp } from './clean-up.mjs';
 import { checkUse } from './examples.mjs';
@@ -70,6 +71,12 @@ export async function checkIdentities(checks: Checks, deployment: Deployment, py
   await checkAttacks(checks, deployment, send);
   await checkTraversal(checks, deployment, send, token);
   await checkPolicies(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
+
+/** What those who are in can do to each other, to the server and to what it reaches. */
+export async function checkInside(checks: Checks, deployment: Deployment): Promise<void> {
+  await checkBehindTheDoor(checks, deployment);
   await checkEnd(checks, deployment);
 }
 

@@ -1,0 +1,55 @@
+/**
+ * What somebody who is in must not be able to do, nor what the page or a colleague has stored. Each attack is tried on the real thing and
+ * on the same without the inner door, where it has to succeed. The AI gateway is off by default, so the attacks on it have a server with it on.
+ */
+
+import { readFileSync } from 'node:fs';
+import type { Checks } from '../checks.mjs';
+import { noPrivateAddressIsFetched } from './door/addresses.mjs';
+import { keysStayWithTheirOwners, nothingIsLeftOnTheServer, theGatewayIsOff, webhooksAreRead } from './door/colleagues.mjs';
+import { answersAreGuarded } from './door/headers.mjs';
+import { nobodyIsSomebody, noOtherSiteWrites } from './door/identity.mjs';
+import { nobodyStopsTheServer, requestsStaySmall } from './door/limits.mjs';
+import { nothingOfTheSignInLeaves } from './door/sign-in.mjs';
+import { Suite, type Side } from './door/suite.mjs';
+import { withoutDoor, type Deployment } from '../deployment.mjs';
+import { client } from '../http.mjs';
+import { PlayedProvider } from '../played-provider.mjs';
+import { freePort } from '../processes.mjs';
+
+export async function checkBehindTheDoor(checks: Checks, deployment: Deployment): Promise<void> {
+  const provider = new PlayedProvider(`http://127.0.0.1:${await freePort()}`);
+  const inner = new PlayedProvider(`http://127.0.0.1:${await freePort()}`);
+  await Promise.all([provider.start(), inner.start()]);
+  const gateway = {
+    MLFLOW_ENABLE_AI_GATEWAY: 'true',
+    MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS: 'true',
+    MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES: 'http,https',
+    SECURE_MLFLOW_PRIVATE_PROVIDERS: provider.url,
+  };
+  const open = await deployment.startStack({ env: gateway });
+  const weak = await deployment.startStack({ ...withoutDoor, env: { ...withoutDoor.env, ...gateway } });
+  const suite = await Suite.create(checks, deployment, { real: realSide(deployment), open, weak }, provider, inner);
+
+  await nobodyIsSomebody(suite);
+  await noOtherSiteWrites(suite);
+  await answersAreGuarded(suite);
+  await theGatewayIsOff(suite);
+  await nothingOfTheSignInLeaves(suite);
+  await noPrivateAddressIsFetched(suite);
+  await keysStayWithTheirOwners(suite);
+  await nothingIsLeftOnTheServer(suite);
+  await webhooksAreRead(suite);
+  await requestsStaySmall(suite);
+  await nobodyStopsTheServer(suite);
+
+  provider.stop();
+  inner.stop();
+  await Promise.all([open.stop(), weak.stop()]);
+}
+
+function realSide(deployment: Deployment): Side {
+  const { url, caFile, task } = deployment;
+  const server = `http://127.0.0.1:${deployment.container('mlflow').env.MLFLOW_PORT}`;
+  return { url, send: client(url, readFileSync(caFile, 'utf8')), server: { url: server, send: client(server), pid: task.pid('mlflow') } };
+}

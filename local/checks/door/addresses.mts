@@ -1,0 +1,151 @@
+/** The server calls no address for a person that is not public: not by any provider, not by any field, not by a redirect. */
+
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { serviceAccount, unique, type Attempt, type Side, type Suite } from './suite.mjs';
+import { json } from '../../http.mjs';
+import { PlayedProvider, spoken } from '../../played-provider.mjs';
+import { isFree } from '../../processes.mjs';
+
+/** Where a request is made to go, and what it is called. */
+type Way = readonly [title: string, endpoint: (suite: Suite, side: Side, target: string) => Promise<string>, call?: Call];
+type Call = (suite: Suite, side: Side, endpoint: string) => Promise<unknown>;
+
+const chat: Call = (suite, side, endpoint) => suite.chat(side, endpoint);
+
+const vertex = (suite: Suite, side: Side, tokenUri: string, config: Record<string, string> = {}, model = 'gemini-2.5-flash') => suite.endpoint(side, {
+  provider: 'vertex_ai', secret: { vertex_credentials: serviceAccount(tokenUri) }, config: { vertex_project: 'played', ...config }, model,
+});
+const based = (provider: string, config: Record<string, string> = {}): Way => [`api_base of ${provider}${config.api_type ? ` for ${config.api_type}` : ''}`, (suite, side, target) => suite.endpoint(side, { provider, config: { api_base: `${target}/v1`, ...config } })];
+const machine = (suite: Suite, side: Side, host: string) => suite.endpoint(side, {
+  provider: 'databricks', secret: { client_secret: 'sk-of-the-owner' }, config: { auth_mode: 'oauth_m2m', client_id: '1', api_base: host },
+});
+
+/** `target` is the origin of a server that plays one of the network. */
+const ways: Way[] = [
+  ['token_uri of Vertex AI', (suite, side, target) => vertex(suite, side, `${target}/token`)],
+  ...[301, 302, 307, 308].map((status): Way => [`token_uri of Vertex AI, redirected with ${status}`, (suite, side, target) => vertex(suite, side, suite.provider.redirect(`${target}/token`, status))]),
+  ['token_uri of Vertex AI, redirected twice', (suite, side, target) => vertex(suite, side, suite.provider.redirect(suite.provider.redirect(`${target}/token`, 307), 307))],
+  ['token_uri of Vertex AI, for a model of Anthropic', (suite, side, target) => vertex(suite, side, `${target}/token`, {}, 'claude-sonnet-4-5')],
+  ['token_uri of Vertex AI, for a model of Mistral', (suite, side, target) => vertex(suite, side, `${target}/token`, {}, 'mistral-small-2503')],
+  ...['{host}/?x=', '{host}#', 'x@{host}/', '{host}/..;'].map((location): Way => [`vertex_location ${location}`, (suite, side, target) =>
+    vertex(suite, side, `${suite.provider.url}/token`, { vertex_location: location.replace('{host}', new URL(target).host) })]),
+  ['vertex_location for a model of Anthropic', (suite, side, target) => vertex(suite, side, `${suite.provider.url}/token`, { vertex_location: `${new URL(target).host}/?x=` }, 'claude-sonnet-4-5')],
+  ['aws_region_name of Bedrock', (suite, side, target) => suite.endpoint(side, { provider: 'bedrock', config: { auth_mode: 'api_key', aws_region_name: `x@${new URL(target).host}/?x=` }, model: 'anthropic.claude' })],
+  based('openai'), based('openai', { api_type: 'azure', deployment_name: 'x', api_version: '1' }), based('azure', { api_version: '1' }), based('anthropic'), based('ollama'), based('portkey'), based('groq'), based('databricks'),
+  ['api_base of typesafe', (suite, side, target) => suite.endpoint(side, { provider: 'typesafe', config: { api_base: target } }),
+    (suite, side, endpoint) => suite.call(side, '/gateway/typesafe/v1/systemone', json({ model: endpoint, state: {}, questions: [] }))],
+  ['discovery of Databricks, redirected', (suite, side, target) => machine(suite, side, suite.provider.redirect(target))],
+  ['the token_endpoint that Databricks names', (suite, side, target) => machine(suite, side, suite.provider.discovery(`${target}/token`))],
+];
+
+/** The loopback in other words. */
+const spellings = ['localhost', '0.0.0.0', '127.0.0.2', '[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '127.1', '2130706433', '0x7f000001', '017700000001', 'LOCALHOST', 'localhost.', '127.0.0.1.'];
+
+/** What no task should reach on behalf of a person: credentials, metadata, the network around. */
+const closed = ['169.254.170.2', '169.254.169.254', '10.0.0.1', '172.16.0.1', '192.168.0.1', '100.64.0.1', '[fd00:ec2::254]', '[fe80::1]', '[::1]', '[64:ff9b::a9fe:aa02]', '[2002:a9fe:aa02::1]', '224.0.0.1', '255.255.255.255'];
+
+export async function noPrivateAddressIsFetched(suite: Suite): Promise<void> {
+  const { checks, deployment, inner, provider, sides } = suite;
+  checks.heading('To a server that is not public leads');
+  await suite.variants(ways, ([title]) => title, ([, endpoint, call]) => reaches(suite, side => endpoint(suite, side, inner.url), inner, call));
+
+  checks.heading('To the loopback leads, as token_uri');
+  const spelled = (host: string) => inner.url.replace('127.0.0.1', host);
+  await suite.variants(spellings, host => host, host => reaches(suite, side => vertex(suite, side, `${spelled(host)}/token`)));
+  checks.heading('To the loopback leads, as api_base');
+  await suite.variants(spellings, host => host, host => reaches(suite, side => suite.endpoint(side, { provider: 'openai', config: { api_base: `${spelled(host)}/v1` } })));
+
+  checks.heading('Nor does anybody');
+  await suite.attack('read an answer of the network, out of the error of a stream', async side => {
+    const endpoint = await vertex(suite, side, provider.redirect(`${inner.url}/secret-of-the-network`, 302));
+    const { body } = await suite.chat(side, endpoint, { stream: true });
+    return body.includes(spoken) ? body.slice(0, 200) : undefined;
+  });
+  await suite.attack('have the server read a file that holds a key', async side => {
+    const file = join(deployment.logs, `${unique()}.json`);
+    writeFileSync(file, serviceAccount(`${provider.url}/read-from-a-file/token`), { mode: 0o644 });
+    const endpoint = await suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: file }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' });
+    const arrivals = await suite.arrivals(() => suite.chat(side, endpoint));
+    return arrivals.some(({ path }) => path.startsWith('/read-from-a-file')) ? `the server has read ${file}` : undefined;
+  });
+  const ollama = 11434;
+  if (await isFree(ollama)) {
+    const local = new PlayedProvider(`http://127.0.0.1:${ollama}`);
+    await local.start();
+    await suite.attack('reach a program beside the server by the address that MLflow has for Ollama', reaches(suite, side => suite.endpoint(side, { provider: 'ollama' }), local));
+    local.stop();
+  } else {
+    console.log(`  - left out, a program beside the server by the address that MLflow has for Ollama: port ${ollama} is taken here`);
+  }
+  await checks.check('lead a call elsewhere by the redirect of a provider', async () => {
+    const got = await reaches(suite, side => suite.endpoint(side, { provider: 'openai', config: { api_base: provider.redirect(inner.url, 307) } }))(sides.open);
+    assert.equal(got, undefined);
+    return 'MLflow follows none';
+  });
+  await checks.check('lead a call elsewhere by the path of a raw call', async () => {
+    for (const path of [`@${new URL(inner.url).host}/x`, `/${new URL(inner.url).host}/x`, `%2f%2f${new URL(inner.url).host}/x`, `..%2f..%2f@${new URL(inner.url).host}`, `:${new URL(inner.url).port}/x`]) {
+      const endpoint = await suite.endpoint(sides.open, { provider: 'openai', config: { api_base: `${provider.url}/v1` } });
+      const before = inner.connections;
+      await suite.call(sides.open, `/gateway/proxy/${endpoint}/${path}`, json({ messages: [] }));
+      assert.equal(inner.connections, before, path);
+    }
+    return 'nor without the inner door';
+  });
+  await checks.check('have artifacts fetched from a server of the network', async () => {
+    for (const scheme of ['http', 'https', 'ftp', 'sftp', 'hdfs', 'dbfs', 'mlflow-artifacts', 's3', 'wasbs']) {
+      const before = inner.connections;
+      const location = inner.url.replace('http:', `${scheme}:`);
+      const { status, body } = await suite.call(sides.open, '/api/2.0/mlflow/experiments/create', json({ name: unique(), artifact_location: location }));
+      if (status === 200) {
+        const { experiment_id: experimentId } = JSON.parse(body) as { experiment_id: string };
+        const { run } = await suite.need<{ run: { info: { run_id: string } } }>(sides.open, '/api/2.0/mlflow/runs/create', json({ experiment_id: experimentId }));
+        await suite.call(sides.open, `/api/2.0/mlflow/artifacts/list?run_id=${run.info.run_id}`);
+        await suite.call(sides.open, `/get-artifact?run_uuid=${run.info.run_id}&path=x`);
+      }
+      assert.equal(inner.connections, before, location);
+    }
+    return 'nor without the inner door';
+  });
+
+  checks.heading('Refused before it is tried, with a line in the log, is');
+  for (const host of closed) {
+    await checks.check(host, async () => {
+      for (const endpoint of [
+        await vertex(suite, sides.open, `http://${host}/token`),
+        await vertex(suite, sides.open, `https://${host}/token`),
+        await suite.endpoint(sides.open, { provider: 'openai', config: { api_base: `http://${host}/v1` } }),
+      ]) {
+        const before = logOf(suite).length;
+        const started = Date.now();
+        const { status, body } = await Promise.race([suite.chat(sides.open, endpoint), late()]);
+        assert(status >= 400, `${status}: ${body}`);
+        const log = logOf(suite).slice(before);
+        assert(log.split('\n').some(line => line.startsWith('secure-mlflow refused a connection') && line.includes(host.replace(/[[\]]/g, ''))), `no line about it, ${status} after ${Date.now() - started} ms: ${body.slice(0, 200)}`);
+      }
+    });
+  }
+}
+
+/** Whether a call connects to the server of the network, even where it says nothing that the server understands. */
+function reaches(suite: Suite, endpointOf: (side: Side) => Promise<string>, target = suite.inner, call = chat): Attempt {
+  return async side => {
+    const before = target.connections;
+    const endpoint = await endpointOf(side);
+    const arrivals = await suite.arrivals(() => call(suite, side, endpoint), target);
+    if (target.connections === before) {
+      return undefined;
+    }
+    return arrivals.length > 0 ? `${arrivals[0].method} ${arrivals[0].path} has arrived` : 'the server has connected';
+  };
+}
+
+function logOf({ deployment }: Suite): string {
+  return readFileSync(join(deployment.logs, 'servers-beside.log'), 'utf8');
+}
+
+async function late(): Promise<never> {
+  await new Promise(resolve => { setTimeout(resolve, 10_000).unref(); });
+  throw new Error('no answer after 10 s');
+}

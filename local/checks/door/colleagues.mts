@@ -1,0 +1,145 @@
+/** What one person has stored, another one does not get, does not break and does not fill the server with. */
+
+import assert from 'node:assert/strict';
+import { existsSync, rmSync } from 'node:fs';
+import { gateway, unique, type Attempt, type Side, type Suite } from './suite.mjs';
+import { withoutDoor } from '../../deployment.mjs';
+import { bearer, json } from '../../http.mjs';
+import type { Arrival } from '../../played-provider.mjs';
+
+const key = 'sk-of-the-owner';
+
+export async function keysStayWithTheirOwners(suite: Suite): Promise<void> {
+  const { checks, provider } = suite;
+  const own = { api_base: `${provider.url}/owner/v1` };
+  const elsewhere = { api_base: `${provider.url}/thief/v1` };
+  const update = (side: Side, secretId: string, change: object) => suite.call(side, `${gateway}/secrets/update`, json({ secret_id: secretId, ...change }));
+  /** What a call sends to the thief. */
+  const stolen = async (side: Side, endpoint: string) => holding(await suite.arrivals(() => suite.chat(side, endpoint)), '/thief/');
+
+  checks.heading('A stored key goes only where its owner has sent it');
+  await checks.check('(there it goes)', async () => {
+    const { open } = suite.sides;
+    const endpoint = await suite.endpoint(open, { provider: 'openai', secret: { api_key: key }, config: own });
+    assert(holding(await suite.arrivals(() => suite.chat(open, endpoint)), '/owner/') !== undefined);
+  });
+  await suite.attack('not after somebody has changed the address alone', async side => {
+    const secret = await suite.secret(side, 'openai', { api_key: key }, own);
+    const endpoint = await suite.endpointOf(side, secret, 'openai');
+    await update(side, secret, { auth_config: elsewhere });
+    return stolen(side, endpoint);
+  });
+  await suite.attack('not after somebody has changed it with an empty key', async side => {
+    const secret = await suite.secret(side, 'openai', { api_key: key }, own);
+    const endpoint = await suite.endpointOf(side, secret, 'openai');
+    await update(side, secret, { auth_config: elsewhere, secret_value: {} });
+    return stolen(side, endpoint);
+  });
+  await suite.attack('not after somebody has added an address where there was none', async side => {
+    const secret = await suite.secret(side, 'openai', { api_key: key }, {});
+    const endpoint = await suite.endpointOf(side, secret, 'openai');
+    await update(side, secret, { auth_config: elsewhere });
+    return stolen(side, endpoint);
+  });
+  await checks.check('not after somebody has changed it with another field', async () => {
+    const { open } = suite.sides;
+    const secret = await suite.secret(open, 'openai', { api_key: key }, own);
+    const endpoint = await suite.endpointOf(open, secret, 'openai');
+    await update(open, secret, { auth_config: elsewhere, secret_value: { other: 'x' } });
+    assert.equal(await stolen(open, endpoint), undefined);
+    return 'nor without the inner door: the fields of a key are stored together';
+  });
+  const accepted: Attempt = async side => {
+    const secret = await suite.secret(side, 'openai', { api_key: key }, {});
+    await suite.endpointOf(side, secret, 'ollama');
+    return 'a model of Ollama has the key of OpenAI, and sends it to port 11434 of the server';
+  };
+  await suite.attack('not to the provider of another model', accepted);
+  await suite.attack('not to another provider that a model gets later', async side => {
+    const secret = await suite.secret(side, 'openai', { api_key: key }, {});
+    const { model_definition: { model_definition_id: id } } = await suite.need<{ model_definition: { model_definition_id: string } }>(side, `${gateway}/model-definitions/create`, json({
+      name: unique(), secret_id: secret, provider: 'openai', model_name: 'played',
+    }));
+    await suite.need(side, `${gateway}/model-definitions/update`, json({ model_definition_id: id, provider: 'ollama' }));
+    return 'the model is one of Ollama now';
+  });
+  await suite.attack('not to another provider whose model gets the key later', async side => {
+    const mine = await suite.secret(side, 'databricks', { api_key: 'x' }, elsewhere);
+    const theirs = await suite.secret(side, 'openai', { api_key: key }, own);
+    const { model_definition: { model_definition_id: id } } = await suite.need<{ model_definition: { model_definition_id: string } }>(side, `${gateway}/model-definitions/create`, json({
+      name: unique(), secret_id: mine, provider: 'databricks', model_name: 'played',
+    }));
+    await suite.need(side, `${gateway}/model-definitions/update`, json({ model_definition_id: id, secret_id: theirs }));
+    return 'the model of Databricks has the key of OpenAI';
+  });
+}
+
+/** What is stored stays in the bucket and in the database, whatever somebody asks for. */
+export async function nothingIsLeftOnTheServer(suite: Suite): Promise<void> {
+  suite.checks.heading('Files of a run do not go to the disk of the server');
+  const folder = unique();
+  const places = [`/tmp/${folder}`, `/dev/shm/${folder}`, `file:///tmp/${folder}`, `file:/tmp/${folder}`, `file://localhost/tmp/${folder}`, `FILE:///tmp/${folder}`, folder, `./${folder}`, `~/${folder}`, ` /tmp/${folder}`];
+  await suite.variants(places, place => place, place => async side => {
+    const { experiment_id: experimentId } = await suite.need<{ experiment_id: string }>(side, '/api/2.0/mlflow/experiments/create', json({ name: unique(), artifact_location: place }));
+    const { run } = await suite.need<{ run: { info: { run_id: string; artifact_uri: string } } }>(side, '/api/2.0/mlflow/runs/create', json({ experiment_id: experimentId }));
+    const { status } = await suite.call(side, `/ajax-api/2.0/mlflow/upload-artifact?run_uuid=${run.info.run_id}&path=x.txt`, { method: 'POST', body: 'x', headers: { 'content-type': 'text/plain' } });
+    const written = ['/tmp', '/dev/shm'].map(root => `${root}/${folder}`).filter(existsSync);
+    written.forEach(path => rmSync(path, { recursive: true }));
+    if (written.length > 0) {
+      return `the file is in ${written.join()}`;
+    }
+    return status === 200 && !run.info.artifact_uri.startsWith('mlflow-artifacts:') && !run.info.artifact_uri.startsWith('s3:') ? `status 200 for ${run.info.artifact_uri}` : undefined;
+  }, suite.sides.real);
+}
+
+/** Webhooks with a secret: each process of the server has to be able to read them. */
+export async function webhooksAreRead(suite: Suite): Promise<void> {
+  const { checks, deployment, sides: { real }, member } = suite;
+  checks.heading('A webhook that has a secret');
+  await checks.check('is read by every process, and breaks the list for nobody', async () => {
+    const attempt = async (side: Side) => {
+      const created = await suite.need<{ webhook: { webhook_id: string } }>(side, '/api/2.0/mlflow/webhooks', json({
+        name: unique(), url: 'https://93.184.216.34/', events: [{ entity: 'MODEL_VERSION', action: 'CREATED' }], secret: 'a secret of the owner',
+      }));
+      const answers = await Promise.all(Array.from({ length: 24 }, () => suite.call(side, '/api/2.0/mlflow/webhooks')));
+      for (let tries = 0; tries < 20 && (await side.send(`/api/2.0/mlflow/webhooks/${created.webhook.webhook_id}`, { method: 'DELETE', headers: bearer(member.token) })).status !== 200; tries += 1);
+      const failed = answers.filter(({ status }) => status !== 200);
+      return failed.length === 0 ? undefined : `${failed.length} of ${answers.length} lists answer ${failed[0].status}: ${failed[0].body.slice(0, 100)}`;
+    };
+    const keyless = await deployment.startStack({ ...withoutDoor, env: { ...withoutDoor.env, MLFLOW_WORKERS: '2', MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY: undefined } });
+    try {
+      assert(await attempt(keyless) !== undefined, 'without a key all processes read it as well, so this check proves nothing');
+    } finally {
+      await keyless.stop();
+    }
+    const found = await attempt(real);
+    assert(found === undefined, found);
+    return 'fails without a key';
+  });
+}
+
+export async function theGatewayIsOff(suite: Suite): Promise<void> {
+  const { checks, sides } = suite;
+  const chat = { messages: [{ role: 'user', content: 'hello' }] };
+  const calls: [path: string, body: object][] = [
+    ['/gateway/x/mlflow/invocations', chat], ['/gateway/mlflow/v1/chat/completions', { model: 'x', ...chat }], ['/gateway/openai/v1/chat/completions', { model: 'x', ...chat }],
+    ['/gateway/openai/v1/embeddings', { model: 'x', input: 'x' }], ['/gateway/openai/v1/responses', { model: 'x', input: 'x' }], ['/gateway/openai/v1/responses/compact', { model: 'x' }],
+    ['/gateway/typesafe/v1/systemone', { model: 'x' }], ['/gateway/anthropic/v1/messages', { model: 'x', ...chat }], ['/gateway/gemini/v1beta/models/x:generateContent', {}],
+    ['/gateway/gemini/v1beta/models/x:streamGenerateContent', {}], ['/gateway/proxy/x/v1/x', {}],
+    [`${gateway}/secrets/create`, { secret_name: 'x', secret_value: { api_key: 'x' }, provider: 'openai' }], [`${gateway}/secrets/update`, { secret_id: 'x' }],
+    [`${gateway}/model-definitions/create`, { name: 'x', secret_id: 'x', provider: 'openai', model_name: 'x' }], [`${gateway}/endpoints/create`, { name: 'x', model_configs: [{ model_definition_id: 'x', linkage_type: 'PRIMARY' }] }],
+    [`${gateway}/guardrails/create`, { name: 'x' }], [`${gateway}/budgets/create`, { budget_unit: 'USD' }],
+  ];
+  checks.heading('Where the AI gateway is not switched on, MLflow serves none of it');
+  await suite.variants(calls, ([path]) => path, ([path, body]) => async side => {
+    const { status, body: answer } = await suite.call(side, path, json(body));
+    return status === 501 ? undefined : `status ${status}: ${answer.slice(0, 100)}`;
+  }, sides.real);
+}
+
+/** The key of the owner, in what came to a folder of the provider. */
+function holding(arrivals: Arrival[], folder: string): string | undefined {
+  const found = arrivals.find(({ path, headers }) => path.startsWith(folder) && headers.some(value => value.includes(key)));
+  return found && `${found.path} has got ${key}`;
+}
+

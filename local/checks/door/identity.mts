@@ -1,0 +1,131 @@
+/** Nobody gets to MLflow whom the proxy has not named, and no page of another site writes with the session of whoever opened it. */
+
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { unique, type Attempt, type Suite } from './suite.mjs';
+import { bearer, json, type Message } from '../../http.mjs';
+
+const search = '/api/2.0/mlflow/experiments/search?max_results=1';
+const named = 'X-Forwarded-Email: someone@example.com';
+
+/** A request straight to MLflow, as what runs in the task or is led there could send it: its first line and the headers that name somebody. */
+const straight: [title: string, line: string, headers: string[]][] = [
+  ['without a name', `GET ${search}`, []],
+  ['with an empty name', `GET ${search}`, ['X-Forwarded-Email:']],
+  ['with a blank name', `GET ${search}`, ['X-Forwarded-Email: \t ']],
+  ['with two names', `GET ${search}`, [named, 'X-Forwarded-Email: admin@example.com']],
+  ['with two names in one', `GET ${search}`, [`${named}, admin@example.com`]],
+  ['with the same name twice', `GET ${search}`, [named, named]],
+  ['with a trailer announced', `GET ${search}`, [named, 'Trailer: X-Forwarded-Email']],
+  ['with another header for the name', `GET ${search}`, ['X-Forwarded-User: someone@example.com', 'X-Auth-Request-Email: someone@example.com']],
+  ['with the name misspelt', `GET ${search}`, ['X_Forwarded_Email: someone@example.com']],
+  ['to the page', 'GET /', []],
+  ['to a file of the page', 'GET /static-files/favicon.ico', []],
+  ['to the version', 'GET /version', []],
+  ['to what is served beside the API', 'GET /gateway/mlflow/v1/models', []],
+  ['to traces', 'POST /v1/traces', []],
+  ['to GraphQL', 'POST /graphql', []],
+  ['to the metrics', 'GET /metrics', []],
+  ['to the assistant', 'GET /ajax-api/3.0/mlflow/assistant/config', []],
+  ['to the assistant, with a name', 'GET /ajax-api/3.0/mlflow/assistant/config', [named]],
+  ['to the health check, as a write', 'POST /health', []],
+  ['behind the health check', `GET /health/..${search}`, []],
+  ['behind the health check, encoded', `GET /health/%2e%2e${search}`, []],
+  ['with the health check as its query', `GET ${search}&/health`, []],
+  ['with a whole address', `GET http://127.0.0.1/health${search}`, []],
+  ['with a WebSocket', `GET ${search}`, ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==']],
+];
+
+export async function nobodyIsSomebody(suite: Suite): Promise<void> {
+  const { checks, member, sides: { real } } = suite;
+  checks.heading('Straight to MLflow, past the proxy, nobody gets in');
+  await checks.check('(the health check, and a request with a name, get in)', async () => {
+    for (const [line, headers] of [['GET /health', []], [`GET ${search}`, [named]]] as const) {
+      assert.match(await raw(real.server.url, line, headers), /^HTTP\/1\.1 200 /, line);
+    }
+  });
+  await suite.variants(straight, ([title]) => title, ([, line, headers]) => async side => {
+    const answer = await raw(side.server.url, line, headers);
+    return refused(answer) ? undefined : answer.split('\r\n')[0];
+  }, real);
+
+  checks.heading('Through the proxy, nobody gets rid of the name');
+  await suite.variants(['X-Forwarded-Email', 'x-forwarded-email, close', 'Keep-Alive, X-Forwarded-Email', 'X-Forwarded-Email, X-Forwarded-User, X-Forwarded-Groups'], list => `Connection: ${list}`, list => async side => {
+    const { status } = await side.send(search, { headers: { ...bearer(member.token), connection: list } });
+    return status === 403 ? undefined : `status ${status}`;
+  }, real);
+  await suite.variants([named, 'X-Forwarded-Email: ', 'X-Forwarded-User: someone-else@example.com'], header => `adds one by ${header}`, header => async side => {
+    // What the proxy says counts: a name of the client's own must not arrive, as the first or as the second.
+    const [name, value] = header.split(/: ?/);
+    const { status } = await side.send(search, { headers: { ...bearer(member.token), connection: `close, ${name}`, [name]: value } });
+    return status === 403 ? undefined : `status ${status}`;
+  }, real);
+}
+
+export async function noOtherSiteWrites(suite: Suite): Promise<void> {
+  const { checks, member, sides } = suite;
+  const writes: [method: string, path: string, type: string, body: string][] = [
+    ['POST', '/gateway/x/mlflow/invocations', 'text/plain', '{"messages": []}'],
+    ['POST', '/gateway/openai/v1/chat/completions', 'text/plain', '{"model": "x"}'],
+    ['POST', '/gateway/proxy/x/v1/x', 'text/plain', '{}'],
+    ['POST', '/v1/traces', 'application/json', '{"resourceSpans": []}'],
+    ['POST', '/graphql', 'application/json', '{"query": "{ __typename }"}'],
+    ['POST', '/ajax-api/2.0/mlflow/experiments/create', 'text/plain', `{"name": "${unique()}"}`],
+    ['POST', '/api/2.0/mlflow/experiments/create', 'text/plain', `{"name": "${unique()}"}`],
+    ['PATCH', '/api/2.0/mlflow/registered-models/update', 'text/plain', '{"name": "x"}'],
+    ['DELETE', '/api/2.0/mlflow/registered-models/delete', 'text/plain', '{"name": "x"}'],
+    ['PUT', '/api/2.0/mlflow-artifacts/artifacts/x', 'text/plain', 'x'],
+    ['POST', '/ajax-api/3.0/jobs/', 'text/plain', '{}'],
+    ['POST', '/ajax-api/3.0/mlflow/ui-telemetry', 'text/plain', '{"records": []}'],
+    ['POST', '/ajax-api/3.0/mlflow/mcp-servers', 'text/plain', '{}'],
+    ['POST', '/', 'text/plain', '{}'],
+  ];
+  const write = (path: string, headers: Message['headers'], [method,, type, body]: typeof writes[number]): Attempt => async side => {
+    const { status, body: answer } = await side.send(path, { method, body, headers: { ...headers, 'cookie': member.cookie, 'content-type': type } });
+    return status === 403 ? undefined : `status ${status} ${answer.slice(0, 100)}`;
+  };
+  const { host } = new URL(sides.real.url);
+  const origins = ['https://evil.example', 'null', `https://sibling.${host}`, `https://${host}.evil.example`, `http://${host}`, 'http://localhost:3000', 'http://127.0.0.1:3000', `https://${host.split(':')[0]}:1`, `${sides.real.url}/`, ''];
+
+  checks.heading('A page of another site does not write');
+  await checks.check('(a page of the server does, and a program)', async () => {
+    for (const side of [sides.real, sides.open, sides.weak]) {
+      for (const origin of [{ origin: side.url }, { 'origin': side.url, 'sec-fetch-site': 'same-origin' }, {}]) {
+        const { status, body } = await side.send('/ajax-api/2.0/mlflow/experiments/create', suite.session({ ...json({ name: unique() }), headers: { ...origin, 'content-type': 'application/json' } }));
+        assert.equal(status, 200, body);
+      }
+    }
+  });
+  await suite.variants(writes, ([method, path]) => `${method} ${path}`, variant => write(variant[1], { origin: 'https://evil.example' }, variant), sides.real);
+  await suite.variants(writes.slice(0, 3), ([method, path]) => `${method} ${path}, where the AI gateway is on`, variant => write(variant[1], { origin: 'https://evil.example' }, variant));
+  await suite.variants(origins, origin => `from ${origin || 'an empty origin'}`, origin => write('/ajax-api/2.0/mlflow/experiments/create', { origin }, ['POST', '', 'text/plain', `{"name": "${unique()}"}`]), sides.real);
+  await suite.variants(['cross-site', 'same-site'], value => `that the browser calls ${value} and gives no origin`, value =>
+    write('/ajax-api/2.0/mlflow/experiments/create', { 'sec-fetch-site': value }, ['POST', '', 'text/plain', `{"name": "${unique()}"}`]), sides.real);
+  await checks.check('nor does one read: no answer allows another origin', async () => {
+    for (const origin of origins) {
+      for (const method of ['GET', 'OPTIONS']) {
+        const { headers } = await sides.real.send(search, { method, headers: { ...bearer(member.token), origin, 'access-control-request-method': 'POST' } });
+        assert.equal(headers['access-control-allow-origin'], undefined, `${method} of ${origin}: ${headers['access-control-allow-origin']}`);
+      }
+    }
+  });
+}
+
+/** Whether an answer is a refusal of this request: by the door, or by the server that takes it for no request at all. */
+function refused(answer: string): boolean {
+  return /^HTTP\/1\.1 (400|403) /.test(answer) || answer === '';
+}
+
+async function raw(url: string, line: string, headers: readonly string[]): Promise<string> {
+  const { port, host } = new URL(url);
+  const write = !line.startsWith('GET');
+  return new Promise(resolve => {
+    let answer = '';
+    const message = [`${line} HTTP/1.1`, `Host: ${host}`, ...headers, ...headers.some(header => header.startsWith('Connection:')) ? [] : ['Connection: close'], ...write ? ['Content-Type: application/json', 'Content-Length: 2', '', '{}'] : ['', '']].join('\r\n');
+    const socket = connect(Number(port), '127.0.0.1', () => socket.write(message));
+    socket.setTimeout(2000, () => socket.destroy());
+    socket.on('data', data => { answer += data.toString(); });
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(answer));
+  });
+}

@@ -1,0 +1,144 @@
+/** A small request makes little of itself, and one that is never answered stops nobody else. */
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import type { OutgoingHttpHeaders } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { deflate, deflateRaw, gzip } from 'node:zlib';
+import { serviceAccount, type Side, type Suite } from './suite.mjs';
+import { bearer, json } from '../../http.mjs';
+import { processesOf, read } from '../processes.mjs';
+
+const MiB = 1024 * 1024;
+const search = '/api/2.0/mlflow/experiments/search?max_results=1';
+/** What a bomb holds, and by how much the server may grow at it. */
+const bombMiB = 256;
+const growthMiB = 150;
+
+export async function requestsStaySmall(suite: Suite): Promise<void> {
+  const { checks, sides } = suite;
+  const zeros = Buffer.alloc(bombMiB * MiB);
+  const bombs: [encoding: string, title: string, body: Buffer][] = [
+    ['gzip', 'gzip', await promisify(gzip)(zeros)],
+    ['gzip', `gzip in ${bombMiB} parts`, Buffer.concat(Array<Buffer>(bombMiB).fill(await promisify(gzip)(zeros.subarray(0, MiB))))],
+    ['deflate', 'deflate', await promisify(deflate)(zeros)],
+    ['deflate', 'deflate without a head', await promisify(deflateRaw)(zeros)],
+    ['GZIP', 'gzip in capitals', await promisify(gzip)(zeros)],
+  ];
+  checks.heading(`Traces that hold ${bombMiB} MiB when they are unpacked`);
+  await suite.variants(bombs, ([, title, body]) => `${title}, ${Math.round(body.length / 1024)} KiB sent`, ([encoding,, body]) => async side => {
+    const before = resetPeak(side);
+    const { status, answer } = await post(side, '/v1/traces', body, {
+      ...bearer(suite.member.token), 'content-type': 'application/x-protobuf', 'content-encoding': encoding, 'x-mlflow-experiment-id': '0',
+    });
+    const grown = peakMiB(side) - before;
+    return isTooLarge(status, answer) && grown < growthMiB ? undefined : `status ${status}, the server grew by ${grown} MiB`;
+  });
+
+  const limit = Number(suite.deployment.container('mlflow').env.SECURE_MLFLOW_API_LIMIT_MIB ?? 32);
+  const body = Buffer.from(JSON.stringify({ name: 'x'.repeat((limit + 1) * MiB) }));
+  checks.heading(`A call of more than ${limit} MiB`);
+  await suite.variants(['/api/2.0/mlflow/experiments/search', '/ajax-api/2.0/mlflow/experiments/search', '/graphql', '/gateway/mlflow/v1/chat/completions', '/v1/traces', '/ajax-api/3.0/mlflow/mcp-servers', '/ajax-api/2.0/mlflow/upload-artifact?run_uuid=x&path=x'].flatMap(path => [[path, 'with its length'], [path, 'in chunks']]), words => words.join(' '), ([path, way]) => async side => {
+    const { status, answer } = await post(side, path, body, {
+      ...bearer(suite.member.token), 'content-type': 'application/json', 'x-mlflow-experiment-id': '0', ...way === 'in chunks' && { 'transfer-encoding': 'chunked' },
+    });
+    return isTooLarge(status, answer) ? undefined : `status ${status}: ${answer.slice(0, 100)}`;
+  });
+  await checks.check('(one of less is taken, and an artifact of more)', async () => {
+    const { status } = await post(sides.real, '/api/2.0/mlflow/experiments/search', Buffer.from(JSON.stringify({ max_results: 1, filter: ' '.repeat((limit - 1) * MiB) })), { ...bearer(suite.member.token), 'content-type': 'application/json' });
+    assert.equal(status, 200);
+    const upload = await suite.call(sides.real, '/api/2.0/mlflow-artifacts/artifacts/limits/large.bin', { method: 'PUT', body });
+    assert.equal(upload.status, 200, upload.body);
+  });
+}
+
+export async function nobodyStopsTheServer(suite: Suite): Promise<void> {
+  const { checks, provider, sides } = suite;
+  checks.heading('While a provider does not answer, others are served');
+  const blocking: [title: string, endpoint: (side: Side) => Promise<string>][] = [
+    ['a token of Vertex AI', side => suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: serviceAccount(provider.silent) }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' })],
+    ['the discovery of Databricks', side => suite.endpoint(side, { provider: 'databricks', config: { api_base: provider.silent } })],
+    ['a chat', side => suite.endpoint(side, { provider: 'openai', config: { api_base: provider.silent } })],
+  ];
+  await suite.variants(blocking, ([title]) => title, ([, endpointOf]) => async side => {
+    const endpoint = await endpointOf(side);
+    return slowWhile(suite, side, [endpoint, endpoint]);
+  });
+  await checks.check('50 of them at once', async () => {
+    const endpoint = await suite.endpoint(sides.open, { provider: 'openai', config: { api_base: provider.silent } });
+    assert.equal(await slowWhile(suite, sides.open, Array<string>(50).fill(endpoint)), undefined);
+  });
+
+  checks.heading('A call of the AI gateway that fails');
+  const failing: [title: string, endpoint: (side: Side) => Promise<string>][] = [
+    ['for a token', side => suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: serviceAccount(`${provider.url}/nothing`) }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' })],
+    ['for a key that is none', side => suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: '{}' }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' })],
+  ];
+  await suite.variants(failing, ([title]) => `${title} costs nobody else a write`, ([, endpointOf]) => async side => {
+    const endpoint = await endpointOf(side);
+    const statuses: number[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      await Promise.all(Array.from({ length: 12 }, () => suite.call(side, search.split('?')[0], json({ max_results: 1 })))); // so many connections of the proxy are open
+      await Promise.all(Array.from({ length: 6 }, () => suite.chat(side, endpoint)));
+      for (let index = 0; index < 12; index += 1) {
+        statuses.push((await suite.call(side, search.split('?')[0], json({ max_results: 1 }))).status);
+      }
+    }
+    const lost = statuses.filter(status => status !== 200);
+    return lost.length === 0 ? undefined : `of ${statuses.length} writes of others ${lost.length} were answered ${[...new Set(lost)].join(', ')}`;
+  });
+}
+
+/** What does not answer in time while calls of the AI gateway wait for their provider. */
+async function slowWhile(suite: Suite, side: Side, endpoints: string[]): Promise<string | undefined> {
+  const before = suite.provider.arrivals.length;
+  const calls = endpoints.map(endpoint => suite.chat(side, endpoint).catch(() => undefined));
+  for (let tries = 0; suite.provider.arrivals.length === before && tries < 100; tries += 1) {
+    await sleep(50);
+  }
+  assert(suite.provider.arrivals.length > before, 'no call has reached the provider');
+  await sleep(500);
+  const slow: string[] = [];
+  for (const [what, request] of [
+    ['the health check', () => fetch(`${side.server.url}/health`)],
+    ['the API', () => suite.call(side, search)],
+    ['a list of the AI gateway', () => suite.call(side, '/gateway/mlflow/v1/models')],
+  ] as const) {
+    const answer = await Promise.race([request().catch(() => ({ status: 0 })), sleep(5000, undefined)]);
+    if (answer?.status !== 200) {
+      slow.push(`${what}: ${answer === undefined ? 'no answer in 5 s' : answer.status}`);
+    }
+  }
+  for (let tries = 0; tries < 100; tries += 1) { // a provider may be asked again
+    suite.provider.release();
+    if (await Promise.race([Promise.all(calls).then(() => true), sleep(200, false)])) {
+      break;
+    }
+  }
+  return slow.length === 0 ? undefined : slow.join('; ');
+}
+
+function isTooLarge(status: number, answer: string): boolean {
+  if (status !== 413) {
+    return false;
+  }
+  const { error_code: code, message } = JSON.parse(answer) as { error_code?: string; message?: string };
+  return typeof code === 'string' && typeof message === 'string';
+}
+
+/** The most memory that a process of the server has held since `resetPeak`. */
+function peakMiB({ server }: Side): number {
+  return Math.max(...processesOf(server.pid).map(pid => Math.round(Number(/^VmHWM:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) / 1024)));
+}
+
+function resetPeak(side: Side): number {
+  processesOf(side.server.pid).forEach(pid => writeFileSync(`/proc/${pid}/clear_refs`, '5'));
+  return peakMiB(side);
+}
+
+async function post(side: Side, path: string, body: Buffer, headers: OutgoingHttpHeaders): Promise<{ readonly status: number; readonly answer: string }> {
+  const { status, body: answer } = await side.send(path, { method: 'POST', headers, body });
+  return { status, answer };
+}
+

@@ -1,0 +1,150 @@
+/** Nothing of a sign-in leaves for an AI provider, and nobody is whom the proxy has not named. */
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { gateway, type Attempt, type Suite } from './suite.mjs';
+import { bearer, json, type Message } from '../../http.mjs';
+import type { Arrival } from '../../played-provider.mjs';
+
+interface Route {
+  /** As MLflow has it. */
+  readonly route: string;
+  readonly provider: string;
+  /** Fields of the body beside the endpoint's name. */
+  readonly body: object;
+  /** Where MLflow itself sends no header on. */
+  readonly quiet?: boolean;
+}
+
+const messages = [{ role: 'user', content: 'hello' }];
+const contents = [{ role: 'user', parts: [{ text: 'hello' }] }];
+
+const routes: Route[] = [
+  { route: '/gateway/{endpoint_name}/mlflow/invocations', provider: 'openai', body: { messages }, quiet: true },
+  { route: '/gateway/{endpoint_name}/mlflow/invocations', provider: 'openai', body: { input: 'hello' }, quiet: true },
+  { route: '/gateway/mlflow/v1/chat/completions', provider: 'openai', body: { messages }, quiet: true },
+  { route: '/gateway/mlflow/v1/chat/completions', provider: 'openai', body: { messages, stream: true }, quiet: true },
+  { route: '/gateway/typesafe/v1/systemone', provider: 'typesafe', body: { state: {}, questions: [] }, quiet: true },
+  { route: '/gateway/openai/v1/chat/completions', provider: 'openai', body: { messages } },
+  { route: '/gateway/openai/v1/chat/completions', provider: 'ollama', body: { messages } },
+  { route: '/gateway/openai/v1/chat/completions', provider: 'openai', body: { messages, stream: true } },
+  { route: '/gateway/openai/v1/embeddings', provider: 'openai', body: { input: 'hello' } },
+  { route: '/gateway/openai/v1/responses', provider: 'openai', body: { input: 'hello' } },
+  { route: '/gateway/openai/v1/responses', provider: 'openai', body: { input: 'hello', stream: true } },
+  { route: '/gateway/openai/v1/responses/compact', provider: 'openai', body: { previous_response_id: '1' } },
+  { route: '/gateway/anthropic/v1/messages', provider: 'anthropic', body: { messages, max_tokens: 1 } },
+  { route: '/gateway/anthropic/v1/messages', provider: 'anthropic', body: { messages, max_tokens: 1, stream: true } },
+  { route: '/gateway/anthropic/v1/messages', provider: 'databricks', body: { messages, max_tokens: 1 } },
+  { route: '/gateway/gemini/v1beta/models/{endpoint_name}:generateContent', provider: 'databricks', body: { contents } },
+  { route: '/gateway/gemini/v1beta/models/{endpoint_name}:streamGenerateContent', provider: 'databricks', body: { contents } },
+  { route: '/gateway/proxy/{endpoint_name}/{path:path}', provider: 'openai', body: { messages } },
+  { route: '/gateway/proxy/{endpoint_name}/{path:path}', provider: 'anthropic', body: { messages } },
+  { route: '/gateway/proxy/{endpoint_name}/{path:path}', provider: 'portkey', body: { messages } },
+];
+/** Has no provider. */
+const listing = 'GET /gateway/mlflow/v1/models';
+
+export async function nothingOfTheSignInLeaves(suite: Suite): Promise<void> {
+  const { checks, deployment, member, provider, sides } = suite;
+  const ways = new Map<string, Message>([
+    ['session', suite.session()],
+    ['token', { headers: bearer(member.token) }],
+    ...['claude-cli/2.0.1 (external, cli)', 'codex_cli_rs/0.50.0', 'GeminiCLI/0.9.0/gemini-2.5-pro (linux; x64)'].map(agent =>
+      [agent.split('/')[0], { headers: { ...bearer(member.token), 'user-agent': agent } }] as const),
+  ]);
+
+  checks.heading(`Of a sign-in the AI provider sees nothing (each with: ${[...ways.keys()].join(', ')})`);
+  await checks.check('(the routes below are all that MLflow serves)', async () => {
+    const { stdout } = await execa('python', [join(import.meta.dirname, 'gateway_routes.py')], { env: deployment.container('mlflow').env, extendEnv: false, cwd: '/', preferLocal: false });
+    const served = JSON.parse(stdout.split('\n').at(-1)!) as string[];
+    assert.deepEqual(served.sort(), [...new Set(routes.map(({ route }) => `POST ${route}`)), listing].sort());
+  });
+  for (const route of routes) {
+    const title = `${route.route} of ${route.provider}${'stream' in route.body ? ', streamed' : ''}${'input' in route.body && route.quiet ? ', embeddings' : ''}`;
+    const attempt: Attempt = async side => {
+      const endpoint = await suite.endpoint(side, { provider: route.provider, config: { api_base: `${provider.url}/v1` } });
+      const seen = new Map<string, string[]>();
+      for (const [way, { headers }] of ways) {
+        const message = json(bodyFor(route, endpoint));
+        const arrivals = await suite.arrivals(() => side.send(pathFor(route, endpoint), { ...message, headers: { ...message.headers, ...headers } }));
+        const calls = arrivals.filter(({ path }) => !path.includes('/.well-known/'));
+        assert(calls.length > 0, `with ${way} nothing has reached the provider`);
+        traces(arrivals, [member.address.split('@')[0], ...credentials(suite)]).forEach(place => seen.set(place, [...seen.get(place) ?? [], way]));
+      }
+      return seen.size === 0 ? undefined : `the provider has seen ${[...seen].map(([place, by]) => `${place} (${[...new Set(by)].join(', ')})`).join('; ')}`;
+    };
+    if (route.quiet) {
+      await checks.check(title, async () => {
+        assert.equal(await attempt(sides.open), undefined);
+        return 'nor without the inner door';
+      });
+    } else {
+      await suite.attack(title, attempt);
+    }
+  }
+
+  checks.heading('Nor of what a client says about itself');
+  await suite.variants([
+    'Forwarded', 'X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Uri', 'X-Forwarded-Proto', 'X-Forwarded-Access-Token', 'X-Forwarded-Groups', 'X-Forwarded-Preferred-Username', 'X-Auth-Request-User', 'X-Auth-Request-Email',
+    'X-Auth-Request-Access-Token', 'X-Real-Ip', 'X-Client-Ip', 'X-Original-Url', 'X-Amzn-Oidc-Data', 'X-Amzn-Trace-Id', 'Proxy-Authorization', 'Via', 'Referer', 'Gap-Auth', 'Gap-Signature', 'Cookie2', 'X-Portkey-Custom-Host', 'X-Api-Key',
+  ], name => name, name => async side => {
+    const endpoint = await suite.endpoint(side, { provider: 'openai', config: { api_base: `${provider.url}/v1` } });
+    const message = suite.session(json({ model: endpoint, messages }));
+    const value = name === 'Referer' ? `${sides.real.url}/canary` : 'canary';
+    const arrivals = await suite.arrivals(() => side.send('/gateway/openai/v1/chat/completions', { ...message, headers: { ...message.headers, [name]: value } }));
+    assert(arrivals.length > 0, 'nothing has reached the provider');
+    const seen = traces(arrivals, ['canary']);
+    return seen.length === 0 ? undefined : `the provider has seen ${seen.join()}`;
+  });
+
+  await checks.check('(nor is it kept in the traces of the AI gateway, which colleagues can read)', async () => {
+    const side = sides.open;
+    const endpoint = await suite.endpoint(side, { provider: 'openai', config: { api_base: `${provider.url}/v1` } });
+    for (const headers of [suite.session().headers, bearer(member.token)]) {
+      const message = json({ model: endpoint, input: 'hello' });
+      await side.send('/gateway/openai/v1/embeddings', { ...message, headers: { ...message.headers, ...headers } });
+    }
+    const traced = await tracesOf(suite, side, endpoint);
+    assert(traced.includes('"hello"') || traced.includes('\\"hello\\"'), traced.slice(0, 500));
+    assert.deepEqual(credentials(suite).filter(value => traced.includes(value)), []);
+  });
+}
+
+/** What would let somebody sign in as the member, whole or in pieces. */
+function credentials({ member: { token, cookie } }: Suite): string[] {
+  return [...token.split('.').slice(1), ...cookie.split('; ').map(part => part.split('=')[1].slice(0, 60))];
+}
+
+function pathFor({ route }: Route, endpoint: string): string {
+  return route.replace('{endpoint_name}', endpoint).replace('{path:path}', 'v1/chat/completions');
+}
+
+function bodyFor({ route, body }: Route, endpoint: string): object {
+  return route.includes('{endpoint_name}') ? body : { model: endpoint, ...body };
+}
+
+/** Where in a request one of the texts is. */
+function traces(arrivals: Arrival[], texts: string[]): string[] {
+  const holds = (where: string) => texts.some(text => where.toLowerCase().includes(text.toLowerCase()));
+  return arrivals.flatMap(({ path, headers, body }) => [
+    ...headers.flatMap((name, index) => index % 2 === 0 && holds(`${name}: ${headers[index + 1]}`) ? [name.toLowerCase()] : []),
+    ...holds(path) ? ['the address'] : [],
+    ...holds(body) ? ['the body'] : [],
+  ]);
+}
+
+async function tracesOf(suite: Suite, side: Parameters<Attempt>[0], endpoint: string): Promise<string> {
+  const { endpoint: { experiment_id: experimentId } } = await suite.need<{ endpoint: { experiment_id: string } }>(side, `${gateway}/endpoints/get?name=${endpoint}`);
+  const search = json({ locations: [{ type: 'MLFLOW_EXPERIMENT', mlflow_experiment: { experiment_id: experimentId } }], max_results: 10 });
+  for (let tries = 0; tries < 50; tries += 1) { // traces are written a moment later
+    const { traces: infos = [] } = await suite.need<{ traces?: { trace_id: string }[] }>(side, '/api/3.0/mlflow/traces/search', search);
+    if (infos.length >= 2) {
+      const parts = await Promise.all(infos.map(({ trace_id: id }) => suite.call(side, `/ajax-api/3.0/mlflow/get-trace-artifact?request_id=${id}`)));
+      return JSON.stringify(infos) + parts.map(({ body }) => body).join();
+    }
+    await new Promise(resolve => setTimeout(resolve, 200));
+  }
+  throw new Error(`the calls of ${endpoint} left no traces`);
+}
+

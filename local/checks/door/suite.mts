@@ -1,0 +1,190 @@
+/** What the attacks behind the door have in common: whom they attack, as whom, and how they count. */
+
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { Checks } from '../../checks.mjs';
+import type { Deployment } from '../../deployment.mjs';
+import { bearer, json, type Message, type Send } from '../../http.mjs';
+import { Person } from '../../person.mjs';
+import type { Arrival, PlayedProvider } from '../../played-provider.mjs';
+import { personToken } from '../../tokens.mjs';
+
+/** One place to attack. */
+export interface Side {
+  /** Of MLflow's page. */
+  readonly url: string;
+  readonly send: Send;
+  /** Where MLflow itself listens, behind the proxy. */
+  readonly server: { readonly url: string; readonly send: Send; readonly pid: number };
+}
+
+export interface Sides {
+  /** The task of the deployment. */
+  readonly real: Side;
+  /** The same with the AI gateway on and one provider that is not public. */
+  readonly open: Side;
+  /** That one without the inner door. */
+  readonly weak: Side;
+}
+
+/** What an attempt got, for the one who reads of it; undefined where it got nothing. */
+export type Attempt = (side: Side) => Promise<string | undefined>;
+
+/** Who attacks, or is attacked. */
+export interface Member {
+  readonly address: string;
+  readonly token: string;
+  /** Of a browser's session. */
+  readonly cookie: string;
+}
+
+/** What the server refused on the way: the attempt has got nothing. */
+class Refused extends Error {}
+
+const succeeds = 'succeeds without the inner door';
+
+export class Suite {
+  static async create(checks: Checks, deployment: Deployment, sides: Sides, provider: PlayedProvider, inner: PlayedProvider): Promise<Suite> {
+    return new Suite(checks, deployment, sides, provider, inner, await signIn(deployment, 'victim-4711@example.com'));
+  }
+
+  private constructor(
+    readonly checks: Checks,
+    readonly deployment: Deployment,
+    readonly sides: Sides,
+    /** An AI provider that the deployment allows. */
+    readonly provider: PlayedProvider,
+    /** A server of the network that it does not. */
+    readonly inner: PlayedProvider,
+    readonly member: Member,
+  ) {}
+
+  /** Fails if the attempt succeeds, or if it does not where the inner door is missing. */
+  async attack(title: string, attempt: Attempt, side = this.sides.open): Promise<void> {
+    await this.checks.check(title, async () => {
+      assert(await got(attempt, this.sides.weak) !== undefined, 'it gets nothing without the inner door either, so this check proves nothing');
+      await this.assertFails(attempt, side);
+      return succeeds;
+    });
+  }
+
+  /** Variants of one attack, of which several must succeed where the inner door is missing. The rest lead nowhere by themselves. */
+  async variants<Variant>(
+    all: readonly Variant[], title: (variant: Variant) => string, attempt: (variant: Variant) => Attempt, side = this.sides.open,
+  ): Promise<void> {
+    let succeeding = 0;
+    for (const variant of all) {
+      await this.checks.check(title(variant), async () => {
+        const weakly = await got(attempt(variant), this.sides.weak) !== undefined;
+        succeeding += weakly ? 1 : 0;
+        await this.assertFails(attempt(variant), side);
+        return weakly ? succeeds : 'nor without the inner door';
+      });
+    }
+    await this.checks.check('(several of them succeed without the inner door)', async () => assert(succeeding >= 2, String(succeeding)));
+  }
+
+  /** As a program of the member. */
+  async call(side: Side, path: string, message: Message = {}): Promise<{ readonly status: number; readonly body: string }> {
+    return side.send(path, { ...message, headers: { ...message.headers, ...bearer(this.member.token) } });
+  }
+
+  /** The same for what has to succeed before the attack itself begins: the attempt fails where it does not. */
+  async need<Value>(side: Side, path: string, message?: Message): Promise<Value> {
+    const { status, body } = await this.call(side, path, message);
+    if (status !== 200) {
+      throw new Refused(`${path} answers ${status}: ${body.slice(0, 300)}`);
+    }
+    return JSON.parse(body) as Value;
+  }
+
+  /** What of a call arrived at the provider, or at another server that is played. */
+  async arrivals(call: () => Promise<unknown>, at = this.provider): Promise<Arrival[]> {
+    const before = at.arrivals.length;
+    await call();
+    return at.arrivals.slice(before);
+  }
+
+  /** An endpoint of the AI gateway, from the key on. Returns its name. */
+  async endpoint(side: Side, { provider, secret = { api_key: 'sk-of-the-owner' }, config = {}, model = 'played' }: {
+    readonly provider: string; readonly secret?: Record<string, string>; readonly config?: Record<string, string>; readonly model?: string;
+  }): Promise<string> {
+    const stored = await this.secret(side, provider, secret, config);
+    return this.endpointOf(side, stored, provider, model);
+  }
+
+  async secret(side: Side, provider: string, secret: Record<string, string>, config: Record<string, string>): Promise<string> {
+    const stored = await this.need<{ secret: { secret_id: string } }>(side, `${gateway}/secrets/create`, json({
+      secret_name: unique(), secret_value: secret, provider, auth_config: config,
+    }));
+    return stored.secret.secret_id;
+  }
+
+  async endpointOf(side: Side, secretId: string, provider: string, model = 'played'): Promise<string> {
+    const defined = await this.need<{ model_definition: { model_definition_id: string } }>(side, `${gateway}/model-definitions/create`, json({
+      name: unique(), secret_id: secretId, provider, model_name: model,
+    }));
+    const name = unique();
+    await this.need(side, `${gateway}/endpoints/create`, json({
+      name, model_configs: [{ model_definition_id: defined.model_definition.model_definition_id, linkage_type: 'PRIMARY', weight: 1 }],
+    }));
+    return name;
+  }
+
+  /** Asks an endpoint for a chat. */
+  async chat(side: Side, endpoint: string, options: { readonly stream?: boolean } = {}): Promise<{ readonly status: number; readonly body: string }> {
+    return this.call(side, `/gateway/${endpoint}/mlflow/invocations`, json({ messages: [{ role: 'user', content: 'hello' }], ...options }));
+  }
+
+  session(message: Message = {}): Message {
+    return { ...message, headers: { ...message.headers, cookie: this.member.cookie } };
+  }
+
+  private async assertFails(attempt: Attempt, side: Side): Promise<void> {
+    const found = await got(attempt, side);
+    assert(found === undefined, `it succeeds: ${found}`);
+  }
+}
+
+export const gateway = '/api/3.0/mlflow/gateway';
+
+export function unique(): string {
+  return `played-${randomUUID()}`;
+}
+
+async function got(attempt: Attempt, side: Side): Promise<string | undefined> {
+  try {
+    return await attempt(side);
+  } catch (error) {
+    if (error instanceof Refused) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** Somebody with a session and a token. */
+export async function signIn(deployment: Deployment, address: string): Promise<Member> {
+  const person = await Person.meet(address);
+  await person.open(`${deployment.url}/`);
+  const cookies = (await person.http.storageState()).cookies.filter(({ name }) => name.startsWith('__Host-oauth2_proxy'));
+  await person.leave();
+  return {
+    address,
+    token: await personToken(deployment.issuer.issuer, deployment.clients, address),
+    cookie: cookies.map(({ name, value }) => `${name}=${value}`).join('; '),
+  };
+}
+
+/** The key of a service account of Google's, which says itself where tokens are to be had. */
+export function serviceAccount(tokenUri: string): string {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } });
+  return JSON.stringify({
+    type: 'service_account', project_id: 'played', private_key_id: '1', private_key: privateKey, client_email: 'played@played.iam.gserviceaccount.example', client_id: '1', token_uri: tokenUri,
+  });
+}
+
+export function headersOf({ headers }: Arrival): OutgoingHttpHeaders {
+  return Object.fromEntries(headers.flatMap((name, index) => index % 2 === 0 ? [[name.toLowerCase(), headers[index + 1]]] : []));
+}
