@@ -80,6 +80,7 @@ def create_app():
     if os.environ["_MLFLOW_SGI_NAME"] == "uvicorn":
         from mlflow.server.fastapi_app import app as fastapi_app
 
+        fastapi_app.add_exception_handler(egress.Refused, gateway.answer_refused)
         return door.AsgiDoor(gateway.Gateway(fastapi_app), settings)
     app.wsgi_app = door.WsgiDoor(app.wsgi_app, settings)
     return app

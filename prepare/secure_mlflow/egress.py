@@ -21,8 +21,8 @@ RESOLVED_FOR = 60  # seconds
 by_aws_sdk = contextvars.ContextVar("by_aws_sdk", default=False)
 
 
-class Refused(PermissionError):
-    """An OSError, so that HTTP libraries treat it as a connection that failed."""
+class Refused(Exception):
+    """No OSError, which HTTP libraries take for a network that may be better in a moment: some would go on for minutes."""
 
 
 class Egress:

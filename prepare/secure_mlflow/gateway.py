@@ -5,7 +5,7 @@ import contextvars
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-from .door import caller
+from .door import Refusal, caller
 
 PATH = "/gateway/"
 CALLS = 40  # at once, of each process; further ones wait
@@ -51,6 +51,13 @@ def run(app, scope, receive, send):
         asyncio.set_event_loop(None)
         executor.shutdown(wait=False)
         loop.close()
+
+
+async def answer_refused(request, refused):
+    """What egress.py has refused is no failure of the server."""
+    from starlette.responses import Response
+
+    return Response(Refusal.denied(str(refused)).body, 403, media_type="application/json")
 
 
 def guard_keys(store):

@@ -54,7 +54,7 @@ export async function nobodyIsSomebody(suite: Suite): Promise<void> {
     const { status } = await side.send(search, { headers: { ...bearer(member.token), connection: list } });
     return status === 403 ? undefined : `status ${status}`;
   }, real);
-  await suite.variants([named, 'X-Forwarded-Email: ', 'X-Forwarded-User: someone-else@example.com'], header => `adds one by ${header}`, header => async side => {
+  await suite.variants([named, 'X-Forwarded-Email: '], header => `adds one by ${header}`, header => async side => {
     // What the proxy says counts: a name of the client's own must not arrive, as the first or as the second.
     const [name, value] = header.split(/: ?/);
     const { status } = await side.send(search, { headers: { ...bearer(member.token), connection: `close, ${name}`, [name]: value } });
@@ -81,7 +81,7 @@ export async function noOtherSiteWrites(suite: Suite): Promise<void> {
     ['POST', '/', 'text/plain', '{}'],
   ];
   const write = (path: string, headers: Message['headers'], [method,, type, body]: typeof writes[number]): Attempt => async side => {
-    const { status, body: answer } = await side.send(path, { method, body, headers: { ...headers, 'cookie': member.cookie, 'content-type': type } });
+    const { status, body: answer } = await side.send(path, { method, body, headers: { ...headers, 'cookie': member.cookie, 'content-type': type, 'content-length': body.length } });
     return status === 403 ? undefined : `status ${status} ${answer.slice(0, 100)}`;
   };
   const { host } = new URL(sides.real.url);
@@ -105,7 +105,7 @@ export async function noOtherSiteWrites(suite: Suite): Promise<void> {
     for (const origin of origins) {
       for (const method of ['GET', 'OPTIONS']) {
         const { headers } = await sides.real.send(search, { method, headers: { ...bearer(member.token), origin, 'access-control-request-method': 'POST' } });
-        assert.equal(headers['access-control-allow-origin'], undefined, `${method} of ${origin}: ${headers['access-control-allow-origin']}`);
+        assert([undefined, sides.real.url].includes(headers['access-control-allow-origin']), `${method} of ${origin}: ${headers['access-control-allow-origin']}`);
       }
     }
   });
