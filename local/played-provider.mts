@@ -20,6 +20,7 @@ export class PlayedProvider extends LoopbackServer {
   readonly arrivals: Arrival[] = [];
   /** Connections, those included that never became a request. */
   connections = 0;
+  private holding = false;
   private readonly held = new Set<ServerResponse>();
 
   constructor(readonly url: string) {
@@ -37,13 +38,18 @@ export class PlayedProvider extends LoopbackServer {
     return `${this.url}/discovery/${encodeURIComponent(tokenEndpoint)}`;
   }
 
-  /** An address that never answers. */
+  /** An address that does not answer before `release`. */
   get silent(): string {
     return `${this.url}/silent`;
   }
 
-  /** Ends the requests that were left without an answer. */
+  hold(): void {
+    this.holding = true;
+  }
+
+  /** Ends the requests that were left without an answer; repeated ones get one. */
   release(): void {
+    this.holding = false;
     this.held.forEach(response => response.destroy());
     this.held.clear();
   }
@@ -58,10 +64,11 @@ export class PlayedProvider extends LoopbackServer {
     const body = await text(request);
     this.arrivals.push({ method: method!, path: path!, headers, body });
     const [, behaviour, ...values] = path!.split('?')[0].split('/');
+    if (behaviour === 'silent' && this.holding) {
+      this.held.add(response);
+      return;
+    }
     switch (behaviour) {
-      case 'silent':
-        this.held.add(response);
-        return;
       case 'redirect':
         response.writeHead(Number(values[0]), { location: decodeURIComponent(values[1]) }).end();
         return;

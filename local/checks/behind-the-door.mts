@@ -39,9 +39,9 @@ export async function checkBehindTheDoor(checks: Checks, deployment: Deployment)
   await noPrivateAddressIsFetched(suite);
   await keysStayWithTheirOwners(suite);
   await nothingIsLeftOnTheServer(suite);
-  await webhooksAreRead(suite);
   await requestsStaySmall(suite);
   await nobodyStopsTheServer(suite);
+  await webhooksAreRead(suite);
 
   provider.stop();
   inner.stop();

