@@ -9,9 +9,14 @@ import inspect
 import os
 import sys
 
-import mlflow
+from . import webhooks
 
-from . import door, egress, gateway, page
+if "MLFLOW_CRYPTO_KEK_PASSPHRASE" in os.environ:  # not where `prepare` looks whether this MLflow is known
+    webhooks.provide_key()  # before MLflow is imported
+
+import mlflow  # noqa: E402
+
+from . import door, egress, gateway, page  # noqa: E402
 
 SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
 

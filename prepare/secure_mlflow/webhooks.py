@@ -1,0 +1,18 @@
+"""The key under which MLflow keeps the secrets of webhooks."""
+
+import base64
+import os
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+
+def provide_key(environment=os.environ):
+    """MLflow reads it when its tables are imported. Without one each process makes its own, and none can read what another has written."""
+    environment.setdefault("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", key_from(environment["MLFLOW_CRYPTO_KEK_PASSPHRASE"]))
+
+
+def key_from(passphrase):
+    """A Fernet key, always the same for a passphrase, which does not give the passphrase away."""
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"secrets of webhooks").derive(passphrase.encode())
+    return base64.urlsafe_b64encode(derived).decode()
