@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .door import Refusal, caller
 
 PATH = "/gateway/"
-CALLS = 40  # at once, of each process; further ones wait
+CALLS = 200  # at once, of each process; further ones wait. A streamed answer takes a thread for as long as it lasts
 
 # MLflow sends the headers of a request on to the provider. Providers act on some: Portkey, for one, sends the stored key to any host that a header names.
 PASSED = {b"host", b"accept", b"accept-encoding", b"accept-language", b"content-encoding", b"content-length", b"content-type", b"user-agent",
