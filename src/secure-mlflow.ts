@@ -23,6 +23,7 @@ import { cleanUpEnvironment, mlflowEnvironment, uvicornEnvironment } from './pri
 import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
 import { validateProps, validateProvider } from './private/validation';
 import { Service } from './service';
+import { SessionStore } from './session-store';
 import { TokenIssuer } from './token-issuer';
 
 /** How far the database scales, in Aurora capacity units (ACU: 2 GiB of memory each) and when it pauses. */
@@ -211,6 +212,14 @@ export interface SecureMlflowProps {
   readonly sessionRefresh?: Duration;
 
   /**
+   * Where the sessions of people are stored. With `SessionStore.valkey()` or `SessionStore.existing(…)` they are on the server: signing out ends a session,
+   * whoever has a copy of the cookie, and the cookie stays small.
+   *
+   * @default SessionStore.cookie() - in the cookie: a copy of it is accepted until `sessionDuration` is over, even after signing out
+   */
+  readonly sessionStore?: SessionStore;
+
+  /**
    * Public hosted zone that `domainName` lies in. The A record is made there and, without `certificate`, a certificate validated by DNS.
    *
    * @default - no record is made: point the name at `loadBalancer`
@@ -248,7 +257,7 @@ export interface SecureMlflowProps {
   readonly serviceSubnets?: ec2.SubnetSelection;
 
   /**
-   * Subnets of `vpc` for the database, on two zones at least.
+   * Subnets of `vpc` for the database and for `SessionStore.valkey()`, on two zones at least.
    *
    * @default - the isolated ones; the private ones where there are none
    */
@@ -449,7 +458,7 @@ export interface SecureMlflowProps {
   readonly logRetention?: logs.RetentionDays;
 
   /**
-   * Key for bucket, database, secrets and logs: symmetric, of this account and region, with AWS's default policy at least. It costs 1 USD a month and its requests.
+   * Key for bucket, database, secrets, logs and `SessionStore.valkey()`: symmetric, of this account and region, with AWS's default policy at least. It costs 1 USD a month and its requests.
    *
    * Decide before the first deployment: CloudFormation replaces a database whose key changes by an empty one. docs/encryption.md says
    * what the key is used for and what an imported key needs in its policy.
@@ -594,6 +603,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       removalPolicy: props.removalPolicy ?? RemovalPolicy.SNAPSHOT,
     });
 
+    const sessionServer = props.sessionStore?._bind(this, { vpc: network.vpc, vpcSubnets: network.databaseSubnets, ...encryption });
+
     const artifacts = new ArtifactStore(this, 'Artifacts', {
       bucket: props.artifactBucket,
       path: props.artifactPath ?? 'mlflow',
@@ -636,9 +647,11 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
         uvicornBesideGunicorn: props.gunicornOpts !== undefined,
         sessionDuration: props.sessionDuration ?? Duration.hours(12),
         sessionRefresh: props.sessionRefresh,
+        sessionServer,
         environment: props.proxyEnvironment,
       }),
       clientSecret: provider.clientSecret,
+      ...(sessionServer && { sessionServer }),
       machineIdentities: Lazy.string({ produce: () => this.machineIdentities.join('\n') }), // grants come later
       cpu: props.cpu ?? 1024,
       memoryLimitMiB: props.memoryLimitMiB ?? 3072,

@@ -16,6 +16,7 @@ import {
 } from './private/mlflow';
 import { PROXY_PORT } from './private/oauth2-proxy';
 import type { ScalingOptions } from './secure-mlflow';
+import type { SessionServer } from './session-store';
 
 /** MLflow with database drivers, boto3 and uvloop; the plain image has none of them. */
 const MLFLOW_IMAGE = 'ghcr.io/mlflow/mlflow:v3.17.2-full';
@@ -37,6 +38,8 @@ export interface ServiceProps {
   readonly oauth2ProxyImage?: ecs.ContainerImage;
   readonly proxyEnvironment: Record<string, string>;
   readonly clientSecret: ecs.Secret;
+  /** Where sessions are stored, if not in the cookie. */
+  readonly sessionServer?: SessionServer;
   /** One a line. */
   readonly machineIdentities: string;
 
@@ -65,7 +68,7 @@ export class Service extends Construct {
 
   public constructor(scope: Construct, id: string, private readonly props: ServiceProps) {
     super(scope, id);
-    const { vpc, database } = props;
+    const { vpc, database, sessionServer } = props;
 
     this.taskDefinition = new ecs.FargateTaskDefinition(this, 'TaskDefinition', {
       cpu: props.cpu,
@@ -88,6 +91,7 @@ export class Service extends Construct {
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow tasks', allowAllOutbound: false });
     securityGroup.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'AWS, images, the sign-in provider');
     database.cluster.connections.allowFrom(securityGroup, ec2.Port.tcp(DATABASE_PORT), 'MLflow tasks');
+    sessionServer?.connectable?.connections.allowFrom(securityGroup, ec2.Port.tcp(sessionServer.port), 'MLflow tasks');
 
     this.cluster = new ecs.Cluster(this, 'Cluster', { vpc, containerInsightsV2: ecs.ContainerInsights.ENABLED });
     this.service = new ecs.FargateService(this, 'Service', {
@@ -106,8 +110,9 @@ export class Service extends Construct {
       propagateTags: ecs.PropagatedTagSource.SERVICE,
     });
     this.target = this.service.loadBalancerTarget({ containerName: 'oauth2-proxy', containerPort: PROXY_PORT });
-    // Neither is implied: without the database `prepare` waits in vain, without the policy no secret can be read.
-    this.service.node.addDependency(database, this.taskDefinition.obtainExecutionRole());
+    // None is implied: without the database `prepare` waits in vain, without the policy no secret can be read, without its session store oauth2-proxy exits.
+    const sessionStore = sessionServer?.dependency ? [sessionServer.dependency] : [];
+    this.service.node.addDependency(database, this.taskDefinition.obtainExecutionRole(), ...sessionStore);
   }
 
   /** Lets the number of tasks follow the load, if that was asked for: `targetGroup` knows the requests. */
@@ -183,6 +188,7 @@ export class Service extends Construct {
       secrets: {
         OAUTH2_PROXY_CLIENT_SECRET: props.clientSecret,
         OAUTH2_PROXY_COOKIE_SECRET: ecs.Secret.fromSecretsManager(cookieSecret),
+        ...(props.sessionServer && { OAUTH2_PROXY_REDIS_PASSWORD: props.sessionServer.password }),
       },
     });
     proxy.addMountPoints(CONFIG);

@@ -4,14 +4,16 @@ import * as cdk from 'aws-cdk-lib';
 import { CfnResource, Stack, Validations } from 'aws-cdk-lib';
 import { CfnBucket } from 'aws-cdk-lib/aws-s3';
 import { AwsSolutionsChecks } from 'cdk-nag';
-import { define, newApp } from './fixtures';
+import { define, newApp, Overrides } from './fixtures';
+import { SessionStore } from '../src';
 
 interface Report {
   readonly pluginReports: { pluginName: string; violations: { ruleName: string; violatingConstructs: { constructPath: string }[] }[] }[];
 }
 
 /** What cdk-nag finds on the defaults, and why it stays so. README says the same in "What scanners say". */
-const known: [path: string, rule: string, reason: string][] = [
+type Finding = [path: string, rule: string, reason: string];
+const known: Finding[] = [
   ['Ingress/SecurityGroup', 'AwsSolutions-EC23', 'open to the world on 443 and, for the redirect, 80; allowedSources narrows it'],
   ['Ingress/LoadBalancer', 'AwsSolutions-ELB2', 'access logs need a bucket and a stack with a fixed region'],
   ['Database/Credentials', 'AwsSolutions-SMG4', 'ECS reads secrets when a task starts: a rotated password would lock running tasks out'],
@@ -22,21 +24,29 @@ const known: [path: string, rule: string, reason: string][] = [
   ['Service/CookieSecret', 'AwsSolutions-SMG4', 'ECS reads secrets when a task starts: a rotation would change nothing'],
 ];
 
+/** The same with what is off by default and has a finding of its own. */
+const sessionsOnTheServer: Overrides = { sessionStore: SessionStore.valkey() };
+const knownOfSessions: Finding[] = [...known, ['Sessions/Password', 'AwsSolutions-SMG4', 'ECS reads secrets when a task starts: a rotated password would lock running tasks out']];
+const variants: [name: string, overrides: Overrides, expected: Finding[]][] = [
+  ['the defaults', {}, known],
+  ['sessions on the server', sessionsOnTheServer, knownOfSessions],
+];
+
 function resourceAt(stack: Stack, path: string): CfnResource {
   return path.split('/').reduce((scope, id) => scope.node.findChild(id) as never, stack.node.findChild('Mlflow')).node.defaultChild as CfnResource;
 }
 
-test('cdk-nag finds what is known, nothing new and nothing less', () => {
-  const { stack } = define();
+test.each(variants)('in %s cdk-nag finds what is known, nothing new and nothing less', (_, overrides, expected) => {
+  const { stack } = define(overrides);
   const found = new AwsSolutionsChecks().validateScope(stack).violations
     .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `${constructPath}: ${ruleName}`));
-  expect(found.sort()).toEqual(known.map(([path, rule]) => `${resourceAt(stack, path).node.path}: ${rule}`).sort());
+  expect(found.sort()).toEqual(expected.map(([path, rule]) => `${resourceAt(stack, path).node.path}: ${rule}`).sort());
 });
 
-test('cdk-nag finds nothing once that is acknowledged', () => {
-  const { stack } = define();
+test.each(variants)('in %s cdk-nag finds nothing once that is acknowledged', (_, overrides, expected) => {
+  const { stack } = define(overrides);
   // By the bare id: this call, which every release of aws-cdk-lib allows, does not know the prefix of the pack.
-  known.forEach(([path, id, reason]) => Validations.of(resourceAt(stack, path)).acknowledge({ id, reason }));
+  expected.forEach(([path, id, reason]) => Validations.of(resourceAt(stack, path)).acknowledge({ id, reason }));
   expect(new AwsSolutionsChecks().validateScope(stack).violations).toEqual([]);
 });
 
@@ -56,8 +66,8 @@ const later = 'CloudFormationValidatePlugin' in cdk;
   beforeAll(() => {
     delete process.env.CDK_VALIDATION;
     const app = newApp();
-    const { stack } = define({}, new Stack(app, 'Stack'));
-    known.forEach(([path, rule, reason]) => Validations.of(resourceAt(stack, path)).acknowledge({ id: `AwsSolutions::${rule}`, reason }));
+    const { stack } = define(sessionsOnTheServer, new Stack(app, 'Stack'));
+    knownOfSessions.forEach(([path, rule, reason]) => Validations.of(resourceAt(stack, path)).acknowledge({ id: `AwsSolutions::${rule}`, reason }));
     // Wrong for both, so that a validator that did not run shows.
     new CfnBucket(new Stack(app, 'Broken'), 'Bucket').addPropertyOverride('Nonsense', 'x');
     Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
@@ -73,7 +83,7 @@ const later = 'CloudFormationValidatePlugin' in cdk;
       .flatMap(({ violations }) => violations.flatMap(({ violatingConstructs }) => violatingConstructs.map(({ constructPath }) => constructPath)));
   });
 
-  test.each(['CloudFormation Validate', 'AwsSolutions'])('%s finds nothing in the defaults, and does find what is broken', plugin => {
+  test.each(['CloudFormation Validate', 'AwsSolutions'])('%s finds nothing in the defaults with sessions on the server, and does find what is broken', plugin => {
     expect(new Set(paths(plugin))).toEqual(new Set(['Broken/Bucket']));
   });
 

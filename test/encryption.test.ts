@@ -4,7 +4,7 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { define, newApp, only, OverridesOf, resources, statementsOf, synthesise } from './fixtures';
-import { AuthProvider } from '../src';
+import { AuthProvider, SessionStore } from '../src';
 
 const KEY_ARN = 'arn:aws:kms:eu-west-1:111122223333:key/1';
 const imported = (stack: Stack) => kms.Key.fromKeyArn(stack, 'Key', KEY_ARN);
@@ -15,7 +15,7 @@ function keys(template: Template): Record<string, unknown> {
   const keyOf = ({ Type, Properties }: { Type: string; Properties: any }) => Type === 'AWS::S3::Bucket'
     ? Properties.BucketEncryption.ServerSideEncryptionConfiguration[0].ServerSideEncryptionByDefault.KMSMasterKeyID
     : Properties.KmsKeyId;
-  const types = ['AWS::S3::Bucket', 'AWS::RDS::DBCluster', 'AWS::SecretsManager::Secret', 'AWS::Logs::LogGroup'];
+  const types = ['AWS::S3::Bucket', 'AWS::RDS::DBCluster', 'AWS::SecretsManager::Secret', 'AWS::Logs::LogGroup', 'AWS::ElastiCache::ServerlessCache'];
   return Object.fromEntries(types.flatMap(type => resources(template, type)).map(([id, resource]) => [id, keyOf(resource)]));
 }
 
@@ -63,6 +63,12 @@ describe('encryptionKey', () => {
     const { template } = synthesise(stack => ({ ...withKey(stack), authProvider: AuthProvider.cognito({ machineClients: ['training'] }) }));
     expect(only(template, 'AWS::SecretsManager::Secret', 'ClientSecret').Properties.KmsKeyId).toBe(KEY_ARN);
     expect(only(template, 'AWS::SecretsManager::Secret', 'Machines').Properties).not.toHaveProperty('KmsKeyId');
+  });
+
+  test('is the key of the sessions on the server, and of their password', () => {
+    const { template } = synthesise(stack => ({ ...withKey(stack), sessionStore: SessionStore.valkey() }));
+    expect(Object.values(keys(template))).toEqual(Array(9).fill(KEY_ARN));
+    expect(rights(template)).toEqual(rightsOn(KEY_ARN)); // ElastiCache makes itself a grant when the cache is made
   });
 
   test('imported: the roles get exactly what they need, and the missing statement brings a warning', () => {

@@ -7,7 +7,7 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json';
 import { IConstruct, IMixin } from 'constructs';
 import { broughtVpc, containers, define, environmentOf, minimalProps, newStack, only, OverridesOf, resources, rulesOf, secretsOf, synthesise } from './fixtures';
-import { DatabaseAuthentication, SecureMlflow, TokenIssuer } from '../src';
+import { DatabaseAuthentication, SecureMlflow, SessionStore, TokenIssuer } from '../src';
 
 const variants: [name: string, overrides: OverridesOf, warnings: number][] = [
   ['default', {}, 0],
@@ -17,6 +17,7 @@ const variants: [name: string, overrides: OverridesOf, warnings: number][] = [
   ['machines', { machineIdentities: ['client'], awsIdentityIssuer: 'https://1a2b3c4d.tokens.sts.global.api.aws', trustedTokenIssuers: [TokenIssuer.gcloud()] }, 0],
   ['a key', stack => ({ encryptionKey: new kms.Key(stack, 'Key') }), 0],
   ['gunicorn', { gunicornOpts: '--timeout 300' }, 0],
+  ['sessions on the server', { sessionStore: SessionStore.valkey() }, 0],
 ];
 const contexts: [name: string, context: Record<string, unknown>][] = [
   ['no feature flags', {}],
@@ -35,6 +36,9 @@ describe.each(each)(
       tasks: only(template, 'AWS::EC2::SecurityGroup', 'Service').id,
       database: only(template, 'AWS::EC2::SecurityGroup', 'Database').id,
     };
+    /** Where there is a store of sessions: the one part whose data nobody would miss. */
+    const [sessions] = resources(template, 'AWS::EC2::SecurityGroup').map(([id]) => id).filter(id => id.includes('Sessions'));
+    const ofSessions = (id: string) => id.includes('MlflowSessions');
     const group = (id: string) => ({ 'Fn::GetAtt': [id, 'GroupId'] });
 
     test('MLflow has no port and binds to the loopback', () => {
@@ -68,7 +72,7 @@ describe.each(each)(
     test('each part may call what it needs and no other', () => {
       expect(rulesOf(template, ids.ingress, 'Egress').map(rule => [rule.DestinationSecurityGroupId, rule.FromPort])).toEqual([[group(ids.tasks), 4180]]);
       expect(rulesOf(template, ids.tasks, 'Egress').map(rule => [rule.CidrIp ?? rule.DestinationSecurityGroupId, rule.FromPort, rule.ToPort]))
-        .toEqual([['0.0.0.0/0', 443, 443], [group(ids.database), 5432, 5432]]);
+        .toEqual([['0.0.0.0/0', 443, 443], [group(ids.database), 5432, 5432], ...sessions === undefined ? [] : [[group(sessions), 6379, 6379]]]);
       expect(rulesOf(template, ids.database, 'Egress').map(({ CidrIp }) => CidrIp)).toEqual(['255.255.255.255/32']);
     });
 
@@ -100,7 +104,7 @@ describe.each(each)(
 
     test('data survives the deletion of the stack and the replacement of a resource', () => {
       expect(only(template, 'AWS::RDS::DBCluster')).toMatchObject({ DeletionPolicy: 'Snapshot', UpdateReplacePolicy: 'Snapshot', Properties: { DeletionProtection: true } });
-      const kept = ['AWS::S3::Bucket', 'AWS::SecretsManager::Secret', 'AWS::Logs::LogGroup'].flatMap(type => resources(template, type));
+      const kept = ['AWS::S3::Bucket', 'AWS::SecretsManager::Secret', 'AWS::Logs::LogGroup'].flatMap(type => resources(template, type)).filter(([id]) => !ofSessions(id));
       expect(kept.map(([id, { DeletionPolicy, UpdateReplacePolicy }]) => [id, DeletionPolicy, UpdateReplacePolicy])).toEqual(kept.map(([id]) => [id, 'Retain', 'Retain']));
     });
 
@@ -123,7 +127,7 @@ describe.each(each)(
 
     test('what holds data keeps its logical id', () => {
       const stateful = ['AWS::RDS::DBCluster', 'AWS::RDS::DBInstance', 'AWS::S3::Bucket', 'AWS::SecretsManager::Secret', 'AWS::SecretsManager::SecretTargetAttachment'];
-      expect(stateful.flatMap(type => resources(template, type).map(([id]) => id))).toEqual([
+      expect(stateful.flatMap(type => resources(template, type).map(([id]) => id)).filter(id => !ofSessions(id))).toEqual([
         'MlflowDatabaseClusterB1288857',
         'MlflowDatabaseClusterWriter81E4EA15',
         'MlflowArtifactsBucketAC924F49',
@@ -141,7 +145,8 @@ describe.each(each)(
 
     test('no secret stands in the template, a command line or a plain variable', () => {
       const references = Object.fromEntries(resources(template).map(([id, resource]) => [id, JSON.stringify(resource).match(/\{\{resolve:/g)?.length ?? 0]).filter(([, count]) => count));
-      expect(references).toEqual({ [only(template, 'AWS::RDS::DBCluster').id]: 2 }); // name and password, which CloudFormation itself looks up
+      // Name and passwords, which CloudFormation itself looks up.
+      expect(references).toEqual({ [only(template, 'AWS::RDS::DBCluster').id]: 2, ...sessions !== undefined && { [only(template, 'AWS::ElastiCache::User').id]: 1 } });
       for (const [, { Properties }] of resources(template, 'AWS::SecretsManager::Secret')) {
         expect(Properties).not.toHaveProperty('SecretString');
         expect(Properties.GenerateSecretString.PasswordLength).toBeGreaterThanOrEqual(30);
@@ -169,11 +174,11 @@ describe.each(each)(
   });
 
 describe('from outside', () => {
-  const parts = ['Network', 'Ingress', 'Database', 'Artifacts', 'Service'];
+  const parts = ['Network', 'Ingress', 'Database', 'Artifacts', 'Service', 'Sessions'];
 
   /** Every construct that a part makes itself, if it lets its props be injected. */
   function injectable(mlflow: SecureMlflow): string[] {
-    const made = parts.flatMap(part => mlflow.node.findChild(part).node.children);
+    const made = parts.flatMap(part => mlflow.node.tryFindChild(part)?.node.children ?? []);
     const ids = made.map(child => (child.constructor as { PROPERTY_INJECTION_ID?: string }).PROPERTY_INJECTION_ID);
     return [...new Set(ids.filter(id => id !== undefined))];
   }

@@ -2,7 +2,7 @@ import { Duration, Fn, Lazy, Stack } from 'aws-cdk-lib';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
-import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, TokenIssuer } from '../src';
+import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
 import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/private/mlflow';
 import { ASSISTANT_PATH, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/private/oauth2-proxy';
 
@@ -294,6 +294,7 @@ describe('names that are refused', () => {
     authProvider: new Custom({ OAUTH2_PROXY_PROVIDER: 'oidc' }, { signOutUrl: 'https://id.example.com/logout' }),
     trustedTokenIssuers: [TokenIssuer.gcloud()],
     sessionRefresh: Duration.hours(1),
+    sessionStore: SessionStore.valkey(),
   });
   const set = (name: string) => [...Object.keys(environmentOf(template, name)), ...Object.keys(secretsOf(template, name))];
   const replaceable = [

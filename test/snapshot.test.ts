@@ -8,7 +8,7 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler';
 import { broughtVpc, clientSecret, Overrides, resources, synthesise } from './fixtures';
-import { AuthProvider, DatabaseAuthentication, SecureMlflowProps, TokenIssuer } from '../src';
+import { AuthProvider, DatabaseAuthentication, SecureMlflowProps, SessionStore, TokenIssuer } from '../src';
 
 /** The resources; the Python files, which have tests of their own, are cut out. */
 function snapshot(template: Template): Record<string, unknown> {
@@ -43,6 +43,7 @@ test('an app with every prop', () => {
     awsIdentityIssuer: 'https://1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d.tokens.sts.global.api.aws',
     sessionDuration: Duration.hours(8),
     sessionRefresh: Duration.hours(1),
+    sessionStore: SessionStore.valkey(),
     certificate: acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/1'),
     vpc: broughtVpc(stack),
     serviceSubnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS },

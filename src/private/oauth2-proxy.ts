@@ -1,10 +1,14 @@
-import { Duration, Fn } from 'aws-cdk-lib';
+import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
 import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, UVICORN_PATHS, UVICORN_PORT } from './mlflow';
 import { TokenIssuer } from '../token-issuer';
 
 /** Settings of the oauth2-proxy container: pure functions of what they depend on. Facts about each are in docs/settings.md. */
 
 export const PROXY_PORT = 4180;
+/** The prefix binds the cookie to the host, to TLS and to `/`. Keys of sessions on the server begin with the same name. */
+export const COOKIE_NAME = '__Host-oauth2_proxy';
+/** Where Valkey listens. */
+export const SESSION_PORT = 6379;
 
 /** The one part of MLflow's API that nobody reaches: it runs programs on the server. */
 export const ASSISTANT_PATH = '/ajax-api/3.0/mlflow/assistant';
@@ -21,6 +25,8 @@ export interface ProxyOptions {
   readonly uvicornBesideGunicorn?: boolean;
   readonly sessionDuration: Duration;
   readonly sessionRefresh?: Duration;
+  /** Where sessions are stored, if not in the cookie. The password is a secret of the container. */
+  readonly sessionServer?: { readonly host: string; readonly port: number; readonly username?: string };
   readonly environment?: Record<string, string>;
 }
 
@@ -41,7 +47,7 @@ function encode(text: string): string {
 
 /** Settings of oauth2-proxy. Beware: it ignores names it does not know, and lists have plural names and no escape for a comma. */
 export function proxyEnvironment(options: ProxyOptions): Record<string, string> {
-  const { sessionRefresh, trustedTokenIssuers } = options;
+  const { sessionRefresh, sessionServer, trustedTokenIssuers } = options;
   return {
     OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256', // off by default; a provider that refuses it may say so
     ...options.providerEnvironment,
@@ -65,7 +71,7 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false', // that is: check it
     OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'true',
 
-    OAUTH2_PROXY_COOKIE_NAME: '__Host-oauth2_proxy',
+    OAUTH2_PROXY_COOKIE_NAME: COOKIE_NAME,
     OAUTH2_PROXY_COOKIE_SECURE: 'true',
     OAUTH2_PROXY_COOKIE_HTTPONLY: 'true',
     OAUTH2_PROXY_COOKIE_SAMESITE: 'lax', // `strict` would not be sent on the way back from the provider
@@ -73,6 +79,14 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     ...(sessionRefresh && { OAUTH2_PROXY_COOKIE_REFRESH: seconds(sessionRefresh) }),
     OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true', // several tabs may sign in at once
     OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
+    ...(sessionServer && {
+      OAUTH2_PROXY_SESSION_STORE_TYPE: 'redis',
+      // `rediss` is TLS, verified. oauth2-proxy dials five times and does so twice for a request: with the default of 5 seconds a store that
+      // hangs would delay each request by a minute.
+      OAUTH2_PROXY_REDIS_CONNECTION_URL: `rediss://${sessionServer.host}:${Tokenization.stringifyNumber(sessionServer.port)}?dial_timeout=1s`,
+      ...(sessionServer.username !== undefined && { OAUTH2_PROXY_REDIS_USERNAME: sessionServer.username }),
+      OAUTH2_PROXY_REDIS_CONNECTION_IDLE_TIMEOUT: '120', // seconds; must be shorter than what ends idle connections: the server, the network in between
+    }),
 
     OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: String(options.bearerTokens), // that is: a valid token needs no session
     OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK: 'false', // a bad token is refused, not sent to sign in
@@ -155,6 +169,8 @@ export const RESERVED_PROXY_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_READY_PATH': 'it is answered without sign-in',
   'OAUTH2_PROXY_PING_USER_AGENT': 'a request with that user agent would be answered without sign-in',
   'OAUTH2_PROXY_GCP_HEALTHCHECKS': 'requests of a certain look would be answered without sign-in',
+  'OAUTH2_PROXY_SESSION_STORE_TYPE': 'use `sessionStore`',
+  'OAUTH2_PROXY_REDIS_*': 'use `sessionStore`',
   'OAUTH2_PROXY_COOKIE_EXPIRE': 'use `sessionDuration`',
   'OAUTH2_PROXY_COOKIE_REFRESH': 'use `sessionRefresh`',
   'OAUTH2_PROXY_COOKIE_*': COOKIE,
