@@ -15,6 +15,7 @@ import { Daemon, freePort, isFree, untilReady } from './processes.mjs';
 import { Roles } from './roles.mjs';
 import { S3 } from './s3.mjs';
 import { Secrets } from './secrets.mjs';
+import { SessionServer } from './session-server.mjs';
 import { plainEnvironment, Substitutions, type Program } from './substitutions.mjs';
 import { region, type Template } from './template.mjs';
 
@@ -34,6 +35,7 @@ interface Ports {
   readonly front: number;
   readonly redirect: number;
   readonly database: number;
+  readonly sessions: number;
   readonly s3: number;
   readonly caBundle: number;
   readonly issuer: number;
@@ -99,6 +101,7 @@ export class Deployment {
       front: publicPort,
       redirect: await freePort(),
       database: await freePort(),
+      sessions: await freePort(),
       s3: await freePort(),
       caBundle: await freePort(),
       issuer: await freePort(),
@@ -115,6 +118,8 @@ export class Deployment {
   readonly database: Database;
   /** Where the server signs in to the database by IAM. */
   readonly databaseTokens?: DatabaseTokens;
+  /** Where sessions are, if not in the cookie. */
+  readonly sessionServer?: SessionServer;
   readonly s3: S3;
   readonly roles: Roles;
   readonly secrets: Secrets;
@@ -165,6 +170,8 @@ export class Deployment {
     const [clusterId] = template.ids('AWS::RDS::DBCluster');
     const { Port: databasePort } = template.single<DatabaseCluster>('AWS::RDS::DBCluster');
     this.database = new Database(template, this.secrets, ports.database, certificates);
+    const [sessionsId] = template.ids('AWS::ElastiCache::ServerlessCache');
+    this.sessionServer = sessionsId === undefined ? undefined : new SessionServer(template, this.secrets, ports.sessions, certificates);
     const { MLFLOW_ARTIFACTS_DESTINATION } = plainEnvironment(definitions.find(({ Name }) => Name === 'mlflow')!);
     this.s3 = new S3(template, this.roles, MLFLOW_ARTIFACTS_DESTINATION, ports.s3);
     this.caBundle = new CaBundle(`http://127.0.0.1:${ports.caBundle}`, certificates.ca);
@@ -187,6 +194,9 @@ export class Deployment {
       issuers,
       hostedPages: new Map(hostedPages.map(host => [host, `127.0.0.1:${ports.issuer}`])),
       database: `localhost:${ports.database}`,
+      ...sessionsId !== undefined && {
+        sessions: { aws: `${template.attribute(sessionsId, 'Endpoint.Address')}:6379`, here: `localhost:${ports.sessions}`, caFile: this.caFile },
+      },
       bucketEndpoint: this.s3.endpoint,
       caBundleOrigin: `http://127.0.0.1:${ports.caBundle}`,
       programs: options.programs,
@@ -276,6 +286,10 @@ export class Deployment {
     await this.database.start(join(this.options.folder, 'database'), join(this.logs, 'database.log'));
   }
 
+  async startSessionServer(): Promise<void> {
+    await this.sessionServer?.start(join(this.options.folder, 'sessions'), join(this.logs, 'sessions.log'));
+  }
+
   async startS3(): Promise<void> {
     await this.s3.start(this.options.awsPython, join(this.options.folder, 's3.json'), join(this.logs, 's3.log'));
   }
@@ -354,7 +368,7 @@ export class Deployment {
     this.account?.stop();
     this.caBundle.stop();
     this.databaseTokens?.stop();
-    await Promise.all([this.s3.stop(), this.database.stop()]);
+    await Promise.all([this.s3.stop(), this.database.stop(), this.sessionServer?.stop()]);
   }
 }
 

@@ -26,6 +26,8 @@ export class IdentityProvider extends LoopbackServer {
   machineTokensIssued = 0;
   givesRefreshTokens = true;
   idTokenSeconds = 8 * 3600;
+  /** Groups of people, by their address. */
+  readonly groups = new Map<string, string[]>();
   /** Addresses of people who may no longer enter. */
   readonly blocked = new Set<string>();
   private readonly provider: Provider;
@@ -44,9 +46,9 @@ export class IdentityProvider extends LoopbackServer {
         },
         ...clients.toolId === undefined ? [] : [{ client_id: clients.toolId, application_type: 'native' as const, token_endpoint_auth_method: 'none' as const, redirect_uris: [toolRedirectUri] }],
       ],
-      claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
+      claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'groups'] },
       conformIdTokenClaims: false, // the address belongs into the ID token, where Google puts it too
-      findAccount: (_, email) => this.blocked.has(email) ? undefined : ({ accountId: email, claims: () => ({ sub: email, email, email_verified: true, name: email.split('@')[0] }) }),
+      findAccount: (_, email) => this.blocked.has(email) ? undefined : ({ accountId: email, claims: () => ({ sub: email, email, email_verified: true, name: email.split('@')[0], groups: this.groups.get(email) }) }),
       async loadExistingGrant(context) { // consent to everything
         const grant = new context.oidc.provider.Grant({ clientId: context.oidc.client!.clientId, accountId: context.oidc.session!.accountId });
         grant.addOIDCScope('openid email profile');

@@ -78,6 +78,7 @@ export async function surround(app: string, { proxy }: Programs, place = folder)
 
   await new Listr([
     { title: 'PostgreSQL', task: () => created.startDatabase() },
+    { title: 'Store of the sessions', enabled: () => created.sessionServer !== undefined, task: () => created.startSessionServer() },
     { title: 'S3, with the policy of the task role', task: () => created.startS3() },
     { title: 'OpenID provider, CA bundle', task: () => created.startIssuers() },
   ], listr).run();

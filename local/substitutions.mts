@@ -32,6 +32,14 @@ interface Surroundings {
   /** What stands for the host of a provider's own pages, where it is another than the issuer's. */
   readonly hostedPages: ReadonlyMap<string, string>;
   readonly database: string;
+  /** Where sessions are, if not in the cookie. */
+  readonly sessions?: {
+    /** Host and port. */
+    readonly aws: string;
+    readonly here: string;
+    /** The CA that its certificate here is of. */
+    readonly caFile: string;
+  };
   readonly bucketEndpoint: string;
   readonly credentialsEndpoint: string;
   readonly caBundleOrigin: string;
@@ -60,6 +68,10 @@ export class Substitutions {
       ...[...there.issuers].map(([aws, here]): Substitution => ({ what: 'issuer', aws, here, replaces: 'text' })),
       ...[...there.hostedPages].map(([aws, here]): Substitution => ({ what: 'host of the sign-in pages', aws, here, replaces: 'text' })),
       { what: 'database endpoint', aws: databaseEndpoint, here: there.database, replaces: 'text' },
+      ...there.sessions === undefined ? [] : [
+        { what: 'store of the sessions', aws: there.sessions.aws, here: there.sessions.here, replaces: 'text' as const },
+        { what: "CA of that store's certificate", aws: 'those in the image', here: `and ${there.sessions.caFile} (OAUTH2_PROXY_REDIS_CA_PATH)` },
+      ],
       { what: 'address of the CA bundle', aws: caBundleOrigin, here: there.caBundleOrigin, replaces: 'text' },
       { what: "task's network interface", aws: '0.0.0.0:', here: `${there.taskAddress}:`, replaces: 'text' },
       ...[...mounts].map(([path, volume]): Substitution => ({ what: `volume ${volume}`, aws: path, here: resolve(there.volumes, volume), replaces: 'path' })),
@@ -90,6 +102,7 @@ export class Substitutions {
         AWS_ENDPOINT_URL_S3: this.there.bucketEndpoint,
         ...Object.fromEntries([...declared, ...secrets]),
         ...declared.some(([name]) => name === 'DATABASE_TOKEN_SECONDS') && { DATABASE_TOKEN_SECONDS: tokenSeconds },
+        ...declared.some(([name]) => name === 'OAUTH2_PROXY_REDIS_CONNECTION_URL') && { OAUTH2_PROXY_REDIS_CA_PATH: this.there.sessions!.caFile },
       },
       user: this.there.declaredUsers ? parseUser(definition.User) : undefined,
     };

@@ -10,6 +10,7 @@ const pseudoParameters: Record<string, string> = {
   'AWS::AccountId': account,
   'AWS::Partition': 'aws',
   'AWS::Region': region,
+  'AWS::StackId': `arn:aws:cloudformation:${region}:${account}:stack/try/00000000-0000-0000-0000-000000000000`,
   'AWS::StackName': 'try',
   'AWS::URLSuffix': 'amazonaws.com',
 };
@@ -36,6 +37,11 @@ const attributes: Record<string, Attributes> = {
   'AWS::ElasticLoadBalancingV2::Listener': { Ref: id => id },
   'AWS::ElasticLoadBalancingV2::LoadBalancer': { Ref: id => id },
   'AWS::ElasticLoadBalancingV2::TargetGroup': { Ref: id => id },
+  'AWS::ElastiCache::ServerlessCache': {
+    'Endpoint.Address': (id, template) => `${template.properties<{ ServerlessCacheName: string }>(id).ServerlessCacheName}-try.serverless.euc1.cache.amazonaws.com`,
+  },
+  'AWS::ElastiCache::User': { Ref: (id, template) => template.properties<{ UserId: string }>(id).UserId },
+  'AWS::ElastiCache::UserGroup': { Ref: (id, template) => template.properties<{ UserGroupId: string }>(id).UserGroupId },
   'AWS::IAM::Role': { Ref: id => id, Arn: id => `arn:aws:iam::${account}:role/${id}` },
   'AWS::KMS::Key': { Ref: id => id, Arn: id => `arn:aws:kms:${region}:${account}:key/${id}` },
   'AWS::Logs::LogGroup': { Ref: id => id, Arn: id => `arn:aws:logs:${region}:${account}:log-group:${id}:*` },

@@ -5,12 +5,15 @@ import { join, relative } from 'node:path';
 import { Command, Option } from 'commander';
 import { Listr } from 'listr2';
 import { examples } from './checks/examples.mjs';
-import { checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkQuickStart, checkRemoval, checkResilience, checkTwoTasks, checkUpgrade } from './checks/index.mjs';
+import {
+  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkQuickStart, checkRemoval, checkResilience, checkServerSessions, checkTwoTasks, checkUpgrade,
+} from './checks/index.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { Checks } from './checks.mjs';
 import type { Deployment } from './deployment.mjs';
 import { installPython } from './install.mjs';
 import { deploy, folder, installPrograms, listr, python, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
+import { findSessionServer } from './session-server.mjs';
 import { personToken } from './tokens.mjs';
 
 /** An older MLflow, whose store the checks of an upgrade start from. */
@@ -36,6 +39,13 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
     await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs), python, oldPrograms: join(oldFolder, 'bin') });
   },
   'rotation': async (checks, programs) => checkDatabaseTokens(checks, await deploy('local/rotation-app.ts', programs), python),
+  'sessions': async (checks, programs) => {
+    if (findSessionServer() === undefined) {
+      console.log('\nSessions on the server\n  - left out: there is no valkey-server or redis-server here');
+      return;
+    }
+    await checkServerSessions(checks, await deploy('local/session-store-app.ts', programs));
+  },
   'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/clean-up-app.ts', programs)),
   'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/providers-app.ts'), proxy }),
 };

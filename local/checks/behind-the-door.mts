@@ -5,6 +5,10 @@
 
 import { readFileSync } from 'node:fs';
 import type { Checks } from '../checks.mjs';
+import { withoutDoor, type Deployment } from '../deployment.mjs';
+import { client } from '../http.mjs';
+import { PlayedProvider } from '../played-provider.mjs';
+import { freePort } from '../processes.mjs';
 import { noPrivateAddressIsFetched } from './door/addresses.mjs';
 import { keysStayWithTheirOwners, nothingIsLeftOnTheServer, theGatewayIsOff, webhooksAreRead } from './door/colleagues.mjs';
 import { answersAreGuarded } from './door/headers.mjs';
@@ -12,10 +16,6 @@ import { nobodyIsSomebody, noOtherSiteWrites } from './door/identity.mjs';
 import { nobodyStopsTheServer, requestsStaySmall } from './door/limits.mjs';
 import { nothingOfTheSignInLeaves } from './door/sign-in.mjs';
 import { Suite, type Side } from './door/suite.mjs';
-import { withoutDoor, type Deployment } from '../deployment.mjs';
-import { client } from '../http.mjs';
-import { PlayedProvider } from '../played-provider.mjs';
-import { freePort } from '../processes.mjs';
 
 export async function checkBehindTheDoor(checks: Checks, deployment: Deployment): Promise<void> {
   const provider = new PlayedProvider(`http://127.0.0.1:${await freePort()}`);

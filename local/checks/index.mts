@@ -23,6 +23,7 @@ import { checkPolicies } from './policies.mjs';
 import { checkPrograms } from './programs.mjs';
 import { checkRotation } from './rotation.mjs';
 import { checkScaling } from './scaling.mjs';
+import { checkSessions } from './sessions.mjs';
 import { checkTask } from './task.mjs';
 import { checkTraversal } from './traversal.mjs';
 import { checkUpgrades, type UpgradeOptions } from './upgrades.mjs';
@@ -90,6 +91,14 @@ export async function checkUpgrade(checks: Checks, options: UpgradeOptions): Pro
 export async function checkDatabaseTokens(checks: Checks, deployment: Deployment, python: string): Promise<void> {
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
   await checkRotation(checks, deployment, token, python);
+  await checkEnd(checks, deployment);
+}
+
+/** Sessions that can be called back. */
+export async function checkServerSessions(checks: Checks, deployment: Deployment): Promise<void> {
+  const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
+  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkSessions(checks, deployment, send, token);
   await checkEnd(checks, deployment);
 }
 

@@ -134,7 +134,9 @@ function resetPeak(side: Side): number {
   return peakMiB(side);
 }
 
-async function post(side: Side, path: string, body: Buffer, headers: OutgoingHttpHeaders): Promise<{ readonly status: number; readonly answer: string }> {
+async function post(
+  side: Side, path: string, body: Buffer, headers: OutgoingHttpHeaders,
+): Promise<{ readonly status: number; readonly answer: string }> {
   const { status, body: answer } = await side.send(path, { method: 'POST', headers, body });
   return { status, answer };
 }

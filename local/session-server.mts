@@ -1,0 +1,180 @@
+/** Plays ElastiCache Serverless: a Valkey or Redis with TLS alone, the user of the template and its rights, and slots as in a cluster of which one server has them all. */
+
+import { accessSync, constants, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { connect } from 'node:tls';
+import type { Certificates } from './certificates.mjs';
+import { Daemon, freePort, untilReady } from './processes.mjs';
+import type { Secrets } from './secrets.mjs';
+import type { Template } from './template.mjs';
+
+interface User {
+  readonly UserName: string;
+  readonly AccessString: string;
+  readonly Passwords: string[];
+}
+
+type Reply = string | number | null | Reply[];
+
+/** The first of the two programs that is on the path. */
+export function findSessionServer(): string | undefined {
+  const paths = ['valkey-server', 'redis-server'].flatMap(name => (process.env.PATH ?? '').split(delimiter).map(folder => join(folder, name)));
+  return paths.find(path => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+export class SessionServer {
+  private readonly user: User;
+  private readonly administrator = { name: 'administrator', password: `administrator-${process.pid}` };
+  private launch!: () => Daemon;
+  private daemon?: Daemon;
+
+  constructor(template: Template, private readonly secrets: Secrets, private readonly port: number, private readonly certificates: Certificates) {
+    this.user = template.single('AWS::ElastiCache::User');
+  }
+
+  async start(folder: string, log: string): Promise<void> {
+    const program = findSessionServer();
+    if (program === undefined) {
+      throw new Error('sessions on the server need valkey-server or redis-server: install the package valkey or redis-server');
+    }
+    const clusterPort = await freePort();
+    const passwords = this.user.Passwords.map(password => `>${this.secrets.resolve(password)}`);
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { mode: 0o700 });
+    const files = {
+      'server.pem': this.certificates.server.cert,
+      'server.key': this.certificates.server.key,
+      'ca.pem': this.certificates.ca,
+      'users.acl': [
+        'user default off',
+        `user ${this.user.UserName} ${this.user.AccessString} ${passwords.join(' ')}`,
+        `user ${this.administrator.name} on ~* +@all >${this.administrator.password}`, // whom ElastiCache keeps for itself
+      ].join('\n'),
+      'nodes.conf': `${'1'.repeat(40)} 127.0.0.1:${this.port}@${clusterPort} myself,master - 0 0 1 connected 0-16383\nvars currentEpoch 1 lastVoteEpoch 0\n`,
+    };
+    const settings = {
+      'port': '0',
+      'tls-port': String(this.port),
+      'bind': '127.0.0.1',
+      'tls-cert-file': 'server.pem',
+      'tls-key-file': 'server.key',
+      'tls-ca-cert-file': 'ca.pem',
+      'tls-auth-clients': 'no',
+      'aclfile': join(folder, 'users.acl'),
+      'cluster-enabled': 'yes',
+      'cluster-config-file': 'nodes.conf',
+      'cluster-port': String(clusterPort),
+      'tls-cluster': 'yes',
+      'save': '', // what is stored ends with the process
+    };
+    for (const [name, content] of Object.entries(files)) {
+      writeFileSync(join(folder, name), content, { mode: 0o600 });
+    }
+    // `dir` first: the names of files are looked up in it at once.
+    const args = [...Object.entries({ dir: folder, ...settings })].flatMap(([name, value]) => [`--${name}`, value]);
+    this.launch = () => new Daemon([program, ...args], { env: { PATH: '/usr/bin:/bin' }, log });
+    await this.resume();
+  }
+
+  /** Starts again after `stop`, empty. */
+  async resume(): Promise<void> {
+    this.daemon = this.launch();
+    await untilReady(this.daemon, 'the store of the sessions', async () => {
+      const state = await this.ask('CLUSTER', 'INFO') as string;
+      if (!state.includes('cluster_state:ok')) {
+        throw new Error(state);
+      }
+    });
+  }
+
+  async whileItHangs<T>(use: () => Promise<T>): Promise<T> {
+    process.kill(this.daemon!.pid, 'SIGSTOP');
+    try {
+      return await use();
+    } finally {
+      process.kill(this.daemon!.pid, 'SIGCONT');
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.daemon?.stop(10);
+  }
+
+  /** A command of the administrator. */
+  async ask(...command: string[]): Promise<Reply> {
+    const { name, password } = this.administrator;
+    const socket = connect({ host: 'localhost', port: this.port, ca: this.certificates.ca });
+    try {
+      return await new Promise<Reply>((resolve, reject) => {
+        let text = '';
+        socket.setEncoding('latin1'); // a character a byte, as the protocol counts
+        socket.on('error', reject).on('end', () => reject(new Error('the connection was closed'))).on('data', (chunk: string) => {
+          text += chunk;
+          const replies = parseReplies(text);
+          if (replies.length === 2) {
+            const failed = replies.find(reply => typeof reply === 'string' && reply.startsWith('-'));
+            failed === undefined ? resolve(replies[1]) : reject(new Error(failed as string));
+          }
+        });
+        for (const words of [['AUTH', name, password], command]) {
+          socket.write(`*${words.length}\r\n${words.map(word => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('')}`);
+        }
+      });
+    } finally {
+      socket.destroy();
+    }
+  }
+}
+
+/** The replies that are complete. An error begins with `-`, as it comes. https://valkey.io/topics/protocol/ */
+function parseReplies(text: string): Reply[] {
+  const replies: Reply[] = [];
+  let at = 0;
+  const line = () => {
+    const end = text.indexOf('\r\n', at);
+    if (end < 0) {
+      throw new RangeError('incomplete');
+    }
+    const found = text.slice(at, end);
+    at = end + 2;
+    return found;
+  };
+  const reply = (): Reply => {
+    const head = line();
+    const count = Number(head.slice(1));
+    switch (head[0]) {
+      case ':': return count;
+      case '*': return Array.from({ length: count }, reply);
+      case '$': {
+        if (count < 0) {
+          return null;
+        }
+        const value = text.slice(at, at + count);
+        if (text.length < at + count + 2) {
+          throw new RangeError('incomplete');
+        }
+        at += count + 2;
+        return value;
+      }
+      case '+': return head.slice(1);
+      default: return head;
+    }
+  };
+  try {
+    while (at < text.length) {
+      replies.push(reply());
+    }
+  } catch (error) {
+    if (!(error instanceof RangeError)) {
+      throw error;
+    }
+  }
+  return replies;
+}
