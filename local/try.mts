@@ -6,7 +6,8 @@ import { Command, Option } from 'commander';
 import { Listr } from 'listr2';
 import { examples } from './checks/examples.mjs';
 import {
-  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkQuickStart, checkRemoval, checkResilience, checkServerSessions, checkTwoTasks, checkUpgrade,
+  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkQuickStart, checkRemoval, checkResilience, checkServerSessions,
+  checkTwoTasks, checkUpgrade,
 } from './checks/index.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { Checks } from './checks.mjs';
