@@ -49,6 +49,9 @@ export async function checkMoney(): Promise<Checks> {
     const rounded = [auroraCapacity, natData, fargateArmCpu].map(([rest]) => rest.toFixed(6));
     assert.deepEqual(rounded, [task + times * 10 / 60, 1 + times, 730 + task * 0.5].map(value => value.toFixed(6)));
   });
+  await checks.check('sessions on the server: a tenth of a GB all the time, a million requests, and a secret', async () => {
+    assert.deepEqual(option('sessionStore'), { ...byHand, secret: [5, 5], sessionStorage: [73, 73], sessionRequests: [0, 1] });
+  });
   await checks.check('monitoring: each metric that an alarm looks at', async () => {
     const { alarm, dashboard, metric } = option('addMonitoring');
     assert.deepEqual({ alarm, dashboard, metric }, { alarm: [21, 21], dashboard: [1, 1], metric: [37, 40] });

@@ -37,6 +37,7 @@ const load = {
   logs: { what: 'logs, GB', rest: 0.5, use: 2 },
   artifacts: { what: 'artifacts, GB', rest: 0, use: 100 },
   accessLogs: { what: 'access logs, where they are on, GB', rest: 0, use: 1 },
+  sessions: { what: 'requests of people, where their sessions are on the server (1 ECPU for a session up to 1 KB), millions', rest: 0, use: 1 },
   people: { what: 'people who sign in at Cognito, where there is a pool', rest: 0, use: 25 },
   machineTokens: { what: 'tokens of each machine client of Cognito (one an hour while the database is awake), thousands', rest: 0, use: 0.22 },
   cleanUpMinutes: { what: 'minutes of each clean-up, where there is one', rest: 5, use: 5 },
@@ -108,6 +109,10 @@ const priced: Record<string, (properties: Properties, template: Template) => Qua
       asUsed('bucket', 'accessLogs', logged ? 1 : 0),
     ];
   },
+  'AWS::ElastiCache::ServerlessCache': ({ Engine }) => {
+    only('Engine', Engine, 'valkey');
+    return [allTheTime('sessionStorage', 0.1), asUsed('sessionRequests', 'sessions')]; // 100 MB are billed at least, room for a hundred thousand sessions
+  },
   'AWS::KMS::Key': () => [aMonth('key', 1)],
   'AWS::Logs::LogGroup': ({ RetentionInDays }, template) => {
     const share = 1 / all(template, 'AWS::Logs::LogGroup').length; // whichever group a line goes to: they have one retention
@@ -161,6 +166,8 @@ const free: Record<string, string> = {
   'AWS::ElasticLoadBalancingV2::Listener': 'part of the load balancer',
   'AWS::ElasticLoadBalancingV2::ListenerRule': 'part of the load balancer',
   'AWS::ElasticLoadBalancingV2::TargetGroup': 'part of the load balancer',
+  'AWS::ElastiCache::User': 'part of the cache',
+  'AWS::ElastiCache::UserGroup': 'part of the cache',
   'AWS::IAM::Policy': 'IAM is free',
   'AWS::IAM::Role': 'IAM is free',
   'AWS::RDS::DBClusterParameterGroup': 'part of the database',

@@ -4,7 +4,7 @@ import {
   App, Duration, Stack, aws_ec2 as ec2, aws_ecs as ecs, aws_kms as kms, aws_s3 as s3, aws_sns as sns, aws_ssm as ssm,
 } from 'aws-cdk-lib';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import { AuthProvider, SecureMlflow, SecureMlflowProps } from 'cdk-secure-mlflow';
+import { AuthProvider, SecureMlflow, SecureMlflowProps, SessionStore } from 'cdk-secure-mlflow';
 import { quickStart } from '../local/quick-start-variant';
 
 const app = new App();
@@ -39,5 +39,6 @@ option('`scaling`, while one task is enough', () => ({ scaling: { maxCount: 4 } 
 const monitored = option('`addMonitoring`', () => ({}));
 monitored.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(Stack.of(monitored), 'Alarms'))] });
 option('`cleanUp`, weekly', () => ({ cleanUp: { olderThan: Duration.days(30) } }));
+option('`sessionStore: SessionStore.valkey()`', () => ({ sessionStore: SessionStore.valkey() }));
 option('`encryptionKey`', stack => ({ encryptionKey: new kms.Key(stack, 'Key') }));
 option('`accessLogsBucket`', stack => ({ accessLogsBucket: new s3.Bucket(stack, 'AccessLogs') }));
