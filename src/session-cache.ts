@@ -4,7 +4,7 @@ import * as elasticache from 'aws-cdk-lib/aws-elasticache';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
-import { COOKIE_NAME, SESSION_PORT } from './private/oauth2-proxy';
+import { COOKIE_NAME } from './private/oauth2-proxy';
 
 export interface SessionCacheProps {
   readonly vpc: ec2.IVpc;
@@ -33,7 +33,7 @@ export class SessionCache extends Construct {
       removalPolicy: RemovalPolicy.DESTROY,
     });
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow sessions', allowAllOutbound: false });
-    this.connections = new ec2.Connections({ securityGroups: [securityGroup], defaultPort: ec2.Port.tcp(SESSION_PORT) });
+    this.connections = new ec2.Connections({ securityGroups: [securityGroup] });
 
     // CloudFormation generates no names for these three. They must be unique in account and region and have at most 40 characters.
     const stackId = Fn.select(4, Fn.split('-', Fn.select(2, Fn.split('/', Stack.of(this).stackId)))); // the end of its UUID
@@ -52,8 +52,8 @@ export class SessionCache extends Construct {
       serverlessCacheName: name,
       description: 'MLflow: sessions of people who have signed in',
       userGroupId: userGroup.ref,
-      // ElastiCache takes one of each zone. Subnets that are passed one by one may not know their zone.
-      subnetIds: vpc.selectSubnets({ ...vpcSubnets, ...(vpcSubnets.subnets === undefined && { onePerAz: true }) }).subnetIds,
+      // ElastiCache takes one of each zone. Where subnets are passed one by one, the CDK leaves them as they are.
+      subnetIds: vpc.selectSubnets({ ...vpcSubnets, onePerAz: true }).subnetIds,
       securityGroupIds: [securityGroup.securityGroupId],
       cacheUsageLimits: { dataStorage: { unit: 'GB', maximum: 1 } }, // a bound for the bill; sessions of a kilobyte or a few fit by the hundred thousand
       ...(encryptionKey && { kmsKeyId: encryptionKey.keyArn }),
