@@ -261,7 +261,7 @@ class Attacks {
         await refreshing.stop();
       }
     });
-    // oauth2-proxy keeps the session in the cookie and nothing on the server, so signing out cannot end a copy. docs/security.md says so.
+    // By default the session is in the cookie and nothing on the server, so signing out cannot end a copy. With a store it does: sessions.mts.
     await this.checks.check('(a copy of a cookie outlives signing out, as long as the session would have lasted)', async () => {
       const copy = await this.sessionCookie({ andThen: person => person.open(`${url}/oauth2/sign_out`, issuer.issuer) });
       assert(await this.opens({ cookie: copy })(this.send));
