@@ -1,8 +1,13 @@
-/** The quick start with a clean-up, monitoring and gunicorn: local/checks/clean-up.mts runs both of its tasks, logs.mts reads what they print. */
+/**
+ * The quick start with a clean-up, monitoring, gunicorn and a machine: local/checks/clean-up.mts runs both of its tasks, logs.mts reads what they print,
+ * gunicorn.mts lets in the machine.
+ */
 
 import { Duration, Stack, aws_sns as sns } from 'aws-cdk-lib';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { quickStartWith } from './quick-start-variant';
 
-const mlflow = quickStartWith('CleanUp', { cleanUp: { olderThan: Duration.days(30) }, gunicornOpts: '--threads 4' });
+const mlflow = quickStartWith('CleanUp', {
+  cleanUp: { olderThan: Duration.days(30) }, gunicornOpts: '--threads 4', machineIdentities: ['ci@project.iam.gserviceaccount.com'],
+});
 mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(Stack.of(mlflow), 'Alarms'))] });

@@ -30,6 +30,10 @@ export class IdentityProvider extends LoopbackServer {
   readonly groups = new Map<string, string[]>();
   /** Addresses of people who may no longer enter. */
   readonly blocked = new Set<string>();
+  /** Addresses that people have made an account on by themselves, as they can at Google: verified, but of no company. */
+  readonly consumers = new Set<string>();
+  /** Addresses that are not verified. */
+  readonly unverified = new Set<string>();
   private readonly provider: Provider;
 
   constructor(readonly issuer: string, private readonly clients: Clients) {
@@ -46,9 +50,9 @@ export class IdentityProvider extends LoopbackServer {
         },
         ...clients.toolId === undefined ? [] : [{ client_id: clients.toolId, application_type: 'native' as const, token_endpoint_auth_method: 'none' as const, redirect_uris: [toolRedirectUri] }],
       ],
-      claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'groups'] },
+      claims: { openid: ['sub'], email: ['email', 'email_verified', 'hd'], profile: ['name', 'groups'] },
       conformIdTokenClaims: false, // the address belongs into the ID token, where Google puts it too
-      findAccount: (_, email) => this.blocked.has(email) ? undefined : ({ accountId: email, claims: () => ({ sub: email, email, email_verified: true, name: email.split('@')[0], groups: this.groups.get(email) }) }),
+      findAccount: (_, email) => this.blocked.has(email) ? undefined : { accountId: email, claims: () => this.claims(email) },
       async loadExistingGrant(context) { // consent to everything
         const grant = new context.oidc.provider.Grant({ clientId: context.oidc.client!.clientId, accountId: context.oidc.session!.accountId });
         grant.addOIDCScope('openid email profile');
@@ -70,6 +74,12 @@ export class IdentityProvider extends LoopbackServer {
         Session: 8 * 3600,
       },
     });
+  }
+
+  private claims(email: string) {
+    const [name, domain] = email.split('@');
+    const groups = this.groups.get(email);
+    return { sub: email, email, email_verified: !this.unverified.has(email), name, ...groups && { groups }, ...!this.consumers.has(email) && { hd: domain } };
   }
 
   protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

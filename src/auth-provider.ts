@@ -4,7 +4,9 @@ import { Secret } from 'aws-cdk-lib/aws-ecs';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
-import { refusePublicIssuer } from './private/public-issuers';
+import { allowList } from './private/allow-list';
+import { isGitlab, isOpenIssuer, refusePublicIssuer } from './private/public-issuers';
+import { DOMAIN } from './private/validation';
 
 /** What `AuthProvider.bind` is told about the deployment. */
 export interface AuthProviderBindOptions {
@@ -13,6 +15,9 @@ export interface AuthProviderBindOptions {
 
   /** The address the provider sends people back to; register it there as a redirect URL, exactly. */
   readonly redirectUrl: string;
+
+  /** Domains whose addresses may sign in: `emailDomains` of the `SecureMlflow`. */
+  readonly emailDomains: string[];
 
   /**
    * The key for a client secret that the provider makes. The role that starts the tasks may decrypt with it.
@@ -41,11 +46,20 @@ export interface AuthProviderConfig {
   readonly environment: { [name: string]: string };
 
   /**
-   * Whether anybody in the world can have an account there. If so, `emailDomains: ['*']` brings a warning.
+   * Whether anybody in the world can have an account that gets in. `false` where the company makes the accounts, or groups decide.
+   * With `true` `emailDomains: ['*']` brings a warning.
    *
-   * @default false - accounts are made by the company
+   * @default - not known: `emailDomains: ['*']` brings a warning that says what to check
    */
   readonly openToPublic?: boolean;
+
+  /**
+   * Google alone: domains of which the claim `hd` of each person's token must be one. Tokens of machines need no such claim.
+   * Not together with settings for groups.
+   *
+   * @default - no restriction
+   */
+  readonly hostedDomains?: string[];
 
   /**
    * Whether programs may send tokens. `false` for an issuer that signs tokens whose subjects others can choose, such as
@@ -71,13 +85,24 @@ export interface AuthProviderConfig {
   readonly machineIdentities?: string[];
 }
 
-/** The OAuth client of `AuthProvider.google`. */
+/** The OAuth client of `AuthProvider.google`, and whose accounts may enter. */
 export interface GoogleAuthProviderOptions {
   /** Client id from the Google Cloud console, `….apps.googleusercontent.com`. */
   readonly clientId: string;
 
   /** Client secret: `ecs.Secret.fromSecretsManager(…)`, or `ecs.Secret.fromSsmParameter(…)` for a SecureString. */
   readonly clientSecret: Secret;
+
+  /**
+   * Domains of the company's Google Workspace or Cloud Identity: an account must belong to one of them (the claim `hd` of its tokens).
+   *
+   * Google also has accounts that people make by themselves on an address of the company. They are verified once and stay with people who leave.
+   * `['*']` lets them in. What is asked for here holds for the tokens of `TokenIssuer.gcloud()` as well, and for no machine.
+   *
+   * @default - `emailDomains`; where that is `['*']`, every Google account
+   * @see https://developers.google.com/identity/openid-connect/openid-connect#id_token-hd
+   */
+  readonly hostedDomains?: string[];
 }
 
 /** The issuer and OAuth client of `AuthProvider.oidc`. */
@@ -104,6 +129,9 @@ export interface OidcAuthProviderOptions {
 
   /**
    * Claim that holds the address which `emailDomains` is compared with.
+   *
+   * Warning: oauth2-proxy checks that an address is verified (`email_verified`) only in the claim `email`. Name another only where people can neither
+   * choose nor change its value. Where `emailDomains` alone decides who gets in, synthesis warns.
    *
    * @default 'email'
    */
@@ -192,7 +220,10 @@ export interface EntraIdAuthProviderOptions {
   /**
    * Claim that holds the address which `emailDomains` is compared with. `email` is missing where an account has no mailbox; `preferred_username` is always there.
    *
+   * Entra ID marks neither as verified. Administrators of the tenant set them for its members; a guest brings the name of another directory.
+   *
    * @default 'email'
+   * @see https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference
    */
   readonly emailClaim?: string;
 
@@ -303,16 +334,15 @@ export interface GitlabAuthProviderOptions {
  */
 export abstract class AuthProvider {
   /**
-   * Google accounts, by OpenID Connect. `emailDomains` decides whose.
+   * Google accounts of the company's Workspace, by OpenID Connect. `emailDomains` and `hostedDomains` decide whose.
    *
    * Google's ID tokens for this client are accepted as bearer tokens; for those of the gcloud command line add
    * `TokenIssuer.gcloud()` to `trustedTokenIssuers`.
    *
-   * @throws if `clientId` is empty
+   * @throws if `clientId` is empty or a hosted domain is none
    */
   public static google(options: GoogleAuthProviderOptions): AuthProvider {
-    // oauth2-proxy's own Google provider neither checks a nonce nor accepts bearer tokens; its OpenID Connect provider does both.
-    return new OidcAuthProvider('AuthProvider.google', { ...options, issuerUrl: 'https://accounts.google.com' }, true);
+    return new GoogleAuthProvider(options);
   }
 
   /**
@@ -321,7 +351,7 @@ export abstract class AuthProvider {
    * @throws if `issuerUrl` is no https URL or the issuer of a public CI system, `clientId` is empty, or a group or an audience holds a comma
    */
   public static oidc(options: OidcAuthProviderOptions): AuthProvider {
-    return new OidcAuthProvider('AuthProvider.oidc', options, false);
+    return new OidcAuthProvider(options);
   }
 
   /**
@@ -390,20 +420,56 @@ export abstract class AuthProvider {
   public abstract bind(scope: Construct, options: AuthProviderBindOptions): AuthProviderConfig;
 }
 
+class GoogleAuthProvider extends AuthProvider {
+  public constructor(private readonly options: GoogleAuthProviderOptions) {
+    super();
+    const { clientId, hostedDomains } = options;
+    refuseEmpty('AuthProvider.google: `clientId`', clientId);
+    if (hostedDomains?.length === 0) {
+      throw new Error('AuthProvider.google: `hostedDomains` must hold at least one domain, got []: leave it out for `emailDomains`, or use ["*"] for every Google account');
+    }
+    const misspelt = everyAccount(hostedDomains) ? undefined : misfit(DOMAIN, hostedDomains);
+    if (misspelt !== undefined) {
+      throw new Error(`AuthProvider.google: \`hostedDomains\` must hold domains in lower case such as "example.com", or "*" alone, got ${JSON.stringify(misspelt)}: use the domains of your Google Workspace`);
+    }
+  }
+
+  public bind(_scope: Construct, { emailDomains }: AuthProviderBindOptions): AuthProviderConfig {
+    const { clientId, clientSecret, hostedDomains = emailDomains } = this.options;
+    const openToPublic = everyAccount(hostedDomains);
+    return {
+      clientId,
+      clientSecret,
+      openToPublic,
+      ...(!openToPublic && { hostedDomains }),
+      environment: {
+        // oauth2-proxy's own Google provider neither checks a nonce nor accepts bearer tokens; its OpenID Connect provider does both.
+        OAUTH2_PROXY_PROVIDER: 'oidc',
+        OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://accounts.google.com',
+        OAUTH2_PROXY_SCOPE: DEFAULT_SCOPE,
+      },
+    };
+  }
+}
+
+function everyAccount(hostedDomains?: string[]): boolean {
+  return hostedDomains?.length === 1 && hostedDomains[0] === '*';
+}
+
 class OidcAuthProvider extends AuthProvider {
-  public constructor(factory: string, private readonly options: OidcAuthProviderOptions, private readonly openToPublic: boolean) {
+  public constructor(private readonly options: OidcAuthProviderOptions) {
     super();
     const { issuerUrl, clientId, allowedGroups, extraAudiences } = options;
     if (!Token.isUnresolved(issuerUrl) && !/^https:\/\/[^\s,?#]+$/.test(issuerUrl)) {
-      throw new Error(`${factory}: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the provider's /.well-known/openid-configuration`);
+      throw new Error(`AuthProvider.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the provider's /.well-known/openid-configuration`);
     }
-    if (!Token.isUnresolved(issuerUrl) && /^https:\/\/gitlab\.com\/?$/i.test(issuerUrl)) {
-      throw new Error(`${factory}: \`issuerUrl\` must not be that of GitLab.com, which signs tokens for anybody's CI jobs too, got ${JSON.stringify(issuerUrl)}: use \`AuthProvider.gitlab\`, which accepts no bearer tokens`);
+    if (isGitlab(issuerUrl)) {
+      throw new Error(`AuthProvider.oidc: \`issuerUrl\` must not be that of a GitLab, which signs tokens for CI jobs too, got ${JSON.stringify(issuerUrl)}: use \`AuthProvider.gitlab\`, which accepts no bearer tokens`);
     }
-    refusePublicIssuer(`${factory}: \`issuerUrl\``, issuerUrl);
-    refuseEmpty(`${factory}: \`clientId\``, clientId);
-    refuseUnlistable(`${factory}: \`allowedGroups\``, allowedGroups);
-    refuseUnlistable(`${factory}: \`extraAudiences\``, extraAudiences);
+    refusePublicIssuer('AuthProvider.oidc: `issuerUrl`', issuerUrl);
+    refuseEmpty('AuthProvider.oidc: `clientId`', clientId);
+    refuseUnlistable('AuthProvider.oidc: `allowedGroups`', allowedGroups);
+    refuseUnlistable('AuthProvider.oidc: `extraAudiences`', extraAudiences);
   }
 
   public bind(_scope: Construct, _options: AuthProviderBindOptions): AuthProviderConfig {
@@ -411,18 +477,24 @@ class OidcAuthProvider extends AuthProvider {
     return {
       clientId,
       clientSecret,
-      openToPublic: this.openToPublic,
+      ...openTo(isOpenIssuer(issuerUrl) ? true : undefined, allowedGroups),
       environment: {
         OAUTH2_PROXY_PROVIDER: 'oidc',
         OAUTH2_PROXY_OIDC_ISSUER_URL: issuerUrl,
         OAUTH2_PROXY_SCOPE: scope ?? DEFAULT_SCOPE,
         ...(emailClaim && { OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim }),
         ...(groupsClaim && { OAUTH2_PROXY_OIDC_GROUPS_CLAIM: groupsClaim }),
-        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: list(allowedGroups) }),
-        ...(extraAudiences && { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: list(extraAudiences) }),
+        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
+        ...(extraAudiences && { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: Fn.join(',', extraAudiences) }),
       },
     };
   }
+}
+
+/** What is known of who can have an account; where groups or roles decide, that does not matter. */
+function openTo(openToPublic: boolean | undefined, ...rules: (string[] | undefined)[]): Pick<AuthProviderConfig, 'openToPublic'> {
+  const known = rules.some(rule => rule !== undefined) ? false : openToPublic;
+  return known === undefined ? {} : { openToPublic: known };
 }
 
 /**
@@ -525,15 +597,16 @@ export class CognitoAuthProvider extends AuthProvider {
       clientSecret: Secret.fromSecretsManager(clientSecret),
       signOutUrl: `${domainUrl}/logout?client_id=${client.userPoolClientId}&logout_uri=${escapedUrl(url)}`,
       machineIdentities: machines.ids, // the subject of their tokens, which hold no address
+      ...openTo(isOpen(userPool, identityProviders), allowedGroups),
       environment: {
         OAUTH2_PROXY_PROVIDER: 'oidc',
         OAUTH2_PROXY_OIDC_ISSUER_URL: `https://${userPool.userPoolProviderName}`,
         OAUTH2_PROXY_SCOPE: DEFAULT_SCOPE,
         OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'cognito:groups',
-        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: list(allowedGroups) }),
+        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
         ...(machineClients.length > 0 && {
           OAUTH2_PROXY_OIDC_AUDIENCE_CLAIMS: 'aud,client_id', // access tokens have no audience
-          OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: list(machines.ids),
+          OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: Fn.join(',', machines.ids),
         }),
       },
     };
@@ -609,6 +682,37 @@ function makeUserPool(scope: Construct): cognito.UserPool {
   });
 }
 
+/** Where anybody in the world can have an account. */
+const SOCIAL_KINDS = [
+  cognito.UserPoolIdentityProviderGoogle,
+  cognito.UserPoolIdentityProviderFacebook,
+  cognito.UserPoolIdentityProviderAmazon,
+  cognito.UserPoolIdentityProviderApple,
+];
+const { GOOGLE, FACEBOOK, AMAZON, APPLE, COGNITO } = cognito.UserPoolClientIdentityProvider;
+const SOCIAL_NAMES = [GOOGLE, FACEBOOK, AMAZON, APPLE].map(({ name }) => name);
+
+/** Whether anybody in the world can have an account of the pool, as far as this app defines it. */
+function isOpen(userPool: cognito.IUserPool, identityProviders?: cognito.UserPoolClientIdentityProvider[]): boolean | undefined {
+  const names = identityProviders?.map(({ name }) => name);
+  const social = names === undefined
+    ? userPool.identityProviders.some(provider => SOCIAL_KINDS.some(kind => provider instanceof kind))
+    : names.some(name => SOCIAL_NAMES.includes(name));
+  if (social) {
+    return true;
+  }
+  const pool = userPool.node.defaultChild;
+  if (!(pool instanceof cognito.CfnUserPool)) {
+    return undefined; // imported
+  }
+  if (names !== undefined && !names.includes(COGNITO.name)) {
+    return false; // people come from the company's own providers
+  }
+  const config = (pool.adminCreateUserConfig ?? {}) as cognito.CfnUserPool.AdminCreateUserConfigProperty;
+  const { allowAdminCreateUserOnly = false } = config;
+  return Token.isUnresolved(config) || Token.isUnresolved(allowAdminCreateUserOnly) ? undefined : !allowAdminCreateUserOnly;
+}
+
 /** From CloudFormation itself: what the CDK offers is a function that runs in the account. */
 function secretOf(client: cognito.UserPoolClient): SecretValue {
   return SecretValue.resourceAttribute((client.node.defaultChild as cognito.CfnUserPoolClient).attrClientSecret);
@@ -675,13 +779,14 @@ class EntraIdAuthProvider extends AuthProvider {
       clientId,
       clientSecret,
       signOutUrl: `${tenantUrl}/oauth2/v2.0/logout?post_logout_redirect_uri=${escapedUrl(options.url)}`,
+      openToPublic: false,
       environment: {
         OAUTH2_PROXY_PROVIDER: 'entra-id',
         OAUTH2_PROXY_OIDC_ISSUER_URL: `${tenantUrl}/v2.0`,
         // Who is in more groups than fit into a token is looked up in Microsoft Graph, which wants one scope more.
         OAUTH2_PROXY_SCOPE: allowedGroups ? `${DEFAULT_SCOPE} User.Read` : DEFAULT_SCOPE,
         ...(emailClaim && { OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim }),
-        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: list(allowedGroups) }),
+        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
       },
     };
   }
@@ -709,12 +814,13 @@ class KeycloakAuthProvider extends AuthProvider {
       clientId,
       clientSecret,
       signOutUrl: `${realmUrl}/protocol/openid-connect/logout?client_id=${escapedId}&post_logout_redirect_uri=${escapedUrl(options.url)}`,
+      ...openTo(undefined, allowedGroups, allowedRoles),
       environment: {
         OAUTH2_PROXY_PROVIDER: 'keycloak-oidc',
         OAUTH2_PROXY_OIDC_ISSUER_URL: realmUrl,
         OAUTH2_PROXY_SCOPE: DEFAULT_SCOPE,
-        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: list(allowedGroups) }),
-        ...(allowedRoles && { OAUTH2_PROXY_ALLOWED_ROLES: list(allowedRoles) }),
+        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
+        ...(allowedRoles && { OAUTH2_PROXY_ALLOWED_ROLES: allowList(allowedRoles) }),
       },
     };
   }
@@ -725,7 +831,10 @@ class GithubAuthProvider extends AuthProvider {
     super();
     const { clientId, organization, teams, enterpriseUrl } = options;
     refuseEmpty('AuthProvider.github: `clientId`', clientId);
-    if (organization !== undefined && !Token.isUnresolved(organization) && !/^[\w-]+$/.test(organization)) {
+    if (organization !== undefined && Token.isUnresolved(organization)) {
+      throw new Error('AuthProvider.github: `organization` must be known at synthesis, got a token, which could be empty and let in every account of GitHub: write the name, or use `teams`');
+    }
+    if (organization !== undefined && !/^[\w-]+$/.test(organization)) {
       throw new Error(`AuthProvider.github: \`organization\` must be the name of one organization, got ${JSON.stringify(organization)}: use the name in its address on GitHub`);
     }
     refuseUnlistable('AuthProvider.github: `teams`', teams);
@@ -741,12 +850,12 @@ class GithubAuthProvider extends AuthProvider {
     return {
       clientId,
       clientSecret,
-      openToPublic: organization === undefined && teams === undefined && enterpriseUrl === undefined,
+      ...openTo(enterpriseUrl === undefined ? true : undefined, organization === undefined ? undefined : [organization], teams),
       environment: {
         OAUTH2_PROXY_PROVIDER: 'github',
         OAUTH2_PROXY_SCOPE: 'user:email read:org', // organizations are read at every sign-in
         ...(organization && { OAUTH2_PROXY_GITHUB_ORG: organization }),
-        ...(teams && { OAUTH2_PROXY_GITHUB_TEAM: list(teams) }), // a list in spite of its name
+        ...(teams && { OAUTH2_PROXY_GITHUB_TEAM: allowList(teams) }), // a list in spite of its name
         ...(enterpriseUrl && {
           OAUTH2_PROXY_LOGIN_URL: `${enterpriseUrl}/login/oauth/authorize`,
           OAUTH2_PROXY_REDEEM_URL: `${enterpriseUrl}/login/oauth/access_token`,
@@ -777,14 +886,14 @@ class GitlabAuthProvider extends AuthProvider {
       clientId,
       clientSecret,
       bearerTokens: false,
-      openToPublic: baseUrl === GITLAB_COM && allowedGroups === undefined && allowedProjects === undefined,
+      ...openTo(baseUrl === GITLAB_COM ? true : undefined, allowedGroups, allowedProjects),
       environment: {
         OAUTH2_PROXY_PROVIDER: 'gitlab',
         OAUTH2_PROXY_OIDC_ISSUER_URL: baseUrl,
         OAUTH2_PROXY_SCOPE: allowedProjects ? 'openid email read_api' : 'openid email',
         // Not ALLOWED_GROUPS, which this provider of oauth2-proxy overwrites with these.
-        ...(allowedGroups && { OAUTH2_PROXY_GITLAB_GROUPS: list(allowedGroups) }),
-        ...(allowedProjects && { OAUTH2_PROXY_GITLAB_PROJECTS: list(allowedProjects) }),
+        ...(allowedGroups && { OAUTH2_PROXY_GITLAB_GROUPS: allowList(allowedGroups) }),
+        ...(allowedProjects && { OAUTH2_PROXY_GITLAB_PROJECTS: allowList(allowedProjects) }),
       },
     };
   }
@@ -794,10 +903,6 @@ const GITLAB_COM = 'https://gitlab.com';
 
 /** Written out everywhere, because with allowed groups oauth2-proxy would add the scope `groups`, which several providers refuse. */
 const DEFAULT_SCOPE = 'openid email profile';
-
-function list(entries: string[]): string {
-  return Fn.join(',', entries);
-}
 
 /** The address of the server as a value in a query. Its host needs no escaping and may be a token. */
 function escapedUrl(url: string): string {

@@ -22,6 +22,7 @@ import { Network } from './network';
 import { cleanUpEnvironment, mlflowEnvironment, uvicornEnvironment } from './private/mlflow';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
 import { validateProps, validateProvider } from './private/validation';
+import { Deployment, Warnings, warningsAboutOthers, warningsAboutPeople } from './private/warnings';
 import { Service } from './service';
 import { SessionStore } from './session-store';
 import { TokenIssuer } from './token-issuer';
@@ -161,9 +162,11 @@ export interface SecureMlflowProps {
   readonly authProvider: AuthProvider;
 
   /**
-   * Domains whose verified e-mail addresses may sign in or send tokens; subdomains are domains of their own.
+   * Domains whose e-mail addresses may sign in or send tokens; subdomains are domains of their own. An address that its token marks as unverified is
+   * refused, unless the provider has an `emailClaim` of its own: then the provider alone answers for the address.
    *
-   * `['*']` lets in whoever has an account at the provider. Where that is anybody in the world, synthesis warns.
+   * `['*']` lets in whoever has an account at the provider. Synthesis warns where that is, or may be, anybody in the world, and of domains where
+   * anybody can have an address.
    */
   readonly emailDomains: string[];
 
@@ -544,6 +547,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   private readonly maxTasks: number;
   private readonly awsIdentityIssuer?: string;
   private readonly machineIdentities: string[];
+  private readonly deployment: Deployment;
 
   /**
    * @throws if a prop cannot work; the message lists every one that needs a change
@@ -562,12 +566,14 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       ...props.awsIdentityIssuer === undefined ? [] : [TokenIssuer.oidc({ issuerUrl: props.awsIdentityIssuer, audience: this.url })],
     ];
     const encryption = props.encryptionKey && { encryptionKey: this.useKey(props.encryptionKey) };
-    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url), ...encryption });
+    const { emailDomains } = props;
+    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url), emailDomains, ...encryption });
     validateProvider(this.node.path, props, provider);
     this.signOutUrl = signOutUrl(this.url, provider.signOutUrl);
     this.awsIdentityIssuer = props.awsIdentityIssuer;
     this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
-    this.warn(props, provider.openToPublic === true || trustedTokenIssuers.some(issuer => issuer.openToPublic));
+    const machines = this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined;
+    this.warn(warningsAboutPeople(props, provider, trustedTokenIssuers));
 
     const network = new Network(this, 'Network', {
       vpc: props.vpc,
@@ -614,6 +620,9 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       tiering: props.artifactTiering ?? false,
     });
 
+    this.deployment = { path: this.node.path, bucketName: artifacts.bucket.bucketName, artifactPath: props.artifactPath ?? 'mlflow', provider };
+    this.warn(warningsAboutOthers(this.deployment, this.others()));
+
     const cpuArchitecture = props.cpuArchitecture ?? ecs.CpuArchitecture.ARM64;
     const mlflowOptions = {
       url: this.url,
@@ -623,6 +632,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       gunicornOpts: props.gunicornOpts,
       apiLimit: props.requestLimits?.apiMiB ?? 32,
       tracesLimit: props.requestLimits?.tracesMiB ?? 64,
+      addressesOnly: !emailDomains.includes('*'),
+      ...(machines && provider.hostedDomains && { hostedDomains: provider.hostedDomains }),
       aiGateway: props.aiGateway,
       environment: props.environment,
     };
@@ -642,7 +653,9 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
         providerEnvironment: provider.environment,
         bearerTokens: provider.bearerTokens ?? true,
         signOutUrl: provider.signOutUrl,
-        emailDomains: props.emailDomains,
+        emailDomains,
+        ...(provider.hostedDomains && { hostedDomains: provider.hostedDomains }),
+        machines,
         trustedTokenIssuers,
         uvicornBesideGunicorn: props.gunicornOpts !== undefined,
         sessionDuration: props.sessionDuration ?? Duration.hours(12),
@@ -936,11 +949,16 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     return kms.Key.fromKeyArn(this, 'EncryptionKey', key.keyArn);
   }
 
-  private warn({ emailDomains }: SecureMlflowProps, openToPublic: boolean): void {
-    if (openToPublic && emailDomains.includes('*')) {
-      Annotations.of(this).addWarningV2('cdk-secure-mlflow:openToEveryone',
-        '`emailDomains` is ["*"] and anybody in the world can have an account at the provider or a token of a trusted issuer, so anybody gets in: name your domains');
+  private warn(warnings: Warnings): void {
+    for (const [id, text] of Object.entries(warnings)) {
+      Annotations.of(this).addWarningV2(`cdk-secure-mlflow:${id}`, text);
     }
+  }
+
+  /** Those of the app that were defined before this one. */
+  private others(): Deployment[] {
+    const all = this.node.root.node.findAll().filter((construct): construct is SecureMlflow => construct instanceof SecureMlflow);
+    return all.filter(other => other !== this && other.deployment !== undefined).map(other => other.deployment); // one whose constructor threw has none
   }
 }
 

@@ -1,4 +1,4 @@
-import { CfnParameter, Lazy, Stack, Token } from 'aws-cdk-lib';
+import { CfnParameter, Lazy, SecretValue, Stack, Token } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
@@ -27,11 +27,94 @@ function bound(provider: AuthProvider): AuthProviderConfig {
   return stack.resolve(config);
 }
 
+describe('Google', () => {
+  const google = (hostedDomains?: string[]) => AuthProvider.google({ ...client, ...hostedDomains && { hostedDomains } });
+  const domainsOf = (hostedDomains: string[] | undefined, emailDomains: string[]) => {
+    const { hostedDomains: domains, openToPublic } = google(hostedDomains).bind(stack, { ...bindOptions, emailDomains });
+    return [domains, openToPublic];
+  };
+
+  test.each<[string[] | undefined, string[], unknown[]]>([
+    [undefined, ['example.com', 'ml.example.com'], [['example.com', 'ml.example.com'], false]],
+    [['example.org'], ['example.com'], [['example.org'], false]],
+    [['example.org'], ['*'], [['example.org'], false]],
+    [undefined, ['*'], [undefined, true]],
+    [['*'], ['example.com'], [undefined, true]],
+  ])('with the hosted domains %j and the e-mail domains %j', (hostedDomains, emailDomains, expected) => {
+    expect(domainsOf(hostedDomains, emailDomains)).toEqual(expected);
+  });
+
+  test('takes hosted domains that are only known at deployment', () => {
+    expect(domainsOf([token], ['example.com'])).toEqual([[token], false]);
+    expect(domainsOf(undefined, tokens)).toEqual([tokens, false]);
+  });
+
+  test.each([['Example.com'], ['@example.com'], ['example'], [''], ['*', 'example.com'], ['example.com', '*'], ['example.com,example.org']])('fails for the hosted domains %j, …', (...hostedDomains) => {
+    expect(() => google(hostedDomains)).toThrow(/^AuthProvider\.google: `hostedDomains` must hold domains in lower case such as "example\.com", or "\*" alone, got ".*": use the domains of your Google Workspace$/);
+  });
+
+  test('fails for no hosted domain, and no client id', () => {
+    expect(() => google([])).toThrow(new Error('AuthProvider.google: `hostedDomains` must hold at least one domain, got []: leave it out for `emailDomains`, or use ["*"] for every Google account'));
+    expect(() => AuthProvider.google({ ...client, clientId: ' ' })).toThrow(/^AuthProvider\.google: `clientId` must not be empty/);
+  });
+});
+
+describe('who can have an account', () => {
+  const pool = (own: Stack, props: cognito.UserPoolProps = {}) => new cognito.UserPool(own, 'Pool', props);
+  const withGoogle = (own: Stack) => {
+    const userPool = pool(own);
+    new cognito.UserPoolIdentityProviderGoogle(own, 'Google', { userPool, clientId: 'x', clientSecretValue: SecretValue.unsafePlainText('x') });
+    return userPool;
+  };
+  const ofL1 = (own: Stack, adminCreateUserConfig?: object) => {
+    const userPool = pool(own);
+    Object.assign(userPool.node.defaultChild!, { adminCreateUserConfig });
+    return userPool;
+  };
+  const saml = cognito.UserPoolClientIdentityProvider.custom('CompanySaml');
+  const { COGNITO, GOOGLE } = cognito.UserPoolClientIdentityProvider;
+
+  test.each<[string, (own: Stack) => AuthProvider, boolean | undefined]>([
+    ['any OpenID Connect provider', () => oidc({}), undefined],
+    ['one with allowed groups', () => oidc({ allowedGroups: ['ml'] }), false],
+    ['Google by OpenID Connect', () => oidc({ issuerUrl: 'https://accounts.google.com' }), true],
+    ['Google by OpenID Connect, spelt otherwise', () => oidc({ issuerUrl: 'https://Accounts.Google.com:443/' }), true],
+    ['Apple', () => oidc({ issuerUrl: 'https://appleid.apple.com' }), true],
+    ['every tenant of Entra ID', () => oidc({ issuerUrl: 'https://login.microsoftonline.com/common/v2.0' }), true],
+    ['every company of Entra ID', () => oidc({ issuerUrl: 'https://login.microsoftonline.com/organizations/v2.0' }), true],
+    ['personal accounts of Microsoft', () => oidc({ issuerUrl: 'https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0' }), true],
+    ['one tenant of Entra ID', () => oidc({ issuerUrl: `https://login.microsoftonline.com/${tenantId}/v2.0` }), undefined],
+    ['a host that begins like Google\'s', () => oidc({ issuerUrl: 'https://accounts.google.com.example.com' }), undefined],
+    ['an issuer that is only known at deployment', () => oidc({ issuerUrl: token }), undefined],
+    ['Entra ID', () => entraId(), false],
+    ['Keycloak', () => keycloak(), undefined],
+    ['Keycloak with groups', () => keycloak({ allowedGroups: ['/ml'] }), false],
+    ['Keycloak with roles', () => keycloak({ allowedRoles: ['ml'] }), false],
+    ['a user pool that is made', () => AuthProvider.cognito(), false],
+    ['one that is made, with Google', () => AuthProvider.cognito({ identityProviders: [COGNITO, GOOGLE] }), true],
+    ['one of the app', own => AuthProvider.cognito({ userPool: pool(own) }), false],
+    ['one of the app with sign-up', own => AuthProvider.cognito({ userPool: pool(own, { selfSignUpEnabled: true }) }), true],
+    ['one of the app with sign-up and groups', own => AuthProvider.cognito({ userPool: pool(own, { selfSignUpEnabled: true }), allowedGroups: ['ml'] }), false],
+    ['one of the app with sign-up, of which the client takes the company\'s SAML alone', own => AuthProvider.cognito({ userPool: pool(own, { selfSignUpEnabled: true }), identityProviders: [saml] }), false],
+    ['one of the app with Google', own => AuthProvider.cognito({ userPool: withGoogle(own) }), true],
+    ['one of the app with Google, which the client does not take', own => AuthProvider.cognito({ userPool: withGoogle(own), identityProviders: [COGNITO] }), false],
+    ['one whose settings say nothing, where Cognito allows sign-up', own => AuthProvider.cognito({ userPool: ofL1(own) }), true],
+    ['one whose settings say less', own => AuthProvider.cognito({ userPool: ofL1(own, {}) }), true],
+    ['one whose settings are only known at deployment', own => AuthProvider.cognito({ userPool: ofL1(own, Lazy.any({ produce: () => ({}) })) }), undefined],
+    ['one of which a setting is', own => AuthProvider.cognito({ userPool: ofL1(own, { allowAdminCreateUserOnly: Lazy.any({ produce: () => true }) }) }), undefined],
+    ['one that is imported', own => AuthProvider.cognito({ userPool: cognito.UserPool.fromUserPoolId(own, 'Pool', 'eu-west-1_x') }), undefined],
+  ])('%s', (_, make, expected) => {
+    const own = newStack();
+    expect(make(own).bind(new Construct(own, 'Mlflow'), bindOptions).openToPublic).toBe(expected);
+  });
+});
+
 describe('Entra ID', () => {
   test('with the least that is needed', () => {
     expect(bound(entraId())).toEqual({
       clientId: 'client',
       signOutUrl: `https://login.microsoftonline.com/${tenantId}/oauth2/v2.0/logout?post_logout_redirect_uri=${signOutBack}`,
+      openToPublic: false,
       environment: {
         OAUTH2_PROXY_PROVIDER: 'entra-id',
         OAUTH2_PROXY_OIDC_ISSUER_URL: `https://login.microsoftonline.com/${tenantId}/v2.0`,
@@ -118,7 +201,6 @@ describe('GitHub', () => {
   test('Enterprise Server', () => {
     expect(bound(github({ enterpriseUrl: 'https://github.example.com' }))).toEqual({
       clientId: 'client',
-      openToPublic: false,
       environment: {
         ...minimal,
         OAUTH2_PROXY_LOGIN_URL: 'https://github.example.com/login/oauth/authorize',
@@ -126,6 +208,11 @@ describe('GitHub', () => {
         OAUTH2_PROXY_VALIDATE_URL: 'https://github.example.com/api/v3',
       },
     });
+  });
+
+  test('fails where the organization is only known at deployment: an empty one would let in everybody', () => {
+    expect(() => github({ organization: token })).toThrow(new Error(
+      'AuthProvider.github: `organization` must be known at synthesis, got a token, which could be empty and let in every account of GitHub: write the name, or use `teams`'));
   });
 
   test.each(['', 'one,other', 'one:team', 'https://github.com/one', 'a b'])('fails for the organization %j', organization => {
@@ -170,8 +257,14 @@ describe('GitLab', () => {
     });
   });
 
-  test.each([[{ allowedGroups: ['ml'] }], [{ allowedProjects: ['ml/models'] }], [{ baseUrl: 'https://gitlab.example.com' }]])('is not open to the public with %j', options => {
-    expect(bound(gitlab(options)).openToPublic).toBe(false);
+  test.each<[Partial<GitlabAuthProviderOptions>, boolean | undefined]>([
+    [{ allowedGroups: ['ml'] }, false],
+    [{ allowedProjects: ['ml/models'] }, false],
+    [{ baseUrl: 'https://gitlab.example.com', allowedGroups: ['ml'] }, false],
+    [{ baseUrl: 'https://gitlab.example.com' }, undefined], // where people may be able to sign up
+    [{ baseUrl: token }, undefined],
+  ])('with %j: open to the public is %j', (options, expected) => {
+    expect(bound(gitlab(options)).openToPublic).toBe(expected);
   });
 
   test('no bearer token passes: outsiders choose a part of the subjects of CI tokens', () => {
@@ -188,9 +281,9 @@ describe('GitLab', () => {
     expect(() => gitlab({ allowedProjects: [project] })).toThrow(`AuthProvider.gitlab: \`allowedProjects\` must hold full paths, each with "=" and one of the levels 10, 20, 30 and 40 if need be, such as "ml/models=30", got ${JSON.stringify(project)}: use`);
   });
 
-  test.each(['https://gitlab.com', 'https://gitlab.com/', 'https://GitLab.com'])('fails as the issuer %s of AuthProvider.oidc', issuerUrl => {
+  test.each(['https://gitlab.com', 'https://gitlab.com/', 'https://GitLab.com', 'https://gitlab.com:443', 'https://gitlab.com./x', 'https://gitlab.example.com', 'https://my.gitlab.example.com:8443'])('fails as the issuer %s of AuthProvider.oidc', issuerUrl => {
     expect(() => oidc({ issuerUrl })).toThrow(new Error(
-      `AuthProvider.oidc: \`issuerUrl\` must not be that of GitLab.com, which signs tokens for anybody's CI jobs too, got ${JSON.stringify(issuerUrl)}: use \`AuthProvider.gitlab\`, which accepts no bearer tokens`));
+      `AuthProvider.oidc: \`issuerUrl\` must not be that of a GitLab, which signs tokens for CI jobs too, got ${JSON.stringify(issuerUrl)}: use \`AuthProvider.gitlab\`, which accepts no bearer tokens`));
   });
 });
 
@@ -209,6 +302,7 @@ test('AuthProvider.oidc fails for the issuer of a public CI system', () => {
 });
 
 describe.each<[string, string, (options: object) => AuthProvider]>([
+  ['oidc', 'allowedGroups', oidc],
   ['entraId', 'allowedGroups', entraId],
   ['keycloak', 'allowedGroups', keycloak],
   ['keycloak', 'allowedRoles', keycloak],
@@ -222,9 +316,14 @@ describe.each<[string, string, (options: object) => AuthProvider]>([
       `AuthProvider.${factory}: \`${option}\` must hold at least one entry, each without a comma, got ${JSON.stringify(entries)}: leave it out for no restriction`));
   });
 
-  test(`takes what ${option} will be at deployment`, () => {
-    expect(() => make({ [option]: [token] })).not.toThrow();
-    expect(() => make({ [option]: tokens })).not.toThrow();
+  // An empty list would be no rule at all. That the added name changes nothing else is seen in local/checks/providers.mts.
+  test.each([
+    ['one', [token, token], 'known later,known later,nobody:nobody'],
+    ['all', tokens, { 'Fn::Join': [',', [{ 'Fn::Join': [',', { Ref: 'List' }] }, 'nobody:nobody']] }],
+  ])(`lets nobody in where %s of ${option} could be empty at deployment`, (_, entries, expected) => {
+    const own = newStack();
+    const { environment } = make({ [option]: entries }).bind(new Construct(own, 'Mlflow'), bindOptions);
+    expect(Object.values(own.resolve(environment))).toContainEqual(expected);
   });
 });
 
@@ -236,12 +335,12 @@ test.each([['oidc', oidc({})], ['entraId', entraId()], ['keycloak', keycloak()],
   expect(provider.bind(stack, bindOptions).clientSecret).toBe(client.clientSecret);
 });
 
-test('values that are only known at deployment are never judged', () => {
+test('values that are only known at deployment are not judged', () => {
   expect(bound(oidc({ issuerUrl: token, clientId: token })).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe('known later');
   expect(bound(entraId({ tenantId: token, clientId: token })).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe('https://login.microsoftonline.com/known later/v2.0');
   expect(bound(keycloak({ realmUrl: token, clientId: token })).signOutUrl).toBe(`known later/protocol/openid-connect/logout?client_id=known later&post_logout_redirect_uri=${signOutBack}`);
-  expect(bound(github({ organization: token, teams: [token], enterpriseUrl: token, clientId: token })).environment.OAUTH2_PROXY_GITHUB_TEAM).toBe('known later');
-  expect(bound(gitlab({ baseUrl: token, allowedProjects: [token], clientId: token })).environment.OAUTH2_PROXY_GITLAB_PROJECTS).toBe('known later');
+  expect(bound(github({ organization: 'example', teams: [token], enterpriseUrl: token, clientId: token })).environment.OAUTH2_PROXY_GITHUB_TEAM).toBe('known later,nobody:nobody');
+  expect(bound(gitlab({ baseUrl: token, allowedProjects: [token], clientId: token })).environment.OAUTH2_PROXY_GITLAB_PROJECTS).toBe('known later,nobody:nobody');
 });
 
 test.each([

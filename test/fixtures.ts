@@ -38,7 +38,7 @@ export function minimalProps(stack: Stack): SecureMlflowProps {
 }
 
 /** What a provider is told. */
-export const bindOptions = { url: 'https://mlflow.example.com', redirectUrl: 'https://mlflow.example.com/oauth2/callback' };
+export const bindOptions = { url: 'https://mlflow.example.com', redirectUrl: 'https://mlflow.example.com/oauth2/callback', emailDomains: ['example.com'] };
 
 export function clientSecret(stack: Stack): ecs.Secret {
   const existing = stack.node.tryFindChild('OAuth') as secretsmanager.ISecret | undefined;

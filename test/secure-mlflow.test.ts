@@ -9,7 +9,7 @@ import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
-import { clientSecret, container, containers, define, environmentOf, newStack, only, Overrides, OverridesOf, resources, rulesOf, secretsOf, statementsOf, synthesise } from './fixtures';
+import { container, containers, define, environmentOf, newStack, only, Overrides, OverridesOf, resources, rulesOf, secretsOf, statementsOf, synthesise } from './fixtures';
 import { AuthProvider, DatabaseAuthentication, TokenIssuer } from '../src';
 
 const attribute = (id: string, name: string) => ({ 'Fn::GetAtt': [id, name] });
@@ -563,20 +563,5 @@ describe('when the stack is deleted', () => {
 
   test('DESTROY does not switch the deletion protection off', () => {
     expect(only(synthesise({ removalPolicy: RemovalPolicy.DESTROY }).template, 'AWS::RDS::DBCluster').Properties.DeletionProtection).toBe(true);
-  });
-});
-
-describe('synthesis warns', () => {
-  const warnings = (overrides: OverridesOf) => Annotations.fromStack(define(overrides).stack).findWarning('*', Match.anyValue()).map(({ id, entry }) => [id, entry.data]);
-  const everyone = ['/Stack/Mlflow', expect.stringMatching(/^`emailDomains` is \["\*"\].* name your domains \[ack: cdk-secure-mlflow:openToEveryone\]$/)];
-  const oidc = (stack: Stack) => AuthProvider.oidc({ issuerUrl: 'https://id.example.com', clientId: 'client', clientSecret: clientSecret(stack) });
-
-  test.each<[string, OverridesOf, unknown[]]>([
-    ['of Google open to everyone', { emailDomains: ['*'] }, [everyone]],
-    ['of the tokens of gcloud open to everyone', stack => ({ emailDomains: ['*'], authProvider: oidc(stack), trustedTokenIssuers: [TokenIssuer.gcloud()] }), [everyone]],
-    ['not of a provider of the company open to all of it', stack => ({ emailDomains: ['*'], authProvider: oidc(stack) }), []],
-    ['not of the tokens of gcloud for a domain', { trustedTokenIssuers: [TokenIssuer.gcloud()] }, []],
-  ])('%s', (_, overrides, expected) => {
-    expect(warnings(overrides)).toEqual(expected);
   });
 });

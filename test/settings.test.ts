@@ -21,7 +21,7 @@ const secret = clientSecret(stack);
 const resolve = (value: unknown) => stack.resolve(value);
 
 describe('MLflow', () => {
-  const minimal = { url: 'https://mlflow.example.com', region: 'eu-west-1', artifactsUri: 's3://bucket/mlflow', workers: 2, apiLimit: 32, tracesLimit: 64 };
+  const minimal = { url: 'https://mlflow.example.com', region: 'eu-west-1', artifactsUri: 's3://bucket/mlflow', workers: 2, apiLimit: 32, tracesLimit: 64, addressesOnly: true };
 
   test('its settings with the least that is needed', () => {
     expect(mlflowEnvironment(minimal)).toEqual({
@@ -39,6 +39,8 @@ describe('MLflow', () => {
       MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: 'https://mlflow.example.com',
       MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
       PYTHONPATH: '/run/secure-mlflow/python',
+      SECURE_MLFLOW_MACHINE_IDENTITIES_FILE: '/run/secure-mlflow/machine-identities.csv',
+      SECURE_MLFLOW_ADDRESSES_ONLY: 'true',
       SECURE_MLFLOW_API_LIMIT_MIB: '32',
       SECURE_MLFLOW_TRACES_LIMIT_MIB: '64',
       MLFLOW_ENABLE_AI_GATEWAY: 'false',
@@ -53,20 +55,24 @@ describe('MLflow', () => {
 
   test('every option changes its own setting and no other', () => {
     const { MLFLOW_UVICORN_OPTS: _, ...rest } = mlflowEnvironment(minimal);
-    expect(mlflowEnvironment({
+    expect(resolve(mlflowEnvironment({
       ...minimal,
       workers: 7,
       gunicornOpts: '--threads 4',
       apiLimit: 1,
       tracesLimit: 2,
+      addressesOnly: false,
+      hostedDomains: ['example.com', 'example.org'],
       aiGateway: {},
       environment: { MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '9', MLFLOW_LOGGING_LEVEL: 'DEBUG' },
-    })).toEqual({
+    }))).toEqual({
       ...rest,
       MLFLOW_WORKERS: '7',
       MLFLOW_GUNICORN_OPTS: '--threads 4',
       SECURE_MLFLOW_API_LIMIT_MIB: '1',
       SECURE_MLFLOW_TRACES_LIMIT_MIB: '2',
+      SECURE_MLFLOW_ADDRESSES_ONLY: 'false',
+      SECURE_MLFLOW_HOSTED_DOMAINS: 'example.com,example.org',
       MLFLOW_ENABLE_AI_GATEWAY: 'true',
       MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '9',
       MLFLOW_LOGGING_LEVEL: 'DEBUG',
@@ -128,6 +134,7 @@ const minimalProxy = {
   providerEnvironment: {},
   bearerTokens: true,
   emailDomains: ['example.com'],
+  machines: false,
   trustedTokenIssuers: [],
   sessionDuration: Duration.hours(12),
 };
@@ -165,6 +172,12 @@ describe('oauth2-proxy', () => {
       OAUTH2_PROXY_SHOW_DEBUG_ON_ERROR: 'false',
       OAUTH2_PROXY_FOOTER: '-',
     });
+  });
+
+  test('asks for a hosted domain, but not where machines may come, which have none', () => {
+    const settings = (machines: boolean) => resolve(proxyEnvironment({ ...minimalProxy, hostedDomains: ['example.com', 'example.org'], machines }));
+    expect(settings(false)).toEqual({ ...resolve(proxyEnvironment(minimalProxy)), OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'hd', OAUTH2_PROXY_ALLOWED_GROUPS: 'example.com,example.org' });
+    expect(settings(true)).toEqual({ ...resolve(proxyEnvironment(minimalProxy)), OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'hd' });
   });
 
   test('every option changes its own setting and no other', () => {
@@ -337,7 +350,8 @@ describe('sign-in providers', () => {
     expect(config).toEqual({
       clientId: '1234.apps.googleusercontent.com',
       clientSecret: secret,
-      openToPublic: true,
+      openToPublic: false,
+      hostedDomains: ['example.com'],
       environment: {
         OAUTH2_PROXY_PROVIDER: 'oidc',
         OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://accounts.google.com',
@@ -350,7 +364,6 @@ describe('sign-in providers', () => {
     expect(bind(AuthProvider.oidc({ issuerUrl: 'https://id.example.com/', clientId: 'client', clientSecret: secret }))).toEqual({
       clientId: 'client',
       clientSecret: secret,
-      openToPublic: false,
       environment: {
         OAUTH2_PROXY_PROVIDER: 'oidc',
         OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://id.example.com/',

@@ -5,7 +5,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { bindOptions, broughtVpc, clientSecret, define, environmentOf, newStack, only, Overrides, OverridesOf, synthesise } from './fixtures';
-import { AuthProvider, TokenIssuer } from '../src';
+import { AuthProvider, AuthProviderConfig, TokenIssuer } from '../src';
 
 /** The message with which the props are refused, after checking that nothing was defined. */
 function refusal(overrides: OverridesOf): string {
@@ -173,7 +173,17 @@ describe('machines', () => {
     }
   });
 
+  test.each(['OAUTH2_PROXY_OIDC_GROUPS_CLAIM', 'OAUTH2_PROXY_ALLOWED_GROUPS', 'OAUTH2_PROXY_ALLOWED_ROLES'])('a provider fails with hosted domains and %s', name => {
+    class Own extends AuthProvider {
+      public bind(): AuthProviderConfig {
+        return { ...client(), hostedDomains: ['example.com'], environment: { OAUTH2_PROXY_PROVIDER: 'oidc', [name]: 'x' } };
+      }
+    }
+    expect(refusal({ authProvider: new Own() })).toBe(one('`authProvider` must not have `hostedDomains` together with settings for groups, in whose place oauth2-proxy compares them: leave one of them out'));
+  });
+
   test.each<[string, AuthProvider, Overrides]>([
+    ['hosted domains go with everything', AuthProvider.google(client()), all],
     ['groups go with tokens of people', oidc({ allowedGroups: ['ml'] }), { trustedTokenIssuers }],
     ['a provider without groups goes with everything', oidc({}), all],
     ['members of an organization are asked for at the sign-in alone', AuthProvider.github({ ...client(), organization: 'example', teams: ['ml'] }), all],
@@ -457,6 +467,10 @@ test('everything that is wrong is listed in one error, with the path of the cons
   ]);
 });
 
+test('artifactPath fails where it is only known at deployment: it goes into policies', () => {
+  expect(refusal({ artifactPath: Lazy.string({ produce: () => 'mlflow' }) })).toBe(one('`artifactPath` must be known at synthesis, got a token: it goes into policies, where a "*" would widen them; write it out'));
+});
+
 describe('a value that is only known at deployment is not judged', () => {
   const text = (stack: Stack) => new CfnParameter(stack, 'Text').valueAsString;
   const number = (stack: Stack) => new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber;
@@ -474,7 +488,6 @@ describe('a value that is only known at deployment is not judged', () => {
     ['machineIdentities', stack => ({ machineIdentities: list(stack) }), template => environmentOf(template, 'prepare').PREPARE_MACHINE_IDENTITIES, { 'Fn::Join': ['\n', { Ref: 'List' }] }],
     ['emailDomains', stack => ({ emailDomains: list(stack) }), proxy('OAUTH2_PROXY_EMAIL_DOMAINS'), { 'Fn::Join': [',', { Ref: 'List' }] }],
     ['an entry of emailDomains', stack => ({ emailDomains: ['a.org', text(stack)] }), proxy('OAUTH2_PROXY_EMAIL_DOMAINS'), { 'Fn::Join': [',', ['a.org', { Ref: 'Text' }]] }],
-    ['artifactPath', stack => ({ artifactPath: text(stack) }), template => mlflow('MLFLOW_ARTIFACTS_DESTINATION')(template)['Fn::Join'][1].slice(2), ['/', { Ref: 'Text' }]],
     ['databaseCapacity.pauseAfter', stack => ({ databaseCapacity: { pauseAfter: Duration.seconds(number(stack)) } }),
       template => only(template, 'AWS::RDS::DBCluster').Properties.ServerlessV2ScalingConfiguration.SecondsUntilAutoPause, { Ref: 'Number' }],
     ['workers', stack => ({ workers: number(stack) }), mlflow('MLFLOW_WORKERS'), { Ref: 'Number' }],
@@ -501,8 +514,13 @@ describe('a value that is only known at deployment is not judged', () => {
       { 'Fn::Join': ['', ['a\n', { Ref: 'Text' }]] }],
     ['issuerUrl', stack => ({ authProvider: oidc({ issuerUrl: text(stack) }) }), proxy('OAUTH2_PROXY_OIDC_ISSUER_URL'), { Ref: 'Text' }],
     ['clientId', stack => ({ authProvider: oidc({ clientId: text(stack) }) }), proxy('OAUTH2_PROXY_CLIENT_ID'), { Ref: 'Text' }],
-    ['allowedGroups', stack => ({ authProvider: oidc({ allowedGroups: list(stack) }) }), proxy('OAUTH2_PROXY_ALLOWED_GROUPS'), { 'Fn::Join': [',', { Ref: 'List' }] }],
-    ['an entry of allowedGroups', stack => ({ authProvider: oidc({ allowedGroups: ['ml', text(stack)] }) }), proxy('OAUTH2_PROXY_ALLOWED_GROUPS'), { 'Fn::Join': [',', ['ml', { Ref: 'Text' }]] }],
+    ['allowedGroups', stack => ({ authProvider: oidc({ allowedGroups: list(stack) }) }), proxy('OAUTH2_PROXY_ALLOWED_GROUPS'),
+      { 'Fn::Join': [',', [{ 'Fn::Join': [',', { Ref: 'List' }] }, 'nobody:nobody']] }],
+    ['an entry of allowedGroups', stack => ({ authProvider: oidc({ allowedGroups: ['ml', text(stack)] }) }), proxy('OAUTH2_PROXY_ALLOWED_GROUPS'),
+      { 'Fn::Join': [',', ['ml', { Ref: 'Text' }, 'nobody:nobody']] }],
+    ['hostedDomains', stack => ({ emailDomains: list(stack) }), proxy('OAUTH2_PROXY_ALLOWED_GROUPS'), { 'Fn::Join': [',', [{ 'Fn::Join': [',', { Ref: 'List' }] }, 'nobody:nobody']] }],
+    ['hostedDomains where machines may come', stack => ({ emailDomains: list(stack), machineIdentities: ['a'] }), mlflow('SECURE_MLFLOW_HOSTED_DOMAINS'),
+      { 'Fn::Join': [',', [{ 'Fn::Join': [',', { Ref: 'List' }] }, 'nobody:nobody']] }],
     ['extraAudiences', stack => ({ authProvider: oidc({ extraAudiences: list(stack) }) }), proxy('OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES'), { 'Fn::Join': [',', { Ref: 'List' }] }],
   ])('%s', (_, overrides, rendered, expected) => {
     expect(rendered(synthesise(overrides).template)).toEqual(expected);

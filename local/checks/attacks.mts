@@ -106,10 +106,9 @@ class Attacks {
     ]) {
       await this.attack(JSON.stringify(email), this.token({ email }), everyone);
     }
-    // Why the issuers of public CI systems are refused at synthesis: nothing in the proxy would stop their tokens.
-    await this.checks.check('(the subject of a CI job, of a trusted issuer, would get in)', async () => {
-      assert(await this.token({ email: undefined, sub: 'repo:evil/x:ref:refs/heads/x@example.com' })(this.send));
-    });
+    // Nothing in the proxy stops a subject that ends like an address, of an issuer that is trusted. Without the inner door it gets in.
+    await this.attack('the subject of a CI job, whose branch is called like an address', this.token({ email: undefined, sub: 'repo:evil/x:ref:refs/heads/x@example.com' }), {});
+    await this.attack('a role that is called like an address', this.roleToken(role => role.replace(/[^/]+$/, 'x@example.com')), {});
     await this.attack('the same, where bearer tokens are off, as with GitLab', async () => {
       const strict = await this.startProxy({ OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false', OAUTH2_PROXY_EXTRA_JWT_ISSUERS: undefined });
       try {
@@ -147,10 +146,28 @@ class Attacks {
       assert(!await inWith(groups, {}));
       assert(!await inWith(groups, { 'cognito:groups': ['admins'], 'email': 'someone@evil.example' }), 'groups do not replace the domains');
     });
+    await this.checks.check('allowed groups hold for trusted issuers, by the claim that the provider uses', async () => {
+      const strict = await this.startProxy({ OAUTH2_PROXY_ALLOWED_GROUPS: 'admins' });
+      const enters = (claims: JWTPayload) => this.roleToken(role => role, this.deployment.url, claims)(strict.send);
+      assert(await enters({ 'cognito:groups': ['admins'] }));
+      assert(!await enters({ groups: ['admins'] }));
+      assert(!await enters({}));
+      await strict.stop();
+    });
+    await this.checks.check('allowed groups that come to nothing keep everybody out, with the name that nobody has; (without it they let everybody in)', async () => {
+      assert(!await inWith({ OAUTH2_PROXY_ALLOWED_GROUPS: ',nobody:nobody' }, { 'cognito:groups': ['other'] }));
+      assert(await inWith({ OAUTH2_PROXY_ALLOWED_GROUPS: '' }, { 'cognito:groups': ['other'] }));
+      assert(await inWith({ OAUTH2_PROXY_ALLOWED_GROUPS: 'admins,nobody:nobody' }, { 'cognito:groups': ['admins'] }));
+    });
     await this.checks.check('the claim that holds the address', async () => {
       const claim = { OAUTH2_PROXY_OIDC_EMAIL_CLAIM: 'upn' };
       assert(await inWith(claim, { email: undefined, upn: 'someone@example.com' }));
       assert(!await inWith(claim, { email: 'someone@example.com', upn: 'someone@evil.example' }));
+    });
+    // oauth2-proxy looks at `email_verified` for the claim `email` alone, so synthesis warns: docs/sign-in-oidc.md.
+    await this.checks.check('(an address in another claim gets in, verified or not)', async () => {
+      assert(await inWith({ OAUTH2_PROXY_OIDC_EMAIL_CLAIM: 'upn' }, { email: 'someone@evil.example', upn: 'someone@example.com', email_verified: false }));
+      assert(!await inWith({}, { email_verified: false }));
     });
     await this.checks.check('an address on the list of machines, in any domain', async () => {
       const list = join(this.deployment.logs, 'machines.csv');
@@ -409,9 +426,9 @@ class Attacks {
     return async send => this.opens(bearer(await this.deployment.issuer.key.sign({ ...this.good, ...lifetime(60), ...claims })))(send);
   }
 
-  private roleToken(change: (role: string) => string, audience = this.deployment.url): Attempt {
+  private roleToken(change: (role: string) => string, audience = this.deployment.url, more: JWTPayload = {}): Attempt {
     const account = this.deployment.account!;
-    const claims = { iss: account.issuer, sub: change(this.listedRole), aud: audience };
+    const claims = { iss: account.issuer, sub: change(this.listedRole), aud: audience, ...more };
     return async send => this.opens(bearer(await account.key.sign({ ...claims, ...lifetime(60) })))(send);
   }
 

@@ -148,7 +148,7 @@ export async function checkFaults(checks: Checks, deployment: Deployment, send: 
 
   checks.heading('Clocks');
   await checks.check('five minutes apart: tokens of an hour are taken from an issuer that is ahead, and from one that is behind', async () => {
-    const claims = { iss: issuer.issuer, aud: deployment.clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true };
+    const claims = { iss: issuer.issuer, aud: deployment.clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, hd: 'example.com' };
     for (const skew of [-295, 295]) {
       const now = lifetime(0).iat! + skew;
       const skewed = await issuer.key.sign({ ...claims, iat: now, nbf: now, exp: now + 3600 });

@@ -3,9 +3,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import type { JWTPayload } from 'jose';
 import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
 import { bearer, json, type Send } from '../http.mjs';
+import { lifetime } from '../issuer.mjs';
 
 export async function checkGunicorn(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   const { env } = deployment.container('mlflow');
@@ -27,6 +29,21 @@ export async function checkGunicorn(checks: Checks, deployment: Deployment, send
     assert.deepEqual([traces.status, traces.headers.server, /no spans found/.test(traces.body)], [400, 'uvicorn', true]);
     const search = await send('/api/2.0/mlflow/experiments/search?max_results=1', { headers: bearer(token) });
     assert.deepEqual([search.status, search.headers.server], [200, 'gunicorn']);
+  });
+  await checks.check('both refuse a Google account of people\'s own making, which oauth2-proxy lets in where machines may come, and let in the machine', async () => {
+    const { issuer: { issuer, key }, clients } = deployment;
+    const statuses = async (claims: JWTPayload) => {
+      const headers = { ...bearer(await key.sign({ iss: issuer, aud: clients.toolId, sub: '1', email_verified: true, ...lifetime(60), ...claims })), 'x-mlflow-experiment-id': '0' };
+      const search = await send('/api/2.0/mlflow/experiments/search?max_results=1', { headers });
+      const traces = await send('/v1/traces', { ...json({ resourceSpans: [] }), headers: { 'content-type': 'application/json', ...headers } });
+      return [search, traces].map(({ status, body }) => /Google Workspace/.test(body) ? 'not of the company' : status);
+    };
+    const refused = ['not of the company', 'not of the company'];
+    assert.deepEqual(await statuses({ email: 'left@example.com' }), refused);
+    assert.deepEqual(await statuses({ email: 'left@example.com', hd: 'evil.example' }), refused);
+    assert.deepEqual(await statuses({ email: 'someone@example.com', hd: 'example.com' }), [200, 400]); // no spans
+    assert.deepEqual(await statuses({ email: 'ci@project.iam.gserviceaccount.com' }), [200, 400]);
+    assert.deepEqual(await statuses({ email: 'other@project.iam.gserviceaccount.com', hd: 'example.com' }), [403, 403]); // by oauth2-proxy
   });
   await checks.check('neither serves the assistant', async () => {
     const statuses = ['assistant/config', '%61ssistant/config'].map(async path => (await send(`/ajax-api/3.0/mlflow/${path}`, { headers: bearer(token) })).status);

@@ -35,7 +35,7 @@ export async function checkLogs(checks: Checks, deployment: Deployment, send: Se
   };
   const statusOf = async (credentials: string) => (await send(search, { headers: bearer(credentials) })).status;
   const tokenOf = (claims: JWTPayload, key = issuer.key) =>
-    key.sign({ iss: issuer.issuer, aud: clients.toolId ?? clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, ...lifetime(60), ...claims });
+    key.sign({ iss: issuer.issuer, aud: clients.toolId ?? clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, hd: 'example.com', ...lifetime(60), ...claims });
   const signIn = async (email: string) => {
     const person = await Person.meet(email);
     const { status } = await person.open(`${url}/`);

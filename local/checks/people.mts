@@ -3,10 +3,12 @@
 import assert from 'node:assert/strict';
 import type { Checks } from '../checks.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { json, type Send } from '../http.mjs';
+import { bearer, json, type Send } from '../http.mjs';
 import { Person } from '../person.mjs';
+import { personToken } from '../tokens.mjs';
 
 const create = '/ajax-api/2.0/mlflow/experiments/create';
+const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 
 export async function checkPeople(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
   const { url, issuer } = deployment;
@@ -49,6 +51,33 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
     assert.equal((await outsider.http.post(url + create, { headers: { origin: url }, data: { name: 'forged' } })).status(), 401);
   });
   await outsider.leave();
+
+  await checks.check('whose address the provider has not verified is refused', async () => {
+    const email = 'unverified@example.com';
+    issuer.unverified.add(email);
+    const stranger = await Person.meet(email);
+    assert.equal((await stranger.open(`${url}/`)).status, 403);
+    await stranger.leave();
+  });
+
+  // Google makes such accounts for everybody, and they stay with people who leave.
+  const formerly = 'left@example.com';
+  issuer.consumers.add(formerly);
+  await checks.check('with a Google account of her own making on a company address is refused, in the browser and with gcloud', async () => {
+    const leaver = await Person.meet(formerly);
+    assert.equal((await leaver.open(`${url}/`)).status, 403);
+    assert.deepEqual((await leaver.http.storageState()).cookies.filter(({ name }) => name === '__Host-oauth2_proxy'), []);
+    await leaver.leave();
+    const request = { headers: bearer(await personToken(issuer.issuer, deployment.clients, formerly)) };
+    assert.equal((await send(search, request)).status, 403);
+    const weak = await deployment.startProxy({ OAUTH2_PROXY_ALLOWED_GROUPS: undefined });
+    try {
+      assert.equal((await weak.send(search, request)).status, 200, 'it does not get in without its defence either');
+    } finally {
+      await weak.stop();
+    }
+    return 'gets in without its defence';
+  });
 
   checks.heading('Without signing in');
   for (const path of ['/api/2.0/mlflow/experiments/search?max_results=1', '/ajax-api/2.0/mlflow/experiments/search?max_results=1', '/graphql', '/v1/traces', '/gateway/x/invocations']) {

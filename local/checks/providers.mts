@@ -1,12 +1,14 @@
-/** Whether the real oauth2-proxy takes the settings of every sign-in provider. Nothing is sent to any of them. */
+/** Whether the real oauth2-proxy takes the settings of every sign-in provider, and whom they let in where a provider is played. Nothing is sent to a real one. */
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
+import type { JWTPayload } from 'jose';
 import type { Checks } from '../checks.mjs';
 import type { ContainerDefinition } from '../ecs.mjs';
+import { SignIns, type Account, type Entrance } from '../sign-ins.mjs';
 import { plainEnvironment } from '../substitutions.mjs';
 import { Template } from '../template.mjs';
 
@@ -58,7 +60,130 @@ export async function checkProviders(checks: Checks, { assembly, proxy }: Provid
     const { OAUTH2_PROXY_CLIENT_SECRET: _, ...without } = good;
     assert.match(await inEnvironment(without), /missing setting: client-secret/);
   });
+
+  checks.heading('Who gets in with the settings of');
+  for (const stack of Object.keys(cases)) {
+    await checks.check(stack, () => whoGetsIn(stack, cases[stack], { proxy, folder, settings: settings.get(stack)! }));
+  }
+  await checks.check('google, with tokens of gcloud', async () => {
+    const signIns = await doorOf('google-gcloud', { proxy, folder, settings: { ...settings.get('google'), ...trustGcloud } });
+    const status = async (claims: JWTPayload) => (await signIns.show({ aud: gcloud, ...ann, ...claims })).status;
+    assert.equal(await status({ hd: 'example.com' }), 200);
+    assert.equal(await status({}), 403);
+    assert.equal(await status({ hd: 'evil.example' }), 403);
+    await signIns.stop();
+  });
+  await checks.check('google-with-machines: the server is told the domain of an account, and the name of a machine', async () => {
+    const signIns = await doorOf('google-with-machines', { proxy, folder, settings: { ...settings.get('google-with-machines'), ...trustGcloud } });
+    const told = ({ headers = {} }: Entrance) => [headers['x-forwarded-email'], headers['x-forwarded-groups']];
+    assert.deepEqual(told(await signIns.enter({ claims: { ...ann, hd: 'example.com' } })), [ann.email, 'example.com']);
+    assert.deepEqual(told(await signIns.show({ aud: gcloud, ...ann, hd: 'example.com' })), [ann.email, 'example.com']);
+    assert.deepEqual(told(await signIns.enter({ claims: ann })), [ann.email, undefined]);
+    assert.deepEqual(told(await signIns.show({ ...ann, email: machine })), [machine, undefined]);
+    await signIns.stop();
+  });
+
+  checks.heading('Lists that come to nothing at deployment let nobody in');
+  for (const [stack, account] of Object.entries(comeToNothing)) {
+    await checks.check(stack, async () => {
+      const own = settings.get(stack)!;
+      await whoGetsIn(stack, { out: { anybody: account } }, { proxy, folder, settings: own });
+      const emptied = Object.fromEntries(Object.entries(own).map(([name, value]) => [name, value.replace(/,?nobody:nobody/, '')]));
+      assert.notDeepEqual(emptied, own);
+      await whoGetsIn(stack, { in: { anybody: account } }, { proxy, folder, settings: emptied });
+      return 'everybody gets in without the name that nobody has';
+    });
+  }
   rmSync(folder, { recursive: true });
+}
+
+interface Accounts {
+  readonly in?: Record<string, Account>;
+  readonly out?: Record<string, Account>;
+}
+
+const ann = { email: 'ann@example.com', email_verified: true };
+/** What `TokenIssuer.gcloud()` does. It is in no stack, since the proxy would ask the issuer before it looks at its settings. */
+const gcloud = '32555940559.apps.googleusercontent.com';
+const trustGcloud = { OAUTH2_PROXY_EXTRA_JWT_ISSUERS: `https://accounts.google.com=${gcloud}` };
+const machine = 'ci@project.iam.gserviceaccount.com';
+
+/** By the stacks of local/providers-app.ts. */
+const cases: Record<string, Accounts> = {
+  'google': {
+    in: { 'of the Workspace': { claims: { ...ann, hd: 'example.com' } }, 'of its other domain': { claims: { ...ann, hd: 'ml.example.com' } } },
+    out: { 'of her own making': { claims: ann }, 'of another Workspace': { claims: { ...ann, hd: 'evil.example' } }, 'of the Workspace, in another domain': { claims: { ...ann, email: 'ann@evil.example', hd: 'example.com' } } },
+  },
+  'google-with-every-account': { in: { 'of her own making': { claims: ann } }, out: { 'in another domain': { claims: { ...ann, email: 'ann@evil.example' } } } },
+  'oidc': { in: { 'verified': { claims: ann }, 'not marked': { claims: { email: ann.email } } }, out: { 'not verified': { claims: { ...ann, email_verified: false } } } },
+  'oidc-with-a-claim': {
+    in: { 'by the claim, verified or not': { claims: { email: 'mallory@evil.example', email_verified: false, preferred_username: 'ann@example.com' } } },
+    out: { 'by the other': { claims: { ...ann, preferred_username: 'ann@evil.example' } } },
+  },
+  'oidc-with-everything': { in: { 'of a group': { claims: { mail: ann.email, roles: ['ml-team'] } } }, out: { 'of none': { claims: { mail: ann.email } }, 'of another': { claims: { mail: ann.email, roles: ['ml-team of others'] } } } },
+  'cognito-with-groups': { in: { 'of a group': { claims: { ...ann, 'cognito:groups': ['ml-team'] } } }, out: { 'of none': { claims: ann }, 'in another claim': { claims: { ...ann, groups: ['ml-team'] } } } },
+  'entra-id-with-groups': {
+    in: { 'of a group': { claims: { preferred_username: ann.email, groups: ['66666666-7777-8888-9999-000000000000'], tid: 'x' } } },
+    out: { 'of another': { claims: { preferred_username: ann.email, groups: ['ml-team'], tid: 'x' } } },
+  },
+  'keycloak-with-groups-and-roles': {
+    in: { 'of a group': { claims: { ...ann, groups: ['/ml-team'] } }, 'with a role': { claims: ann, roles: ['ml-user'] } },
+    out: { 'of neither': { claims: { ...ann, groups: ['ml-team'] }, roles: ['/ml-team'] } },
+  },
+  'github': { in: { verified: { claims: ann } }, out: { 'not verified': { claims: { ...ann, email_verified: false } } } },
+  'github-with-teams': {
+    in: { 'of a team': { claims: ann, organizations: ['example'], teams: ['other:x', 'example:research'] } },
+    out: { 'of the organization alone': { claims: ann, organizations: ['example'] }, 'of a namesake elsewhere': { claims: ann, organizations: ['evil'], teams: ['evil:research'] } },
+  },
+  'gitlab-with-groups-and-projects': {
+    in: { 'of a group': { claims: { ...ann, groups: ['ml/team'] } }, 'of a project': { claims: ann, projects: { 'ml/models': 30 } } },
+    out: { 'of neither': { claims: { ...ann, groups: ['ml'] } }, 'below the level': { claims: ann, projects: { 'ml/models': 20 } }, 'not verified': { claims: { ...ann, email_verified: false, groups: ['ml/team'] } } },
+  },
+};
+
+/** Stacks whose lists are empty at deployment, and somebody who is in no group. */
+const comeToNothing: Record<string, Account> = {
+  'google-with-nothing': { claims: ann },
+  'oidc-with-nothing': { claims: ann },
+  'cognito-with-nothing': { claims: ann },
+  'entra-id-with-nothing': { claims: { ...ann, tid: 'x' } },
+  'keycloak-with-nothing': { claims: ann },
+  'github-with-nothing': { claims: ann, organizations: ['example'], teams: ['example:research'] },
+  'gitlab-with-no-groups': { claims: ann },
+  'gitlab-with-no-projects': { claims: ann },
+};
+
+interface Door {
+  readonly proxy: string;
+  readonly folder: string;
+  readonly settings: Settings;
+}
+
+async function doorOf(stack: string, { proxy, folder, settings }: Door): Promise<SignIns> {
+  const machinesFile = join(folder, 'machines.csv');
+  writeFileSync(machinesFile, `"${machine}"\n`);
+  return SignIns.start({ proxy, settings, machinesFile, log: join(folder, `${stack}.log`) });
+}
+
+/** Each of them in a browser, and with an ID token where the provider's are accepted. */
+async function whoGetsIn(stack: string, { in: entering = {}, out: refused = {} }: Accounts, door: Door): Promise<string> {
+  const { settings } = door;
+  const signIns = await doorOf(stack, door);
+  const tokens = settings.OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS === 'true' && settings.OAUTH2_PROXY_OIDC_ISSUER_URL !== undefined;
+  try {
+    for (const [who, account] of Object.entries({ ...entering, ...refused })) {
+      const enters = who in entering;
+      const { status } = await signIns.enter(account);
+      assert.equal(status === 200, enters, `${who}: ${status} in the browser`);
+      if (tokens && account.roles === undefined) { // Keycloak's roles are in access tokens
+        const { status: withToken } = await signIns.show(account.claims!);
+        assert.equal(withToken === 200, enters, `${who}: ${withToken} with a token`);
+      }
+    }
+  } finally {
+    await signIns.stop();
+  }
+  return [Object.keys(entering), Object.keys(refused)].map((names, out) => names.length > 0 && `${out ? 'not ' : ''}${names.join(', ')}`).filter(Boolean).join('; ');
 }
 
 /** What ECS would give to the container, with made-up secrets. */

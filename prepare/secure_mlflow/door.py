@@ -4,6 +4,7 @@ The functions above the two classes know nothing of a server: they are the rules
 """
 
 import contextvars
+import csv
 import io
 import json
 import logging
@@ -36,13 +37,22 @@ class Settings(NamedTuple):
     origin: str  # of MLflow's own page, the only one that may write
     api_limit: int  # bytes of a request
     traces_limit: int  # bytes of traces, unpacked
+    machines: frozenset  # who is let in by name, in lower case
+    addresses_only: bool  # whether everybody else has an e-mail address
+    hosted_domains: frozenset | None  # of Google, of which everybody else must have one; None where that is not asked for
 
     @classmethod
     def read(cls, environment=os.environ):
+        with open(environment["SECURE_MLFLOW_MACHINE_IDENTITIES_FILE"], encoding="utf-8", newline="") as file:
+            machines = frozenset(line[0].strip().lower() for line in csv.reader(file) if line)
+        hosted_domains = environment.get("SECURE_MLFLOW_HOSTED_DOMAINS")
         return cls(
             origin=environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"],
             api_limit=int(environment["SECURE_MLFLOW_API_LIMIT_MIB"]) * MIB,
             traces_limit=int(environment["SECURE_MLFLOW_TRACES_LIMIT_MIB"]) * MIB,
+            machines=machines,
+            addresses_only=environment["SECURE_MLFLOW_ADDRESSES_ONLY"] == "true",
+            hosted_domains=None if hosted_domains is None else frozenset(hosted_domains.split(",")),
         )
 
 
@@ -88,6 +98,20 @@ def identity_of(method, path, headers):
     return identity
 
 
+def refuse_strangers(settings, identity, headers):
+    """Whom the proxy takes for a person of the company. The machines of the list, which it knows by their exact names, are none."""
+    if identity is None or identity.lower() in settings.machines:
+        return
+    # Of a token without an address the proxy compares the end of the subject with the domains: of a role `…:role/x@example.com`, of a CI job
+    # `repo:x/y:ref:refs/heads/x@example.com`. They hold a colon, which an address does not.
+    if settings.addresses_only and ":" in identity:
+        raise Refusal.denied("Nobody is signed in: the token names no e-mail address and no machine that is let in")
+    groups = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-groups"]
+    # The proxy has put the one domain of the account there, which a client can have dropped and not replaced.
+    if settings.hosted_domains is not None and not (len(groups) == 1 and groups[0] in settings.hosted_domains):
+        raise Refusal.denied("This Google account does not belong to the company: sign out at /oauth2/sign_out and use an account of its Google Workspace")
+
+
 def refuse_other_sites(method, headers, origin):
     """Browsers say where a write comes from; programs say nothing."""
     if method in ("GET", "HEAD", "OPTIONS"):
@@ -108,6 +132,7 @@ def admit(settings, method, path, headers):
     identity = identity_of(method, path, headers)
     if path.startswith(ASSISTANT):
         raise Refusal.denied("The assistant is closed: it runs programs on the server")
+    refuse_strangers(settings, identity, headers)
     refuse_other_sites(method, headers, settings.origin)
     return identity, without_sign_in(headers)
 

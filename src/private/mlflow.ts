@@ -1,4 +1,5 @@
 import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
+import { allowList } from './allow-list';
 import type { AiGatewayOptions } from '../secure-mlflow';
 
 /** Settings of the MLflow containers: pure functions of what they depend on. Facts about each are in docs/settings.md. */
@@ -91,6 +92,10 @@ export interface MlflowOptions {
   readonly apiLimit: number;
   /** MiB of traces, unpacked. */
   readonly tracesLimit: number;
+  /** Whether everybody but the listed machines has an e-mail address. */
+  readonly addressesOnly: boolean;
+  /** Where oauth2-proxy does not ask for it: the claim `hd` of everybody but the listed machines must be one of them. */
+  readonly hostedDomains?: string[];
   readonly aiGateway?: AiGatewayOptions;
   readonly environment?: Record<string, string>;
 }
@@ -127,9 +132,12 @@ export function mlflowEnvironment(options: MlflowOptions, port = MLFLOW_PORT): R
 }
 
 /** What the inner door reads, and how Python finds it. */
-function doorEnvironment({ apiLimit, tracesLimit }: MlflowOptions): Record<string, string> {
+function doorEnvironment({ apiLimit, tracesLimit, addressesOnly, hostedDomains }: MlflowOptions): Record<string, string> {
   return {
     PYTHONPATH: DOOR_DIRECTORY,
+    SECURE_MLFLOW_MACHINE_IDENTITIES_FILE: MACHINE_IDENTITIES_FILE,
+    SECURE_MLFLOW_ADDRESSES_ONLY: String(addressesOnly),
+    ...(hostedDomains && { SECURE_MLFLOW_HOSTED_DOMAINS: allowList(hostedDomains) }),
     SECURE_MLFLOW_API_LIMIT_MIB: Tokenization.stringifyNumber(apiLimit),
     SECURE_MLFLOW_TRACES_LIMIT_MIB: Tokenization.stringifyNumber(tracesLimit),
   };
@@ -228,7 +236,7 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'TMPDIR': 'the file system is read-only but for one folder',
   'PYTHONPATH': 'Python finds the inner door there',
   'PYTHONUNBUFFERED': 'logs would come late',
-  'SECURE_MLFLOW_*': 'the inner door reads them; use `requestLimits` and `aiGateway`',
+  'SECURE_MLFLOW_*': 'the inner door reads them; use `requestLimits`, `aiGateway`, `authProvider` and `machineIdentities`',
   'FORWARDED_ALLOW_IPS': TRUST,
   'WEB_CONCURRENCY': 'use `workers`',
   'UVICORN_*': TRUST,

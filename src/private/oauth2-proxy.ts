@@ -1,4 +1,5 @@
 import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
+import { allowList } from './allow-list';
 import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, UVICORN_PATHS, UVICORN_PORT } from './mlflow';
 import { TokenIssuer } from '../token-issuer';
 
@@ -20,6 +21,10 @@ export interface ProxyOptions {
   readonly bearerTokens: boolean;
   readonly signOutUrl?: string;
   readonly emailDomains: string[];
+  /** The claim `hd` of people's tokens must be one of them. */
+  readonly hostedDomains?: string[];
+  /** Whether machines may come, whose tokens hold no groups and no hosted domain. */
+  readonly machines: boolean;
   readonly trustedTokenIssuers: TokenIssuer[];
   /** Whether there is a second server, for what gunicorn does not serve. */
   readonly uvicornBesideGunicorn?: boolean;
@@ -68,6 +73,11 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     // Either is enough: a verified address in a domain, or a line of the file.
     OAUTH2_PROXY_EMAIL_DOMAINS: Fn.join(',', options.emailDomains),
     OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE: MACHINE_IDENTITIES_FILE,
+    ...(options.hostedDomains && {
+      OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'hd',
+      // The proxy asks everybody for it or nobody. Where machines may come, the inner door asks people.
+      ...(!options.machines && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(options.hostedDomains) }),
+    }),
     OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false', // that is: check it
     OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'true',
 

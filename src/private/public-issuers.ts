@@ -1,32 +1,72 @@
 import { Token } from 'aws-cdk-lib';
 
 /**
- * CI systems that sign tokens for anybody and let outsiders choose a part of the subject, such as the name of a branch.
+ * CI systems and the like that sign tokens for anybody, or let anybody choose a part of the subject, such as the name of a branch.
  *
  * oauth2-proxy takes the subject of a token without an e-mail address for the address, so a subject that ends in
- * `@example.com` would pass the rule for `example.com`. Sources: each system's page on OpenID Connect tokens.
+ * `@example.com` would pass the rule for `example.com`. The patterns are for host and path.
+ * Sources: each system's page on OpenID Connect tokens.
  */
 const PUBLIC_ISSUERS: Record<string, RegExp> = {
-  'GitHub Actions': /^https:\/\/token\.actions\.githubusercontent\.com(\/|$)/,
-  'GitLab.com': /^https:\/\/gitlab\.com(\/|$)/,
-  'Bitbucket Pipelines': /^https:\/\/api\.bitbucket\.org\//,
-  'Buildkite': /^https:\/\/agent\.buildkite\.com(\/|$)/,
-  'CircleCI': /^https:\/\/oidc\.circleci\.com(\/|$)/,
-  'Codefresh': /^https:\/\/oidc\.codefresh\.io(\/|$)/,
-  'Azure Pipelines': /^https:\/\/vstoken\.dev\.azure\.com(\/|$)/,
-  'HCP Terraform': /^https:\/\/app\.terraform\.io(\/|$)/,
-  'Semaphore': /^https:\/\/[^/]+\.semaphoreci\.com(\/|$)/,
-  'Spacelift': /^https:\/\/[^/]+\.spacelift\.io(\/|$)/,
-  'Vercel': /^https:\/\/oidc\.vercel\.com(\/|$)/,
+  'GitHub Actions': /^token\.actions\.githubusercontent\.com(\/|$)/,
+  'GitHub Enterprise Server': /^[^/]+\/_services\/token(\/|$)/, // https://docs.github.com/en/enterprise-server@3.19/actions/reference/security/oidc
+  'GHE.com': /^token\.actions\.[^/.]+\.ghe\.com(\/|$)/, // https://docs.github.com/enterprise-cloud@latest/admin/data-residency
+  'GitLab.com': /^gitlab\.com(\/|$)/,
+  'a GitLab': /^([^/]+\.)?gitlab\.[^/]+(\/|$)/, // any other by its usual name: https://docs.gitlab.com/ci/secrets/id_token_authentication
+  'Bitbucket Pipelines': /^api\.bitbucket\.org\//,
+  'Bitrise': /^token\.builds\.bitrise\.io(\/|$)/, // https://github.com/tuist/tuist/blob/main/server/lib/tuist/oidc.ex
+  'Buildkite': /^agent\.buildkite\.com(\/|$)/,
+  'CircleCI': /^oidc\.circleci\.com(\/|$)/,
+  'Cirrus CI': /^oidc\.cirrus-ci\.com(\/|$)/, // https://cirrus-ci.org/guide/writing-tasks/#environment-variables
+  'Codefresh': /^oidc\.codefresh\.io(\/|$)/,
+  'Azure Pipelines': /^vstoken\.dev\.azure\.com(\/|$)/,
+  'Fly.io': /^oidc\.fly\.io(\/|$)/, // https://fly.io/docs/security/openid-connect/
+  'Gitpod': /^([^/]+\.)?gitpod\.(io|cloud)(\/|$)/, // whose tokens hold a verified address: https://www.gitpod.io/docs/configure/workspaces/oidc
+  'Harness': /^([^/]+\.)?harness\.io(\/|$)/, // https://developer.harness.io/kb/reference-architectures/platform/aws-oidc-role-connector
+  'HCP Terraform': /^app\.terraform\.io(\/|$)/,
+  'Pulumi': /^api\.pulumi\.com(\/|$)/, // https://www.pulumi.com/docs/guides/oidc/
+  'Semaphore': /^[^/]+\.semaphoreci\.com(\/|$)/,
+  'Spacelift': /^[^/]+\.spacelift\.io(\/|$)/,
+  'Vercel': /^oidc\.vercel\.com(\/|$)/,
 };
+
+/**
+ * Sign-in providers where anybody in the world can have an account.
+ *
+ * https://developers.google.com/identity/openid-connect/reference,
+ * https://developer.apple.com/documentation/signinwithapple/verifying-a-user,
+ * https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc
+ */
+const OPEN_ISSUERS = [
+  /^accounts\.google\.com(\/|$)/,
+  /^appleid\.apple\.com(\/|$)/,
+  /^login\.microsoftonline\.com\/(common|organizations|consumers|9188040d-6c67-4c5b-b112-36a304b66dad)(\/|$)/,
+];
+
+/** Host and path, in lower case and without what changes nothing: a dot after the host, the port of https. */
+function placeOf(issuerUrl: string): string {
+  return issuerUrl.toLowerCase().replace(/^https:\/\//, '').replace(/^([^/]*?)\.?(:443)?(?=\/|$)/, '$1');
+}
+
+/** The name of a system that signs tokens whose subjects strangers can choose. */
+function publicIssuer(issuerUrl: string): string | undefined {
+  return Object.entries(PUBLIC_ISSUERS).find(([, pattern]) => pattern.test(placeOf(issuerUrl)))?.[0];
+}
 
 /** Throws if strangers can choose the subjects of an issuer's tokens. */
 export function refusePublicIssuer(option: string, issuerUrl: string): void {
-  if (Token.isUnresolved(issuerUrl)) {
-    return;
-  }
-  const [name] = Object.entries(PUBLIC_ISSUERS).find(([, pattern]) => pattern.test(issuerUrl.toLowerCase())) ?? [];
+  const name = Token.isUnresolved(issuerUrl) ? undefined : publicIssuer(issuerUrl);
   if (name !== undefined) {
     throw new Error(`${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anybody can have it sign a token whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
   }
+}
+
+/** Whether it is the issuer of a GitLab, as far as its name says so. */
+export function isGitlab(issuerUrl: string): boolean {
+  return !Token.isUnresolved(issuerUrl) && publicIssuer(issuerUrl)?.includes('GitLab') === true;
+}
+
+/** Whether anybody in the world can have an account there. */
+export function isOpenIssuer(issuerUrl: string): boolean {
+  return !Token.isUnresolved(issuerUrl) && OPEN_ISSUERS.some(pattern => pattern.test(placeOf(issuerUrl)));
 }

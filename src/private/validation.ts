@@ -9,7 +9,7 @@ import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
 /**
  * Throws one error that lists everything wrong with the props, before any construct is defined.
  *
- * A value that is only known at deployment (a token) is never judged.
+ * A value that is only known at deployment (a token) is not judged, but refused where a bad one would open a door.
  */
 export function validateProps(path: string, region: string, props: SecureMlflowProps): void {
   const problems = [
@@ -52,13 +52,17 @@ export function validateMonitoring(path: string, { alarmActions, thresholds = {}
 /** Throws if a provider would undo what the construct promises, or what other props ask for. */
 export function validateProvider(path: string, props: SecureMlflowProps, provider: AuthProviderConfig): void {
   const problems = nameProblems('authProvider', provider.environment, RESERVED_PROXY_NAMES);
+  const rules = ['OAUTH2_PROXY_ALLOWED_GROUPS', 'OAUTH2_PROXY_ALLOWED_ROLES'].filter(name => name in provider.environment);
+  if (provider.hostedDomains !== undefined && (rules.length > 0 || 'OAUTH2_PROXY_OIDC_GROUPS_CLAIM' in provider.environment)) {
+    problems.push('`authProvider` must not have `hostedDomains` together with settings for groups, in whose place oauth2-proxy compares them: leave one of them out');
+  }
   for (const name of ['awsIdentityIssuer', 'machineIdentities', 'trustedTokenIssuers'] as const) {
     if (props[name] === undefined) {
       continue;
     }
     if (provider.bearerTokens === false) {
       problems.push(`\`${name}\` must be left out with this \`authProvider\`, which accepts no bearer tokens: use another provider for programs`);
-    } else if (name !== 'trustedTokenIssuers' && ['OAUTH2_PROXY_ALLOWED_GROUPS', 'OAUTH2_PROXY_ALLOWED_ROLES'].some(rule => rule in provider.environment)) {
+    } else if (name !== 'trustedTokenIssuers' && rules.length > 0) {
       problems.push(`\`${name}\` must be left out where \`authProvider\` has allowed groups or roles, which oauth2-proxy asks machines for too, in vain: let the provider decide who may use the client, and leave out the groups`);
     }
   }
@@ -84,7 +88,7 @@ function show(value: unknown): string {
 }
 
 const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
-const DOMAIN = new RegExp(`^(?=.{4,253}$)(${LABEL}\\.)+${LABEL}$`);
+export const DOMAIN = new RegExp(`^(?=.{4,253}$)(${LABEL}\\.)+${LABEL}$`);
 
 function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowProps): string[] {
   const problems: string[] = [];
@@ -160,7 +164,10 @@ function networkProblems({ vpc, natGateways, serviceSubnets, databaseSubnets, lo
 }
 
 function artifactPathProblems(artifactPath?: string): string[] {
-  if (!known(artifactPath) || (/^[\w=.-]+(\/[\w=.-]+)*$/.test(artifactPath) && !artifactPath.includes('..') && !artifactPath.split('/').includes('.'))) {
+  if (artifactPath !== undefined && Token.isUnresolved(artifactPath)) {
+    return ['`artifactPath` must be known at synthesis, got a token: it goes into policies, where a "*" would widen them; write it out'];
+  }
+  if (artifactPath === undefined || (/^[\w=.-]+(\/[\w=.-]+)*$/.test(artifactPath) && !artifactPath.includes('..') && !artifactPath.split('/').includes('.'))) {
     return [];
   }
   return [`\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${show(artifactPath)}: leave out a slash at either end, "//" and ".."`];

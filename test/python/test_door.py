@@ -11,7 +11,10 @@ import pytest
 from secure_mlflow import door
 
 ORIGIN = "https://mlflow.example.com"
-SETTINGS = door.Settings(ORIGIN, api_limit=door.MIB, traces_limit=2 * door.MIB)
+ROLE = "arn:aws:iam::123456789012:role/a,b"
+SETTINGS = door.Settings(
+    ORIGIN, api_limit=door.MIB, traces_limit=2 * door.MIB, machines=frozenset({ROLE, "client-id"}), addresses_only=True, hosted_domains=None
+)
 ADA = [(b"x-forwarded-email", b"ada@example.com")]
 SEARCH = "/api/2.0/mlflow/experiments/search"
 
@@ -27,7 +30,7 @@ def refusal(*arguments, **more):
 
 
 class TestIdentity:
-    @pytest.mark.parametrize("identity", ["ada@example.com", "arn:aws:iam::123456789012:role/a,b", "client-id", "zoë@example.com"])
+    @pytest.mark.parametrize("identity", ["ada@example.com", ROLE, "client-id", "zoë@example.com"])
     def test_is_what_the_proxy_says(self, identity):
         assert admit(headers=[(b"x-forwarded-email", identity.encode())])[0] == identity
 
@@ -51,6 +54,51 @@ class TestIdentity:
     @pytest.mark.parametrize("method, path", [("POST", "/health"), ("GET", "/health/"), ("GET", "/healthy"), ("GET", "/version"), ("GET", "/")])
     def test_is_asked_of_everything_else(self, method, path):
         assert refusal(method, path, []).status == 403
+
+
+class TestStrangers:
+    """Whom oauth2-proxy lets in although they are nobody's colleague."""
+
+    @staticmethod
+    def admits(identity, *headers, **settings):
+        try:
+            door.admit(SETTINGS._replace(**settings), "GET", SEARCH, [(b"x-forwarded-email", identity.encode()), *headers])
+        except door.Refusal as caught:
+            assert (caught.status, caught.code) == (403, "PERMISSION_DENIED")
+            return False
+        return True
+
+    subjects = ["arn:aws:iam::123456789012:role/x@example.com", "repo:evil/x:ref:refs/heads/x@example.com", "organization:evil:pipeline:x@example.com"]
+
+    @pytest.mark.parametrize("subject", subjects)
+    def test_a_subject_is_no_address(self, subject):
+        assert not self.admits(subject)
+        assert self.admits(subject, addresses_only=False)
+        assert self.admits(subject, machines=frozenset({subject}))
+
+    @pytest.mark.parametrize("identity", ["Client-Id", ROLE.upper().replace("ARN", "arn")])
+    def test_machines_are_known_in_any_letter_case(self, identity):
+        assert self.admits(identity, hosted_domains=frozenset({"example.com"}))
+
+    @pytest.mark.parametrize("groups", [[], [b""], [b"example.org"], [b"Example.com"], [b"example.com.evil.example"], [b"example.com,example.org"], [b"example.com"] * 2])
+    def test_an_account_must_belong_to_the_workspace(self, groups):
+        headers = [(b"x-forwarded-groups", group) for group in groups]
+        assert not self.admits("ada@example.com", *headers, hosted_domains=frozenset({"example.com"}))
+        assert self.admits("ada@example.com", *headers)
+
+    @pytest.mark.parametrize("group", [b"example.com", b"ml.example.com"])
+    def test_an_account_of_the_workspace_gets_in(self, group):
+        assert self.admits("ada@example.com", (b"x-forwarded-groups", group), hosted_domains=frozenset({"example.com", "ml.example.com"}))
+
+    @pytest.mark.parametrize("domains, expected", [({}, None), ({"SECURE_MLFLOW_HOSTED_DOMAINS": "a.example,b.example"}, {"a.example", "b.example"})])
+    def test_their_rules_are_in_the_environment(self, tmp_path, domains, expected):
+        machines = tmp_path / "machines.csv"
+        machines.write_text('"arn:aws:iam::123456789012:role/A,b"\n"client"\n')
+        read = door.Settings.read({
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ORIGIN, "SECURE_MLFLOW_API_LIMIT_MIB": "1", "SECURE_MLFLOW_TRACES_LIMIT_MIB": "2",
+            "SECURE_MLFLOW_MACHINE_IDENTITIES_FILE": str(machines), "SECURE_MLFLOW_ADDRESSES_ONLY": "false", **domains,
+        })
+        assert read == door.Settings(ORIGIN, door.MIB, 2 * door.MIB, frozenset({ROLE, "client"}), False, expected)
 
 
 class TestWhatMlflowSees:

@@ -1,0 +1,168 @@
+/** One oauth2-proxy with the settings of a stack, between a provider and a server that are played here: a check sees whom the settings let in. */
+
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import { text } from 'node:stream/consumers';
+import type { JWTPayload } from 'jose';
+import { bearer, client } from './http.mjs';
+import { lifetime, SigningKey } from './issuer.mjs';
+import { LoopbackServer } from './loopback-server.mjs';
+import { Daemon, freePort, untilReady } from './processes.mjs';
+
+/** What a provider knows of somebody. */
+export interface Account {
+  /** Of the ID token and of the userinfo endpoint. */
+  readonly claims?: JWTPayload;
+  /** Keycloak's, of the access token. */
+  readonly roles?: string[];
+  /** GitHub's. */
+  readonly organizations?: string[];
+  /** GitHub's, `organization:slug`. */
+  readonly teams?: string[];
+  /** GitLab's, with the level of access. */
+  readonly projects?: Record<string, number>;
+}
+
+export interface Entrance {
+  readonly status: number;
+  /** What the server behind oauth2-proxy got, where the request came so far. */
+  readonly headers?: IncomingHttpHeaders;
+}
+
+/** Every provider that oauth2-proxy knows and this library offers: Google, Keycloak … by OpenID Connect, GitHub and GitLab by their own APIs. */
+class PlayedProvider extends LoopbackServer {
+  private readonly key = new SigningKey('played');
+  account: Account = {};
+  /** Of the sign-in that is under way. */
+  nonce: string | null = null;
+
+  constructor(private readonly url: string, private readonly issuer: string | undefined, private readonly clientId: string) {
+    super(url);
+  }
+
+  token(claims: JWTPayload): Promise<string> {
+    return this.key.sign({ iss: this.issuer, aud: this.clientId, sub: '1', ...lifetime(60), ...claims });
+  }
+
+  protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { pathname, searchParams } = new URL(request.url!, this.url);
+    const { claims = {}, roles = [], organizations = [], teams = [], projects = {} } = this.account;
+    const firstPage = (items: unknown[]) => searchParams.get('page') === '1' ? items : [];
+    const send = (value: unknown, status = 200) => void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+    const at = (path: string) => `${this.url}${path}`;
+    switch (true) {
+      case pathname.endsWith('/.well-known/openid-configuration'):
+        return send({
+          issuer: this.issuer,
+          authorization_endpoint: at('/authorize'),
+          token_endpoint: at('/token'),
+          userinfo_endpoint: at('/userinfo'),
+          jwks_uri: at('/jwks'),
+          response_types_supported: ['code'],
+          subject_types_supported: ['public'],
+          id_token_signing_alg_values_supported: ['RS256'],
+        });
+      case pathname === '/jwks':
+        return send({ keys: [this.key.publicJwk] });
+      case pathname === '/token':
+        await text(request);
+        return send({ token_type: 'Bearer', expires_in: 60, access_token: await this.token({ realm_access: { roles } }), id_token: await this.token({ ...claims, nonce: this.nonce }) });
+      case pathname === '/userinfo' || pathname === '/oauth/userinfo':
+        return send({ sub: '1', ...claims });
+      case pathname === '/login/oauth/access_token':
+        return send({ token_type: 'bearer', access_token: 'played' });
+      case pathname === '/api/v3/user/orgs':
+        return send(firstPage(organizations.map(login => ({ login }))));
+      case pathname === '/api/v3/user/teams':
+        return send(firstPage(teams.map(team => ({ slug: team.split(':')[1], organization: { login: team.split(':')[0] } }))));
+      case pathname === '/api/v3/user/emails':
+        return send([{ email: claims.email, primary: true, verified: claims.email_verified }]);
+      case pathname === '/api/v3/user':
+        return send({ login: 'played', email: claims.email });
+      case pathname === '/api/v3/' || pathname === '/api/v3':
+        return send({});
+      case pathname.startsWith('/api/v4/projects/'): {
+        const level = projects[decodeURIComponent(pathname.slice('/api/v4/projects/'.length))];
+        return level === undefined ? send({ message: '404 Project Not Found' }, 404) : send({ permissions: { project_access: { access_level: level } } });
+      }
+      default:
+        throw new Error(`nobody plays ${pathname}`);
+    }
+  }
+}
+
+/** Answers with the headers that it got. */
+class Mirror extends LoopbackServer {
+  protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(request.headers));
+  }
+}
+
+interface SignInsOptions {
+  /** The program oauth2-proxy. */
+  readonly proxy: string;
+  /** Its settings, as the template has them. */
+  readonly settings: Record<string, string>;
+  /** The list of machines, which there is no `prepare` to write. */
+  readonly machinesFile: string;
+  readonly log: string;
+}
+
+export class SignIns {
+  static async start({ proxy, settings, machinesFile, log }: SignInsOptions): Promise<SignIns> {
+    const [provider, mirror] = [`http://127.0.0.1:${await freePort()}`, `http://127.0.0.1:${await freePort()}`];
+    const url = `http://127.0.0.1:${await freePort()}`;
+    // Of whichever provider these are the addresses: their paths stay.
+    const origins = new Set(['OIDC_ISSUER_URL', 'LOGIN_URL', 'REDEEM_URL', 'VALIDATE_URL'].map(name => settings[`OAUTH2_PROXY_${name}`]).filter(Boolean).map(address => new URL(address).origin));
+    const here = (value: string) => [...origins].reduce((replaced, origin) => replaced.replaceAll(origin, provider), value);
+    const env = Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, here(value)]));
+    if (settings.OAUTH2_PROXY_PROVIDER === 'github') {
+      Object.assign(env, { // github.com has no settings: it is built in
+        OAUTH2_PROXY_LOGIN_URL: `${provider}/login/oauth/authorize`, OAUTH2_PROXY_REDEEM_URL: `${provider}/login/oauth/access_token`, OAUTH2_PROXY_VALIDATE_URL: `${provider}/api/v3`,
+      });
+    }
+    const played = new PlayedProvider(provider, env.OAUTH2_PROXY_OIDC_ISSUER_URL, env.OAUTH2_PROXY_CLIENT_ID);
+    const server = new Mirror(mirror);
+    await Promise.all([played.start(), server.start()]);
+    const daemon = new Daemon([proxy], {
+      env: { ...env, OAUTH2_PROXY_HTTP_ADDRESS: new URL(url).host, OAUTH2_PROXY_UPSTREAMS: `${mirror}/`, OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE: machinesFile }, log,
+    });
+    const signIns = new SignIns(url, played, () => Promise.all([daemon.stop(5), played.stop(), server.stop()]));
+    try {
+      await untilReady(daemon, 'oauth2-proxy', () => fetch(`${url}/ping`));
+    } catch (error) {
+      await signIns.stop();
+      throw error;
+    }
+    return signIns;
+  }
+
+  private constructor(private readonly url: string, private readonly provider: PlayedProvider, private readonly end: () => Promise<unknown>) {}
+
+  /** Signs in in a browser, as far as the settings let this account. */
+  async enter(account: Account): Promise<Entrance> {
+    const send = client(this.url);
+    const start = await send('/oauth2/start?rd=/');
+    const { searchParams } = new URL(start.headers.location!);
+    Object.assign(this.provider, { account, nonce: searchParams.get('nonce') });
+    const back = await send(`/oauth2/callback?code=played&state=${encodeURIComponent(searchParams.get('state')!)}`, { headers: { cookie: cookies(start.headers) } });
+    return back.status === 302 ? this.request({ cookie: cookies(back.headers) }) : { status: back.status };
+  }
+
+  /** Sends an ID token of the provider; with other claims, one that it made for somebody else. */
+  async show(claims: JWTPayload): Promise<Entrance> {
+    return this.request(bearer(await this.provider.token(claims)));
+  }
+
+  async stop(): Promise<void> {
+    await this.end();
+  }
+
+  private async request(headers: Record<string, unknown>): Promise<Entrance> {
+    const { status, body } = await client(this.url)('/api/2.0/mlflow/experiments/search', { headers: headers as never });
+    return { status, ...status === 200 && { headers: JSON.parse(body) } };
+  }
+}
+
+function cookies(headers: IncomingHttpHeaders): string {
+  return (headers['set-cookie'] ?? []).map(cookie => cookie.split(';')[0]).join('; ');
+}

@@ -1,0 +1,161 @@
+import { Lazy, Stack, Stage } from 'aws-cdk-lib';
+import { Annotations, Match } from 'aws-cdk-lib/assertions';
+import * as cognito from 'aws-cdk-lib/aws-cognito';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import { clientSecret, define, newApp, newStack, Overrides, OverridesOf } from './fixtures';
+import { AuthProvider, AuthProviderConfig, OidcAuthProviderOptions, SecureMlflow, TokenIssuer } from '../src';
+
+const token = Lazy.string({ produce: () => 'known later' });
+const tenantId = '11111111-2222-3333-4444-555555555555';
+const client = (stack: Stack) => ({ clientId: 'client', clientSecret: clientSecret(stack) });
+const oidc = (stack: Stack, options: Partial<OidcAuthProviderOptions> = {}) => AuthProvider.oidc({ issuerUrl: 'https://id.example.com', ...client(stack), ...options });
+const google = (stack: Stack, hostedDomains: string[]) => AuthProvider.google({ ...client(stack), hostedDomains });
+const gcloud = { trustedTokenIssuers: [TokenIssuer.gcloud()] };
+const everybody = { emailDomains: ['*'] };
+
+/** Ids and texts of the warnings. */
+function warningsIn(stack: Stack): [id: string, text: string][] {
+  return Annotations.fromStack(stack).findWarning('*', Match.anyValue()).map(({ entry }) => {
+    const [, text, id] = /^(.*) \[ack: cdk-secure-mlflow:(\w+)\]$/.exec(String(entry.data))!;
+    return [id, text];
+  });
+}
+
+const idsOf = (overrides: OverridesOf) => warningsIn(define(overrides).stack).map(([id]) => id);
+
+/** A provider of the user's own, of which nothing is known. */
+class Own extends AuthProvider {
+  public constructor(private readonly environment: Record<string, string> = {}) {
+    super();
+  }
+
+  public bind(): AuthProviderConfig {
+    return { ...client(newStack()), environment: { OAUTH2_PROXY_PROVIDER: 'adfs', ...this.environment } };
+  }
+}
+
+test('there is none with the defaults', () => {
+  expect(idsOf({})).toEqual([]);
+});
+
+describe('emailDomains: ["*"]', () => {
+  test.each<[string, OverridesOf, string[]]>([
+    ['Google', {}, ['openToEveryone']],
+    ['Google and a Workspace, gcloud included', stack => ({ ...gcloud, authProvider: google(stack, ['example.com']) }), []],
+    ['Google by OpenID Connect', stack => ({ authProvider: oidc(stack, { issuerUrl: 'https://accounts.google.com' }) }), ['openToEveryone']],
+    ['any provider, whose accounts nobody here knows', stack => ({ authProvider: oidc(stack) }), ['everyAccount']],
+    ['such a provider and gcloud', stack => ({ ...gcloud, authProvider: oidc(stack) }), ['openToEveryone']],
+    ['such a provider with groups, and gcloud, whose tokens hold none', stack => ({ ...gcloud, authProvider: oidc(stack, { allowedGroups: ['ml'] }) }), []],
+    ['such a provider with roles', stack => ({ authProvider: AuthProvider.keycloak({ ...client(stack), realmUrl: 'https://id.example.com/realms/ml', allowedRoles: ['ml'] }) }), []],
+    ['one of the user\'s own', { authProvider: new Own() }, ['everyAccount']],
+    ['one of the user\'s own with groups', { authProvider: new Own({ OAUTH2_PROXY_ALLOWED_GROUPS: 'ml' }) }, []],
+    ['a tenant of Entra ID', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId }) }), []],
+    ['a user pool that is made', { authProvider: AuthProvider.cognito() }, []],
+    ['a user pool with self sign-up', stack => ({ authProvider: AuthProvider.cognito({ userPool: new cognito.UserPool(stack, 'Pool', { selfSignUpEnabled: true }) }) }), ['openToEveryone']],
+    ['GitHub', stack => ({ authProvider: AuthProvider.github(client(stack)) }), ['openToEveryone']],
+    ['an organization of GitHub', stack => ({ authProvider: AuthProvider.github({ ...client(stack), organization: 'example' }) }), []],
+    ['a GitLab of one\'s own', stack => ({ authProvider: AuthProvider.gitlab({ ...client(stack), baseUrl: 'https://gitlab.example.com' }) }), ['everyAccount']],
+  ])('%s', (_, overrides, expected) => {
+    expect(idsOf(stack => ({ ...everybody, ...typeof overrides === 'function' ? overrides(stack) : overrides }))).toEqual(expected);
+  });
+
+  test('they say what to do', () => {
+    expect(warningsIn(define(everybody).stack)[0][1]).toMatch(/^`emailDomains` is \["\*"\] .* so anybody gets in: name your domains$/);
+    expect(warningsIn(define({ ...everybody, authProvider: new Own() }).stack)[0][1]).toMatch(/so every account at the provider gets in: check .* sign up .* social account .* guest; or name your domains, or allowed groups$/);
+  });
+});
+
+describe('a claim for the address', () => {
+  test.each<[string, OverridesOf, string[]]>([
+    ['that oauth2-proxy does not check', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn' }) }), ['unverifiedAddresses']],
+    ['that it checks', stack => ({ authProvider: oidc(stack, { emailClaim: 'email' }) }), []],
+    ['where groups decide', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }) }), []],
+    ['where every account gets in', stack => ({ ...everybody, authProvider: oidc(stack, { emailClaim: 'upn' }) }), ['everyAccount']],
+    ['that is only known at deployment', stack => ({ authProvider: oidc(stack, { emailClaim: token }) }), []],
+    ['of Entra ID, where administrators set it', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId, emailClaim: 'preferred_username' }) }), []],
+    ['of a provider of the user\'s own', { authProvider: new Own({ OAUTH2_PROXY_OIDC_EMAIL_CLAIM: 'upn' }) }, ['unverifiedAddresses']],
+  ])('%s', (_, overrides, expected) => {
+    expect(idsOf(overrides)).toEqual(expected);
+  });
+
+  test('the warning names it', () => {
+    expect(warningsIn(define(stack => ({ authProvider: oidc(stack, { emailClaim: 'upn' }) })).stack)[0][1]).toMatch(/by the claim `upn`, .*: see to it that people can neither choose nor change it, or name allowed groups$/);
+  });
+});
+
+describe('the tokens of gcloud', () => {
+  test.each<[string, OverridesOf, string[]]>([
+    ['with Google, which tells accounts of the company', {}, []],
+    ['with Google and every account', stack => ({ authProvider: google(stack, ['*']) }), []],
+    ['with another provider, which cannot', stack => ({ authProvider: oidc(stack) }), ['consumerAccounts']],
+    ['with another provider and groups', stack => ({ authProvider: oidc(stack, { allowedGroups: ['ml'] }) }), []],
+  ])('%s', (_, overrides, expected) => {
+    expect(idsOf(stack => ({ ...gcloud, ...typeof overrides === 'function' ? overrides(stack) : overrides }))).toEqual(expected);
+  });
+});
+
+describe('domains for e-mail', () => {
+  test.each([
+    'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.nl', 'yahoo.com', 'yahoo.co.jp', 'yahoo.com.br', 'icloud.com', 'me.com', 'aol.com', 'proton.me', 'gmx.de', 'gmx.net', 'web.de',
+    'mail.ru', 'yandex.ru', 'qq.com', '163.com', 'orange.fr', 'libero.it', 'seznam.cz', 'co.uk', 'com.au', 'ac.at',
+  ])('%s, where anybody has an address, or nobody', domain => {
+    expect(warningsIn(define({ emailDomains: ['example.com', domain] }).stack)).toEqual([['publicEmailDomains', `\`emailDomains\` holds ${domain}, where anybody can have an address, or nobody has one: name domains of your own`]]);
+  });
+
+  test.each([
+    'example.com', 'gmail.example.com', 'live.example.com', 'outlook.example', 'mygmail.com', 'gmail.com.example.com', 'example.co.uk', 'co.example.com', 'mail.example.com', 'web.design', 'me.example', 'xseznam.cz',
+  ])('%s is one of a company', domain => {
+    expect(idsOf({ emailDomains: [domain] })).toEqual([]);
+  });
+
+  test('that are only known at deployment are not judged', () => {
+    expect(idsOf({ emailDomains: [token] })).toEqual([]);
+  });
+});
+
+describe('two deployments in one app', () => {
+  /** What is said of the second one, and never of the first. */
+  function second(one: (stack: Stack) => Overrides, other: (stack: Stack, first: SecureMlflow) => Overrides, stage?: string): [string, string][] {
+    const app = newApp();
+    const first = define(one, new Stack(app, 'One'));
+    const { stack } = define(own => other(own, first.mlflow), new Stack(stage === undefined ? app : new Stage(app, stage), 'Other'));
+    expect(warningsIn(first.stack)).toEqual([]);
+    return warningsIn(stack);
+  }
+  const withOidc = (options: Partial<OidcAuthProviderOptions> = {}) => (stack: Stack) => ({ authProvider: oidc(stack, options) });
+  const inBucket = (artifactPath?: string) => (stack: Stack) => ({
+    artifactBucket: s3.Bucket.fromBucketName(stack, 'Bucket', 'artifacts'), ...artifactPath && { artifactPath }, ...withOidc({ clientId: stack.node.path })(stack),
+  });
+
+  test.each<[string, (stack: Stack) => Overrides, (stack: Stack, first: SecureMlflow) => Overrides, string[]]>([
+    ['that share nothing', () => ({}), withOidc(), []],
+    ['in the same folder', inBucket(), inBucket(), ['sharedArtifacts']],
+    ['in the same folder of the bucket that one makes', () => ({}), (stack, { artifactBucket }) => ({ artifactBucket, ...withOidc()(stack) }), ['sharedArtifacts']],
+    ['inside the folder of the other', inBucket(), inBucket('mlflow/staging'), ['sharedArtifacts']],
+    ['around the folder of the other', inBucket('a/b'), inBucket('a'), ['sharedArtifacts']],
+    ['in folders of their own', inBucket('a'), inBucket('ab'), []],
+    ['with the same client', withOidc(), withOidc(), ['sharedClient']],
+    ['with the same client of Google', () => ({}), () => ({}), ['sharedClient']],
+    ['with clients of other providers', withOidc(), withOidc({ issuerUrl: 'https://other.example.com' }), []],
+    ['with clients of their own', withOidc(), withOidc({ clientId: 'other' }), []],
+    ['with a client that takes no tokens', stack => ({ authProvider: AuthProvider.gitlab(client(stack)) }), stack => ({ authProvider: AuthProvider.gitlab(client(stack)) }), []],
+    ['with a client of GitHub, which makes none', stack => ({ authProvider: AuthProvider.github(client(stack)) }), stack => ({ authProvider: AuthProvider.github(client(stack)) }), []],
+  ])('%s', (_, one, other, expected) => {
+    expect(second(one, other).map(([id]) => id)).toEqual(expected);
+  });
+
+  test('in stages of their own, too', () => {
+    expect(second(inBucket(), inBucket(), 'Staging').map(([id]) => id)).toEqual(['sharedArtifacts']);
+  });
+
+  test('the warnings name the other one', () => {
+    expect(second(inBucket(), inBucket()).map(([, text]) => text)).toEqual([expect.stringMatching(/^its artifacts are in the folder of One\/Mlflow, .*; give each an `artifactPath` or a bucket of its own$/)]);
+    expect(second(withOidc(), withOidc()).map(([, text]) => text)).toEqual([expect.stringMatching(/^it has the OAuth client of One\/Mlflow: .*; register a client for each$/)]);
+  });
+
+  test('one that could not be made does not count', () => {
+    const app = newApp();
+    expect(() => define({ authProvider: new Own({ OAUTH2_PROXY_COOKIE_SECURE: 'false' }) }, new Stack(app, 'One'))).toThrow();
+    expect(warningsIn(define({}, new Stack(app, 'Other')).stack)).toEqual([]);
+  });
+});
