@@ -9,6 +9,7 @@ import {
   checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkQuickStart, checkRemoval, checkResilience, checkServerSessions,
   checkTwoTasks, checkUpgrade,
 } from './checks/index.mjs';
+import { checkNames } from './checks/names.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { Checks } from './checks.mjs';
 import type { Deployment } from './deployment.mjs';
@@ -48,6 +49,7 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
     await checkServerSessions(checks, await deploy('local/session-store-app.ts', programs));
   },
   'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/clean-up-app.ts', programs)),
+  'names': async (checks, { proxy }) => checkNames(checks, { python, proxy }),
   'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/providers-app.ts'), proxy }),
 };
 

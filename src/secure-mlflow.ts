@@ -19,7 +19,7 @@ import { Database } from './database';
 import { Ingress } from './ingress';
 import { Monitoring, MonitoringOptions } from './monitoring';
 import { Network } from './network';
-import { cleanUpEnvironment, mlflowEnvironment, uvicornEnvironment } from './private/mlflow';
+import { cleanUpEnvironment, mlflowEnvironment, networkProxyEnvironment, uvicornEnvironment } from './private/mlflow';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
 import { validateProps, validateProvider } from './private/validation';
 import { Deployment, Warnings, warningsAboutOthers, warningsAboutPeople } from './private/warnings';
@@ -430,18 +430,45 @@ export interface SecureMlflowProps {
   readonly minHealthyPercent?: number;
 
   /**
-   * More environment variables for MLflow. Names that the construct sets for safety are refused.
+   * More environment variables for MLflow. Names that the construct sets for safety are refused, and so are secrets: see `secrets`.
+   *
+   * A proxy of the network (`HTTPS_PROXY` …) is used by `prepare`, too; let `service` out to it. See docs/settings.md.
    *
    * @default - none
    */
   readonly environment?: { [name: string]: string };
 
   /**
-   * More environment variables for oauth2-proxy. Names that the construct sets for safety are refused.
+   * Secrets that MLflow's server gets as environment variables, such as the key of an AI provider. Names that `environment` must not hold are refused here, too.
+   *
+   * Every container that runs the server gets them when it starts; the execution role may read them. Who is signed in cannot read them, but use what they
+   * open, as far as MLflow lets them.
+   *
+   * @default - none but those of the construct
+   * @example
+   *
+   * declare const key: secretsmanager.ISecret;
+   * const secrets = { OPENAI_API_KEY: ecs.Secret.fromSecretsManager(key) };
+   */
+  readonly secrets?: { [name: string]: ecs.Secret };
+
+  /**
+   * More environment variables for oauth2-proxy. Names that the construct sets for safety are refused, and so are secrets: see `proxySecrets`.
    *
    * @default - none
    */
   readonly proxyEnvironment?: { [name: string]: string };
+
+  /**
+   * Secrets that oauth2-proxy gets as environment variables. Names that `proxyEnvironment` must not hold are refused here, too.
+   *
+   * @default - none but those of the construct and the client secret of `authProvider`
+   * @example
+   *
+   * declare const key: secretsmanager.ISecret;
+   * const proxySecrets = { OAUTH2_PROXY_SIGNATURE_KEY: ecs.Secret.fromSecretsManager(key) };
+   */
+  readonly proxySecrets?: { [name: string]: ecs.Secret };
 
   /**
    * Bucket for the access logs of the load balancer: in the region of the stack, encrypted with keys of S3 (SSE-S3), the only encryption that they can have.
@@ -663,7 +690,9 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
         sessionServer,
         environment: props.proxyEnvironment,
       }),
-      clientSecret: provider.clientSecret,
+      secrets: props.secrets ?? {},
+      proxySecrets: { ...props.proxySecrets, OAUTH2_PROXY_CLIENT_SECRET: provider.clientSecret },
+      networkProxyEnvironment: networkProxyEnvironment(props.environment),
       ...(sessionServer && { sessionServer }),
       machineIdentities: Lazy.string({ produce: () => this.machineIdentities.join('\n') }), // grants come later
       cpu: props.cpu ?? 1024,

@@ -37,7 +37,11 @@ export interface ServiceProps {
   readonly uvicornEnvironment?: Record<string, string>;
   readonly oauth2ProxyImage?: ecs.ContainerImage;
   readonly proxyEnvironment: Record<string, string>;
-  readonly clientSecret: ecs.Secret;
+  /** Of every container that runs the server. */
+  readonly secrets: Record<string, ecs.Secret>;
+  readonly proxySecrets: Record<string, ecs.Secret>;
+  /** Of what else goes out to the network. */
+  readonly networkProxyEnvironment: Record<string, string>;
   /** Where sessions are stored, if not in the cookie. */
   readonly sessionServer?: SessionServer;
   /** One a line. */
@@ -159,6 +163,7 @@ export class Service extends Construct {
         user: MLFLOW_USER,
         command: ['mlflow', 'server', '--app-name', DOOR],
         secrets: {
+          ...props.secrets,
           ...options.secrets,
           MLFLOW_CRYPTO_KEK_PASSPHRASE: ecs.Secret.fromSecretsManager(encryptionPassphrase),
         },
@@ -186,7 +191,7 @@ export class Service extends Construct {
       portMappings: [{ containerPort: PROXY_PORT }],
       environment: props.proxyEnvironment,
       secrets: {
-        OAUTH2_PROXY_CLIENT_SECRET: props.clientSecret,
+        ...props.proxySecrets,
         OAUTH2_PROXY_COOKIE_SECRET: ecs.Secret.fromSecretsManager(cookieSecret),
         ...(props.sessionServer && { OAUTH2_PROXY_REDIS_PASSWORD: props.sessionServer.password }),
       },
@@ -220,7 +225,7 @@ export class Service extends Construct {
     taskDefinition: ecs.FargateTaskDefinition, streamPrefix: string, environment: Record<string, string>, inputs: string[] = [],
   ): ecs.ContainerDefinition {
     const prepare = taskDefinition.addContainer('prepare', {
-      ...this.mlflowOptions(streamPrefix, environment),
+      ...this.mlflowOptions(streamPrefix, { ...this.props.networkProxyEnvironment, ...environment }),
       essential: false,
       user: '0:0', // to open the volumes, which belong to root, for the others
       command: [...pythonFile('prepare.py'), ...inputs],

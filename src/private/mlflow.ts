@@ -100,21 +100,25 @@ export interface MlflowOptions {
   readonly environment?: Record<string, string>;
 }
 
+/** What `environment` may replace. */
+export const DEFAULT_MLFLOW_ENVIRONMENT: Record<string, string> = {
+  // A process answers 40 requests at once, and a batch of metrics takes a connection while it holds another: with 40 or fewer
+  // they could all wait for each other. The database ends those that are idle.
+  MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '20',
+  MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '25',
+  MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE: '1800',
+  MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false', // on, it queries the database every minute, which then never pauses
+  MLFLOW_DISABLE_TELEMETRY: 'true',
+  DO_NOT_TRACK: 'true',
+};
+
 /** Settings of `mlflow server`, the database aside. The command line is `mlflow server` and nothing more. */
 export function mlflowEnvironment(options: MlflowOptions, port = MLFLOW_PORT): Record<string, string> {
   return {
-    // What `environment` may replace.
-    // A process answers 40 requests at once, and a batch of metrics takes a connection while it holds another: with 40 or fewer
-    // they could all wait for each other. The database ends those that are idle.
-    MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '20',
-    MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '25',
-    MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE: '1800',
-    MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false', // on, it queries the database every minute, which then never pauses
-    MLFLOW_DISABLE_TELEMETRY: 'true',
-    DO_NOT_TRACK: 'true',
+    ...DEFAULT_MLFLOW_ENVIRONMENT,
     ...options.environment,
 
-    // What follows it may not; the reasons are in RESERVED_MLFLOW_NAMES below.
+    // What follows it may not replace; the reasons are in RESERVED_MLFLOW_NAMES below.
     MLFLOW_HOST: '127.0.0.1',
     MLFLOW_PORT: String(port),
     MLFLOW_WORKERS: Tokenization.stringifyNumber(options.workers),
@@ -194,16 +198,35 @@ function placeEnvironment({ region, artifactsUri }: { readonly region: string; r
   };
 }
 
-/** Asks only what needs no database, which could not pause otherwise. There is no curl in the image. */
+/** Asks only what needs no database, which could not pause otherwise, and never through a proxy of the network. There is no curl in the image. */
 export function mlflowHealthCheck(port: number): string[] {
-  return ['CMD', 'python', '-c', `import urllib.request; urllib.request.urlopen('http://127.0.0.1:${port}/health', timeout=4)`];
+  return ['CMD', 'python', '-c', `import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:${port}/health', timeout=4)`];
+}
+
+/** In the two spellings that programs read. */
+export const NETWORK_PROXY_NAMES = ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy'].flatMap(name => [name, name.toUpperCase()]);
+
+/** A proxy of the network that `environment` names: `prepare` goes through it, too. */
+export function networkProxyEnvironment(environment: Record<string, string> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => NETWORK_PROXY_NAMES.includes(name)));
 }
 
 const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
 const DATABASE_OWNED = 'the construct makes the database and the connection to it';
 const TRUST = 'the server would believe forwarded headers, and with them the client address that guards its assistant';
+const PROGRAMS = 'everybody who is signed in could run programs on the server, with the password of the database at hand';
+const INSIDE = 'everybody who is signed in could have the server send requests into its network and to itself';
+const ASSISTANT = 'the assistant is closed, because it runs programs on the server';
+const ROLE = 'the task has a role; grant it what it needs';
+const CODE = 'it decides which code the programs of the task load; put it into an image of your own';
+const BUCKET = 'artifacts are in S3, in the region of the stack; use `artifactBucket`';
+const TLS = 'connections that the server makes must be verified';
+const ACCOUNTS = 'people sign in at the provider; MLflow\'s own accounts are not used';
+const DIRECTORY = 'the file system is read-only but for one folder';
+const INTERNAL = 'MLflow hands it from one of its processes to the next';
+const OWN_PROGRAMS = 'programs of the construct read it';
 
-/** Names that `environment` must not hold, and what to do instead. A name ending in `*` stands for all that begin so. */
+/** Names that `environment` and `secrets` must not hold, and what to do instead. A name ending in `*` stands for all that begin so. */
 export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_HOST': TASK_OWNED,
   'MLFLOW_PORT': TASK_OWNED,
@@ -214,33 +237,83 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_SERVER_CORS_ALLOWED_ORIGINS': 'it follows from `domainName`',
   'MLFLOW_SERVER_X_FRAME_OPTIONS': 'other sites could frame the page',
   'MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE': 'other sites could write in the name of whoever is signed in',
-  'MLFLOW_ENABLE_REMOTE_ASSISTANT': 'the assistant runs programs on the server',
+  'MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS': PROGRAMS,
+  'MLFLOW_ENABLE_REMOTE_ASSISTANT': ASSISTANT,
+  'MLFLOW_ENABLE_ASSISTANT_SANDBOX': ASSISTANT,
+  'MLFLOW_ASSISTANT_SANDBOX_CLI_IMAGE': ASSISTANT,
+  'MLFLOW_SANDBOX_*': ASSISTANT,
   'MLFLOW_ENABLE_AI_GATEWAY': 'use `aiGateway`',
+  'MLFLOW_DEPLOYMENTS_TARGET': 'use `aiGateway`',
   'MLFLOW_GATEWAY_API_BASE_*': 'use `aiGateway.privateProviders`',
   'MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE': 'use `requestLimits`',
+  'MLFLOW_GATEWAY_RESOLVE_API_KEY_*': 'everybody who is signed in could have variables and files of the server, its secrets included, sent to an address of their own',
+  'MLFLOW_WEBHOOK_ALLOW*': INSIDE,
+  'MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS': INSIDE,
+  'MLFLOW_ICON_URL_ALLOWED_SCHEMES': INSIDE,
+  'MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES': INSIDE,
   'MLFLOW_STATIC_PREFIX': 'the server is at the root of `domainName`',
+  'SCRIPT_NAME': 'the server is at the root of `domainName`',
   'MLFLOW_BACKEND_STORE_URI': DATABASE_OWNED,
   'MLFLOW_REGISTRY_STORE_URI': DATABASE_OWNED,
+  'MLFLOW_TRACKING_URI': DATABASE_OWNED,
+  'MLFLOW_REGISTRY_URI': DATABASE_OWNED,
   'MLFLOW_CRYPTO_KEK_PASSPHRASE': 'the construct generates it as a secret',
+  'MLFLOW_CRYPTO_KEK_VERSION': 'it belongs to the passphrase, which never changes',
+  'MLFLOW_AUTH_*': ACCOUNTS,
+  'MLFLOW_BASIC_AUTH_*': ACCOUNTS,
+  'MLFLOW_RBAC_SEED_DEFAULT_ROLES': ACCOUNTS,
+  'MLFLOW_SERVER_ENABLE_GRAPHQL_AUTH': ACCOUNTS,
+  'MLFLOW_FLASK_SERVER_SECRET_KEY': ACCOUNTS,
   'MLFLOW_ARTIFACTS_DESTINATION': 'use `artifactBucket` and `artifactPath`',
   'MLFLOW_DEFAULT_ARTIFACT_ROOT': 'use `artifactBucket` and `artifactPath`; clients reach artifacts through the server',
   'MLFLOW_SERVE_ARTIFACTS': 'clients reach artifacts through the server',
   'MLFLOW_ARTIFACTS_ONLY': 'clients reach artifacts through the server',
   'MLFLOW_S3_EXPECTED_BUCKET_OWNER': 'uploads above 500 MB would fail, because MLflow signs it into URLs as a header that clients do not send; the task role reaches buckets of one account only',
+  'MLFLOW_S3_ENDPOINT_URL': BUCKET,
+  'MLFLOW_S3_IGNORE_TLS': TLS,
+  'MLFLOW_TRACKING_INSECURE_TLS': TLS,
+  'DATABRICKS_INSECURE': TLS,
   'AWS_REGION': 'it is the region of the stack',
   'AWS_DEFAULT_REGION': 'it is the region of the stack',
-  'AWS_ACCESS_KEY_ID': 'the task has a role; grant it what it needs',
-  'AWS_SECRET_ACCESS_KEY': 'the task has a role; grant it what it needs',
-  'AWS_SESSION_TOKEN': 'the task has a role; grant it what it needs',
-  'HOME': 'the file system is read-only but for one folder',
-  'TMPDIR': 'the file system is read-only but for one folder',
+  'AWS_ENDPOINT_URL*': BUCKET,
+  'AWS_ACCESS_KEY_ID': ROLE,
+  'AWS_SECRET_ACCESS_KEY': ROLE,
+  'AWS_SESSION_TOKEN': ROLE,
+  'AWS_SECURITY_TOKEN': ROLE,
+  'AWS_PROFILE': ROLE,
+  'AWS_DEFAULT_PROFILE': ROLE,
+  'AWS_CONFIG_FILE': ROLE,
+  'AWS_SHARED_CREDENTIALS_FILE': ROLE,
+  'AWS_CREDENTIAL_FILE': ROLE,
+  'AWS_LOGIN_CACHE_DIRECTORY': ROLE,
+  'AWS_ROLE_*': ROLE,
+  'AWS_WEB_IDENTITY_TOKEN_FILE': ROLE,
+  'AWS_CONTAINER_*': ROLE,
+  'AWS_EC2_METADATA_SERVICE_*': ROLE,
+  'AWS_DATA_PATH': CODE,
+  'BOTOCORE_EXPERIMENTAL__PLUGINS': CODE,
+  'HOME': DIRECTORY,
+  'TMPDIR': DIRECTORY,
   'PYTHONPATH': 'Python finds the inner door there',
   'PYTHONUNBUFFERED': 'logs would come late',
+  'PYTHON*': CODE,
+  'LD_*': CODE,
+  'PATH': CODE,
+  'MLFLOW_HOME': CODE,
+  'GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES': PROGRAMS,
+  'SSLKEYLOGFILE': 'the keys of TLS connections would be written into a file',
   'SECURE_MLFLOW_*': 'the inner door reads them; use `requestLimits`, `aiGateway`, `authProvider` and `machineIdentities`',
+  'PREPARE_*': OWN_PROGRAMS,
+  'DATABASE_TOKEN_*': OWN_PROGRAMS,
+  'CLEAN_UP_*': 'use `cleanUp`',
   'FORWARDED_ALLOW_IPS': TRUST,
   'WEB_CONCURRENCY': 'use `workers`',
   'UVICORN_*': TRUST,
   'GUNICORN_*': 'use `gunicornOpts`',
-  '_MLFLOW_*': 'MLflow hands these from one of its processes to the next',
+  'LISTEN_*': TASK_OWNED,
+  'FLASK_*': 'it is for development, with a debugger',
+  'WERKZEUG_*': 'it is for development, with a debugger',
+  '_MLFLOW_*': INTERNAL,
+  'MLFLOW_SERVER_PID': INTERNAL,
   'PG*': DATABASE_OWNED,
 };

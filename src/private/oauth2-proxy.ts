@@ -54,7 +54,7 @@ function encode(text: string): string {
 export function proxyEnvironment(options: ProxyOptions): Record<string, string> {
   const { sessionRefresh, sessionServer, trustedTokenIssuers } = options;
   return {
-    OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256', // off by default; a provider that refuses it may say so
+    OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256', // off by default; an `AuthProvider` that cannot do it may say so
     ...options.providerEnvironment,
     ...options.environment,
 
@@ -130,6 +130,10 @@ const COOKIE = 'cookies are bound to `domainName`, over TLS, and to no script';
 const FORWARDED = 'forwarded headers come from the client and must decide nothing';
 const ANSWERS = 'programs rely on how refusals are answered';
 const LOGS = 'the log of sign-ins is the audit trail';
+const SERVER = 'tokens of the sign-in are not for MLflow, nor for the scripts of its page';
+const NO_PASSWORDS = 'MLflow takes no password';
+const HEADERS = 'the inner door reads in these headers who is calling';
+const LOAD_BALANCER = 'TLS ends at the load balancer, which talks to oauth2-proxy by HTTP';
 
 /** Names that belong to the provider: `proxyEnvironment` must not hold them. */
 export const PROVIDER_NAMES: Record<string, string> = {
@@ -149,6 +153,13 @@ export const PROVIDER_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_REDEEM_URL': 'use `authProvider`',
   'OAUTH2_PROXY_VALIDATE_URL': 'use `authProvider`',
   'OAUTH2_PROXY_PROFILE_URL': 'use `authProvider`',
+  'OAUTH2_PROXY_AZURE_*': 'use `authProvider`',
+  'OAUTH2_PROXY_BITBUCKET_*': 'use `authProvider`',
+  'OAUTH2_PROXY_JWT_KEY_FILE': 'use `authProvider`',
+  'OAUTH2_PROXY_PUBJWK_URL': 'use `authProvider`',
+  'OAUTH2_PROXY_BACKEND_LOGOUT_URL': 'use `authProvider`',
+  'OAUTH2_PROXY_CODE_CHALLENGE_METHOD': 'PKCE protects every sign-in; an `AuthProvider` of your own may set it where the provider cannot do S256',
+  'OAUTH2_PROXY_FORCE_CODE_CHALLENGE_METHOD': 'PKCE protects every sign-in; an `AuthProvider` of your own may set it where the provider cannot do S256',
 };
 
 /** Names that neither `proxyEnvironment` nor a provider may hold, and what to do instead. One ending in `*` stands for all that begin so. */
@@ -171,6 +182,7 @@ export const RESERVED_PROXY_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_TRUSTED_*': DOOR,
   'OAUTH2_PROXY_INSECURE_*': DOOR,
   'OAUTH2_PROXY_SSL_INSECURE_SKIP_VERIFY': DOOR,
+  'OAUTH2_PROXY_SSL_UPSTREAM_INSECURE_SKIP_VERIFY': DOOR,
   'OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS': 'use `trustedTokenIssuers`',
   'OAUTH2_PROXY_EXTRA_JWT_ISSUERS': 'use `trustedTokenIssuers`',
   'OAUTH2_PROXY_REVERSE_PROXY': FORWARDED,
@@ -186,8 +198,17 @@ export const RESERVED_PROXY_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_COOKIE_*': COOKIE,
   'OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK': ANSWERS,
   'OAUTH2_PROXY_API_ROUTES': ANSWERS,
-  'OAUTH2_PROXY_PASS_BASIC_AUTH': 'MLflow takes no password',
-  'OAUTH2_PROXY_PASS_USER_HEADERS': 'copies that a client sends would no longer be removed',
+  'OAUTH2_PROXY_FORCE_JSON_ERRORS': ANSWERS,
+  'OAUTH2_PROXY_FORCE_HTTPS': LOAD_BALANCER,
+  'OAUTH2_PROXY_TLS_*': LOAD_BALANCER,
+  'OAUTH2_PROXY_PASS_BASIC_AUTH': NO_PASSWORDS,
+  'OAUTH2_PROXY_SET_BASIC_AUTH': NO_PASSWORDS,
+  'OAUTH2_PROXY_BASIC_AUTH_PASSWORD': NO_PASSWORDS,
+  'OAUTH2_PROXY_PASS_USER_HEADERS': HEADERS,
+  'OAUTH2_PROXY_PREFER_EMAIL_TO_USER': HEADERS,
+  'OAUTH2_PROXY_PASS_ACCESS_TOKEN': SERVER,
+  'OAUTH2_PROXY_PASS_AUTHORIZATION_HEADER': SERVER,
+  'OAUTH2_PROXY_SET_AUTHORIZATION_HEADER': SERVER,
   'OAUTH2_PROXY_AUTH_LOGGING': LOGS,
   'OAUTH2_PROXY_REQUEST_LOGGING': LOGS,
   'OAUTH2_PROXY_SILENCE_PING_LOGGING': LOGS,

@@ -1,7 +1,7 @@
 import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as s3 from 'aws-cdk-lib/aws-s3';
-import { RESERVED_MLFLOW_NAMES } from './mlflow';
-import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from './oauth2-proxy';
+import { gunicornProblems } from './gunicorn';
+import { environmentProblems, providerProblems } from './names';
 import { AuthProviderConfig } from '../auth-provider';
 import { AlarmThreshold, MonitoringOptions } from '../monitoring';
 import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
@@ -27,8 +27,7 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...wholeNumberProblems('requestLimits.apiMiB', props.requestLimits?.apiMiB, 1, 1024),
     ...wholeNumberProblems('requestLimits.tracesMiB', props.requestLimits?.tracesMiB, 1, 1024),
     ...gatewayProblems(props.aiGateway?.privateProviders),
-    ...nameProblems('environment', props.environment ?? {}, RESERVED_MLFLOW_NAMES),
-    ...nameProblems('proxyEnvironment', props.proxyEnvironment ?? {}, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }),
+    ...environmentProblems(props),
   ];
   if (props.encryptionKey !== undefined && 'aliasName' in props.encryptionKey) {
     problems.push('`encryptionKey` must be a key, got an alias, which policies and log groups cannot name: pass the key itself, such as `kms.Key.fromKeyArn(…)` or `kms.Key.fromLookup(…)`');
@@ -51,7 +50,7 @@ export function validateMonitoring(path: string, { alarmActions, thresholds = {}
 
 /** Throws if a provider would undo what the construct promises, or what other props ask for. */
 export function validateProvider(path: string, props: SecureMlflowProps, provider: AuthProviderConfig): void {
-  const problems = nameProblems('authProvider', provider.environment, RESERVED_PROXY_NAMES);
+  const problems = providerProblems(provider.environment, props);
   const rules = ['OAUTH2_PROXY_ALLOWED_GROUPS', 'OAUTH2_PROXY_ALLOWED_ROLES'].filter(name => name in provider.environment);
   if (provider.hostedDomains !== undefined && (rules.length > 0 || 'OAUTH2_PROXY_OIDC_GROUPS_CLAIM' in provider.environment)) {
     problems.push('`authProvider` must not have `hostedDomains` together with settings for groups, in whose place oauth2-proxy compares them: leave one of them out');
@@ -305,31 +304,6 @@ function gatewayProblems(privateProviders?: string[]): string[] {
   }
   return privateProviders.filter(known).filter(entry => !/^https?:\/\/[a-z0-9.-]+(:\d{1,5})?$/.test(entry) || TASK_ADDRESS.test(entry))
     .map(entry => `${name}: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: leave out path and slash; the task itself and link-local addresses are no providers`);
-}
-
-/** Options of gunicorn that undo what the task relies on. Its parser takes any unambiguous beginning of a long name. */
-const GUNICORN_LONG = ['bind', 'config', 'env', 'forwarded-allow-ips', 'forwarder-headers', 'proxy-allow-from', 'proxy-protocol', 'secure-scheme-headers', 'workers'];
-const GUNICORN_SHORT = /^-[RDhv]*[bcew]/; // the letters before it are those that take no value
-
-function gunicornProblems(gunicornOpts?: string): string[] {
-  if (!known(gunicornOpts)) {
-    return [];
-  }
-  if (gunicornOpts.trim() === '') {
-    return [`\`gunicornOpts\` must hold at least one option, got ${show(gunicornOpts)}: leave it out to run under uvicorn`];
-  }
-  const words = gunicornOpts.replace(/["'\\]/g, '').split(/\s+/);
-  return words.filter(word => {
-    const long = /^--([^=]+)/.exec(word)?.[1];
-    return long === undefined ? GUNICORN_SHORT.test(word) : GUNICORN_LONG.some(name => name.startsWith(long));
-  }).map(word => `\`gunicornOpts\` must not rebind the server, read more options from elsewhere, trust forwarded headers or set the number of workers, got ${show(word)}: leave it out (for the number of workers use \`workers\`)`);
-}
-
-function nameProblems(prop: string, environment: Record<string, string>, reserved: Record<string, string>): string[] {
-  return Object.keys(environment).filter(known).flatMap(name => {
-    const pattern = Object.keys(reserved).find(entry => entry === name) ?? Object.keys(reserved).find(entry => entry.endsWith('*') && name.startsWith(entry.slice(0, -1)));
-    return pattern === undefined ? [] : [`\`${prop}\` must not hold ${name}: ${reserved[pattern]}`];
-  });
 }
 
 function wholeNumberProblems(name: string, value: number | undefined, least: number, most?: number): string[] {

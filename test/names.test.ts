@@ -1,0 +1,242 @@
+import { readFileSync } from 'fs';
+import { join } from 'path';
+import { Lazy } from 'aws-cdk-lib';
+import * as ecs from 'aws-cdk-lib/aws-ecs';
+import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { define, environmentOf, newStack, Overrides, secretsOf, statementsOf, synthesise } from './fixtures';
+import { AuthProvider, AuthProviderConfig } from '../src';
+import { GUNICORN_OPTIONS } from '../src/private/gunicorn';
+import { RESERVED_MLFLOW_NAMES } from '../src/private/mlflow';
+import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../src/private/oauth2-proxy';
+
+const secret = ecs.Secret.fromSecretsManager(secretsmanager.Secret.fromSecretNameV2(newStack(), 'Secret', 'one'));
+
+class Custom extends AuthProvider {
+  public constructor(private readonly environment: Record<string, string>) {
+    super();
+  }
+
+  public bind(): AuthProviderConfig {
+    return { clientId: 'custom', clientSecret: secret, environment: this.environment };
+  }
+}
+
+/** What a list in local/names/ holds, by its headings. */
+function listed(file: string): Map<string, string[]> {
+  const parts = readFileSync(join(__dirname, '..', 'local', 'names', file), 'utf8').trim().split('\n\n').map(part => part.split('\n'));
+  return new Map(parts.map(([heading, ...names]) => [heading.replace('# ', ''), names]));
+}
+
+/** The problems that synthesis names. */
+function problems(overrides: Overrides): string[] {
+  try {
+    define(overrides);
+    return [];
+  } catch (error) {
+    return (error as Error).message.split('\n  - ').slice(1);
+  }
+}
+
+/** The names of a list that are refused in a prop, all tried at once. */
+function refused(prop: string, names: string[], value: unknown): string[] {
+  const pattern = new RegExp(`^\`${prop}\` must not hold ([^ ,:]+)`);
+  return problems({ [prop]: Object.fromEntries(names.map(name => [name, value])) }).map(problem => pattern.exec(problem)?.[1] ?? problem);
+}
+
+// The checks ask the installed programs for the names (`npm run try -- --check names`); here it is what becomes of each.
+describe.each([
+  ['server.txt', 'environment', 'secrets', RESERVED_MLFLOW_NAMES, /^_?MLFLOW_/],
+  ['process.txt', 'environment', 'secrets', {}, /^$/],
+  ['oauth2-proxy.txt', 'proxyEnvironment', 'proxySecrets', { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }, /^OAUTH2_PROXY_/],
+] as const)('the names of %s', (file, plain, secrets, reserved, own) => {
+  const lists = listed(file);
+  const [never, inSecrets, ...others] = [...lists.keys()].filter(heading => !heading.startsWith('No names'));
+  const allowed = others.flatMap(heading => lists.get(heading)!);
+
+  test('are each listed once', () => {
+    const all = [...lists.values()].flat();
+    expect(all).toEqual([...new Set(all)]);
+    expect([never, inSecrets]).toEqual([`Refused, in \`${plain}\` and in \`${secrets}\``, `Secrets: in \`${secrets}\` alone`]);
+  });
+
+  test('are refused or not as the list says', () => {
+    expect(refused(plain, [...lists.get(never)!, ...allowed], '5')).toEqual(lists.get(never));
+    expect(refused(secrets, lists.get(never)!, secret)).toEqual(lists.get(never));
+  });
+
+  test('those of secrets are refused in plain text alone', () => {
+    expect(refused(plain, lists.get(inSecrets)!, 'a5f0')).toEqual(lists.get(inSecrets));
+    expect(refused(secrets, lists.get(inSecrets)!, secret)).toEqual([]);
+  });
+
+  // A reason for a name that the program does not know is out of date, or misspelt.
+  test('reasons are given for names that there are', () => {
+    const known = [...lists.get(never)!, ...lists.get(inSecrets)!];
+    const stale = Object.keys(reserved).filter(entry => own.test(entry) && !known.some(name => name === entry || (entry.endsWith('*') && name.startsWith(entry.slice(0, -1)))));
+    expect(stale).toEqual([]);
+  });
+});
+
+test('gunicornOpts takes the options of the list that tune gunicorn, and no other', () => {
+  const lists = listed('gunicorn.txt');
+  const options = Object.entries(GUNICORN_OPTIONS).map(([option, value]) => value === 'no value' ? option : `${option} …`);
+  expect(lists.get('They tune gunicorn')).toEqual(options.sort());
+  for (const option of lists.get('Refused')!) {
+    expect(problems({ gunicornOpts: option.replace('…', '1') })[0]).toContain(`must hold options alone that tune gunicorn, got "${option.replace(' …', '')}"`);
+  }
+});
+
+describe('what opens a door is refused', () => {
+  // Written out, because the tables above shrink with the lists.
+  test.each([
+    'MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS', 'MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES', 'MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS', 'MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS', 'MLFLOW_WEBHOOK_ALLOWED_SCHEMES',
+    'MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS', 'MLFLOW_ICON_URL_ALLOWED_SCHEMES', 'MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES', 'MLFLOW_GATEWAY_RESOLVE_API_KEY_FROM_ENV',
+    'MLFLOW_GATEWAY_RESOLVE_API_KEY_FROM_FILE', 'MLFLOW_ENABLE_ASSISTANT_SANDBOX', 'MLFLOW_SANDBOX_DOCKER_IMAGE', 'MLFLOW_ENABLE_AI_GATEWAY', 'AWS_SECURITY_TOKEN', 'AWS_CONTAINER_CREDENTIALS_FULL_URI',
+    'AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_S3', 'MLFLOW_S3_IGNORE_TLS', 'MLFLOW_S3_ENDPOINT_URL', 'PYTHONPATH', 'PYTHONSTARTUP', 'PYTHONHOME', 'LD_PRELOAD', 'PATH', 'SECURE_MLFLOW_API_LIMIT_MIB',
+    'GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES', 'BOTOCORE_EXPERIMENTAL__PLUGINS', 'FLASK_DEBUG', 'CLEAN_UP_OLDER_THAN',
+  ])('%s, in environment and in secrets', name => {
+    expect(problems({ environment: { [name]: 'true' } })).toEqual([expect.stringContaining(`\`environment\` must not hold ${name}: `)]);
+    expect(problems({ secrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`secrets\` must not hold ${name}: `)]);
+  });
+
+  test.each([
+    'SET_AUTHORIZATION_HEADER', 'PASS_ACCESS_TOKEN', 'PASS_AUTHORIZATION_HEADER', 'PREFER_EMAIL_TO_USER', 'REDIS_INSECURE_SKIP_TLS_VERIFY', 'SET_BASIC_AUTH', 'BASIC_AUTH_PASSWORD', 'FORCE_HTTPS',
+  ].map(name => `OAUTH2_PROXY_${name}`))('%s, in proxyEnvironment, in proxySecrets and of a provider', name => {
+    expect(problems({ proxyEnvironment: { [name]: 'true' } })).toEqual([expect.stringContaining(`\`proxyEnvironment\` must not hold ${name}: `)]);
+    expect(problems({ proxySecrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`proxySecrets\` must not hold ${name}: `)]);
+    expect(problems({ authProvider: new Custom({ [name]: 'true' }) })).toEqual([expect.stringContaining(`\`authProvider\` must not hold ${name}: `)]);
+  });
+
+  test.each(['CODE_CHALLENGE_METHOD', 'FORCE_CODE_CHALLENGE_METHOD', 'BACKEND_LOGOUT_URL', 'AZURE_TENANT'].map(name => `OAUTH2_PROXY_${name}`))('%s, but for a provider', name => {
+    expect(problems({ proxyEnvironment: { [name]: 'plain' } })).toEqual([expect.stringContaining(`\`proxyEnvironment\` must not hold ${name}: `)]);
+    expect(problems({ proxySecrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`proxySecrets\` must not hold ${name}: `)]);
+    expect(problems({ authProvider: new Custom({ [name]: 'plain' }) })).toEqual([]);
+  });
+});
+
+describe('secrets in plain text', () => {
+  const readable = 'which everybody who may read the template or the task definition could read';
+
+  test.each(['OPENAI_API_KEY', 'AWS_BEARER_TOKEN_BEDROCK', 'MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY', 'MLFLOW_TRACKING_TOKEN', 'DB_PASSWORD', 'CLIENT_SECRET', 'SIGNING_KEY', 'PASSPHRASE', 'my_api_key', 'GCP_CREDENTIALS'])(
+    '%s is for secrets', name => {
+      expect(problems({ environment: { [name]: 'a5f0' } })).toEqual([`\`environment\` must not hold ${name}, ${readable}: use \`secrets\``]);
+      expect(problems({ environment: { [name]: Lazy.string({ produce: () => 'a5f0' }) } })).toHaveLength(1);
+      expect(problems({ secrets: { [name]: secret } })).toEqual([]);
+    });
+
+  test.each(['OAUTH2_PROXY_SIGNATURE_KEY', 'OAUTH2_PROXY_JWT_KEY'])('%s is for proxySecrets', name => {
+    expect(problems({ proxyEnvironment: { [name]: 'a5f0' } })).toEqual([`\`proxyEnvironment\` must not hold ${name}, ${readable}: use \`proxySecrets\``]);
+    expect(problems({ authProvider: new Custom({ [name]: 'a5f0' }) })).toEqual([`\`authProvider\` must not hold ${name}, ${readable}: use \`proxySecrets\``]);
+    expect(problems({ proxySecrets: { [name]: secret } })).toEqual([]);
+  });
+
+  test('a secret of the provider is for proxySecrets, too', () => {
+    expect(problems({ authProvider: new Custom({ OAUTH2_PROXY_GITHUB_TOKEN: 'a5f0' }) })).toEqual([`\`authProvider\` must not hold OAUTH2_PROXY_GITHUB_TOKEN, ${readable}: use \`proxySecrets\``]);
+    expect(problems({ proxySecrets: { OAUTH2_PROXY_GITHUB_TOKEN: secret } })).toEqual([]);
+    expect(problems({ proxySecrets: { OAUTH2_PROXY_CLIENT_SECRET: secret, OAUTH2_PROXY_GITHUB_ORG: secret } })).toEqual([
+      '`proxySecrets` must not hold OAUTH2_PROXY_CLIENT_SECRET: use `authProvider`', '`proxySecrets` must not hold OAUTH2_PROXY_GITHUB_ORG: use `authProvider`',
+    ]);
+  });
+
+  test.each([
+    ['OPENAI_API_KEY_PATH', '/app/key'], ['GOOGLE_APPLICATION_CREDENTIALS', '/app/account.json'], ['MAX_TOKENS', '100'], ['TOKENIZERS_PARALLELISM', 'false'], ['MLFLOW_OPENAI_SECRET_SCOPE', 'scope'],
+    ['KEY', 'x'], ['MONKEY', 'x'], ['SECRETARY', 'x'], ['USE_TOKEN', 'true'], ['ROTATE_SECRET', '0'], ['API_KEY', ''],
+  ])('%s=%s is none', (name, value) => {
+    expect(problems({ environment: { [name]: value } })).toEqual([]);
+  });
+
+  test.each([
+    'postgresql+psycopg2://reader:a5f0@replica.example.com/mlflow', 'redis://:a5f0@redis.example.com:6379/0', 'postgresql://replica.example.com/mlflow?user=reader&password=a5f0', 'rediss://user:a%40b@h',
+  ])('a password in the URL %s is refused, whatever the name', url => {
+    for (const name of ['MLFLOW_READ_REPLICA_BACKEND_STORE_URI', 'MLFLOW_WORKSPACE_STORE_URI', 'MLFLOW_SERVER_JOB_HUEY_REDIS_URL', 'ANYTHING']) {
+      expect(problems({ environment: { [name]: url } })).toEqual([`\`environment\` must not hold a password, got one in the URL ${name}, ${readable}: use \`secrets\``]);
+    }
+    expect(problems({ proxyEnvironment: { OAUTH2_PROXY_BANNER: url } }))
+      .toEqual([`\`proxyEnvironment\` must not hold a password, got one in the URL OAUTH2_PROXY_BANNER, ${readable}: use \`proxySecrets\``]);
+  });
+
+  test.each(['postgresql+psycopg2://mlflow@replica.example.com:5432/mlflow', 'redis://redis.example.com:6379/0', 'https://example.com:8443/a@b', 'https://example.com/?q=a:b@c', 'a:b@c'])('%s holds no password', url => {
+    expect(problems({ environment: { MLFLOW_READ_REPLICA_BACKEND_STORE_URI: url } })).toEqual([]);
+  });
+});
+
+describe('secrets', () => {
+  const own = () => {
+    const stack = newStack();
+    const ofMlflow = new secretsmanager.Secret(stack, 'OfMlflow');
+    const ofProxy = new secretsmanager.Secret(stack, 'OfProxy');
+    const { template } = synthesise({
+      gunicornOpts: '--threads 4',
+      cleanUp: undefined,
+      secrets: { OPENAI_API_KEY: ecs.Secret.fromSecretsManager(ofMlflow, 'key') },
+      proxySecrets: { OAUTH2_PROXY_SIGNATURE_KEY: ecs.Secret.fromSecretsManager(ofProxy) },
+    }, stack);
+    return { template, mlflow: stack.resolve(ofMlflow.secretArn), proxy: stack.resolve(ofProxy.secretArn) };
+  };
+
+  test('each is a secret of the containers that it is for, and of no other', () => {
+    const { template, mlflow, proxy } = own();
+    const key = { 'Fn::Join': ['', [mlflow, ':key::']] };
+    for (const server of ['mlflow', 'mlflow-uvicorn']) {
+      expect(secretsOf(template, server)).toMatchObject({ OPENAI_API_KEY: key });
+      expect(secretsOf(template, server)).toHaveProperty('MLFLOW_CRYPTO_KEK_PASSPHRASE');
+    }
+    expect(secretsOf(template, 'oauth2-proxy')).toMatchObject({ OAUTH2_PROXY_SIGNATURE_KEY: proxy });
+    expect(Object.keys(secretsOf(template, 'oauth2-proxy')).sort()).toEqual(['OAUTH2_PROXY_CLIENT_SECRET', 'OAUTH2_PROXY_COOKIE_SECRET', 'OAUTH2_PROXY_SIGNATURE_KEY']);
+    expect(Object.keys(secretsOf(template, 'prepare'))).toEqual(['PGPASSWORD']);
+  });
+
+  test('the execution role may read them', () => {
+    const { template, mlflow, proxy } = own();
+    const readable = statementsOf(template, 'ExecutionRole').filter(({ Action }) => Action.includes('secretsmanager:GetSecretValue')).map(({ Resource }) => Resource);
+    expect(readable).toEqual(expect.arrayContaining([mlflow, proxy]));
+  });
+
+  test.each<[string, Overrides]>([
+    ['`secrets` must not hold MLFLOW_TRACKING_USERNAME, which `environment` holds, too', { secrets: { MLFLOW_TRACKING_USERNAME: secret }, environment: { MLFLOW_TRACKING_USERNAME: 'me' } }],
+    ['`proxySecrets` must not hold OAUTH2_PROXY_BANNER, which `proxyEnvironment` holds, too',
+      { proxySecrets: { OAUTH2_PROXY_BANNER: secret }, proxyEnvironment: { OAUTH2_PROXY_BANNER: 'x' } }],
+    ['`proxySecrets` must not hold OAUTH2_PROXY_PROMPT, which `authProvider` holds, too', { proxySecrets: { OAUTH2_PROXY_PROMPT: secret }, authProvider: new Custom({ OAUTH2_PROXY_PROMPT: 'login' }) }],
+  ])('one is given once: %s', (problem, props) => {
+    expect(problems(props)).toEqual([`${problem}: leave one of them out`]);
+  });
+
+  test.each(['MLFLOW_DISABLE_TELEMETRY', 'MLFLOW_SQLALCHEMYSTORE_POOL_SIZE', 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION'])('%s has a plain value and is none', name => {
+    expect(problems({ secrets: { [name]: secret } })).toEqual([`\`secrets\` must not hold ${name}: it is no secret; use \`environment\``]);
+  });
+
+  test('a name that is only known at deployment is not judged', () => {
+    const name = Lazy.string({ produce: () => 'MLFLOW_LAZY' });
+    expect(secretsOf(synthesise({ secrets: { [name]: secret } }).template, 'mlflow')).toHaveProperty('MLFLOW_LAZY');
+  });
+});
+
+describe('how long the URL of a download works', () => {
+  const MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS = (value: string) => ({ environment: { MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS: value } });
+
+  test.each(['0', '3601', '604800', '-1', '1.5', '', 'an hour', '1e3'])('fails for %j', value => {
+    expect(problems(MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS(value)))
+      .toEqual([`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to 3600, got ${JSON.stringify(value)}: whoever has the URL of a file may use it that long`]);
+  });
+
+  test.each(['1', '900', '3600', Lazy.string({ produce: () => '604800' })])('may be %s', value => {
+    expect(problems(MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS(value))).toEqual([]);
+  });
+});
+
+describe('a proxy of the network', () => {
+  const environment = { HTTPS_PROXY: 'http://proxy.example.com:3128', no_proxy: '.example.com', MLFLOW_LOGGING_LEVEL: 'DEBUG' };
+
+  test('is used by prepare, too', () => {
+    const { template } = synthesise({ environment });
+    expect(environmentOf(template, 'mlflow')).toMatchObject(environment);
+    expect(environmentOf(template, 'prepare')).toMatchObject({ HTTPS_PROXY: 'http://proxy.example.com:3128', no_proxy: '.example.com' });
+    expect(environmentOf(template, 'prepare')).not.toHaveProperty('MLFLOW_LOGGING_LEVEL');
+  });
+
+  test('asks for no password, which prepare would not have', () => {
+    expect(problems({ environment: { HTTPS_PROXY: 'http://me:a5f0@proxy.example.com:3128' } })[0]).toMatch(/could read: use a proxy that asks for none$/);
+    expect(problems({ secrets: { https_proxy: secret } })).toEqual(['`secrets` must not hold https_proxy: other containers need it, too; use a proxy that asks for no password']);
+    expect(problems({ proxySecrets: { HTTPS_PROXY: secret } })).toEqual([]);
+  });
+});
