@@ -7,7 +7,13 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
-os.environ.update(MLFLOW_SERVER_CORS_ALLOWED_ORIGINS="https://mlflow.example.com", SECURE_MLFLOW_API_LIMIT_MIB="32", SECURE_MLFLOW_TRACES_LIMIT_MIB="64")
+os.environ.update(
+    MLFLOW_SERVER_CORS_ALLOWED_ORIGINS="https://mlflow.example.com",
+    SECURE_MLFLOW_API_LIMIT_MIB="32",
+    SECURE_MLFLOW_TRACES_LIMIT_MIB="64",
+    SECURE_MLFLOW_MACHINE_IDENTITIES_FILE=os.devnull,
+    SECURE_MLFLOW_ADDRESSES_ONLY="true",
+)
 
 from secure_mlflow import door, gateway  # noqa: E402
 
