@@ -79,7 +79,9 @@ export class IdentityProvider extends LoopbackServer {
   private claims(email: string) {
     const [name, domain] = email.split('@');
     const groups = this.groups.get(email);
-    return { sub: email, email, email_verified: !this.unverified.has(email), name, ...groups && { groups }, ...!this.consumers.has(email) && { hd: domain } };
+    return {
+      sub: email, email, email_verified: !this.unverified.has(email), name, ...groups && { groups }, ...!this.consumers.has(email) && { hd: domain },
+    };
   }
 
   protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -22,7 +22,7 @@ import { Network } from './network';
 import { cleanUpEnvironment, mlflowEnvironment, networkProxyEnvironment, uvicornEnvironment } from './private/mlflow';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
 import { validateProps, validateProvider } from './private/validation';
-import { Deployment, Warnings, warningsAboutOthers, warningsAboutPeople } from './private/warnings';
+import { Deployment, Warnings, warningsAboutJobs, warningsAboutOthers, warningsAboutPeople } from './private/warnings';
 import { Service } from './service';
 import { SessionStore } from './session-store';
 import { TokenIssuer } from './token-issuer';
@@ -600,7 +600,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     this.awsIdentityIssuer = props.awsIdentityIssuer;
     this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
     const machines = this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined;
-    this.warn(warningsAboutPeople(props, provider, trustedTokenIssuers));
+    this.warn({ ...warningsAboutPeople(props, provider, trustedTokenIssuers), ...warningsAboutJobs(props) });
 
     const network = new Network(this, 'Network', {
       vpc: props.vpc,

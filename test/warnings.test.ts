@@ -159,3 +159,13 @@ describe('two deployments in one app', () => {
     expect(warningsIn(define({}, new Stack(app, 'Other')).stack)).toEqual([]);
   });
 });
+
+describe('jobs of the server', () => {
+  test.each([['true', ['serverJobs']], ['1', ['serverJobs']], ['false', []], ['FALSE', []], ['0', []], [token, []]])('MLFLOW_SERVER_ENABLE_JOB_EXECUTION=%s', (value, expected) => {
+    expect(idsOf({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: value } })).toEqual(expected);
+  });
+
+  test('the warning says what everybody can do then', () => {
+    expect(warningsIn(define({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'true' } }).stack)[0][1]).toContain('everybody who is signed in can then have the server run judges');
+  });
+});

@@ -35,6 +35,16 @@ export function warningsAboutPeople({ emailDomains }: SecureMlflowProps, provide
   };
 }
 
+/** Warnings about what everybody who is in can have the server do. */
+export function warningsAboutJobs({ environment = {} }: SecureMlflowProps): Warnings {
+  const jobs = environment.MLFLOW_SERVER_ENABLE_JOB_EXECUTION;
+  return {
+    ...(jobs !== undefined && !Token.isUnresolved(jobs) && !/^(false|0)$/i.test(jobs) && {
+      serverJobs: '`environment` switches on jobs of MLflow (MLFLOW_SERVER_ENABLE_JOB_EXECUTION): everybody who is signed in can then have the server run judges, evaluations and prompt optimisation, which call language models with the keys that the server has; jobs query the database every minute, so it never pauses, and those that call the server itself fail, because they have no sign-in',
+    }),
+  };
+}
+
 /**
  * Domains where anybody can have an address (the best known, as in https://github.com/jgillich/free-email-domains), and where
  * nobody has one: registries that sell names below it (https://publicsuffix.org), whose customers have domains of their own.
