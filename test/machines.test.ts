@@ -57,6 +57,24 @@ describe('machineIdentities', () => {
   });
 });
 
+describe('who tells people from machines', () => {
+  // A hosted domain: oauth2-proxy asks everybody for it, or the inner door everybody but the machines.
+  test.each<[string, Overrides, 'oauth2-proxy' | 'mlflow']>([
+    ['no machine may come', {}, 'oauth2-proxy'],
+    ['some are listed', { machineIdentities: ['client'] }, 'mlflow'],
+    ['AWS roles may be granted access later', { awsIdentityIssuer }, 'mlflow'],
+  ])('%s', (_, overrides, asks) => {
+    const { template } = synthesise(overrides);
+    const { OAUTH2_PROXY_OIDC_GROUPS_CLAIM: claim, OAUTH2_PROXY_ALLOWED_GROUPS: proxy } = environmentOf(template, 'oauth2-proxy');
+    const { SECURE_MLFLOW_HOSTED_DOMAINS: door } = environmentOf(template, 'mlflow');
+    expect([claim, proxy, door]).toEqual(['hd', asks === 'oauth2-proxy' ? 'example.com' : undefined, asks === 'mlflow' ? 'example.com' : undefined]);
+  });
+
+  test.each([[['example.com'], 'true'], [['*'], 'false']])('where the domains are %j, only machines may have no address: %s', (emailDomains, expected) => {
+    expect(environmentOf(synthesise({ emailDomains }).template, 'mlflow').SECURE_MLFLOW_ADDRESSES_ONLY).toBe(expected);
+  });
+});
+
 describe('awsIdentityIssuer', () => {
   const issuers = (overrides: Overrides) => environmentOf(synthesise(overrides).template, 'oauth2-proxy').OAUTH2_PROXY_EXTRA_JWT_ISSUERS;
   const aws = `${awsIdentityIssuer}=https://mlflow.example.com`;
