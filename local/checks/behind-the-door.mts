@@ -4,6 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { launchBrowser } from './browser.mjs';
 import type { Checks } from '../checks.mjs';
 import { withoutDoor, type Deployment } from '../deployment.mjs';
 import { client } from '../http.mjs';
@@ -14,7 +15,9 @@ import { keysStayWithTheirOwners, nothingIsLeftOnTheServer, theGatewayIsOff, web
 import { answersAreGuarded } from './door/headers.mjs';
 import { nobodyIsSomebody, noOtherSiteWrites } from './door/identity.mjs';
 import { nobodyStopsTheServer, requestsStaySmall } from './door/limits.mjs';
+import { pagesWork } from './door/pages.mjs';
 import { nothingOfTheSignInLeaves } from './door/sign-in.mjs';
+import { noStoredScriptRuns, reportsAreShown } from './door/stored-scripts.mjs';
 import { Suite, type Side } from './door/suite.mjs';
 
 export async function checkBehindTheDoor(checks: Checks, deployment: Deployment): Promise<void> {
@@ -41,11 +44,28 @@ export async function checkBehindTheDoor(checks: Checks, deployment: Deployment)
   await nothingIsLeftOnTheServer(suite);
   await requestsStaySmall(suite);
   await nobodyStopsTheServer(suite);
+  await inABrowser(suite);
   await webhooksAreRead(suite);
 
   provider.stop();
   inner.stop();
   await Promise.all([open.stop(), weak.stop()]);
+}
+
+async function inABrowser(suite: Suite): Promise<void> {
+  const browser = await launchBrowser();
+  if (browser === undefined) {
+    suite.checks.heading('MLflow\'s page');
+    console.log('  - left out: there is no Chromium here');
+    return;
+  }
+  try {
+    await reportsAreShown(suite, browser);
+    await pagesWork(suite, browser);
+    await noStoredScriptRuns(suite, browser);
+  } finally {
+    await browser.close();
+  }
 }
 
 function realSide(deployment: Deployment): Side {

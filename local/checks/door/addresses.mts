@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { serviceAccount, unique, type Attempt, type Side, type Suite } from './suite.mjs';
 import { json } from '../../http.mjs';
 import { PlayedProvider, spoken } from '../../played-provider.mjs';
@@ -121,8 +122,13 @@ export async function noPrivateAddressIsFetched(suite: Suite): Promise<void> {
         const started = Date.now();
         const { status, body } = await Promise.race([suite.chat(sides.open, endpoint), late()]);
         assert(status >= 400, `${status}: ${body}`);
-        const log = logOf(suite).slice(before);
-        assert(log.split('\n').some(line => line.startsWith('secure-mlflow refused a connection') && line.includes(host.replace(/[[\]]/g, ''))), `no line about it, ${status} after ${Date.now() - started} ms: ${body.slice(0, 200)}`);
+        const line = (text: string) => text.startsWith('secure-mlflow refused a connection') && text.includes(host.replace(/[[\]]/g, ''));
+        let log = '';
+        for (let tries = 0; tries < 20 && !log.split('\n').some(line); tries += 1) { // the line may come a moment after the answer
+          await sleep(100);
+          log = logOf(suite).slice(before);
+        }
+        assert(log.split('\n').some(line), `no line about it, ${status} after ${Date.now() - started} ms: ${body.slice(0, 200)}`);
       }
     });
   }

@@ -1,0 +1,277 @@
+/** No script that somebody has stored runs with the session of whoever looks at it; reports that are scripts are shown all the same. */
+
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Browser, BrowserContext, Frame, Page } from 'playwright-core';
+import { makeRun, signedIn, visit } from './browser.mjs';
+import { unique, type Attempt, type Side, type Suite } from './suite.mjs';
+import { json } from '../../http.mjs';
+
+interface Stored {
+  /** Of the page that shows it. */
+  readonly path: string;
+}
+
+/** Where a script can be stored, and the page that shows it. */
+type Place = readonly [title: string, store: (suite: Suite, side: Side, mark: string) => Promise<Stored>];
+
+const createExperiment = '/ajax-api/2.0/mlflow/experiments/create';
+
+/** A script that writes in the name of whoever it runs for. No quotes of one kind, so that it fits into an attribute. */
+function script(mark: string): string {
+  return `fetch('${createExperiment}',{method:'POST',credentials:'include',headers:{'Content-Type':'application/json'},body:JSON.stringify({name:'${mark}'})})`;
+}
+
+const markup = (mark: string) => [
+  `<script>${script(mark)}</script>`, `<img src=x onerror="${script(mark)}">`, `<svg onload="${script(mark)}"></svg>`, `<iframe srcdoc="&lt;script>${script(mark).replaceAll('"', '&quot;')}&lt;/script>"></iframe>`,
+  `[a link](javascript:${encodeURI(script(mark))})`, `<a href="javascript:${script(mark)}">a link</a>`, `<details open ontoggle="${script(mark)}">x</details>`, `<math><mtext></mtext><mglyph><style></style><img src=x onerror="${script(mark)}"></mglyph></math>`,
+].join('\n\n');
+
+const runPage = ({ experiment, run }: { readonly experiment: string; readonly run: string }, rest = '') => ({ path: `/experiments/${experiment}/runs/${run}${rest}` });
+const ofRun = (tags: (mark: string) => Record<string, string>): Place[1] => async (suite, side, mark) =>
+  runPage(await makeRun(suite, side, { tags: tags(mark) }));
+const file = (name: string, content: (mark: string) => string): Place => [`a file ${name}`, async (suite, side, mark) =>
+  runPage(await makeRun(suite, side, { files: { [encodeURIComponent(name)]: content(mark) } }), `/artifacts/${encodeURIComponent(name)}`)];
+
+const places: Place[] = [
+  ...['PROJECT', 'LOCAL', 'NOTEBOOK', 'JOB', 'UNKNOWN'].map((type): Place => [`the source of a run, of type ${type}`, ofRun(mark => ({ 'mlflow.source.type': type, 'mlflow.source.name': `javascript:${script(mark)}//git/x` }))]),
+  ['the source of a run, with a subfolder', ofRun(mark => ({ 'mlflow.source.type': 'PROJECT', 'mlflow.source.name': `javascript:${script(mark)}//git/x#sub` }))],
+  ['the notebook of a run', ofRun(mark => ({ 'mlflow.source.type': 'NOTEBOOK', 'mlflow.databricks.notebookID': '1', 'mlflow.databricks.webappURL': `javascript:${script(mark)}//`, 'mlflow.databricks.workspaceURL': `javascript:${script(mark)}//` }))],
+  ['the job of a run', ofRun(mark => ({ 'mlflow.source.type': 'JOB', 'mlflow.databricks.jobID': '1', 'mlflow.databricks.jobRunID': '1', 'mlflow.databricks.webappURL': `javascript:${script(mark)}//` }))],
+  ['the notes of a run', ofRun(mark => ({ 'mlflow.note.content': markup(mark) }))],
+  ['a tag and the name of a run', ofRun(mark => ({ 'mlflow.runName': markup(mark), ['x']: markup(mark), 'mlflow.user': markup(mark) }))],
+  ['the notes of an experiment', async (suite, side, mark) => {
+    const { experiment } = await makeRun(suite, side);
+    await suite.need(side, '/api/2.0/mlflow/experiments/set-experiment-tag', json({ experiment_id: experiment, key: 'mlflow.note.content', value: markup(mark) }));
+    return { path: `/experiments/${experiment}/runs` };
+  }],
+  ['the address of a dataset', async (suite, side, mark) => {
+    const made = await makeRun(suite, side);
+    await suite.need(side, '/api/2.0/mlflow/runs/log-inputs', json({
+      run_id: made.run,
+      datasets: [{ dataset: { name: 'played', digest: '1', source_type: 'http', source: JSON.stringify({ url: `javascript:${script(mark)}` }), schema: '{}', profile: '{}' }, tags: [{ key: 'mlflow.data.context', value: 'training' }] }],
+    }));
+    return runPage(made);
+  }],
+  ['the run of a version of a model', async (suite, side, mark) => {
+    const name = unique();
+    const made = await makeRun(suite, side, { files: { 'model/MLmodel': 'x' } });
+    await suite.need(side, '/api/2.0/mlflow/registered-models/create', json({ name, description: markup(mark) }));
+    await suite.need(side, '/api/2.0/mlflow/model-versions/create', json({ name, source: `mlflow-artifacts:/${made.experiment}/${made.run}/artifacts/model`, run_id: made.run, run_link: `javascript:${script(mark)}`, description: markup(mark) }));
+    return { path: `/models/${name}/versions/1` };
+  }],
+  ['the description of a model', async (suite, side, mark) => {
+    const name = unique();
+    await suite.need(side, '/api/2.0/mlflow/registered-models/create', json({ name, description: markup(mark) }));
+    return { path: `/models/${name}` };
+  }],
+  ['a prompt', async (suite, side, mark) => {
+    const name = unique();
+    await suite.need(side, '/api/2.0/mlflow/registered-models/create', json({ name, description: markup(mark), tags: [{ key: 'mlflow.prompt.is_prompt', value: 'true' }] }));
+    await suite.need(side, '/api/2.0/mlflow/model-versions/create', json({ name, source: 'x', description: markup(mark), tags: [{ key: 'mlflow.prompt.is_prompt', value: 'true' }, { key: 'mlflow.prompt.text', value: markup(mark) }] }));
+    return { path: `/prompts/${name}` };
+  }],
+  ['a trace', async (suite, side, mark) => {
+    const { experiment } = await makeRun(suite, side);
+    const trace = await logTrace(suite, side, experiment, markup(mark));
+    return { path: `/experiments/${experiment}/traces?selectedEvaluationId=${trace}` };
+  }],
+  file('page.html', mark => htmlOf(mark)),
+  file('page.htm', mark => htmlOf(mark)),
+  file('picture.svg', mark => `<svg xmlns="http://www.w3.org/2000/svg" onload="${script(mark)}"><script>${script(mark)}</script></svg>`),
+  file('notes.md', markup),
+  file('table.csv', mark => `a,b\n"${markup(mark).replaceAll('"', '""')}",=1+1\n`),
+  file('map.geojson', mark => JSON.stringify({ type: 'FeatureCollection', features: [{ type: 'Feature', geometry: { type: 'Point', coordinates: [0, 0] }, properties: { name: markup(mark), popupContent: markup(mark) } }] })),
+  file('data.json', mark => JSON.stringify({ a: markup(mark) })),
+  file('<img src=x onerror=alert(1)>.txt', () => 'x'),
+  file('paper.pdf', mark => `%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R/OpenAction<</S/JavaScript/JS(app.launchURL('javascript:${script(mark).replace(/[()]/g, '\\$&')}'))>>>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>`),
+];
+
+/** A page that tries by all means at hand. */
+function htmlOf(mark: string): string {
+  return `<!doctype html><title>played</title><p id="drawn">not drawn</p><script>
+    document.getElementById('drawn').textContent = 'drawn';
+    const run = way => { try { way(); } catch (error) { document.body.append(String(error)); } };
+    run(() => { ${script(mark)}; });
+    run(() => { const call = new XMLHttpRequest(); call.withCredentials = true; call.open('POST', '${createExperiment}'); call.setRequestHeader('Content-Type', 'application/json'); call.send('{"name": "${mark}"}'); });
+    run(() => { parent.${script(mark)}; });
+    run(() => { top.${script(mark)}; });
+    run(() => { opener.${script(mark)}; });
+    run(() => { parent.eval("${script(mark)}"); });
+    run(() => { parent.location = "javascript:${script(mark)}"; });
+    run(() => { top.location = "javascript:${script(mark)}"; });
+    run(() => { open("javascript:${script(mark)}"); });
+    run(() => { const frame = document.createElement('iframe'); frame.src = '/'; frame.onload = () => frame.contentWindow.eval("${script(mark)}"); document.body.append(frame); });
+    run(() => { parent.postMessage({ file: "<script>${script(mark)}<" + "/script>" }, '*'); });
+  </script>`;
+}
+
+export async function noStoredScriptRuns(suite: Suite, browser: Browser): Promise<void> {
+  const { checks, sides: { real } } = suite;
+  checks.heading('No script runs with the session of whoever looks, from');
+  await suite.variants([...places], ([title]) => title, ([, store]) => watched(suite, browser, store), real);
+
+  checks.heading('Nor from an HTML file, opened by itself:');
+  const html: Place[1] = async (_, side, mark) => runPage(await makeRun(suite, side, { files: { 'page.html': htmlOf(mark) } }), '/artifacts/page.html');
+  await suite.variants([
+    ['its frame in a tab of its own', async page => {
+      const address = (await frameOf(page)).url();
+      await Promise.all([page.context().waitForEvent('page'), page.evaluate(`void open(${JSON.stringify(address)})`)]);
+    }],
+    ['its frame in a tab of its own, without the page', async page => {
+      const address = (await frameOf(page)).url();
+      await (await page.context().newPage()).goto(address).catch(() => undefined);
+    }],
+    ['its frame in the place of the page', async page => {
+      const address = (await frameOf(page)).url();
+      await page.evaluate(`location.assign(${JSON.stringify(address)})`);
+    }],
+    ['the frame without its attributes', async page => {
+      const address = (await frameOf(page)).url();
+      await page.evaluate(`(() => { const frame = document.createElement('iframe'); frame.src = ${JSON.stringify(address)}; document.body.append(frame); })()`);
+    }],
+  ] as [string, (page: Page) => Promise<void>][], ([title]) => title, ([, open]) => watched(suite, browser, html, open), real);
+  await checks.check('the file itself, which is a download', async () => {
+    const mark = unique();
+    const { experiment, run } = await makeRun(suite, real, { files: { 'page.html': htmlOf(mark) } });
+    const context = await signedIn(browser, suite, real);
+    try {
+      for (const path of [`/get-artifact?run_uuid=${run}&path=page.html`, `/api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/page.html`, `/ajax-api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/page.html`]) {
+        await (await context.newPage()).goto(real.url + path).catch(() => undefined);
+      }
+      assert.equal(await written(suite, real, mark), false);
+    } finally {
+      await context.close();
+    }
+  });
+}
+
+/** What reports need: scripts in them, and what libraries for figures do. */
+const reports: [title: string, html: string][] = [
+  ['draws with a script of its own', '<p id="drawn"></p><script>document.getElementById("drawn").textContent = "a figure"</script>'],
+  ['waits until it has loaded', '<p id="drawn"></p><script>addEventListener("load", () => { document.getElementById("drawn").textContent = "a figure" })</script>'],
+  ['waits until it is parsed', '<p id="drawn"></p><script>document.addEventListener("DOMContentLoaded", () => { document.getElementById("drawn").textContent = "a figure" })</script>'],
+  ['makes code of text', '<p id="drawn"></p><script>document.getElementById("drawn").textContent = eval("\'a \' + \'figure\'") && new Function("return \'a figure\'")()</script>'],
+  ['has handlers in its elements', '<p id="drawn"></p><img src="data:," onerror="document.getElementById(\'drawn\').textContent = \'a figure\'">'],
+  ['has a worker', '<p id="drawn"></p><script>new Worker(URL.createObjectURL(new Blob(["postMessage(\'a figure\')"]))).onmessage = ({ data }) => { document.getElementById("drawn").textContent = data }</script>'],
+  ['imports a module', '<p id="drawn"></p><script type="module">import("data:text/javascript,export default \'a figure\'").then(module => { document.getElementById("drawn").textContent = module.default })</script>'],
+  ['has a frame', '<p id="drawn"></p><iframe srcdoc="<script>parent.postMessage(\'a figure\', \'*\')</script>"></iframe><script>addEventListener("message", ({ data }) => { document.getElementById("drawn").textContent = data })</script>'],
+  ['has styles and a picture', '<style>#drawn { width: 7px }</style><p id="drawn" style="color: red"></p><img id="picture" src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="><script>picture.decode().then(() => { drawn.textContent = getComputedStyle(drawn).width === "7px" && getComputedStyle(drawn).color === "rgb(255, 0, 0)" ? "a figure" : "no style" })</script>'],
+  ['is half a page', '<div id="drawn"></div><script>drawn.innerHTML = "a figure"'.concat('</script>')],
+  ['is a whole page with umlauts', '<!DOCTYPE html><html><head><meta charset="utf-8"></head><body><p id="drawn">ä</p><script>drawn.textContent = drawn.textContent === "ä" ? "a figure" : drawn.textContent</script></body></html>'],
+];
+
+export async function reportsAreShown(suite: Suite, browser: Browser): Promise<void> {
+  const { checks, sides: { real } } = suite;
+  checks.heading('A report that is an HTML file is shown where it');
+  const context = await signedIn(browser, suite, real);
+  const page = await context.newPage();
+  for (const [title, html] of reports) {
+    await checks.check(title, async () => {
+      const { experiment, run } = await makeRun(suite, real, { files: { 'report.html': html } });
+      await visit(page, real, `/experiments/${experiment}/runs/${run}/artifacts/report.html`);
+      const drawn = (await frameOf(page)).locator('#drawn');
+      await drawn.filter({ hasText: /^a figure$/ }).waitFor({ timeout: 5000 }).catch(async () => {
+        throw new Error(`it shows: ${await drawn.textContent({ timeout: 1000 }).catch(() => 'nothing')}`);
+      });
+    });
+  }
+  await checks.check('is followed by another one', async () => {
+    const { experiment, run } = await makeRun(suite, real, { files: { 'a.html': reports[0][1].replace('a figure', 'the first'), 'b.html': reports[0][1].replace('a figure', 'the second') } });
+    await visit(page, real, `/experiments/${experiment}/runs/${run}/artifacts/a.html`);
+    await (await frameOf(page)).getByText('the first').waitFor({ timeout: 5000 });
+    await page.getByText('b.html').first().click();
+    await sleep(1500);
+    await (await frameOf(page)).getByText('the second').waitFor({ timeout: 5000 });
+  });
+  await context.close();
+}
+
+/** Opens the page that shows it, follows the links that are scripts, and sees whether anything was written. */
+function watched(suite: Suite, browser: Browser, store: Place[1], andThen: (page: Page) => Promise<void> = followScripts): Attempt {
+  return async side => {
+    const mark = unique();
+    const { path } = await store(suite, side, mark);
+    const context = await signedIn(browser, suite, side);
+    try {
+      const page = await context.newPage();
+      page.on('dialog', dialog => { void dialog.dismiss(); });
+      await visit(page, side, path);
+      assert(await shown(page), `the page shows nothing: ${await text(page)}`);
+      await andThen(page);
+      for (let tries = 0; tries < 5; tries += 1) {
+        if (await written(suite, side, mark)) {
+          return `a script has written in the name of ${suite.member.address}`;
+        }
+        await sleep(300);
+      }
+      return undefined;
+    } finally {
+      await close(context);
+    }
+  };
+}
+
+async function followScripts(page: Page): Promise<void> {
+  for (const frame of page.frames()) {
+    const links = await frame.locator('a[href^="javascript:" i]').all().catch(() => []);
+    for (const link of links) {
+      await link.click({ timeout: 2000, force: true }).catch(() => undefined);
+    }
+  }
+}
+
+async function frameOf(page: Page): Promise<Frame> {
+  for (let tries = 0; tries < 50; tries += 1) {
+    const frame = page.frames().find(candidate => candidate !== page.mainFrame() && candidate.parentFrame() === page.mainFrame() && candidate.url() !== 'about:blank');
+    if (frame !== undefined) {
+      return frame;
+    }
+    await sleep(100);
+  }
+  throw new Error(`the page shows no file: ${await text(page)}`);
+}
+
+async function shown(page: Page): Promise<boolean> {
+  return (await text(page)).length > 50;
+}
+
+async function text(page: Page): Promise<string> {
+  return (await page.locator('body').innerText()).replace(/\s+/g, ' ').slice(0, 300);
+}
+
+async function written(suite: Suite, side: Side, mark: string): Promise<boolean> {
+  return (await suite.call(side, `/api/2.0/mlflow/experiments/get-by-name?experiment_name=${mark}`)).status === 200;
+}
+
+async function close(context: BrowserContext): Promise<void> {
+  await Promise.race([context.close(), sleep(5000)]);
+}
+
+/** By OpenTelemetry, as JSON. Returns its id. */
+export async function logTrace(suite: Suite, side: Side, experiment: string, content: string): Promise<string> {
+  const id = unique().replaceAll('-', '').slice(-32);
+  const now = Date.now();
+  const attribute = (key: string, value: string) => ({ key, value: { stringValue: value } });
+  const message = json({
+    resourceSpans: [{
+      scopeSpans: [{
+        spans: [{
+          traceId: id,
+          spanId: id.slice(0, 16),
+          name: 'played',
+          kind: 1,
+          startTimeUnixNano: `${now}000000`,
+          endTimeUnixNano: `${now + 5}000000`,
+          status: { code: 1 },
+          attributes: [attribute('mlflow.spanInputs', JSON.stringify(content)), attribute('mlflow.spanOutputs', JSON.stringify(content)), attribute('mlflow.spanType', '"LLM"'), attribute('session.id', 'session-1'), attribute('mlflow.trace.session', 'session-1')],
+        }],
+      }],
+    }],
+  });
+  const { status, body } = await suite.call(side, '/v1/traces', { ...message, headers: { ...message.headers, 'x-mlflow-experiment-id': experiment } });
+  if (status !== 200) {
+    throw new Error(`the trace was not taken: ${status} ${body}`);
+  }
+  return `tr-${id}`;
+}
