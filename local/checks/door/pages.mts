@@ -15,7 +15,7 @@ const film = 'https://mlflow.org/docs/latest/images/llms/tracing/tracing-top.mp4
 export async function pagesWork(suite: Suite, browser: Browser): Promise<void> {
   const { checks, sides: { real } } = suite;
   const { experiment, run } = await makeRun(suite, real, {
-    files: { 'a.csv': 'a,b\n1,2\n', 'a.json': '{"a": 1}', 'a.md': '# a', 'a.geojson': '{"type": "FeatureCollection", "features": []}', 'a.py': 'print(1)', 'a.html': '<p>a</p>' },
+    files: { 'a.csv': 'a,b\n1,2\n', 'a.json': '{"a": 1}', 'a.md': '# a', 'a.py': 'print(1)', 'a.html': '<p>a</p>' },
   });
   await suite.need(real, '/api/2.0/mlflow/runs/log-metric', json({ run_id: run, key: 'loss', value: 1, timestamp: Date.now() }));
   const trace = await logTrace(suite, real, experiment, 'hello');
@@ -24,7 +24,7 @@ export async function pagesWork(suite: Suite, browser: Browser): Promise<void> {
   const within = `/experiments/${experiment}`;
   const paths = [
     '/', '/experiments', within, ...['traces', `traces/${trace}`, 'runs', 'chat-sessions', 'datasets', 'evaluation-runs', 'judges', 'models', 'overview/usage', 'prompts', 'review-queue'].map(tab => `${within}/${tab}`),
-    ...['', '/model-metrics', '/system-metrics', '/traces', ...['csv', 'json', 'md', 'geojson', 'py', 'html'].map(ending => `/artifacts/a.${ending}`)].map(tab => `${within}/runs/${run}${tab}`),
+    ...['', '/model-metrics', '/system-metrics', '/traces', ...['csv', 'json', 'md', 'py', 'html'].map(ending => `/artifacts/a.${ending}`)].map(tab => `${within}/runs/${run}${tab}`),
     `/metric?runs=["${run}"]&metric="loss"&experiments=["${experiment}"]`, '/models', `/models/${model}`, '/prompts', '/mcp-registry', '/settings', '/experiments/0/traces',
   ];
 
