@@ -208,6 +208,7 @@ describe('secrets', () => {
   test('a name that is only known at deployment is not judged', () => {
     const name = Lazy.string({ produce: () => 'MLFLOW_LAZY' });
     expect(secretsOf(synthesise({ secrets: { [name]: secret } }).template, 'mlflow')).toHaveProperty('MLFLOW_LAZY');
+    expect(problems({ environment: { [`${name}_API_KEY`]: 'a5f0' } })).toEqual([]);
   });
 });
 
@@ -237,6 +238,7 @@ describe('a proxy of the network', () => {
   test('asks for no password, which prepare would not have', () => {
     expect(problems({ environment: { HTTPS_PROXY: 'http://me:a5f0@proxy.example.com:3128' } })[0]).toMatch(/could read: use a proxy that asks for none$/);
     expect(problems({ secrets: { https_proxy: secret } })).toEqual(['`secrets` must not hold https_proxy: other containers need it, too; use a proxy that asks for no password']);
+    expect(problems({ proxyEnvironment: { HTTPS_PROXY: 'http://me:a5f0@proxy.example.com:3128' } })[0]).toMatch(/could read: use `proxySecrets`$/);
     expect(problems({ proxySecrets: { HTTPS_PROXY: secret } })).toEqual([]);
   });
 });

@@ -416,7 +416,7 @@ describe('gunicornOpts', () => {
 
   test.each([
     ['--threads', '--threads', 'a whole number', ''], ['--threads x', '--threads', 'a whole number', 'x'], ['--threads=', '--threads', 'a whole number', ''], ['-t --threads', '-t', 'a whole number', '--threads'],
-    ['--threads -1', '--threads', 'a whole number', '-1'], ['-tb', '-t', 'a whole number', 'b'], ['--timeout 1.5', '--timeout', 'a whole number', '1.5'], ['--threads "4 --bind x"', '--threads', 'a whole number', '4 --bind x'],
+    ['--threads -1', '--threads', 'a whole number', '-1'], ['-tb', '-t', 'a whole number', 'b'], ['-k=', '-k', 'a name', '='], ['--timeout 1.5', '--timeout', 'a whole number', '1.5'], ['--threads "4 --bind x"', '--threads', 'a whole number', '4 --bind x'],
     ['-k evil.Worker', '-k', 'a name', 'evil.Worker'], ['--worker-class=egg:evil#x', '--worker-class', 'a name', 'egg:evil#x'], ['--log-level -', '--log-level', 'a name', '-'],
     ['--access-logfile --bind', '--access-logfile', 'a value', '--bind'], ['--access-logfile', '--access-logfile', 'a value', ''], ['--preload=x', '--preload', 'no value', 'x'],
   ])('fails for %s', (gunicornOpts, option, kind, got) => {

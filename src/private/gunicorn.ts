@@ -50,7 +50,7 @@ export function gunicornProblems(gunicornOpts?: string): string[] {
   const problems: string[] = [];
   while (words.length > 0) {
     const word = words.shift()!;
-    const [, long, longValue, short, shortValue] = /^(--[^=]+)(?:=(.*))?$|^(-[A-Za-z])=?(.+)?$/s.exec(word) ?? [];
+    const [, long, longValue, short, shortValue] = /^(--[^=]+)(?:=(.*))?$|^(-[A-Za-z])(?:=?(.+))?$/s.exec(word) ?? [];
     const option = long ?? short;
     const kind = GUNICORN_OPTIONS[option];
     if (kind === undefined) {
