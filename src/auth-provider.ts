@@ -388,7 +388,8 @@ export abstract class AuthProvider {
   }
 
   /**
-   * GitHub accounts. Without `organization` and `teams` anybody in the world can have one.
+   * GitHub accounts. Without `organization` and `teams` anybody in the world can have one, and an account on an address of the company stays with
+   * a person who leaves.
    *
    * The address is the account's primary one, if verified. GitHub makes no ID tokens for people: programs need
    * `grantTrackingAccess` or `trustedTokenIssuers`.
@@ -400,7 +401,8 @@ export abstract class AuthProvider {
   }
 
   /**
-   * GitLab accounts, of gitlab.com or of a GitLab of your own. Of gitlab.com anybody in the world can have one.
+   * GitLab accounts, of gitlab.com or of a GitLab of your own. Of gitlab.com anybody in the world can have one, and without `allowedGroups` and
+   * `allowedProjects` an account on an address of the company stays with a person who leaves.
    *
    * No bearer token is accepted, whoever made it: GitLab signs tokens for CI jobs too, for any audience, and whoever
    * names a branch chooses a part of their subject.

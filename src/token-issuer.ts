@@ -13,17 +13,19 @@ export interface OidcTokenIssuerOptions {
 /**
  * Somebody, beside the sign-in provider, whose identity tokens are accepted as `Authorization: Bearer`.
  *
- * A token is accepted when the issuer signed it for the audience, it has not expired, and either its verified e-mail address
+ * A token is accepted when the issuer signed it for the audience, it has not expired, and either its e-mail address, not marked as unverified,
  * lies in `emailDomains` or its subject is one of `machineIdentities`.
  *
- * Beware: oauth2-proxy takes the subject of a token that holds no address for the address. An issuer whose subjects strangers
- * can choose (a public CI system, where a branch may be called `x@example.com`) would let anybody in. The known ones are refused.
+ * Warning: if a token holds no address, oauth2-proxy compares its subject with `emailDomains`. An issuer whose subjects strangers can choose
+ * (a public CI system, where a branch may be called `x@example.com`) must not be trusted. The known ones are refused. The server refuses subjects
+ * with a colon, which those of CI systems have.
  */
 export class TokenIssuer {
   /**
    * Tokens of `gcloud auth print-identity-token`, for people who have the Google Cloud command line.
    *
-   * Anybody with a Google account can have such a token made, so what decides is `emailDomains` alone.
+   * Anybody with a Google account can have such a token made: `emailDomains` decides, and with `AuthProvider.google` its `hostedDomains`. Another
+   * provider cannot tell accounts of the company from those that people have made by themselves on its addresses, so synthesis warns there.
    * The audience is the public client id of the command line itself.
    */
   public static gcloud(): TokenIssuer {
