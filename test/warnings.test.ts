@@ -13,11 +13,11 @@ const google = (stack: Stack, hostedDomains: string[]) => AuthProvider.google({ 
 const gcloud = { trustedTokenIssuers: [TokenIssuer.gcloud()] };
 const everybody = { emailDomains: ['*'] };
 
-/** Ids and texts of the warnings. */
+/** Ids and texts of our warnings; the CDK has some of its own, of references between stacks. */
 function warningsIn(stack: Stack): [id: string, text: string][] {
-  return Annotations.fromStack(stack).findWarning('*', Match.anyValue()).map(({ entry }) => {
-    const [, text, id] = /^(.*) \[ack: cdk-secure-mlflow:(\w+)\]$/.exec(String(entry.data))!;
-    return [id, text];
+  return Annotations.fromStack(stack).findWarning('*', Match.anyValue()).flatMap(({ entry }): [string, string][] => {
+    const [, text, id] = /^(.*) \[ack: cdk-secure-mlflow:(\w+)\]$/.exec(String(entry.data)) ?? [];
+    return id === undefined ? [] : [[id, text]];
   });
 }
 
