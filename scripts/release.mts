@@ -58,12 +58,12 @@ async function checkNpm(checks: Checks, registry: Registry, app: string): Promis
   checks.heading('The package for npm');
   await checks.check('holds prepare/, what becomes of src/, and nothing else', async () => {
     const compiled = filesIn(join(root, 'src')).flatMap(file => ['.js', '.d.ts'].map(ending => `lib/${file.replace(/\.ts$/, ending)}`));
-    const scripts = filesIn(join(root, 'prepare')).filter(file => file.endsWith('.py')).map(file => `prepare/${file}`);
+    const scripts = filesIn(join(root, 'prepare')).filter(file => /\.(py|packed)$/.test(file)).map(file => `prepare/${file}`);
     const found = filesIn(join(content, 'package'));
     assert.deepEqual(found, ['.jsii', '.jsii.tabl.json', 'LICENSE', 'README.md', 'package.json', ...compiled, ...scripts].sort());
     return `${found.length} files`;
   });
-  await checks.check('is no larger than was decided', () => checkSize(tarball, content, { packed: 300, unpacked: 1400 }));
+  await checks.check('is no larger than was decided', () => checkSize(tarball, content, { packed: 360, unpacked: 1500 }));
   await checks.check('asks for its two peers and for nothing else', async () => {
     assert.deepEqual(Object.keys(manifest).filter(key => /dependencies$/i.test(key)), ['devDependencies', 'peerDependencies']);
     assert.deepEqual(Object.keys(manifest.peerDependencies), ['aws-cdk-lib', 'constructs']);
@@ -109,7 +109,7 @@ async function checkPyPI(checks: Checks, index: Index, consumers: string, templa
     ].sort());
     assert(readFileSync(join(content, inside)).equals(readFileSync(packaged('js', '.tgz'))), 'the package inside is another than that for npm');
   });
-  await checks.check('the wheel is no larger than was decided', () => checkSize(wheel, content, { packed: 380, unpacked: 800 }));
+  await checks.check('the wheel is no larger than was decided', () => checkSize(wheel, content, { packed: 430, unpacked: 850 }));
   await checks.check('no link of the description leads nowhere', async () => {
     const description = readFileSync(join(content, info, 'METADATA'), 'utf8');
     const links = [...description.matchAll(/\]\(([^)\s]+)|^\[[^\]]+\]: (\S+)/gm)].map(([, inline, reference]) => inline ?? reference);
