@@ -3,6 +3,7 @@
 The functions above the two classes know nothing of a server: they are the rules. `AsgiDoor` applies them under uvicorn, `WsgiDoor` under gunicorn.
 """
 
+import asyncio
 import contextvars
 import csv
 import io
@@ -19,9 +20,13 @@ from .page import OWN_PAGES, PAGE_PATHS, page_policy
 caller = contextvars.ContextVar("caller", default=None)
 
 MIB = 1024 * 1024
+BLOCK = 64 * 1024
+MEMBERS = 1000  # that a gzip file may consist of; clients send one
 HEALTH = "/health"  # of the container's own health check, which has no identity
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 STATIC = "/static-files/"
+OWN = "/secure-mlflow/"
+SCRIPTS = {b"script", b"worker", b"sharedworker", b"serviceworker", b"audioworklet", b"paintworklet", b"xslt"}  # what a browser says that it wants
 TRACES = "/v1/"  # OpenTelemetry, the one part of MLflow that unpacks what it gets without a limit
 UPLOAD = re.compile(r"/(ajax-)?api/2\.0/mlflow-artifacts/artifacts/")  # streamed to S3 as it comes
 
@@ -62,6 +67,7 @@ class Refusal(Exception):
     def __init__(self, status, code, reason):
         super().__init__(reason)
         self.status, self.code, self.reason = status, code, reason
+        self.identity = None  # of whom, where that was known
 
     @classmethod
     def denied(cls, reason):
@@ -75,9 +81,9 @@ class Refusal(Exception):
     def body(self):
         return json.dumps({"error_code": self.code, "message": self.reason}).encode()
 
-    def log(self, method, path, identity):
+    def log(self, method, path):
         # json.dumps: one line, whatever the sender has put into it
-        print(f"secure-mlflow refused {self.status} {method} {json.dumps(path[:200])} of {json.dumps(identity or 'nobody')}: {self.reason}", flush=True)
+        print(f"secure-mlflow refused {self.status} {method} {json.dumps(path[:200])} of {json.dumps(self.identity or 'nobody')}: {self.reason}", flush=True)
 
 
 def identity_of(method, path, headers):
@@ -127,13 +133,26 @@ def without_sign_in(headers):
     return [(name, value) for name, value in headers if name not in DROPPED and not name.startswith(DROPPED_BEGINNINGS)]
 
 
+def refuse_stored_scripts(path, headers):
+    """The page's policy names folders, and browsers do not compare those after a redirect, such as that of the proxy from `/static-files/..%2fx`."""
+    if path.startswith((STATIC, OWN)):
+        return
+    if any(name == b"sec-fetch-dest" and value in SCRIPTS for name, value in headers):
+        raise Refusal.denied("A stored file must not run as a script of the page")
+
+
 def admit(settings, method, path, headers):
     """Who is calling and the headers that MLflow may see; raises the refusal."""
     identity = identity_of(method, path, headers)
-    if path.startswith(ASSISTANT):
-        raise Refusal.denied("The assistant is closed: it runs programs on the server")
-    refuse_strangers(settings, identity, headers)
-    refuse_other_sites(method, headers, settings.origin)
+    try:
+        if path.startswith(ASSISTANT):
+            raise Refusal.denied("The assistant is closed: it runs programs on the server")
+        refuse_strangers(settings, identity, headers)
+        refuse_other_sites(method, headers, settings.origin)
+        refuse_stored_scripts(path, headers)
+    except Refusal as refusal:
+        refusal.identity = identity
+        raise
     return identity, without_sign_in(headers)
 
 
@@ -142,39 +161,42 @@ def streams(method, path):
 
 
 def unpacked(body, encoding, limit):
-    """The body of a compressed request; None where it is compressed in a way that is not known here, which MLflow refuses."""
-    ways = {"gzip": [31], "deflate": [zlib.MAX_WBITS, -zlib.MAX_WBITS]}.get(encoding, [])
-    for wbits in ways:
+    """The body of a compressed request. One that cannot be unpacked here is refused: MLflow's way to unpack it knows no limit."""
+    ways = {"gzip": [(31, MEMBERS)], "deflate": [(zlib.MAX_WBITS, 1), (-zlib.MAX_WBITS, 1)]}.get(encoding, [])
+    for wbits, members in ways:
         try:
-            return inflated(body, wbits, limit)
+            return inflated(body, wbits, members, limit)
         except zlib.error:
             continue
-    return None
+    raise Refusal(400, "BAD_REQUEST", "The request cannot be unpacked: send it as gzip, deflate, or as it is")
 
 
-def inflated(body, wbits, limit):
-    parts, size = [], 0
-    while body:
+def inflated(body, wbits, members, limit):
+    rest, parts, size = memoryview(body), [], 0
+    for _ in range(members):
         inflater = zlib.decompressobj(wbits)
-        part = inflater.decompress(body, limit - size + 1)
-        size += len(part)
-        if size > limit:
-            raise Refusal.too_large("The request, unpacked,", limit)
-        if not inflater.eof:
-            raise zlib.error("cut off")
-        parts.append(part)
-        body = inflater.unused_data  # gzip may consist of several
-    return b"".join(parts)
+        while not inflater.eof:
+            # In blocks, because the rest of what is given is copied at the end of each member.
+            block, rest = rest[:BLOCK], rest[BLOCK:]
+            if not block:
+                raise zlib.error("cut off")
+            part = inflater.decompress(block, limit - size + 1)
+            size += len(part)
+            if size > limit:
+                raise Refusal.too_large("The request, unpacked,", limit)
+            parts.append(part)
+        rest = memoryview(body)[len(body) - len(rest) - len(inflater.unused_data):]
+        if not rest:
+            return b"".join(parts)
+    raise zlib.error("something follows")
 
 
 def ready(settings, path, headers, body):
     """Headers and body as MLflow gets them: of traces, unpacked."""
-    encoding = next((value.decode("latin-1").strip().lower() for name, value in headers if name == b"content-encoding"), "")
-    if not path.startswith(TRACES) or not encoding:
+    encodings = [value.decode("latin-1").strip().lower() for name, value in headers if name == b"content-encoding"]
+    if not path.startswith(TRACES) or encodings in ([], ["identity"]):
         return headers, body
-    plain = unpacked(body, encoding, settings.traces_limit)
-    if plain is None:
-        return headers, body
+    plain = unpacked(body, ", ".join(encodings), settings.traces_limit)
     others = [(name, value) for name, value in headers if name not in (b"content-encoding", b"content-length", b"transfer-encoding")]
     return [*others, (b"content-length", str(len(plain)).encode())], plain
 
@@ -218,7 +240,8 @@ class AsgiDoor:
                 body = await body_of(receive, self.settings.api_limit)
                 if body is None:
                     return  # the client is gone
-                headers, body = ready(self.settings, path, headers, body)
+                if path.startswith(TRACES):
+                    headers, body = await asyncio.to_thread(ready, self.settings, path, headers, body)  # others are served meanwhile
                 receive = again(body, receive)
             token = caller.set(identity)
             try:
@@ -226,7 +249,8 @@ class AsgiDoor:
             finally:
                 caller.reset(token)
         except Refusal as refusal:
-            refusal.log(method, path, identity)
+            refusal.identity = refusal.identity or identity
+            refusal.log(method, path)
             await answer.whole(refusal.status, b"application/json", refusal.body)
         except Exception:
             if answer.begun and not answer.over:
@@ -328,7 +352,8 @@ class WsgiDoor:
             finally:
                 caller.reset(token)
         except Refusal as refusal:
-            refusal.log(method, path, identity)
+            refusal.identity = refusal.identity or identity
+            refusal.log(method, path)
             start(f"{refusal.status} Refused", [("Content-Type", "application/json"), ("Content-Length", str(len(refusal.body)))])
             return [refusal.body]
 

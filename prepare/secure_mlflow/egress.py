@@ -87,12 +87,12 @@ class Egress:
         return connect_if_allowed
 
 
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+WITH_IPV4 = [ipaddress.ip_network(network) for network in ("64:ff9b::/96", "::/96")]  # NAT64, IPv4-compatible
 
 
 def is_public(ip):
     """Of an IPv6 address that stands for one of IPv4, the latter counts."""
     if ip.version == 6:
-        inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.ip_address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else None)
+        inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.ip_address(int(ip) & 0xFFFFFFFF) if any(ip in network for network in WITH_IPV4) else None)
         ip = inner or ip
     return ip.is_global and not ip.is_multicast

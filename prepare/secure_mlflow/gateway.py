@@ -3,12 +3,15 @@
 import asyncio
 import contextvars
 import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
 
 from .door import Refusal, caller
 
 PATH = "/gateway/"
 CALLS = 200  # at once, of each process; further ones wait. A streamed answer takes a thread for as long as it lasts
+CALLS_OF_ONE = 100  # of one caller: nobody holds all of them
 
 # MLflow sends the headers of a request on to the provider. Providers act on some: Portkey, for one, sends the stored key to any host that a header names.
 PASSED = {b"host", b"accept", b"accept-encoding", b"accept-language", b"content-encoding", b"content-length", b"content-type", b"user-agent",
@@ -19,12 +22,25 @@ class Gateway:
     """Runs each call on a thread and an event loop of its own. Some providers block theirs until an answer comes, and others would wait with them."""
 
     def __init__(self, app):
-        self.app, self.threads = app, ThreadPoolExecutor(CALLS, "gateway")
+        self.app, self.threads, self.calls = app, ThreadPoolExecutor(CALLS, "gateway"), Counter()
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http" or not scope["path"].startswith(PATH):
             await self.app(scope, receive, send)
             return
+        refuse_way_out(scope["path"])
+        identity = caller.get()
+        if self.calls[identity] >= CALLS_OF_ONE:
+            raise Refusal(429, "REQUEST_LIMIT_EXCEEDED", f"You have {CALLS_OF_ONE} calls of the AI gateway open: wait until some have ended")
+        self.calls[identity] += 1
+        try:
+            await self.call(scope, receive, send)
+        finally:
+            self.calls[identity] -= 1
+            if not self.calls[identity]:
+                del self.calls[identity]
+
+    async def call(self, scope, receive, send):
         scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name in PASSED]}
         loop = asyncio.get_running_loop()
 
@@ -36,6 +52,14 @@ class Gateway:
 
         context = contextvars.copy_context()  # with the caller
         await asyncio.wrap_future(self.threads.submit(context.run, run, self.app, scope, there(receive), there(send)))
+
+
+def refuse_way_out(path):
+    """A raw call appends its path to the provider's address, and libraries resolve `..`, encoded or not: the key would go to another folder of the host."""
+    while path != unquote(path):
+        path = unquote(path)
+    if not {".", ".."}.isdisjoint(path.replace("\\", "/").split("/")):
+        raise Refusal.denied("The path of a call must not hold . or ..")
 
 
 def run(app, scope, receive, send):

@@ -41,22 +41,43 @@ PREVIEW_POLICY = (
 )
 
 # MLflow shows an HTML file in a frame, from a `blob:` address. Such an address takes over the policy of the page, under which no script of the file
-# would run, and opened in a tab of its own it would have the origin of the page. So the frame gets another address, and the file by message.
+# would run. So the frame gets another address, and the file by message. Everything else, a download for one, keeps the `blob:` address.
 PAGE_SCRIPT = f"""
 (() => {{
   const files = new Map();
-  const toAddress = URL.createObjectURL.bind(URL);
+  const shown = new Map();
+  const {{ createObjectURL, revokeObjectURL }} = URL;
   URL.createObjectURL = object => {{
-    if (!(object instanceof Blob) || !/^text\\/html\\b/i.test(object.type)) {{
-      return toAddress(object);
+    const address = createObjectURL.call(URL, object);
+    if (object instanceof Blob && /^text\\/html\\b/i.test(object.type)) {{
+      files.set(address, object);
+    }}
+    return address;
+  }};
+  URL.revokeObjectURL = address => {{
+    files.delete(address);
+    revokeObjectURL.call(URL, address);
+  }};
+  const frameAddress = address => {{
+    const file = files.get(String(address));
+    if (file === undefined) {{
+      return address;
     }}
     const name = crypto.randomUUID();
-    files.set(name, object);
+    shown.set(name, file);
     return `{PREVIEW}?${{name}}`;
   }};
+  const frame = HTMLIFrameElement.prototype;
+  const {{ setAttribute }} = Element.prototype;
+  const source = Object.getOwnPropertyDescriptor(frame, 'src');
+  frame.setAttribute = function (name, value) {{
+    setAttribute.call(this, name, String(name).toLowerCase() === 'src' ? frameAddress(value) : value);
+  }};
+  Object.defineProperty(frame, 'src', {{ ...source, set(value) {{ source.set.call(this, frameAddress(value)); }} }});
   addEventListener('message', async event => {{
-    const file = event.source && event.source !== window && event.source.parent === window && files.get(event.data);
+    const file = event.source && event.source !== window && event.source.parent === window && shown.get(event.data);
     if (file) {{
+      shown.delete(event.data);
       event.source.postMessage({{ file: await file.text() }}, '*');
     }}
   }});

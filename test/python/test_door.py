@@ -136,6 +136,18 @@ class TestOtherSites:
         assert admit("GET", headers=[*ADA, (b"sec-fetch-site", b"cross-site")])[0] == "ada@example.com"
 
 
+class TestScripts:
+    stored = "/ajax-api/2.0/mlflow-artifacts/artifacts/evil.mjs"
+
+    @pytest.mark.parametrize("kind", ["script", "worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet", "xslt"])
+    def test_are_not_stored_files(self, kind):
+        assert refusal("GET", self.stored, [*ADA, (b"sec-fetch-dest", kind.encode())]).status == 403
+
+    @pytest.mark.parametrize("path, kind", [("/static-files/static/js/main.js", "script"), ("/secure-mlflow/page.js", "script"), (stored, "empty"), (stored, "document"), (stored, "image")])
+    def test_are_those_of_the_page_and_files_are_read_otherwise(self, path, kind):
+        assert admit("GET", path, [*ADA, (b"sec-fetch-dest", kind.encode())])[0] == "ada@example.com"
+
+
 class TestUnpacking:
     text = b"x" * 1000
 
@@ -156,9 +168,29 @@ class TestUnpacking:
             door.unpacked(packed, encoding, 999)
         assert caught.value.status == 413
 
-    @pytest.mark.parametrize("encoding, packed", [("gzip", b"no"), ("gzip", gzip.compress(text)[:-9]), ("br", text), ("gzip, gzip", text)])
-    def test_leaves_the_rest_to_mlflow(self, encoding, packed):
-        assert door.unpacked(packed, encoding, 1000) is None
+    @pytest.mark.parametrize("encoding, packed", [
+        ("gzip", b"no"),
+        ("gzip", b""),
+        ("gzip", gzip.compress(text)[:-9]),
+        ("gzip", gzip.compress(b"x") + b"\0" + gzip.compress(text)),  # Python's gzip skips the padding
+        ("gzip", gzip.compress(b"") * (door.MEMBERS + 1)),
+        ("deflate", zlib.compress(text) + b"x"),
+        ("br", text),
+        ("gzip, gzip", text),
+    ])
+    def test_refuses_what_it_cannot_unpack(self, encoding, packed):
+        with pytest.raises(door.Refusal) as caught:
+            door.unpacked(packed, encoding, 1000)
+        assert caught.value.status == 400
+
+    def test_takes_no_longer_for_many_members(self):
+        packed = gzip.compress(b"") * (32 * door.MIB // 20)
+        with pytest.raises(door.Refusal):
+            door.unpacked(packed, "gzip", 1000)  # copying the rest at each member would take minutes
+
+    def test_refuses_two_encodings_in_two_headers(self):
+        with pytest.raises(door.Refusal):
+            door.ready(SETTINGS, "/v1/traces", [(b"content-encoding", b"identity"), (b"content-encoding", b"gzip")], gzip.compress(self.text))
 
     def test_is_for_traces_alone(self):
         packed = gzip.compress(self.text)
@@ -235,6 +267,10 @@ class TestUnderUvicorn:
         assert (status, json.loads(body)["error_code"], headers[b"content-type"]) == (403, "PERMISSION_DENIED", b"application/json")
         assert capsys.readouterr().out == (
             'secure-mlflow refused 403 GET "/x\\n[fake] line" of "nobody": Nobody is signed in: the sign-in proxy has named no one, or more than one\n')
+
+    def test_its_line_names_who_was_refused(self, capsys):
+        asgi(echo, method="POST", headers=[*ADA, (b"origin", b"null")])
+        assert 'of "ada@example.com": A page of another site' in capsys.readouterr().out
 
     def test_a_body_up_to_the_limit_passes(self):
         assert json.loads(asgi(echo, method="POST", headers=long(door.MIB), parts=[b"x" * (door.MIB // 2)] * 2)[2])["body"] == door.MIB

@@ -1,6 +1,8 @@
 """The AI gateway: headers, keys, threads."""
 
 import asyncio
+import contextvars
+import threading
 import time
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from secure_mlflow import gateway
-from secure_mlflow.door import caller
+from secure_mlflow.door import Refusal, caller
 
 
 class Store(SqlAlchemyStore):
@@ -149,3 +151,46 @@ def test_providers_see_only_what_a_call_needs():
     asyncio.run(call(look, headers=headers)[0])
     asyncio.run(call(look, "/api/x", headers)[0])
     assert seen == [[b"content-type", b"anthropic-version", b"user-agent"], [name for name, _ in headers]]
+
+
+@pytest.mark.parametrize("path", ["../x", "%2e%2e/x", "%252e%252e/x", "a/..", "a/./b", "..\\x", "%2e%2e%5cx"])
+def test_a_raw_call_does_not_leave_the_address_of_the_key(path):
+    with pytest.raises(Refusal, match="must not hold"):
+        asyncio.run(call(None, f"/gateway/proxy/endpoint/{path}")[0])
+
+
+@pytest.mark.parametrize("path", ["v1/chat/completions", "v1beta/models/gemini-2.5:generateContent", "a..b/...", "x%2fy"])
+def test_other_paths_of_raw_calls_pass(path):
+    async def answer(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    waiting, sent = call(answer, f"/gateway/proxy/endpoint/{path}")
+    asyncio.run(waiting)
+    assert len(sent) == 1
+
+
+def test_one_caller_does_not_take_all_calls(monkeypatch):
+    monkeypatch.setattr(gateway, "CALLS_OF_ONE", 2)
+    release = threading.Event()
+
+    async def wait(scope, receive, send):
+        release.wait(5)
+
+    async def many():
+        app = gateway.Gateway(wait)
+
+        def as_(who):
+            context = contextvars.copy_context()
+            context.run(caller.set, who)
+            return context.run(asyncio.ensure_future, app({"type": "http", "path": "/gateway/x", "headers": []}, None, None))
+
+        open_calls = [as_("ada@example.com"), as_("ada@example.com"), as_("bob@example.com")]
+        await asyncio.sleep(0.1)
+        with pytest.raises(Refusal) as caught:
+            await as_("ada@example.com")
+        release.set()
+        await asyncio.gather(*open_calls)
+        await as_("ada@example.com")
+        return caught.value.status, app.calls
+
+    assert asyncio.run(many()) == (429, {})
