@@ -10,6 +10,10 @@ import { json } from '../../http.mjs';
 interface Stored {
   /** Of the page that shows it. */
   readonly path: string;
+  /** What is to be read there, or else nothing is proven. */
+  readonly reads?: string;
+  /** What has to be clicked for it. */
+  readonly click?: string;
 }
 
 /** Where a script can be stored, and the page that shows it. */
@@ -22,74 +26,75 @@ function script(mark: string): string {
   return `fetch('${createExperiment}',{method:'POST',credentials:'include',headers:{'Content-Type':'application/json'},body:JSON.stringify({name:'${mark}'})})`;
 }
 
+/** A word in all that is stored. */
+const word = 'readable';
+
 const markup = (mark: string) => [
-  `<script>${script(mark)}</script>`, `<img src=x onerror="${script(mark)}">`, `<svg onload="${script(mark)}"></svg>`, `<iframe srcdoc="&lt;script>${script(mark).replaceAll('"', '&quot;')}&lt;/script>"></iframe>`,
+  word, `<script>${script(mark)}</script>`, `<img src=x onerror="${script(mark)}">`, `<svg onload="${script(mark)}"></svg>`, `<iframe srcdoc="&lt;script>${script(mark).replaceAll('"', '&quot;')}&lt;/script>"></iframe>`,
   `[a link](javascript:${encodeURI(script(mark))})`, `<a href="javascript:${script(mark)}">a link</a>`, `<details open ontoggle="${script(mark)}">x</details>`, `<math><mtext></mtext><mglyph><style></style><img src=x onerror="${script(mark)}"></mglyph></math>`,
 ].join('\n\n');
 
 const runPage = ({ experiment, run }: { readonly experiment: string; readonly run: string }, rest = '') => ({ path: `/experiments/${experiment}/runs/${run}${rest}` });
-const ofRun = (tags: (mark: string) => Record<string, string>): Place[1] => async (suite, side, mark) =>
-  runPage(await makeRun(suite, side, { tags: tags(mark) }));
-const file = (name: string, content: (mark: string) => string): Place => [`a file ${name}`, async (suite, side, mark) =>
-  runPage(await makeRun(suite, side, { files: { [encodeURIComponent(name)]: content(mark) } }), `/artifacts/${encodeURIComponent(name)}`)];
+const ofRun = (tags: (mark: string) => Record<string, string>, reads?: string) => async (suite: Suite, side: Side, mark: string) =>
+  ({ ...runPage(await makeRun(suite, side, { tags: tags(mark) })), reads });
+const file = (name: string, content: (mark: string) => string, seen: Omit<Stored, 'path'> = { reads: word }): Place => [`a file ${name}`, async (suite, side, mark) =>
+  ({ ...runPage(await makeRun(suite, side, { files: { [encodeURIComponent(name)]: content(mark) } }), `/artifacts/${encodeURIComponent(name)}`), ...seen })];
 
 const places: Place[] = [
-  ...['PROJECT', 'LOCAL', 'NOTEBOOK', 'JOB', 'UNKNOWN'].map((type): Place => [`the source of a run, of type ${type}`, ofRun(mark => ({ 'mlflow.source.type': type, 'mlflow.source.name': `javascript:${script(mark)}//git/x` }))]),
-  ['the source of a run, with a subfolder', ofRun(mark => ({ 'mlflow.source.type': 'PROJECT', 'mlflow.source.name': `javascript:${script(mark)}//git/x#sub` }))],
-  ['the notebook of a run', ofRun(mark => ({ 'mlflow.source.type': 'NOTEBOOK', 'mlflow.databricks.notebookID': '1', 'mlflow.databricks.webappURL': `javascript:${script(mark)}//`, 'mlflow.databricks.workspaceURL': `javascript:${script(mark)}//` }))],
-  ['the job of a run', ofRun(mark => ({ 'mlflow.source.type': 'JOB', 'mlflow.databricks.jobID': '1', 'mlflow.databricks.jobRunID': '1', 'mlflow.databricks.webappURL': `javascript:${script(mark)}//` }))],
-  ['the notes of a run', ofRun(mark => ({ 'mlflow.note.content': markup(mark) }))],
-  ['a tag and the name of a run', ofRun(mark => ({ 'mlflow.runName': markup(mark), ['x']: markup(mark), 'mlflow.user': markup(mark) }))],
+  ...['PROJECT', 'LOCAL', 'NOTEBOOK', 'JOB', 'UNKNOWN'].map((type): Place => [`the source of a run, of type ${type}`, ofRun(mark => ({ 'mlflow.source.type': type, 'mlflow.source.name': `javascript:${script(mark)}//git/x${word}` }), word)]),
+  ['the source of a run, with a subfolder', ofRun(mark => ({ 'mlflow.source.type': 'PROJECT', 'mlflow.source.name': `javascript:${script(mark)}//git/x#${word}` }), word)],
+  ['the job of a run', ofRun(mark => ({ 'mlflow.source.type': 'JOB', 'mlflow.databricks.jobID': '1', 'mlflow.databricks.jobRunID': '1', 'mlflow.databricks.webappURL': `javascript:${script(mark)}//` }), 'run 1 of job 1')],
+  ['the notes of a run', ofRun(mark => ({ 'mlflow.note.content': markup(mark) }), word)],
+  ['a tag and the name of a run', ofRun(mark => ({ 'mlflow.runName': markup(mark), ['x']: markup(mark), 'mlflow.user': markup(mark) }), word)],
   ['the notes of an experiment', async (suite, side, mark) => {
     const { experiment } = await makeRun(suite, side);
     await suite.need(side, '/api/2.0/mlflow/experiments/set-experiment-tag', json({ experiment_id: experiment, key: 'mlflow.note.content', value: markup(mark) }));
-    return { path: `/experiments/${experiment}/runs` };
+    return { path: `/experiments/${experiment}/runs`, reads: word };
   }],
   ['the address of a dataset', async (suite, side, mark) => {
     const made = await makeRun(suite, side);
     await suite.need(side, '/api/2.0/mlflow/runs/log-inputs', json({
       run_id: made.run,
-      datasets: [{ dataset: { name: 'played', digest: '1', source_type: 'http', source: JSON.stringify({ url: `javascript:${script(mark)}` }), schema: '{}', profile: '{}' }, tags: [{ key: 'mlflow.data.context', value: 'training' }] }],
+      datasets: [{ dataset: { name: word, digest: '1', source_type: 'http', source: JSON.stringify({ url: `javascript:${script(mark)}` }), schema: '{}', profile: '{}' }, tags: [{ key: 'mlflow.data.context', value: 'training' }] }],
     }));
-    return runPage(made);
+    return { ...runPage(made), click: `text=${word}`, reads: 'javascript:' };
   }],
   ['the run of a version of a model', async (suite, side, mark) => {
     const name = unique();
     const made = await makeRun(suite, side, { files: { 'model/MLmodel': 'x' } });
     await suite.need(side, '/api/2.0/mlflow/registered-models/create', json({ name, description: markup(mark) }));
     await suite.need(side, '/api/2.0/mlflow/model-versions/create', json({ name, source: `mlflow-artifacts:/${made.experiment}/${made.run}/artifacts/model`, run_id: made.run, run_link: `javascript:${script(mark)}`, description: markup(mark) }));
-    return { path: `/models/${name}/versions/1` };
+    return { path: `/models/${name}/versions/1`, reads: word };
   }],
   ['the description of a model', async (suite, side, mark) => {
     const name = unique();
     await suite.need(side, '/api/2.0/mlflow/registered-models/create', json({ name, description: markup(mark) }));
-    return { path: `/models/${name}` };
+    return { path: `/models/${name}`, reads: word };
   }],
   ['a prompt', async (suite, side, mark) => {
     const name = unique();
     await suite.need(side, '/api/2.0/mlflow/registered-models/create', json({ name, description: markup(mark), tags: [{ key: 'mlflow.prompt.is_prompt', value: 'true' }] }));
-    await suite.need(side, '/api/2.0/mlflow/model-versions/create', json({ name, source: 'x', description: markup(mark), tags: [{ key: 'mlflow.prompt.is_prompt', value: 'true' }, { key: 'mlflow.prompt.text', value: markup(mark) }] }));
-    return { path: `/prompts/${name}` };
+    await suite.need(side, '/api/2.0/mlflow/model-versions/create', json({ name, source: 'dummy-source', description: markup(mark), tags: [{ key: 'mlflow.prompt.is_prompt', value: 'true' }, { key: 'mlflow.prompt.text', value: markup(mark) }] }));
+    return { path: `/prompts/${name}`, reads: word };
   }],
   ['a trace', async (suite, side, mark) => {
     const { experiment } = await makeRun(suite, side);
     const trace = await logTrace(suite, side, experiment, markup(mark));
-    return { path: `/experiments/${experiment}/traces?selectedEvaluationId=${trace}` };
+    return { path: `/experiments/${experiment}/traces?selectedEvaluationId=${trace}`, reads: word };
   }],
   file('page.html', mark => htmlOf(mark)),
-  file('page.htm', mark => htmlOf(mark)),
-  file('picture.svg', mark => `<svg xmlns="http://www.w3.org/2000/svg" onload="${script(mark)}"><script>${script(mark)}</script></svg>`),
+  file('picture.svg', mark => `<svg xmlns="http://www.w3.org/2000/svg" onload="${script(mark)}"><script>${script(mark)}</script><text y="9">${word}</text></svg>`, { click: 'img >> nth=-1' }),
   file('notes.md', markup),
   file('table.csv', mark => `a,b\n"${markup(mark).replaceAll('"', '""')}",=1+1\n`),
-  file('map.geojson', mark => JSON.stringify({ type: 'FeatureCollection', features: [{ type: 'Feature', geometry: { type: 'Point', coordinates: [0, 0] }, properties: { name: markup(mark), popupContent: markup(mark) } }] })),
+  file('map.geojson', mark => JSON.stringify({ type: 'FeatureCollection', features: [{ type: 'Feature', geometry: { type: 'Point', coordinates: [0, 0] }, properties: { name: markup(mark), popupContent: markup(mark) } }] }), { reads: word, click: '.leaflet-marker-icon' }),
   file('data.json', mark => JSON.stringify({ a: markup(mark) })),
-  file('<img src=x onerror=alert(1)>.txt', () => 'x'),
-  file('paper.pdf', mark => `%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R/OpenAction<</S/JavaScript/JS(app.launchURL('javascript:${script(mark).replace(/[()]/g, '\\$&')}'))>>>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>`),
+  ['the name of a file', async (suite, side) => ({ ...runPage(await makeRun(suite, side, { files: { [encodeURIComponent('<img src=x onerror=alert(1)>.txt')]: 'x' } }), '/artifacts'), reads: 'onerror=alert(1)' })],
+  file('paper.pdf', mark => `%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R/OpenAction<</S/JavaScript/JS(app.launchURL('javascript:${script(mark).replace(/[()]/g, '\\$&')}'))>>>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>`, { reads: 'paper.pdf' }),
 ];
 
 /** A page that tries by all means at hand. */
 function htmlOf(mark: string): string {
-  return `<!doctype html><title>played</title><p id="drawn">not drawn</p><script>
+  return `<!doctype html><title>played</title><p>${word}</p><p id="drawn">not drawn</p><script>
     document.getElementById('drawn').textContent = 'drawn';
     const run = way => { try { way(); } catch (error) { document.body.append(String(error)); } };
     run(() => { ${script(mark)}; });
@@ -191,15 +196,27 @@ export async function reportsAreShown(suite: Suite, browser: Browser): Promise<v
 function watched(suite: Suite, browser: Browser, store: Place[1], andThen: (page: Page) => Promise<void> = followScripts): Attempt {
   return async side => {
     const mark = unique();
-    const { path } = await store(suite, side, mark);
+    // Whatever is refused here proves nothing.
+    const { path, click, reads = '' } = await store(suite, side, mark).catch((error: Error) => { throw new Error(error.message); });
     const context = await signedIn(browser, suite, side);
     try {
       const page = await context.newPage();
-      page.on('dialog', dialog => { void dialog.dismiss(); });
+      let dialogs = 0;
+      page.on('dialog', dialog => {
+        dialogs += 1;
+        void dialog.dismiss();
+      });
       await visit(page, side, path);
-      assert(await shown(page), `the page shows nothing: ${await text(page)}`);
+      if (click !== undefined) {
+        await page.locator(click).first().click({ timeout: 5000 });
+        await sleep(500);
+      }
+      await until(async () => (await texts(page)).includes(reads), async () => `the page does not show it: ${(await texts(page)).slice(-300)}`);
       await andThen(page);
       for (let tries = 0; tries < 5; tries += 1) {
+        if (dialogs > 0) {
+          return 'a script has opened a dialog';
+        }
         if (await written(suite, side, mark)) {
           return `a script has written in the name of ${suite.member.address}`;
         }
@@ -222,22 +239,24 @@ async function followScripts(page: Page): Promise<void> {
 }
 
 async function frameOf(page: Page): Promise<Frame> {
-  for (let tries = 0; tries < 50; tries += 1) {
-    const frame = page.frames().find(candidate => candidate !== page.mainFrame() && candidate.parentFrame() === page.mainFrame() && candidate.url() !== 'about:blank');
-    if (frame !== undefined) {
-      return frame;
+  const find = () => page.frames().find(frame => frame.parentFrame() === page.mainFrame() && frame.url() !== 'about:blank');
+  await until(async () => find() !== undefined, async () => `the page shows no file: ${(await texts(page)).slice(-300)}`);
+  return find()!;
+}
+
+async function until(condition: () => Promise<boolean>, otherwise: () => Promise<string>): Promise<void> {
+  for (let tries = 0; !await condition(); tries += 1) {
+    if (tries === 50) {
+      throw new Error(await otherwise());
     }
-    await sleep(100);
+    await sleep(200);
   }
-  throw new Error(`the page shows no file: ${await text(page)}`);
 }
 
-async function shown(page: Page): Promise<boolean> {
-  return (await text(page)).length > 50;
-}
-
-async function text(page: Page): Promise<string> {
-  return (await page.locator('body').innerText()).replace(/\s+/g, ' ').slice(0, 300);
+/** Of the page and its frames. */
+async function texts(page: Page): Promise<string> {
+  const all = await Promise.all(page.frames().map(frame => frame.locator('body').innerText({ timeout: 3000 }).catch(() => '')));
+  return all.join(' ').replace(/\s+/g, ' ');
 }
 
 async function written(suite: Suite, side: Side, mark: string): Promise<boolean> {
