@@ -63,7 +63,8 @@ const readable = /page\.html|table\.|data\.json|notes\.md|code\.py|config\.yaml|
 function stops({ experiment, run, other, trace, model, prompt, loggedModel, dataset, empty, evaluation }: Seeded): Stop[] {
   const inside = `/experiments/${experiment}`;
   const ofRun = `${inside}/runs/${run}`;
-  const compared = `?runs=${encodeURIComponent(JSON.stringify([run, other]))}&experiments=${encodeURIComponent(JSON.stringify([experiment]))}`;
+  const runs = encodeURIComponent(JSON.stringify([run, other]));
+  const experiments = encodeURIComponent(JSON.stringify([experiment]));
   return [
     ['/', /Experiments/], ['/experiments', /played/], ['/models', new RegExp(model)], ['/prompts', new RegExp(prompt)], ['/mcp-registry', /MCP/], ['/settings', /Settings/],
     ['/settings/general', /Theme|Settings/], ['/settings/llm-connections', /LLM/], ['/settings/webhooks', /Webhook/], ['/compare-experiments/s?experiments=' + encodeURIComponent(JSON.stringify([experiment, empty])), /played/],
@@ -72,7 +73,7 @@ function stops({ experiment, run, other, trace, model, prompt, loggedModel, data
     [`${inside}/review-queue`, /Review/], [`${inside}/datasets`, /Dataset/], [`${inside}/datasets/${dataset}`, /Dataset/], [`${inside}/evaluation-runs`, /Evaluation/], [`${inside}/evaluation-runs/${evaluation}`, /played|Evaluation/],
     [`${inside}/prompts`, /Prompt/], [`${inside}/prompts/${prompt}`, new RegExp(prompt)], [`${inside}/playground`, /Playground/], [`${inside}/models`, /models/i], [`${inside}/models/${loggedModel}`, /played-model/],
     ...['traces', 'runs', 'datasets', 'models', 'judges', 'evaluation-runs', 'chat-sessions', 'prompts'].map((tab): Stop => [`/experiments/${empty}/${tab}`, /./]),
-    ['/compare-runs' + compared, /played/], [`/metric/loss${compared}&metric=${encodeURIComponent('"loss"')}`, /loss/],
+    [`/compare-runs?runs=${runs}&experiments=${experiments}`, /played/], [`/metric?runs=${runs}&metric=%22loss%22&experiments=${experiments}`, /loss/],
     [ofRun, /played/], [`${ofRun}/model-metrics`, /loss/], [`${ofRun}/system-metrics`, /system|metrics/i], [`${ofRun}/traces`, /./], [`${ofRun}/artifacts`, /picture\.png/], [`${ofRun}/evaluations`, /./],
     ...Object.keys(files).map((name): Stop => [`${ofRun}/artifacts/${name}`, readable.test(name) ? new RegExp(word) : new RegExp(name.split('/').at(-1)!)]),
     [`/models/${model}`, new RegExp(model)], [`/models/${model}/versions/1`, /Version 1|run/i], [`/prompts/${prompt}`, new RegExp(prompt)],
@@ -194,7 +195,11 @@ class Walker {
     await visit(this.page, this.side, path);
     await this.page.getByRole('button', { name: 'Try in Browser' }).click({ timeout: 5000 });
     await this.page.getByRole('button', { name: 'Send request' }).click({ timeout: 5000 });
-    await this.page.waitForFunction(`Array.from(document.querySelectorAll('textarea')).some(field => field.value.includes('${spoken}'))`, undefined, { timeout: 10_000 });
+    const answered = async () => (await Promise.all((await this.page.locator('textarea').all()).map(field => field.inputValue()))).some(value => value.includes(spoken));
+    for (let tries = 0; tries < 50 && !await answered(); tries += 1) {
+      await sleep(200);
+    }
+    assert(await answered(), 'the page shows no answer');
   }
 
   async end(): Promise<void> {

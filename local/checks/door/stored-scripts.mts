@@ -45,7 +45,7 @@ const places: Place[] = [
   ['the source of a run, with a subfolder', ofRun(mark => ({ 'mlflow.source.type': 'PROJECT', 'mlflow.source.name': `javascript:${script(mark)}//git/x#${word}` }), word)],
   ['the job of a run', ofRun(mark => ({ 'mlflow.source.type': 'JOB', 'mlflow.databricks.jobID': '1', 'mlflow.databricks.jobRunID': '1', 'mlflow.databricks.webappURL': `javascript:${script(mark)}//` }), 'run 1 of job 1')],
   ['the notes of a run', ofRun(mark => ({ 'mlflow.note.content': markup(mark) }), word)],
-  ['a tag and the name of a run', ofRun(mark => ({ 'mlflow.runName': markup(mark), ['x']: markup(mark), 'mlflow.user': markup(mark) }), word)],
+  ['a tag and the user of a run', ofRun(mark => ({ 'x': markup(mark), 'mlflow.user': markup(mark) }), word)],
   ['the notes of an experiment', async (suite, side, mark) => {
     const { experiment } = await makeRun(suite, side);
     await suite.need(side, '/api/2.0/mlflow/experiments/set-experiment-tag', json({ experiment_id: experiment, key: 'mlflow.note.content', value: markup(mark) }));
