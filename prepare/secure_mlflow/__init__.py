@@ -11,19 +11,23 @@ import sys
 
 from . import webhooks
 
+
+def fail(reason):
+    print(f"secure-mlflow FAILED: {reason}", flush=True)
+    sys.exit(1)
+
+
 if "MLFLOW_CRYPTO_KEK_PASSPHRASE" in os.environ:  # not where `prepare` looks whether this MLflow is known
-    webhooks.provide_key()  # before MLflow is imported
+    try:
+        webhooks.provide_key()  # before MLflow is imported
+    except ValueError as error:
+        fail(error)
 
 import mlflow  # noqa: E402
 
 from . import door, egress, gateway, page  # noqa: E402
 
 SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
-
-
-def fail(reason):
-    print(f"secure-mlflow FAILED: {reason}", flush=True)
-    sys.exit(1)
 
 
 def expect(function, *parameters):

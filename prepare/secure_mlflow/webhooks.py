@@ -3,13 +3,21 @@
 import base64
 import os
 
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
+NAME = "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"
+
+
 def provide_key(environment=os.environ):
     """MLflow reads it when its tables are imported. Without one each process makes its own, and none can read what another has written."""
-    environment.setdefault("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", key_from(environment["MLFLOW_CRYPTO_KEK_PASSPHRASE"]))
+    key = environment.setdefault(NAME, key_from(environment["MLFLOW_CRYPTO_KEK_PASSPHRASE"]))
+    try:
+        Fernet(key)
+    except ValueError as error:  # MLflow would say so with every call of webhooks
+        raise ValueError(f"{NAME} is not a Fernet key, which is 32 bytes in URL-safe base64") from error
 
 
 def key_from(passphrase):

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from cryptography.fernet import Fernet
 
 from secure_mlflow import webhooks
 
+PACKAGES = str(Path(webhooks.__file__).parents[1])
 READ = """
 import secure_mlflow
 from mlflow.store.model_registry.dbmodels.models import SqlWebhook
@@ -19,7 +21,7 @@ print(column.process_bind_param("hush", None) if sys.argv[1] == "write" else col
 
 
 def process(argument, passphrase="x" * 64):
-    environment = {**os.environ, "MLFLOW_CRYPTO_KEK_PASSPHRASE": passphrase, "PYTHONPATH": str(Path(webhooks.__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "MLFLOW_CRYPTO_KEK_PASSPHRASE": passphrase, "PYTHONPATH": PACKAGES, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-c", READ, argument], env=environment, capture_output=True, text=True)
     return done.stdout.strip().splitlines()[-1:]
 
@@ -32,9 +34,17 @@ def test_it_is_a_fernet_key_that_follows_from_the_passphrase():
 
 
 def test_one_that_is_given_stays():
-    environment = {"MLFLOW_CRYPTO_KEK_PASSPHRASE": "x", "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "given"}
+    given = Fernet.generate_key().decode()
+    environment = {"MLFLOW_CRYPTO_KEK_PASSPHRASE": "x", "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": given}
     webhooks.provide_key(environment)
-    assert environment["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == "given"
+    assert environment["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == given
+
+
+@pytest.mark.parametrize("given", ["", "given", "=", "x" * 44])
+def test_one_that_is_no_fernet_key_ends_the_server_with_a_line(given):
+    environment = {**os.environ, "MLFLOW_CRYPTO_KEK_PASSPHRASE": "x", "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": given, "PYTHONPATH": PACKAGES, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", "import secure_mlflow"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "secure-mlflow FAILED: MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY is not a Fernet key, which is 32 bytes in URL-safe base64\n")
 
 
 def test_what_one_process_has_written_another_reads():

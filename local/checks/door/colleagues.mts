@@ -23,6 +23,13 @@ export async function keysStayWithTheirOwners(suite: Suite): Promise<void> {
     const endpoint = await suite.endpoint(open, { provider: 'openai', secret: { api_key: key }, config: own });
     assert(holding(await suite.arrivals(() => suite.chat(open, endpoint)), '/owner/') !== undefined);
   });
+  await checks.check('not by a raw call that leaves its folder', async () => {
+    for (const spelling of folderAbove) {
+      assert.equal(await stolenByRawCall(suite, suite.call.bind(suite), spelling)(suite.sides.weak), undefined, spelling);
+    }
+    return 'nor without the inner door: the proxy tidies the path';
+  });
+  await suite.variants(folderAbove, spelling => `nor were the proxy to let ${spelling} pass`, spelling => stolenByRawCall(suite, suite.callBehindTheProxy.bind(suite), spelling));
   await suite.attack('not after somebody has changed the address alone', async side => {
     const secret = await suite.secret(side, 'openai', { api_key: key }, own);
     const endpoint = await suite.endpointOf(side, secret, 'openai');
@@ -74,6 +81,15 @@ export async function keysStayWithTheirOwners(suite: Suite): Promise<void> {
   });
 }
 
+const folderAbove = ['..%2f..', '%2e%2e/%2e%2e', '..%252f..'];
+
+function stolenByRawCall(suite: Suite, call: Suite['call'], spelling: string): Attempt {
+  return async side => {
+    const endpoint = await suite.endpoint(side, { provider: 'openai', secret: { api_key: key }, config: { api_base: `${suite.provider.url}/shared/owner/v1` } });
+    return holding(await suite.arrivals(() => call(side, `/gateway/proxy/${endpoint}/${spelling}%2fthief%2fx`, json({}))), '/thief/');
+  };
+}
+
 /** What is stored stays in the bucket and in the database, whatever somebody asks for. */
 export async function nothingIsLeftOnTheServer(suite: Suite): Promise<void> {
   suite.checks.heading('Files of a run do not go to the disk of the server');
@@ -101,7 +117,11 @@ export async function webhooksAreRead(suite: Suite): Promise<void> {
       const created = await suite.need<{ webhook: { webhook_id: string } }>(side, '/api/2.0/mlflow/webhooks', json({
         name: unique(), url: 'https://93.184.216.34/', events: [{ entity: 'MODEL_VERSION', action: 'CREATED' }], secret: 'a secret of the owner',
       }));
-      const answers = await Promise.all(Array.from({ length: 24 }, () => suite.call(side, '/api/2.0/mlflow/webhooks')));
+      // One after the other, each with a connection of its own: the process that is idle takes it.
+      const answers = [];
+      for (let asked = 0; asked < 24; asked += 1) {
+        answers.push(await suite.callBehindTheProxy(side, '/api/2.0/mlflow/webhooks'));
+      }
       await side.send(`/api/2.0/mlflow/webhooks/${created.webhook.webhook_id}`, { method: 'DELETE', headers: bearer(member.token) });
       const failed = answers.filter(({ status }) => status !== 200);
       return failed.length === 0 ? undefined : `${failed.length} of ${answers.length} lists answer ${failed[0].status}: ${failed[0].body.slice(0, 100)}`;

@@ -22,6 +22,7 @@ export async function requestsStaySmall(suite: Suite): Promise<void> {
   const bombs: [encoding: string, title: string, body: Buffer][] = [
     ['gzip', 'gzip', await promisify(gzip)(zeros)],
     ['gzip', `gzip in ${bombMiB} parts`, Buffer.concat(Array<Buffer>(bombMiB).fill(await promisify(gzip)(zeros.subarray(0, MiB))))],
+    ['gzip', 'gzip with padding between its parts', Buffer.concat([await promisify(gzip)('x'), Buffer.alloc(1), await promisify(gzip)(zeros)])],
     ['deflate', 'deflate', await promisify(deflate)(zeros)],
     ['deflate', 'deflate without a head', await promisify(deflateRaw)(zeros)],
     ['GZIP', 'gzip in capitals', await promisify(gzip)(zeros)],
@@ -33,7 +34,18 @@ export async function requestsStaySmall(suite: Suite): Promise<void> {
       ...bearer(suite.member.token), 'content-type': 'application/x-protobuf', 'content-encoding': encoding, 'x-mlflow-experiment-id': '0',
     });
     const grown = peakMiB(side) - before;
-    return isTooLarge(status, answer) && grown < growthMiB ? undefined : `status ${status}, the server grew by ${grown} MiB`;
+    return (status === 400 || isTooLarge(status, answer)) && grown < growthMiB ? undefined : `status ${status}, the server grew by ${grown} MiB`;
+  });
+
+  await suite.attack('100 000 empty parts of gzip, for which others wait', async side => {
+    const empty = await promisify(gzip)('');
+    const unpacking = post(side, '/v1/traces', Buffer.alloc(empty.length * 100_000, empty), {
+      ...bearer(suite.member.token), 'content-type': 'application/x-protobuf', 'content-encoding': 'gzip', 'x-mlflow-experiment-id': '0',
+    });
+    await sleep(300);
+    const health = await Promise.race([fetch(`${side.server.url}/health`).then(() => 'healthy', () => 'gone'), sleep(2000, 'no answer')]);
+    await unpacking;
+    return health === 'healthy' ? undefined : health;
   });
 
   const limit = Number(suite.deployment.container('mlflow').env.SECURE_MLFLOW_API_LIMIT_MIB ?? 32);
@@ -95,7 +107,7 @@ async function slowWhile(suite: Suite, side: Side, endpoints: string[]): Promise
   const before = suite.provider.arrivals.length;
   suite.provider.hold();
   const calls = endpoints.map(endpoint => suite.chat(side, endpoint).catch(() => undefined));
-  for (let tries = 0; suite.provider.arrivals.length === before && tries < 100; tries += 1) {
+  for (let tries = 0; suite.provider.arrivals.length === before && tries < 600; tries += 1) {
     await sleep(50);
   }
   assert(suite.provider.arrivals.length > before, 'no call has reached the provider');

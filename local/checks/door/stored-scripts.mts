@@ -1,6 +1,7 @@
 /** No script that somebody has stored runs with the session of whoever looks at it; reports that are scripts are shown all the same. */
 
 import assert from 'node:assert/strict';
+import { text as streamText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, BrowserContext, Frame, Page } from 'playwright-core';
 import { makeRun, signedIn, visit } from './browser.mjs';
@@ -136,6 +137,25 @@ export async function noStoredScriptRuns(suite: Suite, browser: Browser): Promis
       await page.evaluate(`(() => { const frame = document.createElement('iframe'); frame.src = ${JSON.stringify(address)}; document.body.append(frame); })()`);
     }],
   ] as [string, (page: Page) => Promise<void>][], ([title]) => title, ([, open]) => watched(suite, browser, html, open), real);
+  checks.heading('Nor does a stored file run where the page were made to name it as its script:');
+  const module: Place[1] = async (_, side, mark) => runPage(await makeRun(suite, side, { files: { 'stored.mjs': script(mark) } }));
+  await suite.variants(['', '/static-files/..%2f', '/secure-mlflow/..%2f'], way => way || 'by its address', way => watched(suite, browser, module, async page => {
+    const [, experiment, run] = /experiments\/(\w+)\/runs\/(\w+)/.exec(page.url())!;
+    const address = `${way || '/'}ajax-api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/stored.mjs`;
+    await page.evaluate(`(() => { const script = document.createElement('script'); script.src = '${address}'; document.head.append(script); })()`);
+  }), real);
+  await checks.check('an HTML file that the page offers as a download is that file', async () => {
+    const context = await signedIn(browser, suite, real);
+    try {
+      const page = await context.newPage();
+      await page.goto(`${real.url}/`);
+      const saved = page.waitForEvent('download');
+      await page.evaluate("(() => { const link = document.createElement('a'); link.href = URL.createObjectURL(new Blob(['<p>mine</p>'], { type: 'text/html' })); link.download = 'report.html'; document.body.append(link); link.click(); })()");
+      assert.equal(await streamText(await (await saved).createReadStream()), '<p>mine</p>');
+    } finally {
+      await context.close();
+    }
+  });
   await checks.check('the file itself, which is a download', async () => {
     const mark = unique();
     const { experiment, run } = await makeRun(suite, real, { files: { 'page.html': htmlOf(mark) } });

@@ -90,7 +90,12 @@ export class Suite {
     return side.send(path, { ...message, headers: { ...message.headers, ...bearer(this.member.token) } });
   }
 
-  /** The same for what has to succeed before the attack itself begins: the attempt fails where it does not. */
+  /** The same past the proxy, with what the proxy would say of the member. */
+  async callBehindTheProxy(side: Side, path: string, message: Message = {}): Promise<{ readonly status: number; readonly body: string }> {
+    return side.server.send(path, { ...message, headers: { ...message.headers, 'x-forwarded-email': this.member.address } });
+  }
+
+  /** A call for what has to succeed before the attack itself begins: the attempt fails where it does not. */
   async need<Value>(side: Side, path: string, message?: Message): Promise<Value> {
     const { status, body } = await this.call(side, path, message);
     if (status !== 200) {
