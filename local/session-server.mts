@@ -14,7 +14,7 @@ interface User {
   readonly Passwords: string[];
 }
 
-type Reply = string | number | null | Reply[];
+type Reply = string | number | null | Error | Reply[];
 
 /** The first of the two programs that is on the path. */
 export function findSessionServer(): string | undefined {
@@ -119,8 +119,8 @@ export class SessionServer {
           text += chunk;
           const replies = parseReplies(text);
           if (replies.length === 2) {
-            const failed = replies.find(reply => typeof reply === 'string' && reply.startsWith('-'));
-            failed === undefined ? resolve(replies[1]) : reject(new Error(failed as string));
+            const failed = replies.find(reply => reply instanceof Error);
+            failed === undefined ? resolve(replies[1]) : reject(failed);
           }
         });
         for (const words of [['AUTH', name, password], command]) {
@@ -133,7 +133,7 @@ export class SessionServer {
   }
 }
 
-/** The replies that are complete. An error begins with `-`, as it comes. https://valkey.io/topics/protocol/ */
+/** The replies that are complete. https://valkey.io/topics/protocol/ */
 function parseReplies(text: string): Reply[] {
   const replies: Reply[] = [];
   let at = 0;
@@ -164,7 +164,7 @@ function parseReplies(text: string): Reply[] {
         return value;
       }
       case '+': return head.slice(1);
-      default: return head;
+      default: return new Error(head.slice(1));
     }
   };
   try {
