@@ -14,6 +14,7 @@ import re
 import zlib
 from typing import NamedTuple
 
+from . import traces
 from .page import OWN_PAGES, PAGE_PATHS, page_policy
 
 # Who is calling: an e-mail address or the subject of a machine's token. None outside of requests.
@@ -22,6 +23,7 @@ caller = contextvars.ContextVar("caller", default=None)
 MIB = 1024 * 1024
 BLOCK = 64 * 1024
 MEMBERS = 1000  # that a gzip file may consist of; clients send one
+PIECES = 200_000  # of a request with traces; one of 512 spans with 40 attributes each has 87 000
 HEALTH = "/health"  # of the container's own health check, which has no identity
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 STATIC = "/static-files/"
@@ -192,13 +194,25 @@ def inflated(body, wbits, members, limit):
 
 
 def ready(settings, path, headers, body):
-    """Headers and body as MLflow gets them: of traces, unpacked."""
-    encodings = [value.decode("latin-1").strip().lower() for name, value in headers if name == b"content-encoding"]
-    if not path.startswith(TRACES) or encodings in ([], ["identity"]):
+    """Headers and body as MLflow gets them: traces are unpacked, and not too many."""
+    if not path.startswith(TRACES):
         return headers, body
-    plain = unpacked(body, ", ".join(encodings), settings.traces_limit)
-    others = [(name, value) for name, value in headers if name not in (b"content-encoding", b"content-length", b"transfer-encoding")]
-    return [*others, (b"content-length", str(len(plain)).encode())], plain
+    encodings = [value.decode("latin-1").strip().lower() for name, value in headers if name == b"content-encoding"]
+    if encodings not in ([], ["identity"]):
+        body = unpacked(body, ", ".join(encodings), settings.traces_limit)
+        headers = [(name, value) for name, value in headers if name not in (b"content-encoding", b"content-length", b"transfer-encoding")]
+        headers.append((b"content-length", str(len(body)).encode()))
+    refuse_crowds([value for name, value in headers if name == b"content-type"], body)
+    return headers, body
+
+
+def refuse_crowds(content_types, body):
+    try:
+        crowded = any(traces.exceed(PIECES, content_type, body) for content_type in content_types)
+    except ValueError as error:
+        raise Refusal(400, "BAD_REQUEST", f"The traces cannot be read: {error}") from None
+    if crowded:
+        raise Refusal(413, "BAD_REQUEST", f"The traces have more than {PIECES} fields: send them in parts")
 
 
 def answered(settings, path, headers):

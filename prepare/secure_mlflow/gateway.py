@@ -12,6 +12,7 @@ from .door import Refusal, caller
 PATH = "/gateway/"
 CALLS = 200  # at once, of each process; further ones wait. A streamed answer takes a thread for as long as it lasts
 CALLS_OF_ONE = 100  # of one caller: nobody holds all of them
+DECODED = 3  # times that a path is decoded, before it is refused
 
 # MLflow sends the headers of a request on to the provider. Providers act on some: Portkey, for one, sends the stored key to any host that a header names.
 PASSED = {b"host", b"accept", b"accept-encoding", b"accept-language", b"content-encoding", b"content-length", b"content-type", b"user-agent",
@@ -55,11 +56,20 @@ class Gateway:
 
 
 def refuse_way_out(path):
-    """A raw call appends its path to the provider's address, and libraries resolve `..`, encoded or not: the key would go to another folder of the host."""
-    while path != unquote(path):
+    """A raw call appends its path to the provider's address: the key would go to another folder of the host."""
+    if leads_out(path):
+        raise Refusal.denied("The path of a call must not hold . or .., nor what ends or changes a path")
+
+
+def leads_out(path):
+    """Whether libraries may read it as a way out of a folder: some decode it, drop control characters before they look for `..`, and end it at `?` or `#`."""
+    for _ in range(DECODED):
+        if path == unquote(path):
+            break
         path = unquote(path)
-    if not {".", ".."}.isdisjoint(path.replace("\\", "/").split("/")):
-        raise Refusal.denied("The path of a call must not hold . or ..")
+    else:
+        return True  # encoded more often than anybody needs, and each time takes long
+    return any(character in "?#\\\x7f" or character < " " for character in path) or not {".", ".."}.isdisjoint(path.split("/"))
 
 
 def run(app, scope, receive, send):
@@ -102,11 +112,18 @@ def guard_keys(store):
         if stored_for is None or normalize_provider_name(stored_for) != normalize_provider_name(provider):
             raise MlflowException(f"The key was stored for {stored_for or 'no provider'} and is not sent to {provider}: store one for it", PERMISSION_DENIED)
 
+    def require_plain(model_name):
+        # Azure and others have it in the path of their addresses.
+        if model_name is not None and leads_out(model_name):
+            raise MlflowException.invalid_parameter_value("model_name must not hold . or .. between slashes, nor what ends or changes a path")
+
     def create_gateway_model_definition(self, name, secret_id, provider, model_name, created_by=None):
+        require_plain(model_name)
         require_same_provider(self, secret_id, provider)
         return create_model(self, name, secret_id, provider, model_name, created_by)
 
     def update_gateway_model_definition(self, model_definition_id, name=None, secret_id=None, model_name=None, updated_by=None, provider=None):
+        require_plain(model_name)
         if secret_id is not None or provider is not None:
             definition = self.get_gateway_model_definition(model_definition_id=model_definition_id)
             secret_id = secret_id or definition.secret_id

@@ -17,16 +17,18 @@ PAGE_PATHS = {"/", SCRIPT}
 def page_policy(origin):
     """Scripts are those of MLflow's build and the one below, by their folders: a stored file that is served from here is none of them."""
     scripts = f"{origin}/static-files/ {origin}/secure-mlflow/"
+    # What people write may show pictures, and asks for them in the name of whoever looks: not at /oauth2/sign_out.
+    files = f"{origin}/static-files/ {origin}/ajax-api/ {origin}/get-artifact {origin}/model-versions/get-artifact data: blob:"
     return "; ".join([
         "default-src 'none'",
         f"script-src {scripts}",
         f"worker-src {scripts} blob:",
         "style-src 'self' 'unsafe-inline'",  # the page makes its styles while it runs
-        "img-src 'self' data: blob:",
-        "media-src 'self' data: blob:",
+        f"img-src {files}",
+        f"media-src {files}",
         "font-src 'self' data:",
         "connect-src 'self' data: blob:",
-        "frame-src 'self'",
+        f"frame-src {origin}{PREVIEW}",
         "manifest-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",

@@ -194,8 +194,8 @@ class TestUnpacking:
 
     def test_is_for_traces_alone(self):
         packed = gzip.compress(self.text)
-        headers = [(b"content-encoding", b"gzip"), (b"content-length", b"9"), (b"content-type", b"application/x-protobuf")]
-        assert door.ready(SETTINGS, "/v1/traces", headers, packed) == ([(b"content-type", b"application/x-protobuf"), (b"content-length", b"1000")], self.text)
+        headers = [(b"content-encoding", b"gzip"), (b"content-length", b"9"), (b"content-type", b"text/plain")]
+        assert door.ready(SETTINGS, "/v1/traces", headers, packed) == ([(b"content-type", b"text/plain"), (b"content-length", b"1000")], self.text)
         assert door.ready(SETTINGS, SEARCH, headers, packed) == (headers, packed)
 
 
@@ -222,6 +222,9 @@ class TestAnswers:
         policy = dict(part.split(" ", 1) for part in dict(door.answered(SETTINGS, path, []))[b"content-security-policy"].decode().split("; "))
         assert policy["default-src"] == "'none'"
         assert policy["script-src"] == f"{ORIGIN}/static-files/ {ORIGIN}/secure-mlflow/"
+        assert policy["frame-src"] == f"{ORIGIN}/secure-mlflow/preview"
+        for source in policy["img-src"].split() + policy["media-src"].split():
+            assert source in ("data:", "blob:") or source.removeprefix(ORIGIN) in ("/static-files/", "/ajax-api/", "/get-artifact", "/model-versions/get-artifact")
         assert "unsafe" not in policy["worker-src"] + policy["frame-src"] + policy["connect-src"]
 
 

@@ -63,6 +63,14 @@ class TestKeys:
         with pytest.raises(MlflowException, match="stored for no provider"):
             store.create_gateway_model_definition("model", secret, "ollama", "llama")
 
+    @pytest.mark.parametrize("name", ["../../x", "a/..", "x?y", "x#", "%2e%2e/x", ".\t./x", "x\\y"])
+    def test_leave_no_folder_by_the_name_of_a_model(self, store, secret, name):
+        with pytest.raises(MlflowException, match="model_name must not hold"):
+            store.create_gateway_model_definition("model", secret, "openai", name)
+        model = store.create_gateway_model_definition("model", secret, "openai", "anthropic/claude-4.5:free").model_definition_id
+        with pytest.raises(MlflowException, match="model_name must not hold"):
+            store.update_gateway_model_definition(model, model_name=name)
+
     def test_guardrails_are_refused(self, store):
         with pytest.raises(MlflowException, match="Guardrails are not available"):
             store.create_gateway_guardrail(name="x", scorer_id="x", scorer_version=1, stage=None, action=None)
@@ -153,7 +161,7 @@ def test_providers_see_only_what_a_call_needs():
     assert seen == [[b"content-type", b"anthropic-version", b"user-agent"], [name for name, _ in headers]]
 
 
-@pytest.mark.parametrize("path", ["../x", "%2e%2e/x", "%252e%252e/x", "a/..", "a/./b", "..\\x", "%2e%2e%5cx"])
+@pytest.mark.parametrize("path", ["../x", "%2e%2e/x", "%252e%252e/x", "a/..", "a/./b", "..\\x", "%2e%2e%5cx", ".\t./x", "%09../x", "%2e%09%2e/x", "..?/", "..%23/", "a/.\x7f./b", "%" + "25" * 30_000])
 def test_a_raw_call_does_not_leave_the_address_of_the_key(path):
     with pytest.raises(Refusal, match="must not hold"):
         asyncio.run(call(None, f"/gateway/proxy/endpoint/{path}")[0])

@@ -24,12 +24,16 @@ export async function keysStayWithTheirOwners(suite: Suite): Promise<void> {
     assert(holding(await suite.arrivals(() => suite.chat(open, endpoint)), '/owner/') !== undefined);
   });
   await checks.check('not by a raw call that leaves its folder', async () => {
-    for (const spelling of folderAbove) {
+    for (const spelling of tidied) {
       assert.equal(await stolenByRawCall(suite, suite.call.bind(suite), spelling)(suite.sides.weak), undefined, spelling);
     }
     return 'nor without the inner door: the proxy tidies the path';
   });
-  await suite.variants(folderAbove, spelling => `nor were the proxy to let ${spelling} pass`, spelling => stolenByRawCall(suite, suite.callBehindTheProxy.bind(suite), spelling));
+  await suite.variants(tidied, spelling => `nor were the proxy to let ${spelling} pass`, spelling => stolenByRawCall(suite, suite.callBehindTheProxy.bind(suite), spelling));
+  await suite.variants(['%09../..%09', '.%09./.%09.'], spelling => `not by one that leaves it with ${spelling}`, spelling => stolenByRawCall(suite, suite.call.bind(suite), spelling));
+  await suite.attack('not by the name of a model, which is a part of the address', async side => stolen(side, await suite.endpoint(side, {
+    provider: 'azure', secret: { api_key: key }, config: { api_base: `${provider.url}/owner/v1`, api_version: '1' }, model: '../../../../thief',
+  })));
   await suite.attack('not after somebody has changed the address alone', async side => {
     const secret = await suite.secret(side, 'openai', { api_key: key }, own);
     const endpoint = await suite.endpointOf(side, secret, 'openai');
@@ -81,7 +85,7 @@ export async function keysStayWithTheirOwners(suite: Suite): Promise<void> {
   });
 }
 
-const folderAbove = ['..%2f..', '%2e%2e/%2e%2e', '..%252f..'];
+const tidied = ['..%2f..', '%2e%2e/%2e%2e', '..%252f..'];
 
 function stolenByRawCall(suite: Suite, call: Suite['call'], spelling: string): Attempt {
   return async side => {

@@ -37,15 +37,19 @@ export async function requestsStaySmall(suite: Suite): Promise<void> {
     return (status === 400 || isTooLarge(status, answer)) && grown < growthMiB ? undefined : `status ${status}, the server grew by ${grown} MiB`;
   });
 
-  await suite.attack('100 000 empty parts of gzip, for which others wait', async side => {
+  const crowds: [type: string, title: string, body: Buffer][] = [
+    ['json', 'objects', Buffer.from(`{"resourceSpans":[${'{},'.repeat(2_000_000)}{}]}`)],
+    ['x-protobuf', 'resources', Buffer.alloc(16 * MiB, Buffer.from([0x0a, 0]))],
+    ['x-protobuf', 'spans', framed(1, framed(2, Buffer.alloc(16 * MiB, Buffer.from([0x12, 0]))))],
+  ];
+  checks.heading('Traces of very many empty pieces, while others wait');
+  await suite.variants(crowds, ([type, title, body]) => `${title} in ${type}, ${Math.round(body.length / MiB)} MiB`, ([type,, body]) => async side =>
+    costs(side, await promisify(gzip)(body), { ...bearer(suite.member.token), 'content-type': `application/${type}`, 'content-encoding': 'gzip', 'x-mlflow-experiment-id': '0' }));
+  await suite.attack('100 000 empty parts of gzip', async side => {
     const empty = await promisify(gzip)('');
-    const unpacking = post(side, '/v1/traces', Buffer.alloc(empty.length * 100_000, empty), {
+    return costs(side, Buffer.alloc(empty.length * 100_000, empty), {
       ...bearer(suite.member.token), 'content-type': 'application/x-protobuf', 'content-encoding': 'gzip', 'x-mlflow-experiment-id': '0',
     });
-    await sleep(300);
-    const health = await Promise.race([fetch(`${side.server.url}/health`).then(() => 'healthy', () => 'gone'), sleep(2000, 'no answer')]);
-    await unpacking;
-    return health === 'healthy' ? undefined : health;
   });
 
   const limit = Number(suite.deployment.container('mlflow').env.SECURE_MLFLOW_API_LIMIT_MIB ?? 32);
@@ -63,6 +67,27 @@ export async function requestsStaySmall(suite: Suite): Promise<void> {
     const upload = await suite.call(sides.real, '/api/2.0/mlflow-artifacts/artifacts/limits/large.bin', { method: 'PUT', body });
     assert.equal(upload.status, 200, upload.body);
   });
+}
+
+/** What traces cost everybody else: memory, or an answer in time. */
+async function costs(side: Side, body: Buffer, headers: OutgoingHttpHeaders): Promise<string | undefined> {
+  const before = resetPeak(side);
+  const sent = post(side, '/v1/traces', body, headers).catch(() => undefined);
+  await sleep(500); // it has come to MLflow
+  const health = await Promise.race([fetch(`${side.server.url}/health`).then(() => undefined, () => 'gone'), sleep(2000, 'no answer in 2 s')]);
+  await sent;
+  const grown = peakMiB(side) - before;
+  return health === undefined && grown < growthMiB ? undefined : `health check: ${health ?? 'answered'}; the server grew by ${grown} MiB`;
+}
+
+/** A field of protobuf that holds bytes. */
+function framed(field: number, content: Buffer): Buffer {
+  const length = [];
+  let size = content.length;
+  for (; size > 127; size = Math.floor(size / 128)) {
+    length.push(128 + size % 128);
+  }
+  return Buffer.concat([Buffer.from([field * 8 + 2, ...length, size]), content]);
 }
 
 export async function nobodyStopsTheServer(suite: Suite): Promise<void> {

@@ -144,6 +144,20 @@ export async function noStoredScriptRuns(suite: Suite, browser: Browser): Promis
     const address = `${way || '/'}ajax-api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/stored.mjs`;
     await page.evaluate(`(() => { const script = document.createElement('script'); script.src = '${address}'; document.head.append(script); })()`);
   }), real);
+  await suite.attack('nor does a note sign out whoever reads it', async side => {
+    const { experiment, run } = await makeRun(suite, side, { tags: { 'mlflow.note.content': `${word} ![x](/oauth2/sign_out)` } });
+    const context = await signedIn(browser, suite, side);
+    try {
+      const page = await context.newPage();
+      const asked: string[] = [];
+      page.on('requestfinished', request => asked.push(request.url())); // one that the policy stops never does
+      await visit(page, side, `/experiments/${experiment}/runs/${run}`);
+      await page.getByText(word).first().waitFor({ timeout: 5000 });
+      return asked.find(url => url.includes('/oauth2/sign_out'));
+    } finally {
+      await context.close();
+    }
+  }, real);
   await checks.check('an HTML file that the page offers as a download is that file', async () => {
     const context = await signedIn(browser, suite, real);
     try {
