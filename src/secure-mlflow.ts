@@ -365,7 +365,8 @@ export interface SecureMlflowProps {
   readonly requestLimits?: RequestLimits;
 
   /**
-   * MLflow's image. It must hold the drivers for PostgreSQL (psycopg2) and S3 (boto3), and uvloop.
+   * MLflow's image, of 3.17.x: with any other `prepare` stops the task before it migrates anything, because the inner door does not know it.
+   * It must hold the drivers for PostgreSQL (psycopg2) and S3 (boto3), and uvloop. See docs/upgrades.md.
    *
    * @default - the official full image of 3.17.2
    */
