@@ -433,7 +433,8 @@ export interface SecureMlflowProps {
   /**
    * More environment variables for MLflow. Names that the construct sets for safety are refused, and so are secrets: see `secrets`.
    *
-   * A proxy of the network (`HTTPS_PROXY` …) is used by `prepare`, too; let `service` out to it. See docs/settings.md.
+   * A proxy of the network (`HTTPS_PROXY` …) is used by `prepare`, too. oauth2-proxy needs it in `proxyEnvironment`, and `service` must be let out to it.
+   * See docs/settings.md.
    *
    * @default - none
    */
@@ -455,6 +456,8 @@ export interface SecureMlflowProps {
 
   /**
    * More environment variables for oauth2-proxy. Names that the construct sets for safety are refused, and so are secrets: see `proxySecrets`.
+   *
+   * It gets nothing of `environment`: name a proxy of the network (`HTTPS_PROXY` …) here, too.
    *
    * @default - none
    */
