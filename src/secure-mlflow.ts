@@ -101,9 +101,11 @@ export interface ScalingOptions {
  */
 export interface AiGatewayOptions {
   /**
-   * Providers of your own that have no public address, such as `http://vllm.internal:8000`: scheme, host and, if it is another than that of the scheme, port.
+   * Providers that have no public address or another port than 443, such as `http://vllm.internal:8000`: scheme, host (a name, or an address of IPv4) and, if it
+   * is another than that of the scheme, port.
    *
-   * They can be reached once the security group of `service` lets the tasks out to them. To name one here is to trust it: everybody who is in can call it.
+   * The security group of the tasks lets them out to port 443 alone. For any other port also call `mlflow.service.connections.allowTo(…)`, or calls end in
+   * a timeout. To name a provider here is to trust it: everybody who is in can call it.
    *
    * @default - public addresses on port 443 alone
    */
@@ -365,8 +367,10 @@ export interface SecureMlflowProps {
   readonly requestLimits?: RequestLimits;
 
   /**
-   * MLflow's image, of 3.17.x: with any other `prepare` stops the task before it migrates anything, because the inner door does not know it.
-   * It must hold the drivers for PostgreSQL (psycopg2) and S3 (boto3), and uvloop. See docs/upgrades.md.
+   * MLflow's image, of 3.17.x.
+   *
+   * With any other `prepare` stops the task before it migrates anything, because the inner door does not know it. The image must hold the drivers for
+   * PostgreSQL (psycopg2) and S3 (boto3), and uvloop. See docs/upgrades.md.
    *
    * @default - the official full image of 3.17.2
    */

@@ -35,7 +35,7 @@ export interface ExistingSessionStoreOptions {
   /**
    * The security group of the server. It gets a rule that admits the tasks on `port`, and the security group of the tasks gets the rule that goes with it.
    *
-   * @default - no rule is made: call `mlflow.service.connections.allowTo(…)`
+   * @default - no rule is made, and the tasks are let out to port 443 alone: call `mlflow.service.connections.allowTo(…)`, or oauth2-proxy exits at start
    */
   readonly securityGroup?: ec2.ISecurityGroup;
 }
