@@ -1,5 +1,6 @@
 export * from './auth-provider';
-export type { AlarmThreshold, MonitoringOptions, MonitoringThresholds } from './monitoring';
+export * from './metrics';
+export * from './monitoring-options';
 export * from './secure-mlflow';
 export { SessionStore } from './session-store';
 export type { ExistingSessionStoreOptions } from './session-store';

@@ -17,7 +17,9 @@ import { AuthProvider } from './auth-provider';
 import { CleanUp } from './clean-up';
 import { Database } from './database';
 import { Ingress } from './ingress';
-import { Monitoring, MonitoringOptions } from './monitoring';
+import { SecureMlflowMetrics } from './metrics';
+import { Monitoring } from './monitoring';
+import { MonitoringOptions } from './monitoring-options';
 import { Network } from './network';
 import { cleanUpEnvironment, mlflowEnvironment, networkProxyEnvironment, uvicornEnvironment } from './private/mlflow';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
@@ -572,6 +574,9 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   /** What the containers print, each in streams of its own. */
   public readonly logGroup: logs.ILogGroup;
 
+  /** What CloudWatch measures: requests, tasks, database, bucket and certificate. */
+  public readonly metrics: SecureMlflowMetrics;
+
   /** Who may reach the load balancer. */
   public readonly connections: ec2.Connections;
 
@@ -748,6 +753,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     this.database = database.cluster;
     this.artifactBucket = artifacts.bucket;
     this.logGroup = service.logGroup;
+    this.metrics = SecureMlflowMetrics._of(this);
     this.connections = ingress.connections;
     this.grantPrincipal = service.taskDefinition.taskRole;
   }
@@ -795,176 +801,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
    * @throws if `alarmActions` is empty
    */
   public addMonitoring(options: MonitoringOptions): void {
-    new Monitoring(this, 'Monitoring', { ...options, mlflow: this, maxTasks: this.maxTasks, cleanUpErrors: this.cleanUpErrors });
-  }
-
-  /**
-   * Requests that a task got.
-   *
-   * @default - sum over 5 minutes
-   */
-  public metricRequestCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.targetGroup.metrics.requestCount(props);
-  }
-
-  /**
-   * Seconds from a request's leaving the load balancer to the beginning of the answer.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricTargetResponseTime(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.targetGroup.metrics.targetResponseTime(props);
-  }
-
-  /**
-   * Answers of the tasks, by kind.
-   *
-   * @default - sum over 5 minutes
-   */
-  public metricHttpCodeTarget(code: elbv2.HttpCodeTarget, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.targetGroup.metrics.httpCodeTarget(code, props);
-  }
-
-  /**
-   * Answers of the load balancer itself, by kind.
-   *
-   * @default - sum over 5 minutes
-   */
-  public metricHttpCodeElb(code: elbv2.HttpCodeElb, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.loadBalancer.metrics.httpCodeElb(code, props);
-  }
-
-  /**
-   * Tasks that fail the health check of the load balancer.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricUnhealthyHostCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.targetGroup.metrics.unhealthyHostCount(props);
-  }
-
-  /**
-   * CPU of the tasks, in percent.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricCpuUtilization(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.service.metricCpuUtilization(props);
-  }
-
-  /**
-   * Memory of the tasks, in percent.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricMemoryUtilization(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.service.metricMemoryUtilization(props);
-  }
-
-  /**
-   * Tasks that run.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricRunningTaskCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.containerInsights('RunningTaskCount', props);
-  }
-
-  /**
-   * Tasks that should run.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricDesiredTaskCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.containerInsights('DesiredTaskCount', props);
-  }
-
-  /**
-   * Disk that the tasks use, in GB.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricEphemeralStorageUtilized(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.containerInsights('EphemeralStorageUtilized', props);
-  }
-
-  /**
-   * Disk that the tasks have, in GB.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricEphemeralStorageReserved(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.containerInsights('EphemeralStorageReserved', props);
-  }
-
-  /**
-   * Capacity units of the database; 0 while it is paused.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricServerlessDatabaseCapacity(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.database.metricServerlessDatabaseCapacity(props);
-  }
-
-  /**
-   * Capacity units of the database, in percent of `maxAcus`.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricAcuUtilization(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.database.metricACUUtilization(props);
-  }
-
-  /**
-   * Connections to the database.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricDatabaseConnections(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.database.metric('DatabaseConnections', props);
-  }
-
-  /**
-   * Size of the database in bytes.
-   *
-   * @default - average over 5 minutes
-   */
-  public metricVolumeBytesUsed(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.database.metric('VolumeBytesUsed', props);
-  }
-
-  /**
-   * Size of the bucket for artifacts in bytes, old versions of objects included, without those in other storage classes than Standard.
-   *
-   * @default - average over a day: S3 measures it once a day
-   */
-  public metricBucketSizeBytes(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return new cloudwatch.Metric({
-      namespace: 'AWS/S3',
-      metricName: 'BucketSizeBytes',
-      dimensionsMap: { BucketName: this.artifactBucket.bucketName, StorageType: 'StandardStorage' },
-      period: Duration.days(1),
-      ...props,
-    }).attachTo(this);
-  }
-
-  /**
-   * Days until the certificate expires.
-   *
-   * @default - minimum over a day
-   */
-  public metricDaysToExpiry(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return this.certificate.metricDaysToExpiry(props);
-  }
-
-  /** Of the service; names and dimensions: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-ECS.html */
-  private containerInsights(metricName: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
-    return new cloudwatch.Metric({
-      namespace: 'ECS/ContainerInsights',
-      metricName,
-      dimensionsMap: { ClusterName: this.cluster.clusterName, ServiceName: this.service.serviceName },
-      ...props,
-    }).attachTo(this);
+    const { url, metrics, logGroup, artifactBucket, maxTasks, cleanUpErrors } = this;
+    new Monitoring(this, 'Monitoring', { ...options, url, metrics, logGroup, artifactBucket, maxTasks, ...(cleanUpErrors && { cleanUpErrors }) });
   }
 
   /**

@@ -7,8 +7,8 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { AwsSolutionsChecks } from 'cdk-nag';
-import { define, newApp, newStack, only, OverridesOf, Resource, resources } from './fixtures';
-import { MonitoringThresholds, SecureMlflow } from '../src';
+import { define, newApp, newStack, only, OverridesOf, Resource, resources, synthesise } from './fixtures';
+import { MonitoringThresholds, SecureMlflow, SecureMlflowMetrics } from '../src';
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- templates have no types */
 
@@ -167,6 +167,37 @@ describe('with addMonitoring', () => {
     expect([...new Set(added)].sort()).toEqual(['AWS::CloudWatch::Alarm', 'AWS::CloudWatch::Dashboard', 'AWS::Logs::MetricFilter', 'AWS::SNS::Topic']);
   });
 
+  test('the dashboard draws these', () => {
+    const body = only(template, 'AWS::CloudWatch::Dashboard').Properties.DashboardBody['Fn::Join'][1].map((part: unknown) => typeof part === 'string' ? part : 'x').join('');
+    const { widgets } = JSON.parse(body);
+    const drawn = widgets.filter(({ type, properties }: any) => type === 'metric' && properties.metrics).map(({ properties }: any) => [
+      properties.title,
+      ...properties.metrics.map((row: any[]) => row[0].expression ?? (row.at(-1).visible === false ? [] : [row[1], row.at(-1).stat ?? ''].join(' ').trim())).flat(),
+    ]);
+    expect(drawn).toEqual([
+      ['Requests', 'RequestCount Sum'],
+      ['Answers 5xx', 'HTTPCode_Target_5XX_Count Sum', 'HTTPCode_ELB_5XX_Count Sum'],
+      ['Seconds until the answer', 'TargetResponseTime p99', 'TargetResponseTime p50'],
+      ['Refused sign-ins', 'RefusedSignIns Sum'],
+      ['Tasks', 'RunningTaskCount', 'DesiredTaskCount', 'TaskStarts Sum'],
+      ['CPU and memory of the tasks, percent', 'CPUUtilization', 'MemoryUtilization'],
+      ['Disk of the tasks, percent', '100 * used / reserved'],
+      ['Failures of prepare and clean-up', 'FailedPreparations Sum', 'FailedCleanUps Sum', 'TargetErrorCount Sum'],
+      ['Capacity of the database, ACU', 'ServerlessDatabaseCapacity'],
+      ['Connections to the database', 'DatabaseConnections'],
+      ['Size of the database, GiB', 'bytes / 1073741824'],
+      ['Size of the bucket, GiB', 'SUM([standard,frequent,infrequent,archived]) / 1073741824'],
+    ]);
+  });
+
+  test('the newest lines are those that are counted', () => {
+    const query = JSON.stringify(only(template, 'AWS::CloudWatch::Dashboard').Properties.DashboardBody);
+    const { FilterPattern } = only(template, 'AWS::Logs::MetricFilter', 'RefusedSignIns').Properties;
+    const terms = FilterPattern.match(/"[^"]+"/g);
+    expect(terms).toHaveLength(2);
+    terms.forEach((term: string) => expect(query.replaceAll('\\', '')).toContain(`@message like ${term}`));
+  });
+
   test('cdk-nag finds nothing in it', () => {
     const found = new AwsSolutionsChecks().validateScope(stack).violations
       .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `${constructPath} ${ruleName}`));
@@ -216,23 +247,23 @@ describe('thresholds', () => {
 
 describe('metrics', () => {
   const methods: [string, (mlflow: SecureMlflow, props?: MetricOptions) => any, string, string][] = [
-    ['metricRequestCount', (m, p) => m.metricRequestCount(p), 'AWS/ApplicationELB', 'RequestCount'],
-    ['metricTargetResponseTime', (m, p) => m.metricTargetResponseTime(p), 'AWS/ApplicationELB', 'TargetResponseTime'],
-    ['metricHttpCodeTarget', (m, p) => m.metricHttpCodeTarget(HttpCodeTarget.TARGET_5XX_COUNT, p), 'AWS/ApplicationELB', 'HTTPCode_Target_5XX_Count'],
-    ['metricHttpCodeElb', (m, p) => m.metricHttpCodeElb(HttpCodeElb.ELB_5XX_COUNT, p), 'AWS/ApplicationELB', 'HTTPCode_ELB_5XX_Count'],
-    ['metricUnhealthyHostCount', (m, p) => m.metricUnhealthyHostCount(p), 'AWS/ApplicationELB', 'UnHealthyHostCount'],
-    ['metricCpuUtilization', (m, p) => m.metricCpuUtilization(p), 'AWS/ECS', 'CPUUtilization'],
-    ['metricMemoryUtilization', (m, p) => m.metricMemoryUtilization(p), 'AWS/ECS', 'MemoryUtilization'],
-    ['metricRunningTaskCount', (m, p) => m.metricRunningTaskCount(p), 'ECS/ContainerInsights', 'RunningTaskCount'],
-    ['metricDesiredTaskCount', (m, p) => m.metricDesiredTaskCount(p), 'ECS/ContainerInsights', 'DesiredTaskCount'],
-    ['metricEphemeralStorageUtilized', (m, p) => m.metricEphemeralStorageUtilized(p), 'ECS/ContainerInsights', 'EphemeralStorageUtilized'],
-    ['metricEphemeralStorageReserved', (m, p) => m.metricEphemeralStorageReserved(p), 'ECS/ContainerInsights', 'EphemeralStorageReserved'],
-    ['metricServerlessDatabaseCapacity', (m, p) => m.metricServerlessDatabaseCapacity(p), 'AWS/RDS', 'ServerlessDatabaseCapacity'],
-    ['metricAcuUtilization', (m, p) => m.metricAcuUtilization(p), 'AWS/RDS', 'ACUUtilization'],
-    ['metricDatabaseConnections', (m, p) => m.metricDatabaseConnections(p), 'AWS/RDS', 'DatabaseConnections'],
-    ['metricVolumeBytesUsed', (m, p) => m.metricVolumeBytesUsed(p), 'AWS/RDS', 'VolumeBytesUsed'],
-    ['metricBucketSizeBytes', (m, p) => m.metricBucketSizeBytes(p), 'AWS/S3', 'BucketSizeBytes'],
-    ['metricDaysToExpiry', (m, p) => m.metricDaysToExpiry(p), 'AWS/CertificateManager', 'DaysToExpiry'],
+    ['requestCount', (m, p) => m.metrics.requestCount(p), 'AWS/ApplicationELB', 'RequestCount'],
+    ['targetResponseTime', (m, p) => m.metrics.targetResponseTime(p), 'AWS/ApplicationELB', 'TargetResponseTime'],
+    ['httpCodeTarget', (m, p) => m.metrics.httpCodeTarget(HttpCodeTarget.TARGET_5XX_COUNT, p), 'AWS/ApplicationELB', 'HTTPCode_Target_5XX_Count'],
+    ['httpCodeElb', (m, p) => m.metrics.httpCodeElb(HttpCodeElb.ELB_5XX_COUNT, p), 'AWS/ApplicationELB', 'HTTPCode_ELB_5XX_Count'],
+    ['unhealthyHostCount', (m, p) => m.metrics.unhealthyHostCount(p), 'AWS/ApplicationELB', 'UnHealthyHostCount'],
+    ['cpuUtilization', (m, p) => m.metrics.cpuUtilization(p), 'AWS/ECS', 'CPUUtilization'],
+    ['memoryUtilization', (m, p) => m.metrics.memoryUtilization(p), 'AWS/ECS', 'MemoryUtilization'],
+    ['runningTaskCount', (m, p) => m.metrics.runningTaskCount(p), 'ECS/ContainerInsights', 'RunningTaskCount'],
+    ['desiredTaskCount', (m, p) => m.metrics.desiredTaskCount(p), 'ECS/ContainerInsights', 'DesiredTaskCount'],
+    ['ephemeralStorageUtilized', (m, p) => m.metrics.ephemeralStorageUtilized(p), 'ECS/ContainerInsights', 'EphemeralStorageUtilized'],
+    ['ephemeralStorageReserved', (m, p) => m.metrics.ephemeralStorageReserved(p), 'ECS/ContainerInsights', 'EphemeralStorageReserved'],
+    ['serverlessDatabaseCapacity', (m, p) => m.metrics.serverlessDatabaseCapacity(p), 'AWS/RDS', 'ServerlessDatabaseCapacity'],
+    ['acuUtilization', (m, p) => m.metrics.acuUtilization(p), 'AWS/RDS', 'ACUUtilization'],
+    ['databaseConnections', (m, p) => m.metrics.databaseConnections(p), 'AWS/RDS', 'DatabaseConnections'],
+    ['volumeBytesUsed', (m, p) => m.metrics.volumeBytesUsed(p), 'AWS/RDS', 'VolumeBytesUsed'],
+    ['bucketSizeBytes', (m, p) => m.metrics.bucketSizeBytes(p), 'AWS/S3', 'BucketSizeBytes'],
+    ['daysToExpiry', (m, p) => m.metrics.daysToExpiry(p), 'AWS/CertificateManager', 'DaysToExpiry'],
   ];
 
   test.each(methods)('%s', (_, metric, namespace, metricName) => {
@@ -241,8 +272,35 @@ describe('metrics', () => {
     expect(metric(mlflow, { label: 'mine' })).toMatchObject({ metricName, label: 'mine' });
   });
 
+  test('answers are those of the code that is asked for', () => {
+    const { metrics } = define().mlflow;
+    expect(metrics.httpCodeTarget(HttpCodeTarget.TARGET_3XX_COUNT).metricName).toBe('HTTPCode_Target_3XX_Count');
+    expect(metrics.httpCodeElb(HttpCodeElb.ELB_4XX_COUNT).metricName).toBe('HTTPCode_ELB_4XX_Count');
+  });
+
+  test.each(methods)('%s is that of this deployment', (_, metric, namespace) => {
+    const { stack, mlflow, template } = synthesise();
+    const id = (type: string, part?: string) => only(template, type, part).id;
+    const service = { 'Fn::GetAtt': [id('AWS::ECS::Service'), 'Name'] };
+    const loadBalancer = expect.stringMatching(/MlflowIngressLoadBalancer[A-Z0-9]*(Https[A-Z0-9]+)?"/);
+    const dimensions: Record<string, object> = {
+      'AWS/ApplicationELB': { LoadBalancer: loadBalancer },
+      'AWS/ECS': { ClusterName: { Ref: id('AWS::ECS::Cluster') }, ServiceName: service },
+      'ECS/ContainerInsights': { ClusterName: { Ref: id('AWS::ECS::Cluster') }, ServiceName: service },
+      'AWS/RDS': { DBClusterIdentifier: { Ref: id('AWS::RDS::DBCluster') } },
+      'AWS/S3': { BucketName: { Ref: id('AWS::S3::Bucket') }, StorageType: 'StandardStorage' },
+      'AWS/CertificateManager': { CertificateArn: { Ref: id('AWS::CertificateManager::Certificate') } },
+    };
+    const found = stack.resolve(metric(mlflow).dimensions);
+    if (namespace === 'AWS/ApplicationELB') { // parts of an ARN
+      found.LoadBalancer = JSON.stringify(found.LoadBalancer);
+      delete found.TargetGroup;
+    }
+    expect(found).toEqual(dimensions[namespace]);
+  });
+
   test('these are all', () => {
-    const own = Object.getOwnPropertyNames(SecureMlflow.prototype).filter(name => name.startsWith('metric'));
+    const own = Object.getOwnPropertyNames(SecureMlflowMetrics.prototype).filter(name => !['constructor', 'containerInsights'].includes(name));
     expect(own.sort()).toEqual(methods.map(([name]) => name).sort());
   });
 });

@@ -3,7 +3,7 @@ import * as s3 from 'aws-cdk-lib/aws-s3';
 import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
 import { AuthProviderConfig } from '../auth-provider';
-import { AlarmThreshold, MonitoringOptions } from '../monitoring';
+import { AlarmThreshold, MonitoringOptions } from '../monitoring-options';
 import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
 
 /**

@@ -1,0 +1,157 @@
+import { Duration } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type { SecureMlflowMetrics } from './metrics';
+import type { MonitoringThresholds } from './monitoring-options';
+
+/** What the alarms look at, beside single metrics. */
+export interface Measurements {
+  readonly metrics: SecureMlflowMetrics;
+  readonly missingTasks: cloudwatch.IMetric;
+  readonly taskStarts: cloudwatch.IMetric;
+  readonly failedPreparations: cloudwatch.IMetric;
+  /** Only with `cleanUp`, as the next. */
+  readonly failedCleanUps?: cloudwatch.IMetric;
+  readonly unstartedCleanUps?: cloudwatch.IMetric;
+  readonly targetErrors: cloudwatch.Metric;
+  readonly loadBalancerErrors: cloudwatch.Metric;
+  readonly latency: cloudwatch.IMetric;
+  readonly refusedSignIns: cloudwatch.IMetric;
+  readonly ephemeralStorage: cloudwatch.IMetric;
+  readonly databaseStorage: cloudwatch.IMetric;
+  readonly artifactStorage: cloudwatch.IMetric;
+}
+
+export interface AlarmDefinition {
+  /** Undefined where there is nothing to measure, and so no alarm. */
+  readonly metric: (measured: Measurements) => cloudwatch.IMetric | undefined;
+  readonly threshold: number;
+  /** Whether the threshold is that of one task. */
+  readonly forEachTask?: boolean;
+  readonly evaluationPeriods: number;
+  /** What happened, and where to look first. */
+  readonly alarmDescription: string;
+  readonly comparisonOperator?: cloudwatch.ComparisonOperator;
+  /** What is measured once a day keeps its state in between; of the rest, no data means that nothing happens. */
+  readonly treatMissingData?: cloudwatch.TreatMissingData;
+}
+
+export const fiveMinutes = { period: Duration.minutes(5) };
+/** Each task is a sample. */
+export const fullest = { ...fiveMinutes, statistic: 'Maximum' };
+
+/** When each alarm rings, and what it says. */
+export const ALARMS: Record<keyof MonitoringThresholds, AlarmDefinition> = {
+  unhealthyTargets: {
+    metric: ({ metrics }) => metrics.unhealthyHostCount({ period: Duration.minutes(1), statistic: 'Maximum' }),
+    threshold: 1,
+    evaluationPeriods: 5,
+    alarmDescription: 'MLflow: a task does not answer the health check of the load balancer. Look at the log of oauth2-proxy.',
+  },
+  missingTasks: {
+    metric: measured => measured.missingTasks,
+    threshold: 1,
+    evaluationPeriods: 4,
+    alarmDescription: 'MLflow: fewer tasks run than should. Look at the events of the service, then at the log of prepare.',
+  },
+  taskStarts: {
+    metric: measured => measured.taskStarts,
+    threshold: 4,
+    forEachTask: true,
+    evaluationPeriods: 1,
+    alarmDescription: 'MLflow: tasks start again and again. Look at why the stopped tasks of the service stopped.',
+  },
+  failedPreparations: {
+    metric: measured => measured.failedPreparations,
+    threshold: 1,
+    evaluationPeriods: 1,
+    alarmDescription: 'MLflow: prepare failed, so a task did not start. Its line in the log with FAILED says why.',
+  },
+  failedCleanUps: {
+    metric: measured => measured.failedCleanUps,
+    threshold: 1,
+    evaluationPeriods: 1,
+    alarmDescription: 'MLflow: the clean-up failed. Its line in the log with FAILED says why.',
+  },
+  unstartedCleanUps: {
+    metric: measured => measured.unstartedCleanUps,
+    threshold: 1,
+    evaluationPeriods: 1,
+    alarmDescription: 'MLflow: the scheduler could not start the clean-up. Look at the role of the schedule and at the quota of tasks.',
+  },
+  targetErrors: {
+    metric: measured => measured.targetErrors,
+    threshold: 10,
+    evaluationPeriods: 2,
+    alarmDescription: 'MLflow: requests fail in the task. Look at the log of mlflow, then at the database.',
+  },
+  loadBalancerErrors: {
+    metric: measured => measured.loadBalancerErrors,
+    threshold: 10,
+    evaluationPeriods: 3,
+    alarmDescription: 'MLflow: the load balancer finds no task that answers. Look at the events of the service.',
+  },
+  latency: {
+    metric: measured => measured.latency,
+    threshold: 30,
+    evaluationPeriods: 3,
+    alarmDescription: 'MLflow: answers are slow. Look at the CPU of the tasks and at the capacity of the database.',
+  },
+  refusedSignIns: {
+    metric: measured => measured.refusedSignIns,
+    threshold: 20,
+    evaluationPeriods: 1,
+    alarmDescription: 'MLflow: many sign-ins or tokens are refused. The log of oauth2-proxy says whose: a program with an expired token, or somebody who tries.',
+  },
+  cpu: {
+    metric: ({ metrics }) => metrics.cpuUtilization(fiveMinutes),
+    threshold: 90,
+    evaluationPeriods: 3,
+    alarmDescription: 'MLflow: the tasks have no CPU left. Raise cpu and workers, or the number of tasks.',
+  },
+  memory: {
+    metric: ({ metrics }) => metrics.memoryUtilization(fullest),
+    threshold: 90,
+    evaluationPeriods: 3,
+    alarmDescription: 'MLflow: a task has little memory left. Raise memoryLimitMiB, or lower workers.',
+  },
+  ephemeralStorage: {
+    metric: measured => measured.ephemeralStorage,
+    threshold: 80,
+    evaluationPeriods: 1,
+    alarmDescription: 'MLflow: the disk of the tasks fills up. Raise ephemeralStorageGiB, or send fewer large artifacts at once.',
+  },
+  databaseCapacity: {
+    metric: ({ metrics }) => metrics.acuUtilization(fiveMinutes),
+    threshold: 95,
+    evaluationPeriods: 6,
+    alarmDescription: 'MLflow: the database stays at its ceiling. Raise databaseCapacity.maxAcus.',
+  },
+  databaseConnections: {
+    metric: ({ metrics }) => metrics.databaseConnections(fullest),
+    threshold: 150,
+    evaluationPeriods: 3,
+    alarmDescription: 'MLflow: the database has many connections. Look at who holds them; with more tasks or workers, raise the threshold.',
+  },
+  databaseStorage: {
+    metric: measured => measured.databaseStorage,
+    threshold: 50,
+    evaluationPeriods: 1,
+    treatMissingData: cloudwatch.TreatMissingData.IGNORE,
+    alarmDescription: 'MLflow: the database has grown large. Delete old runs and clean up, or raise the threshold.',
+  },
+  artifactStorage: {
+    metric: measured => measured.artifactStorage,
+    threshold: 1024,
+    evaluationPeriods: 1,
+    treatMissingData: cloudwatch.TreatMissingData.IGNORE,
+    alarmDescription: 'MLflow: the bucket for artifacts has grown large. Delete old runs and clean up, expire old versions, or raise the threshold.',
+  },
+  certificateExpiry: {
+    metric: ({ metrics }) => metrics.daysToExpiry(),
+    threshold: 30,
+    evaluationPeriods: 1,
+    comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD,
+    treatMissingData: cloudwatch.TreatMissingData.IGNORE, // an expired certificate is no longer measured
+    alarmDescription: 'MLflow: the certificate is about to expire. Look at its status in ACM: the DNS record that proves the name may be missing.',
+  },
+};

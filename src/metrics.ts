@@ -1,0 +1,198 @@
+import { Duration } from 'aws-cdk-lib';
+import type * as acm from 'aws-cdk-lib/aws-certificatemanager';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type * as ecs from 'aws-cdk-lib/aws-ecs';
+import type * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
+import type * as rds from 'aws-cdk-lib/aws-rds';
+import type * as s3 from 'aws-cdk-lib/aws-s3';
+import type { IConstruct } from 'constructs';
+
+/** The parts that are measured. */
+interface Measured extends IConstruct {
+  readonly targetGroup: elbv2.ApplicationTargetGroup;
+  readonly loadBalancer: elbv2.ApplicationLoadBalancer;
+  readonly cluster: ecs.ICluster;
+  readonly service: ecs.FargateService;
+  readonly database: rds.DatabaseCluster;
+  readonly artifactBucket: s3.IBucket;
+  readonly certificate: acm.ICertificate;
+}
+
+/** The metrics of a deployment, for alarms and dashboards of your own. `addMonitoring` makes the usual ones. */
+export class SecureMlflowMetrics {
+  /** @internal */
+  public static _of(mlflow: Measured): SecureMlflowMetrics {
+    return new SecureMlflowMetrics(mlflow);
+  }
+
+  private constructor(private readonly mlflow: Measured) {}
+
+  /**
+   * Requests that a task got.
+   *
+   * @default - sum over 5 minutes
+   */
+  public requestCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.targetGroup.metrics.requestCount(props);
+  }
+
+  /**
+   * Seconds from a request's leaving the load balancer to the beginning of the answer.
+   *
+   * @default - average over 5 minutes
+   */
+  public targetResponseTime(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.targetGroup.metrics.targetResponseTime(props);
+  }
+
+  /**
+   * Answers of the tasks, by kind.
+   *
+   * @default - sum over 5 minutes
+   */
+  public httpCodeTarget(code: elbv2.HttpCodeTarget, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.targetGroup.metrics.httpCodeTarget(code, props);
+  }
+
+  /**
+   * Answers of the load balancer itself, by kind.
+   *
+   * @default - sum over 5 minutes
+   */
+  public httpCodeElb(code: elbv2.HttpCodeElb, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.loadBalancer.metrics.httpCodeElb(code, props);
+  }
+
+  /**
+   * Tasks that fail the health check of the load balancer.
+   *
+   * @default - average over 5 minutes
+   */
+  public unhealthyHostCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.targetGroup.metrics.unhealthyHostCount(props);
+  }
+
+  /**
+   * CPU of the tasks, in percent.
+   *
+   * @default - average over 5 minutes
+   */
+  public cpuUtilization(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.service.metricCpuUtilization(props);
+  }
+
+  /**
+   * Memory of the tasks, in percent.
+   *
+   * @default - average over 5 minutes
+   */
+  public memoryUtilization(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.service.metricMemoryUtilization(props);
+  }
+
+  /**
+   * Tasks that run.
+   *
+   * @default - average over 5 minutes
+   */
+  public runningTaskCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.containerInsights('RunningTaskCount', props);
+  }
+
+  /**
+   * Tasks that should run.
+   *
+   * @default - average over 5 minutes
+   */
+  public desiredTaskCount(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.containerInsights('DesiredTaskCount', props);
+  }
+
+  /**
+   * Disk that the tasks use, in GB.
+   *
+   * @default - average over 5 minutes
+   */
+  public ephemeralStorageUtilized(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.containerInsights('EphemeralStorageUtilized', props);
+  }
+
+  /**
+   * Disk that the tasks have, in GB.
+   *
+   * @default - average over 5 minutes
+   */
+  public ephemeralStorageReserved(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.containerInsights('EphemeralStorageReserved', props);
+  }
+
+  /**
+   * Capacity units of the database; 0 while it is paused.
+   *
+   * @default - average over 5 minutes
+   */
+  public serverlessDatabaseCapacity(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.database.metricServerlessDatabaseCapacity(props);
+  }
+
+  /**
+   * Capacity units of the database, in percent of `maxAcus`.
+   *
+   * @default - average over 5 minutes
+   */
+  public acuUtilization(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.database.metricACUUtilization(props);
+  }
+
+  /**
+   * Connections to the database.
+   *
+   * @default - average over 5 minutes
+   */
+  public databaseConnections(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.database.metric('DatabaseConnections', props);
+  }
+
+  /**
+   * Size of the database in bytes.
+   *
+   * @default - average over 5 minutes
+   */
+  public volumeBytesUsed(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.database.metric('VolumeBytesUsed', props);
+  }
+
+  /**
+   * Size of the bucket for artifacts in bytes, old versions of objects included, without those in other storage classes than Standard.
+   *
+   * @default - average over a day: S3 measures it once a day
+   */
+  public bucketSizeBytes(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return new cloudwatch.Metric({
+      namespace: 'AWS/S3',
+      metricName: 'BucketSizeBytes',
+      dimensionsMap: { BucketName: this.mlflow.artifactBucket.bucketName, StorageType: 'StandardStorage' },
+      period: Duration.days(1),
+      ...props,
+    }).attachTo(this.mlflow);
+  }
+
+  /**
+   * Days until the certificate expires.
+   *
+   * @default - minimum over a day
+   */
+  public daysToExpiry(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return this.mlflow.certificate.metricDaysToExpiry(props);
+  }
+
+  /** Of the service; names and dimensions: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-ECS.html */
+  private containerInsights(metricName: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    return new cloudwatch.Metric({
+      namespace: 'ECS/ContainerInsights',
+      metricName,
+      dimensionsMap: { ClusterName: this.mlflow.cluster.clusterName, ServiceName: this.mlflow.service.serviceName },
+      ...props,
+    }).attachTo(this.mlflow);
+  }
+}
