@@ -1,7 +1,15 @@
-export * from './auth-provider';
+export * from './auth/auth-provider';
+export type { CognitoAuthProviderOptions } from './auth/cognito';
+export * from './auth/config';
+export type { EntraIdAuthProviderOptions } from './auth/entra-id';
+export type { GithubAuthProviderOptions } from './auth/github';
+export type { GitlabAuthProviderOptions } from './auth/gitlab';
+export type { GoogleAuthProviderOptions } from './auth/google';
+export type { KeycloakAuthProviderOptions } from './auth/keycloak';
+export type { OidcAuthProviderOptions } from './auth/oidc';
+export * from './auth/token-issuer';
 export * from './metrics';
 export * from './monitoring-options';
 export * from './secure-mlflow';
 export { SessionStore } from './session-store';
 export type { ExistingSessionStoreOptions } from './session-store';
-export * from './token-issuer';

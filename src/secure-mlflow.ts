@@ -13,7 +13,8 @@ import * as s3 from 'aws-cdk-lib/aws-s3';
 import * as scheduler from 'aws-cdk-lib/aws-scheduler';
 import { Construct } from 'constructs';
 import { ArtifactStore } from './artifact-store';
-import { AuthProvider } from './auth-provider';
+import { AuthProvider } from './auth/auth-provider';
+import { TokenIssuer } from './auth/token-issuer';
 import { CleanUp } from './clean-up';
 import { Database } from './database';
 import { Ingress } from './ingress';
@@ -27,7 +28,6 @@ import { validateProps, validateProvider } from './private/validation';
 import { Deployment, Warnings, warningsAboutJobs, warningsAboutOthers, warningsAboutPeople } from './private/warnings';
 import { Service } from './service';
 import { SessionStore } from './session-store';
-import { TokenIssuer } from './token-issuer';
 
 /** How far the database scales, in Aurora capacity units (ACU: 2 GiB of memory each) and when it pauses. */
 export interface DatabaseCapacity {

@@ -1,7 +1,7 @@
 import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
 import { allowList } from './allow-list';
 import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, UVICORN_PATHS, UVICORN_PORT } from './mlflow';
-import { TokenIssuer } from '../token-issuer';
+import { TokenIssuer } from '../auth/token-issuer';
 
 /** Settings of the oauth2-proxy container: pure functions of what they depend on. Facts about each are in docs/settings.md. */
 

@@ -2,7 +2,7 @@ import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
-import { AuthProviderConfig } from '../auth-provider';
+import { AuthProviderConfig } from '../auth/config';
 import { AlarmThreshold, MonitoringOptions } from '../monitoring-options';
 import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
 

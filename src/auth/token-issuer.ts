@@ -1,5 +1,5 @@
 import { Token } from 'aws-cdk-lib';
-import { refusePublicIssuer } from './private/public-issuers';
+import { refusePublicIssuer } from './public-issuers';
 
 /** The issuer and audience of `TokenIssuer.oidc`. */
 export interface OidcTokenIssuerOptions {

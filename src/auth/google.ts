@@ -1,0 +1,55 @@
+import type { Secret } from 'aws-cdk-lib/aws-ecs';
+import { Configure, DEFAULT_SCOPE, firstMisspelt, requireId } from './rules';
+import { DOMAIN } from '../private/validation';
+
+/** The OAuth client of `AuthProvider.google`, and whose accounts may enter. */
+export interface GoogleAuthProviderOptions {
+  /** Client id from the Google Cloud console, `….apps.googleusercontent.com`. */
+  readonly clientId: string;
+
+  /** Client secret: `ecs.Secret.fromSecretsManager(…)`, or `ecs.Secret.fromSsmParameter(…)` for a SecureString. */
+  readonly clientSecret: Secret;
+
+  /**
+   * Domains of the company's Google Workspace or Cloud Identity: an account must belong to one of them (the claim `hd` of its tokens).
+   *
+   * Google also has accounts that people make by themselves on an address of the company. They are verified once and stay with people who leave.
+   * `['*']` lets them in. What is asked for here holds for the tokens of `TokenIssuer.gcloud()` as well, and for no machine.
+   *
+   * @default - `emailDomains`; where that is `['*']`, every Google account
+   * @see https://developers.google.com/identity/openid-connect/openid-connect#id_token-hd
+   */
+  readonly hostedDomains?: string[];
+}
+
+export function google(options: GoogleAuthProviderOptions): Configure {
+  const { clientId, clientSecret, hostedDomains } = options;
+  requireId('AuthProvider.google: `clientId`', clientId);
+  if (hostedDomains?.length === 0) {
+    throw new Error('AuthProvider.google: `hostedDomains` must hold at least one domain, got []: leave it out for `emailDomains`, or use ["*"] for every Google account');
+  }
+  const misspelt = everyAccount(hostedDomains) ? undefined : firstMisspelt(DOMAIN, hostedDomains);
+  if (misspelt !== undefined) {
+    throw new Error(`AuthProvider.google: \`hostedDomains\` must hold domains in lower case such as "example.com", or "*" alone, got ${JSON.stringify(misspelt)}: use the domains of your Google Workspace`);
+  }
+  return ({ emailDomains }) => {
+    const domains = hostedDomains ?? emailDomains;
+    const openToPublic = everyAccount(domains);
+    return {
+      clientId,
+      clientSecret,
+      openToPublic,
+      ...(!openToPublic && { hostedDomains: domains }),
+      environment: {
+        // oauth2-proxy's own Google provider neither checks a nonce nor accepts bearer tokens; its OpenID Connect provider does both.
+        OAUTH2_PROXY_PROVIDER: 'oidc',
+        OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://accounts.google.com',
+        OAUTH2_PROXY_SCOPE: DEFAULT_SCOPE,
+      },
+    };
+  };
+}
+
+function everyAccount(hostedDomains?: string[]): boolean {
+  return hostedDomains?.length === 1 && hostedDomains[0] === '*';
+}

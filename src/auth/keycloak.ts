@@ -1,0 +1,58 @@
+import { Token } from 'aws-cdk-lib';
+import type { Secret } from 'aws-cdk-lib/aws-ecs';
+import { Configure, DEFAULT_SCOPE, escapedUrl, openTo, requireId, requireList } from './rules';
+import { allowList } from '../private/allow-list';
+
+/** The realm and OAuth client of `AuthProvider.keycloak`. */
+export interface KeycloakAuthProviderOptions {
+  /** The realm, `https://<host>/realms/<name>`. It must be reachable from the tasks when they start. */
+  readonly realmUrl: string;
+
+  /** Client id. */
+  readonly clientId: string;
+
+  /** Client secret: `ecs.Secret.fromSecretsManager(…)`, or `ecs.Secret.fromSsmParameter(…)` for a SecureString. */
+  readonly clientSecret: Secret;
+
+  /**
+   * Groups that may enter, as the claim `groups` spells them: `/ml-team` where the mapper writes full paths.
+   * One of the groups and roles is enough. They narrow `emailDomains`, they do not replace it.
+   *
+   * @default - no restriction by group
+   */
+  readonly allowedGroups?: string[];
+
+  /**
+   * Roles that may enter: `name` for one of the realm, `client:name` for one of a client.
+   * One of the groups and roles is enough. They narrow `emailDomains`, they do not replace it.
+   *
+   * @default - no restriction by role
+   */
+  readonly allowedRoles?: string[];
+}
+
+export function keycloak(options: KeycloakAuthProviderOptions): Configure {
+  const { realmUrl, clientId, clientSecret, allowedGroups, allowedRoles } = options;
+  if (!Token.isUnresolved(realmUrl) && !/^https:\/\/[^\s,?#]+\/realms\/[^\s,?#/]+$/.test(realmUrl)) {
+    throw new Error(`AuthProvider.keycloak: \`realmUrl\` must be https://<host>/realms/<name>, got ${JSON.stringify(realmUrl)}: use the issuer that the realm's OpenID endpoint configuration shows`);
+  }
+  requireId('AuthProvider.keycloak: `clientId`', clientId);
+  requireList('AuthProvider.keycloak: `allowedGroups`', allowedGroups);
+  requireList('AuthProvider.keycloak: `allowedRoles`', allowedRoles);
+  return ({ url }) => {
+    const escapedId = Token.isUnresolved(clientId) ? clientId : encodeURIComponent(clientId);
+    return {
+      clientId,
+      clientSecret,
+      signOutUrl: `${realmUrl}/protocol/openid-connect/logout?client_id=${escapedId}&post_logout_redirect_uri=${escapedUrl(url)}`,
+      ...openTo(undefined, allowedGroups, allowedRoles),
+      environment: {
+        OAUTH2_PROXY_PROVIDER: 'keycloak-oidc',
+        OAUTH2_PROXY_OIDC_ISSUER_URL: realmUrl,
+        OAUTH2_PROXY_SCOPE: DEFAULT_SCOPE,
+        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
+        ...(allowedRoles && { OAUTH2_PROXY_ALLOWED_ROLES: allowList(allowedRoles) }),
+      },
+    };
+  };
+}
