@@ -160,7 +160,8 @@ verify.on({ pullRequest: {}, workflowCall: {} });
 verify.addJob('verify', {
   runsOn: ['ubuntu-latest'],
   permissions: { contents: JobPermission.READ },
-  tools: { node: { version: '24' } },
+  strategy: { matrix: { domain: { node: ['20', '24'] } } }, // the oldest and the newest that are promised
+  tools: { node: { version: '${{ matrix.node }}' } },
   steps: [
     github.WorkflowSteps.checkout(),
     { uses: github.ActionRefs.ACTIONS_SETUP_GO, with: { 'go-version-file': 'local/oauth2-proxy/go.mod', 'cache': false } },
