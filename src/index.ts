@@ -10,6 +10,7 @@ export type { OidcAuthProviderOptions } from './auth/oidc';
 export * from './auth/token-issuer';
 export * from './metrics';
 export * from './monitoring-options';
+export * from './props';
 export * from './secure-mlflow';
 export { SessionStore } from './session-store';
 export type { ExistingSessionStoreOptions } from './session-store';

@@ -2,8 +2,8 @@ import { Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import { Construct, IDependable } from 'constructs';
-import { SESSION_PORT } from './private/oauth2-proxy';
-import { SessionCache, SessionCacheProps } from './session-cache';
+import { SessionCache, SessionCacheProps } from './parts/session-cache';
+import { SESSION_PORT } from './settings/oauth2-proxy';
 
 /** A Valkey or Redis server that you already have. It must accept TLS, with a certificate of a public CA, and require a password. */
 export interface ExistingSessionStoreOptions {

@@ -5,9 +5,9 @@ import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { define, environmentOf, newStack, Overrides, secretsOf, statementsOf, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderConfig } from '../src';
-import { GUNICORN_OPTIONS } from '../src/private/gunicorn';
-import { RESERVED_MLFLOW_NAMES } from '../src/private/mlflow';
-import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../src/private/oauth2-proxy';
+import { GUNICORN_OPTIONS } from '../src/checks/gunicorn';
+import { RESERVED_MLFLOW_NAMES } from '../src/settings/mlflow';
+import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../src/settings/oauth2-proxy';
 
 const secret = ecs.Secret.fromSecretsManager(secretsmanager.Secret.fromSecretNameV2(newStack(), 'Secret', 'one'));
 

@@ -3,8 +3,8 @@ import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
-import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/private/mlflow';
-import { ASSISTANT_PATH, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/private/oauth2-proxy';
+import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/settings/mlflow';
+import { ASSISTANT_PATH, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
 
 class Custom extends AuthProvider {
   public constructor(private readonly environment: Record<string, string>, private readonly more: Partial<AuthProviderConfig> = {}) {

@@ -6,7 +6,7 @@ import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { bindOptions, broughtVpc, clientSecret, define, environmentOf, newStack, only, Overrides, OverridesOf, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderConfig, TokenIssuer } from '../src';
-import { GUNICORN_OPTIONS } from '../src/private/gunicorn';
+import { GUNICORN_OPTIONS } from '../src/checks/gunicorn';
 
 /** The message with which the props are refused, after checking that nothing was defined. */
 function refusal(overrides: OverridesOf): string {

@@ -5,7 +5,7 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import type { AuthProviderBindOptions, AuthProviderConfig } from './config';
 import { DEFAULT_SCOPE, escapedUrl, openTo, requireList } from './rules';
-import { allowList } from '../private/allow-list';
+import { allowList } from '../settings/allow-list';
 
 /** The user pool and clients of `AuthProvider.cognito`. */
 export interface CognitoAuthProviderOptions {

@@ -1,7 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, firstMisspelt, openTo, requireId, requireList, requireOrigin } from './rules';
-import { allowList } from '../private/allow-list';
+import { allowList } from '../settings/allow-list';
 
 /** The OAuth app of `AuthProvider.github`, and who of GitHub may enter. */
 export interface GithubAuthProviderOptions {

@@ -1,6 +1,6 @@
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, firstMisspelt, openTo, requireId, requireList, requireOrigin } from './rules';
-import { allowList } from '../private/allow-list';
+import { allowList } from '../settings/allow-list';
 
 /** The application of `AuthProvider.gitlab`, and who of GitLab may enter. */
 export interface GitlabAuthProviderOptions {

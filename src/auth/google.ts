@@ -1,6 +1,6 @@
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, DEFAULT_SCOPE, firstMisspelt, requireId } from './rules';
-import { DOMAIN } from '../private/validation';
+import { DOMAIN } from '../checks/problems';
 
 /** The OAuth client of `AuthProvider.google`, and whose accounts may enter. */
 export interface GoogleAuthProviderOptions {

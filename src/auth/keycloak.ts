@@ -1,7 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, DEFAULT_SCOPE, escapedUrl, openTo, requireId, requireList } from './rules';
-import { allowList } from '../private/allow-list';
+import { allowList } from '../settings/allow-list';
 
 /** The realm and OAuth client of `AuthProvider.keycloak`. */
 export interface KeycloakAuthProviderOptions {

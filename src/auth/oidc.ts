@@ -2,7 +2,7 @@ import { Fn, Token } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { isGitlab, isOpenIssuer, refusePublicIssuer } from './public-issuers';
 import { Configure, DEFAULT_SCOPE, openTo, requireId, requireList } from './rules';
-import { allowList } from '../private/allow-list';
+import { allowList } from '../settings/allow-list';
 
 /** The issuer and OAuth client of `AuthProvider.oidc`. */
 export interface OidcAuthProviderOptions {

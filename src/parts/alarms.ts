@@ -1,7 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
-import type { SecureMlflowMetrics } from './metrics';
-import type { MonitoringThresholds } from './monitoring-options';
+import type { SecureMlflowMetrics } from '../metrics';
+import type { MonitoringThresholds } from '../monitoring-options';
 
 /** What the alarms look at, beside single metrics. */
 export interface Measurements {

@@ -4,7 +4,7 @@ import * as elasticache from 'aws-cdk-lib/aws-elasticache';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
-import { COOKIE_NAME } from './private/oauth2-proxy';
+import { COOKIE_NAME } from '../settings/oauth2-proxy';
 
 export interface SessionCacheProps {
   readonly vpc: ec2.IVpc;

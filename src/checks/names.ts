@@ -1,7 +1,7 @@
 import { Token } from 'aws-cdk-lib';
-import { DEFAULT_MLFLOW_ENVIRONMENT, NETWORK_PROXY_NAMES, RESERVED_MLFLOW_NAMES } from './mlflow';
-import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from './oauth2-proxy';
-import type { SecureMlflowProps } from '../secure-mlflow';
+import type { SecureMlflowProps } from '../props';
+import { DEFAULT_MLFLOW_ENVIRONMENT, NETWORK_PROXY_NAMES, RESERVED_MLFLOW_NAMES } from '../settings/mlflow';
+import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../settings/oauth2-proxy';
 
 /** Variables that hold secrets, by the end of their names: `OPENAI_API_KEY` does, `OPENAI_API_KEY_PATH` does not. */
 const SECRET = /(^|_)(PASSWORD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|CONNECTION_STRING|(ACCESS|API|AUTH|ENCRYPTION|JWT|PRIVATE|SECRET|SIGNATURE|SIGNING)_?KEY)$/i;

@@ -2,9 +2,9 @@ import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
+import { DOMAIN, known, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
 import { AuthProviderConfig } from '../auth/config';
-import { AlarmThreshold, MonitoringOptions } from '../monitoring-options';
-import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
+import { DatabaseCapacity, SecureMlflowProps } from '../props';
 
 /**
  * Throws one error that lists everything wrong with the props, before any construct is defined.
@@ -35,17 +35,7 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
   if (props.removalPolicy === RemovalPolicy.SNAPSHOT) {
     problems.push('`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out to have the database leave a final snapshot and all else kept');
   }
-  report(path, problems);
-}
-
-/** Throws if nobody would hear the alarms, or if one could never ring. */
-export function validateMonitoring(path: string, { alarmActions, thresholds = {} }: MonitoringOptions): void {
-  const problems = Object.entries(thresholds).flatMap(([name, { evaluationPeriods }]: [string, AlarmThreshold]) =>
-    wholeNumberProblems(`thresholds.${name}.evaluationPeriods`, evaluationPeriods, 1));
-  if (alarmActions.length === 0) {
-    problems.push('`alarmActions` must hold at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
-  }
-  report(path, problems);
+  throwProblems(path, problems);
 }
 
 /** Throws if a provider would undo what the construct promises, or what other props ask for. */
@@ -65,29 +55,8 @@ export function validateProvider(path: string, props: SecureMlflowProps, provide
       problems.push(`\`${name}\` must be left out where \`authProvider\` has allowed groups or roles, which oauth2-proxy asks machines for too, in vain: let the provider decide who may use the client, and leave out the groups`);
     }
   }
-  report(path, problems);
+  throwProblems(path, problems);
 }
-
-function report(path: string, problems: string[]): void {
-  if (problems.length > 0) {
-    throw new Error([`${path}: ${problems.length === 1 ? 'a prop needs a change' : `${problems.length} props need a change`}`, ...problems].join('\n  - '));
-  }
-}
-
-function known<T>(value: T | undefined): value is T {
-  return value !== undefined && !Token.isUnresolved(value);
-}
-
-function show(value: unknown): string {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    return 'constructs'; // which refer to one another
-  }
-}
-
-const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
-export const DOMAIN = new RegExp(`^(?=.{4,253}$)(${LABEL}\\.)+${LABEL}$`);
 
 function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowProps): string[] {
   const problems: string[] = [];
@@ -286,11 +255,6 @@ function sessionProblems({ sessionDuration = Duration.hours(12), sessionRefresh 
   return problems;
 }
 
-/** Not a number where the duration is absent or a token: no comparison holds then. */
-function secondsOf(duration?: Duration): number {
-  return duration === undefined || duration.isUnresolved() ? NaN : duration.toSeconds({ integral: false });
-}
-
 /** A provider is a host of the network, never the task itself nor what only tasks reach, such as the credentials of their role. */
 const TASK_ADDRESS = /^https?:\/\/(localhost|.*\.localhost|0+(\.\d+)*|127(\.\d+)*|169\.254(\.\d+)*)(:|$)/;
 
@@ -304,11 +268,4 @@ function gatewayProblems(privateProviders?: string[]): string[] {
   }
   return privateProviders.filter(known).filter(entry => !/^https?:\/\/[a-z0-9.-]+(:\d{1,5})?$/.test(entry) || TASK_ADDRESS.test(entry))
     .map(entry => `${name}: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: leave out path and slash; the task itself and link-local addresses are no providers`);
-}
-
-function wholeNumberProblems(name: string, value: number | undefined, least: number, most?: number): string[] {
-  if (!known(value) || (Number.isInteger(value) && value >= least && (most === undefined || value <= most))) {
-    return [];
-  }
-  return [`\`${name}\` must be a whole number, ${most === undefined ? `${least} or more` : `${least} to ${most}`}, got ${show(value)}`];
 }

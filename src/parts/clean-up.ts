@@ -7,8 +7,8 @@ import * as scheduler from 'aws-cdk-lib/aws-scheduler';
 import * as targets from 'aws-cdk-lib/aws-scheduler-targets';
 import { Construct } from 'constructs';
 import { ArtifactStore } from './artifact-store';
-import { prepareEnvironment } from './private/mlflow';
 import { CONFIG, MLFLOW_USER, pythonFile, Service, TMP, VOLUMES } from './service';
+import { prepareEnvironment } from '../settings/mlflow';
 
 export interface CleanUpProps {
   readonly vpcSubnets: ec2.SubnetSelection;

@@ -10,13 +10,13 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { Database } from './database';
+import type { ScalingOptions } from '../props';
+import type { SessionServer } from '../session-store';
 import {
   CONFIG_DIRECTORY, DATABASE_IAM_USER, DATABASE_PORT, databaseEnvironment, DOOR, iamDatabaseEnvironment, MLFLOW_PORT, mlflowHealthCheck,
   prepareDoorEnvironment, prepareEnvironment, TEMPORARY_DIRECTORY, TOKEN_HEALTH_CHECK, tokenEnvironment, UVICORN_PORT,
-} from './private/mlflow';
-import { PROXY_PORT } from './private/oauth2-proxy';
-import type { ScalingOptions } from './secure-mlflow';
-import type { SessionServer } from './session-store';
+} from '../settings/mlflow';
+import { PROXY_PORT } from '../settings/oauth2-proxy';
 
 /** MLflow with database drivers, boto3 and uvloop; the plain image has none of them. */
 const MLFLOW_IMAGE = 'ghcr.io/mlflow/mlflow:v3.17.2-full';
@@ -284,7 +284,7 @@ export function pythonFile(name: string): string[] {
 }
 
 function prepareFile(name: string): string {
-  return readFileSync(join(__dirname, '..', 'prepare', name), 'utf8');
+  return readFileSync(join(__dirname, '..', '..', 'prepare', name), 'utf8');
 }
 
 /** Nobody in particular: MLflow's image has no such user, and needs none. */

@@ -1,7 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import { AuthProviderConfig } from '../auth/config';
 import { TokenIssuer } from '../auth/token-issuer';
-import { SecureMlflowProps } from '../secure-mlflow';
+import { SecureMlflowProps } from '../props';
 
 /** What works and is seldom meant: stable ids, by which a warning can be acknowledged, and what to do. */
 export type Warnings = Record<string, string>;

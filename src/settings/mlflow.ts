@@ -1,6 +1,5 @@
 import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
 import { allowList } from './allow-list';
-import type { AiGatewayOptions } from '../secure-mlflow';
 
 /** Settings of the MLflow containers: pure functions of what they depend on. Facts about each are in docs/settings.md. */
 
@@ -96,7 +95,8 @@ export interface MlflowOptions {
   readonly addressesOnly: boolean;
   /** Where oauth2-proxy does not ask for it: the claim `hd` of everybody but the listed machines must be one of them. */
   readonly hostedDomains?: string[];
-  readonly aiGateway?: AiGatewayOptions;
+  /** Where it is on. */
+  readonly aiGateway?: { readonly privateProviders?: string[] };
   readonly environment?: Record<string, string>;
 }
 
@@ -147,7 +147,7 @@ function doorEnvironment({ apiLimit, tracesLimit, addressesOnly, hostedDomains }
   };
 }
 
-function gatewayEnvironment(gateway?: AiGatewayOptions): Record<string, string> {
+function gatewayEnvironment(gateway: MlflowOptions['aiGateway']): Record<string, string> {
   const { privateProviders } = gateway ?? {};
   return {
     MLFLOW_ENABLE_AI_GATEWAY: String(gateway !== undefined),

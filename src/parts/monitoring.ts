@@ -5,9 +5,9 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import type * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { AlarmDefinition, ALARMS, fiveMinutes, fullest, Measurements } from './alarms';
-import type { SecureMlflowMetrics } from './metrics';
-import type { MonitoringOptions, MonitoringThresholds } from './monitoring-options';
-import { validateMonitoring } from './private/validation';
+import { throwProblems, wholeNumberProblems } from '../checks/problems';
+import type { SecureMlflowMetrics } from '../metrics';
+import type { AlarmThreshold, MonitoringOptions, MonitoringThresholds } from '../monitoring-options';
 
 export interface MonitoringProps extends MonitoringOptions {
   readonly url: string;
@@ -180,4 +180,14 @@ function newestFailures({ logGroupName }: logs.ILogGroup): cloudwatch.LogQueryWi
     width: 24,
     height: 8,
   });
+}
+
+/** Throws if nobody would hear the alarms, or if one could never ring. */
+function validateMonitoring(path: string, { alarmActions, thresholds = {} }: MonitoringOptions): void {
+  const problems = Object.entries(thresholds).flatMap(([name, { evaluationPeriods }]: [string, AlarmThreshold]) =>
+    wholeNumberProblems(`thresholds.${name}.evaluationPeriods`, evaluationPeriods, 1));
+  if (alarmActions.length === 0) {
+    problems.push('`alarmActions` must hold at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
+  }
+  throwProblems(path, problems);
 }

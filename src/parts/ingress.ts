@@ -6,7 +6,7 @@ import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as targets from 'aws-cdk-lib/aws-route53-targets';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
-import { ASSISTANT_PATH, PROXY_PORT } from './private/oauth2-proxy';
+import { ASSISTANT_PATH, PROXY_PORT } from '../settings/oauth2-proxy';
 
 export interface IngressProps {
   readonly domainName: string;

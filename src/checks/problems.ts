@@ -1,0 +1,35 @@
+import { Duration, Token } from 'aws-cdk-lib';
+
+/** Throws one error that lists all problems, if there are any. */
+export function throwProblems(path: string, problems: string[]): void {
+  if (problems.length > 0) {
+    throw new Error([`${path}: ${problems.length === 1 ? 'a prop needs a change' : `${problems.length} props need a change`}`, ...problems].join('\n  - '));
+  }
+}
+
+export function known<T>(value: T | undefined): value is T {
+  return value !== undefined && !Token.isUnresolved(value);
+}
+
+export function show(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return 'constructs'; // which refer to one another
+  }
+}
+
+const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+export const DOMAIN = new RegExp(`^(?=.{4,253}$)(${LABEL}\\.)+${LABEL}$`);
+
+/** Not a number where the duration is absent or a token: no comparison holds then. */
+export function secondsOf(duration?: Duration): number {
+  return duration === undefined || duration.isUnresolved() ? NaN : duration.toSeconds({ integral: false });
+}
+
+export function wholeNumberProblems(name: string, value: number | undefined, least: number, most?: number): string[] {
+  if (!known(value) || (Number.isInteger(value) && value >= least && (most === undefined || value <= most))) {
+    return [];
+  }
+  return [`\`${name}\` must be a whole number, ${most === undefined ? `${least} or more` : `${least} to ${most}`}, got ${show(value)}`];
+}

@@ -1,0 +1,507 @@
+import type { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import type * as acm from 'aws-cdk-lib/aws-certificatemanager';
+import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import type * as ecs from 'aws-cdk-lib/aws-ecs';
+import type * as kms from 'aws-cdk-lib/aws-kms';
+import type * as logs from 'aws-cdk-lib/aws-logs';
+import type * as route53 from 'aws-cdk-lib/aws-route53';
+import type * as s3 from 'aws-cdk-lib/aws-s3';
+import type * as scheduler from 'aws-cdk-lib/aws-scheduler';
+import type { AuthProvider } from './auth/auth-provider';
+import type { TokenIssuer } from './auth/token-issuer';
+import type { SessionStore } from './session-store';
+
+/** How far the database scales, in Aurora capacity units (ACU: 2 GiB of memory each) and when it pauses. */
+export interface DatabaseCapacity {
+  /**
+   * The least it scales down to, 0 to 256 in steps of 0.5.
+   *
+   * @default 0 - the database pauses when nobody has been connected for `pauseAfter`
+   */
+  readonly minAcus?: number;
+
+  /**
+   * The most it scales up to, 1 to 256 in steps of 0.5.
+   *
+   * @default 2
+   */
+  readonly maxAcus?: number;
+
+  /**
+   * How long nobody must have been connected before it pauses, 5 minutes to 24 hours. Only with `minAcus: 0`.
+   *
+   * MLflow's own connections end after a minute without use. The first request after a pause takes about 15 seconds longer.
+   *
+   * @default Duration.minutes(10)
+   */
+  readonly pauseAfter?: Duration;
+}
+
+/** How the server proves to the database who it is. */
+export enum DatabaseAuthentication {
+  /** With the password of the generated secret, which ECS reads when a task starts. It must not change while tasks run. */
+  PASSWORD = 'password',
+
+  /**
+   * With tokens of RDS, signed by the role of the task, a new one every ten minutes. The server has no password, and whenever that of the database
+   * changes, nothing happens to running tasks: only `prepare`, which migrates at the start of a task, and a clean-up task use it.
+   *
+   * A fourth container, `database-token`, makes the tokens.
+   *
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.html
+   */
+  IAM = 'iam',
+}
+
+/**
+ * How the number of tasks follows the load: as many as keep the two targets, whichever needs more.
+ *
+ * Tasks share nothing but the database, the bucket and the secrets, so any request may go to any task. A task takes one to two minutes to start.
+ */
+export interface ScalingOptions {
+  /** The most tasks, at least `desiredCount`. */
+  readonly maxCount: number;
+
+  /**
+   * Average CPU of the tasks to aim at, in percent.
+   *
+   * @default 60 - what comes in while another task starts still finds room
+   */
+  readonly cpuUtilizationPercent?: number;
+
+  /**
+   * Requests a minute and task to aim at.
+   *
+   * @default 3000 - less than half of what one task was measured to answer (docs/scaling.md)
+   */
+  readonly requestsPerTarget?: number;
+}
+
+/**
+ * MLflow's AI gateway: people store keys of AI providers on the server, and call the providers through it.
+ *
+ * Whoever is in can then spend every key that is stored there, and what people write leaves for the providers. Nothing of a sign-in goes along.
+ * A key goes only where the person who stored it has sent it. See docs/ai-gateway.md.
+ */
+export interface AiGatewayOptions {
+  /**
+   * Providers that have no public address or another port than 443, such as `http://vllm.internal:8000`: scheme, host (a name, or an address of IPv4) and, if it
+   * is another than that of the scheme, port.
+   *
+   * The security group of the tasks lets them out to port 443 alone. For any other port also call `mlflow.service.connections.allowTo(…)`, or calls end in
+   * a timeout. To name a provider here is to trust it: everybody who is in can call it.
+   *
+   * @default - public addresses on port 443 alone
+   */
+  readonly privateProviders?: string[];
+}
+
+/** How large requests may be. What is larger is refused with status 413. Artifacts are not limited: they pass through as they come. */
+export interface RequestLimits {
+  /**
+   * The body of a request, in MiB.
+   *
+   * @default 32
+   */
+  readonly apiMiB?: number;
+
+  /**
+   * OpenTelemetry traces of one request, unpacked, in MiB. Clients compress them, and a small request can hold much.
+   *
+   * @default 64
+   */
+  readonly tracesMiB?: number;
+}
+
+/** What is removed for good, and when. See docs/clean-up.md. */
+export interface CleanUpOptions {
+  /**
+   * How long ago a run, a model or an experiment must have been deleted to be removed, with its files. At least a day.
+   *
+   * What a registered model still needs is never removed.
+   */
+  readonly olderThan: Duration;
+
+  /**
+   * When it runs. The database wakes each time.
+   *
+   * @default - Sundays at 3:00 UTC
+   */
+  readonly schedule?: scheduler.ScheduleExpression;
+
+  /**
+   * How long the new bucket keeps the versions of files that were deleted or overwritten, in days. A file can be brought back until then.
+   *
+   * Not with `artifactBucket`, of which nothing is changed.
+   *
+   * @default Duration.days(30)
+   */
+  readonly keepVersionsFor?: Duration;
+}
+
+/** What to deploy. Three props and a zone or a certificate are enough. */
+export interface SecureMlflowProps {
+  /** The public name of the server: one host, lower case, no scheme, such as `mlflow.example.com`. */
+  readonly domainName: string;
+
+  /** Where people sign in. */
+  readonly authProvider: AuthProvider;
+
+  /**
+   * Domains whose e-mail addresses may sign in or send tokens; subdomains are domains of their own. An address that its token marks as unverified is
+   * refused, unless the provider has an `emailClaim` of its own: then the provider alone answers for the address.
+   *
+   * `['*']` lets in whoever has an account at the provider. Synthesis warns where that is, or may be, anybody in the world, and of domains where
+   * anybody can have an address.
+   */
+  readonly emailDomains: string[];
+
+  /**
+   * Whose identity tokens are accepted as `Authorization: Bearer`, beside those that the provider made for its client.
+   *
+   * @default - the provider's alone
+   */
+  readonly trustedTokenIssuers?: TokenIssuer[];
+
+  /**
+   * Exact subjects of tokens that are let in whatever `emailDomains` says: a machine client's id, the address of a service account.
+   * Their tokens must be the provider's or those of an issuer in `trustedTokenIssuers`. Letter case does not matter.
+   *
+   * For AWS roles use `grantTrackingAccess`.
+   *
+   * @default - none
+   */
+  readonly machineIdentities?: string[];
+
+  /**
+   * The issuer of the account's identity tokens, `https://<id>.tokens.sts.global.api.aws`: what `grantTrackingAccess` needs.
+   *
+   * `aws iam enable-outbound-web-identity-federation` prints it, once for each account.
+   *
+   * @default - tokens of AWS roles are not accepted
+   * @see https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_getting_started.html
+   */
+  readonly awsIdentityIssuer?: string;
+
+  /**
+   * How long a sign-in in the browser lasts.
+   *
+   * @default Duration.hours(12)
+   */
+  readonly sessionDuration?: Duration;
+
+  /**
+   * How often, within a session, the provider is asked again whether the person may still enter.
+   *
+   * Needs refresh tokens; most OpenID Connect providers give them for the scope `offline_access`, Google gives none this way. Without one the session ends
+   * with the ID token, which often lasts an hour, but not before the first interval is over.
+   *
+   * @default - not before the session ends
+   */
+  readonly sessionRefresh?: Duration;
+
+  /**
+   * Where the sessions of people are stored. With `SessionStore.valkey()` or `SessionStore.existing(…)` they are on the server: signing out ends a session,
+   * whoever has a copy of the cookie, and the cookie stays small.
+   *
+   * @default SessionStore.cookie() - in the cookie: a copy of it is accepted until `sessionDuration` is over, even after signing out
+   */
+  readonly sessionStore?: SessionStore;
+
+  /**
+   * Public hosted zone that `domainName` lies in. The A record is made there and, without `certificate`, a certificate validated by DNS.
+   *
+   * @default - no record is made: point the name at `loadBalancer`
+   */
+  readonly hostedZone?: route53.IHostedZone;
+
+  /**
+   * Certificate for `domainName`, in the region of the stack.
+   *
+   * @default - one is issued by means of `hostedZone`
+   */
+  readonly certificate?: acm.ICertificate;
+
+  /**
+   * VPC to live in. Its tasks need a way out to S3, the image registries and the sign-in provider.
+   *
+   * @default - a new one on two zones, with a gateway endpoint for S3 and a log of refused connections
+   */
+  readonly vpc?: ec2.IVpc;
+
+  /**
+   * NAT gateways of the new VPC.
+   *
+   * With 0 the tasks get public addresses in public subnets, which only the load balancer can reach: cheaper, one wall less.
+   *
+   * @default 1
+   */
+  readonly natGateways?: number;
+
+  /**
+   * Subnets of `vpc` for the tasks. In public ones they get public addresses.
+   *
+   * @default - the private ones with a way out; the public ones where there are none
+   */
+  readonly serviceSubnets?: ec2.SubnetSelection;
+
+  /**
+   * Subnets of `vpc` for the database and for `SessionStore.valkey()`, on two zones at least.
+   *
+   * @default - the isolated ones; the private ones where there are none
+   */
+  readonly databaseSubnets?: ec2.SubnetSelection;
+
+  /**
+   * Subnets of `vpc` for the load balancer, on two zones at least.
+   *
+   * @default - the public ones; inside the VPC with `internetFacing: false`
+   */
+  readonly loadBalancerSubnets?: ec2.SubnetSelection;
+
+  /**
+   * Whether the load balancer has public addresses.
+   *
+   * With `false` bring the `vpc` that people and programs come through: one made here has no way in for them until you connect it to your network.
+   *
+   * @default true
+   */
+  readonly internetFacing?: boolean;
+
+  /**
+   * Who may open a connection to the load balancer. Everybody has to sign in all the same.
+   *
+   * @default - everyone; `[]` is nobody until `connections.allowFrom(…)`
+   */
+  readonly allowedSources?: ec2.IPeer[];
+
+  /**
+   * Bucket for artifacts, of this account. What MLflow does is granted on `artifactPath`, on its key too; nothing of the bucket is changed.
+   *
+   * @default - a new one: encrypted, versioned, over TLS only, never public
+   */
+  readonly artifactBucket?: s3.IBucket;
+
+  /**
+   * Folder of the bucket for artifacts. The tasks have no rights outside it.
+   *
+   * @default 'mlflow'
+   */
+  readonly artifactPath?: string;
+
+  /**
+   * Whether files of the new bucket are stored in S3 Intelligent-Tiering: cheaper when nobody has read them for a month, no slower and nothing to
+   * pay when somebody does, a small charge for each file above 128 KB. Not with `artifactBucket`, of which nothing is changed.
+   *
+   * @default false
+   * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/intelligent-tiering-overview.html
+   */
+  readonly artifactTiering?: boolean;
+
+  /**
+   * Removes for good what people deleted long ago, on a schedule.
+   *
+   * @default - nothing is removed: deleted runs, their files and old versions of files stay
+   */
+  readonly cleanUp?: CleanUpOptions;
+
+  /**
+   * How far the database scales and when it pauses.
+   *
+   * @default - 0 to 2 capacity units, pausing after 10 minutes
+   */
+  readonly databaseCapacity?: DatabaseCapacity;
+
+  /**
+   * How the server proves to the database who it is. See docs/rotation.md.
+   *
+   * @default DatabaseAuthentication.PASSWORD
+   */
+  readonly databaseAuthentication?: DatabaseAuthentication;
+
+  /**
+   * Options for gunicorn, such as `--threads 8`: MLflow then runs under gunicorn, which answers the plain API and the pages with less
+   * processor time, and beside it under uvicorn for what gunicorn does not serve: OpenTelemetry traces, AI gateway, streamed artifacts.
+   *
+   * The second server takes some 350 MiB. MLflow advises against gunicorn. See docs/benchmarks.md for what is gained.
+   *
+   * @default - uvicorn serves everything
+   */
+  readonly gunicornOpts?: string;
+
+  /**
+   * Processes that serve requests, 250 MiB each.
+   *
+   * @default 2
+   */
+  readonly workers?: number;
+
+  /**
+   * Switches on MLflow's AI gateway: `{}` is enough.
+   *
+   * @default - off: MLflow refuses everything that belongs to it
+   */
+  readonly aiGateway?: AiGatewayOptions;
+
+  /**
+   * How large requests may be.
+   *
+   * @default - 32 MiB, traces 64 MiB after they are unpacked
+   */
+  readonly requestLimits?: RequestLimits;
+
+  /**
+   * MLflow's image, of 3.17.x.
+   *
+   * With any other `prepare` stops the task before it migrates anything, because the inner door does not know it. The image must hold the drivers for
+   * PostgreSQL (psycopg2) and S3 (boto3), and uvloop. See docs/upgrades.md.
+   *
+   * @default - the official full image of 3.17.2
+   */
+  readonly mlflowImage?: ecs.ContainerImage;
+
+  /**
+   * oauth2-proxy's image, 7.15.5 at least.
+   *
+   * @default - the official image of 7.15.6
+   */
+  readonly oauth2ProxyImage?: ecs.ContainerImage;
+
+  /**
+   * CPU units of a task; 1024 are one vCPU.
+   *
+   * @default 1024
+   */
+  readonly cpu?: number;
+
+  /**
+   * Memory of a task in MiB. Fargate offers certain amounts for each `cpu`.
+   *
+   * @default 3072
+   */
+  readonly memoryLimitMiB?: number;
+
+  /**
+   * Disk of a task in GiB, 21 to 200. Uploads below 500 MB pass through it, as many as travel at once, and all that a browser or an older client downloads.
+   *
+   * @default 21
+   */
+  readonly ephemeralStorageGiB?: number;
+
+  /**
+   * Processor of the tasks. Images of your own must be built for it.
+   *
+   * @default ecs.CpuArchitecture.ARM64
+   */
+  readonly cpuArchitecture?: ecs.CpuArchitecture;
+
+  /**
+   * Number of tasks. With `scaling` the least number.
+   *
+   * @default 1
+   */
+  readonly desiredCount?: number;
+
+  /**
+   * How the number of tasks follows the load.
+   *
+   * @default - it does not: `desiredCount` tasks
+   */
+  readonly scaling?: ScalingOptions;
+
+  /**
+   * How much of `desiredCount` must keep running during a deployment, in percent.
+   *
+   * Above 0 old and new tasks overlap. MLflow does not support that across versions: use it for changes of settings, not for upgrades.
+   *
+   * @default 0 - old tasks stop, then new ones start
+   */
+  readonly minHealthyPercent?: number;
+
+  /**
+   * More environment variables for MLflow. Names that the construct sets for safety are refused, and so are secrets: see `secrets`.
+   *
+   * A proxy of the network (`HTTPS_PROXY` …) is used by `prepare`, too. oauth2-proxy needs it in `proxyEnvironment`, and `service` must be let out to it.
+   * See docs/settings.md.
+   *
+   * @default - none
+   */
+  readonly environment?: { [name: string]: string };
+
+  /**
+   * Secrets that MLflow's server gets as environment variables, such as the key of an AI provider. Names that `environment` must not hold are refused here, too.
+   *
+   * Every container that runs the server gets them when it starts; the execution role may read them. Who is signed in cannot read them, but use what they
+   * open, as far as MLflow lets them.
+   *
+   * @default - none but those of the construct
+   * @example
+   *
+   * declare const key: secretsmanager.ISecret;
+   * const secrets = { OPENAI_API_KEY: ecs.Secret.fromSecretsManager(key) };
+   */
+  readonly secrets?: { [name: string]: ecs.Secret };
+
+  /**
+   * More environment variables for oauth2-proxy. Names that the construct sets for safety are refused, and so are secrets: see `proxySecrets`.
+   *
+   * It gets nothing of `environment`: name a proxy of the network (`HTTPS_PROXY` …) here, too.
+   *
+   * @default - none
+   */
+  readonly proxyEnvironment?: { [name: string]: string };
+
+  /**
+   * Secrets that oauth2-proxy gets as environment variables. Names that `proxyEnvironment` must not hold are refused here, too.
+   *
+   * @default - none but those of the construct and the client secret of `authProvider`
+   * @example
+   *
+   * declare const key: secretsmanager.ISecret;
+   * const proxySecrets = { OAUTH2_PROXY_SIGNATURE_KEY: ecs.Secret.fromSecretsManager(key) };
+   */
+  readonly proxySecrets?: { [name: string]: ecs.Secret };
+
+  /**
+   * Bucket for the access logs of the load balancer: in the region of the stack, encrypted with keys of S3 (SSE-S3), the only encryption that they can have.
+   *
+   * They say which client asked for what; the log of oauth2-proxy knows the load balancer's address alone. The policy of an imported bucket is not changed here:
+   * see docs/monitoring.md for what it must allow.
+   *
+   * @default - no access logs
+   */
+  readonly accessLogsBucket?: s3.IBucket;
+
+  /**
+   * How long logs are kept.
+   *
+   * @default logs.RetentionDays.ONE_MONTH
+   */
+  readonly logRetention?: logs.RetentionDays;
+
+  /**
+   * Key for bucket, database, secrets, logs and `SessionStore.valkey()`: symmetric, of this account and region, with AWS's default policy at least. It costs 1 USD a month and its requests.
+   *
+   * Decide before the first deployment: CloudFormation replaces a database whose key changes by an empty one. docs/encryption.md says
+   * what the key is used for and what an imported key needs in its policy.
+   *
+   * @default - keys that AWS manages, without charge
+   * @see https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+   */
+  readonly encryptionKey?: kms.IKey;
+
+  /**
+   * What becomes of bucket, database, secrets and logs when the stack is deleted. `DESTROY` deletes them, if the
+   * bucket is empty and `deletionProtection` has been off before.
+   *
+   * @default - nothing is lost: bucket, secrets and logs stay, the database leaves a final snapshot
+   */
+  readonly removalPolicy?: RemovalPolicy;
+
+  /**
+   * Whether the database refuses to be deleted, by this stack or by anybody.
+   *
+   * @default true
+   */
+  readonly deletionProtection?: boolean;
+}
