@@ -124,7 +124,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   gitignore: ['.jsii.tabl.json', '.try/', 'cdk.out/', '/clients/python/dist/', '.pytest_cache/', '__pycache__/', '*.egg-info/', '.venv/', '/examples/java/*/target/'],
 });
 
-// The package is lib/, prepare/, the assembly, README and LICENSE.
+// The package is lib/, containers/, the assembly, README and LICENSE.
 project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CHANGELOG.md', '/CONTRIBUTING.md', '/SECURITY.md', '/API.md', '/.compatignore', 'cdk.out', '__pycache__', '*.log');
 
 // Not as projen has it: see scripts/compat.mts.
@@ -132,7 +132,7 @@ project.tasks.tryFind('compat')!.reset('node --import tsx scripts/compat.mts');
 
 // The inner door goes into task definitions as one line.
 project.preCompileTask.exec('node --import tsx scripts/pack-door.mts');
-project.gitattributes.addAttributes('/prepare/secure_mlflow.packed', 'linguist-generated', '-diff');
+project.gitattributes.addAttributes('/containers/secure_mlflow.packed', 'linguist-generated', '-diff');
 // jsii: every warning is an error, reserved words of any target language included.
 project.compileTask.reset('jsii --fail-on-warnings');
 // README and @example code must compile.

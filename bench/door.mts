@@ -7,7 +7,7 @@ import { installPrograms, python, root } from '../local/run.mjs';
 
 export async function measureDoor({ quick }: Options): Promise<Table[]> {
   await installPrograms();
-  const { stdout } = await execa(python, [join(import.meta.dirname, 'door.py'), join(root, 'prepare'), quick ? '10' : '20000']);
+  const { stdout } = await execa(python, [join(import.meta.dirname, 'door.py'), join(root, 'containers'), quick ? '10' : '20000']);
   const measured = JSON.parse(stdout.split('\n').at(-1)!) as Record<string, [without: number, with_: number]>;
   return [{
     title: 'The inner door, processor time, microseconds a request',

@@ -7,7 +7,7 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deflateSync, inflateSync } from 'node:zlib';
 
-const folder = join(import.meta.dirname, '..', 'prepare');
+const folder = join(import.meta.dirname, '..', 'containers');
 const source = join(folder, 'secure_mlflow');
 const packed = join(folder, 'secure_mlflow.packed');
 

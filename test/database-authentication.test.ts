@@ -39,7 +39,7 @@ describe('IAM', () => {
     expect(sideContainer).toMatchObject({ User: '10001:10001', ReadonlyRootFilesystem: true, Essential: true });
     expect(sideContainer).not.toHaveProperty('Secrets');
     expect(sideContainer).not.toHaveProperty('PortMappings');
-    expect(sideContainer.Command).toEqual(['python', '-c', readFileSync(join(__dirname, '..', 'prepare', 'database_token.py'), 'utf8')]);
+    expect(sideContainer.Command).toEqual(['python', '-c', readFileSync(join(__dirname, '..', 'containers', 'database_token.py'), 'utf8')]);
     const { MLFLOW_BACKEND_STORE_URI, PGPASSFILE, DATABASE_TOKEN_SECONDS, AWS_REGION } = environmentOf(template, 'database-token');
     const ofServer = environmentOf(template, 'mlflow');
     expect([MLFLOW_BACKEND_STORE_URI, PGPASSFILE, AWS_REGION]).toEqual([ofServer.MLFLOW_BACKEND_STORE_URI, ofServer.PGPASSFILE, { Ref: 'AWS::Region' }]);

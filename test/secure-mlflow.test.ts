@@ -290,7 +290,7 @@ describe('by default', () => {
   });
 
   test('prepare runs prepare.py as it stands, once, as root, and gets the inner door', () => {
-    const source = (file: string) => readFileSync(join(__dirname, '..', 'prepare', file), 'utf8');
+    const source = (file: string) => readFileSync(join(__dirname, '..', 'containers', file), 'utf8');
     const prepare = container(template, 'prepare');
     expect(prepare).toMatchObject({
       Image: 'ghcr.io/mlflow/mlflow:v3.17.2-full',
@@ -315,7 +315,7 @@ describe('by default', () => {
 
   test('the inner door is packed as it stands', () => {
     const files = JSON.parse(inflateSync(Buffer.from(container(template, 'prepare').Command[3], 'base64')).toString());
-    const folder = join(__dirname, '..', 'prepare', 'secure_mlflow');
+    const folder = join(__dirname, '..', 'containers', 'secure_mlflow');
     expect(files).toEqual(Object.fromEntries(readdirSync(folder).filter(name => name.endsWith('.py')).sort().map(name => [name, readFileSync(join(folder, name), 'utf8')])));
   });
 

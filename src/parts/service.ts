@@ -284,7 +284,7 @@ export function pythonFile(name: string): string[] {
 }
 
 function prepareFile(name: string): string {
-  return readFileSync(join(__dirname, '..', '..', 'prepare', name), 'utf8');
+  return readFileSync(join(__dirname, '..', '..', 'containers', name), 'utf8');
 }
 
 /** Nobody in particular: MLflow's image has no such user, and needs none. */

@@ -52,7 +52,7 @@ export function iamDatabaseEnvironment(host: string): Record<string, string> {
   return { ...databaseEnvironment(host, DATABASE_IAM_USER), PGPASSFILE: DATABASE_TOKEN_FILE };
 }
 
-/** What `prepare/database_token.py` reads beside that. */
+/** What `containers/database_token.py` reads beside that. */
 export function tokenEnvironment(region: string): Record<string, string> {
   return {
     DATABASE_TOKEN_SECONDS: '600', // RDS takes a token for 15 minutes
@@ -67,10 +67,10 @@ export const TOKEN_HEALTH_CHECK = [
   'CMD', 'python', '-c', "import os, sys, time; sys.exit(time.time() - os.stat(os.environ['PGPASSFILE']).st_mtime > 840)",
 ];
 
-/** What `prepare/prepare.py` reads in addition where it writes the inner door. */
+/** What `containers/prepare.py` reads in addition where it writes the inner door. */
 export const prepareDoorEnvironment: Record<string, string> = { PREPARE_DOOR_DIRECTORY: DOOR_DIRECTORY };
 
-/** What `prepare/prepare.py` reads beside the database. */
+/** What `containers/prepare.py` reads beside the database. */
 export function prepareEnvironment(region: string, machineIdentities: string): Record<string, string> {
   return {
     PREPARE_CA_BUNDLE_URL: `https://truststore.pki.rds.amazonaws.com/${region}/${region}-bundle.pem`,
@@ -175,7 +175,7 @@ export interface CleanUpEnvironmentOptions {
   readonly environment?: Record<string, string>;
 }
 
-/** What `prepare/clean_up.py` reads beside the database. */
+/** What `containers/clean_up.py` reads beside the database. */
 export function cleanUpEnvironment(options: CleanUpEnvironmentOptions): Record<string, string> {
   return {
     MLFLOW_DISABLE_TELEMETRY: 'true',

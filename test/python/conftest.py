@@ -1,4 +1,4 @@
-"""What the tests share: the files of `prepare/` as modules, a database that is played, and the metric filters of the monitoring."""
+"""What the tests share: the files of `containers/` as modules, a database that is played, and the metric filters of the monitoring."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.dont_write_bytecode = True  # prepare/ is published as it is
-sys.path.insert(0, str(ROOT / "prepare"))
+sys.dont_write_bytecode = True  # containers/ is published as it is
+sys.path.insert(0, str(ROOT / "containers"))
 
 
 class Database:
@@ -63,7 +63,7 @@ class Cursor:
 
 def counted(name: str, text: str) -> list[str]:
     """The lines that a metric filter of src/parts/monitoring.ts counts: one with fields, of which those with a value must have exactly that."""
-    source = (ROOT / "src" / "monitoring.ts").read_text()
+    source = (ROOT / "src" / "parts" / "monitoring.ts").read_text()
     (fields,) = re.findall(rf"\b{name}: logs\.FilterPattern\.literal\('\[(.+), \.\.\.\]'\)", source)
     wanted = [re.fullmatch(r'\w+(?: = "([^"*]+)")?', field)[1] for field in fields.split(", ")]
 
@@ -76,5 +76,5 @@ def counted(name: str, text: str) -> list[str]:
 
 def start(name: str, environment: dict[str, str]) -> subprocess.Popen:
     """Runs a file as its container does: the text in the command line, and no environment but the declared one."""
-    text = (ROOT / "prepare" / name).read_text()
+    text = (ROOT / "containers" / name).read_text()
     return subprocess.Popen([sys.executable, "-c", text], env=environment, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
