@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { computeMoney, quantities, templates, type Template } from './money.mjs';
 import { fill } from './pages.mjs';
-import { Checks } from '../local/checks.mjs';
+import { Checks } from '../local/checks/checks.mjs';
 import { root } from '../local/run.mjs';
 
 /** The quick start by hand, at rest and in use: a month of 730 hours, one task, one NAT gateway, two zones, 22 days of 10 hours. */

@@ -5,7 +5,7 @@ import {
 } from 'aws-cdk-lib';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { AuthProvider, SecureMlflow, SecureMlflowProps, SessionStore } from 'cdk-secure-mlflow';
-import { quickStart } from '../local/quick-start-variant';
+import { quickStart } from '../local/apps/quick-start-variant';
 
 const app = new App();
 

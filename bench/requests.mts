@@ -5,7 +5,7 @@ import autocannon from 'autocannon';
 import { why, type Server, type SignIn } from './servers.mjs';
 import { rounded, type Options, type Table } from './table.mjs';
 import { cpuSeconds } from '../local/checks/processes.mjs';
-import { client, json } from '../local/http.mjs';
+import { client, json } from '../local/clients/http.mjs';
 
 const most = 16;
 const MiB = 2 ** 20;

@@ -2,11 +2,11 @@
 
 import { join } from 'node:path';
 import type { Options } from './table.mjs';
+import { bearer, client } from '../local/clients/http.mjs';
+import { Person } from '../local/clients/person.mjs';
+import { personToken } from '../local/clients/tokens.mjs';
 import type { Deployment, TaskPlan } from '../local/deployment.mjs';
-import { bearer, client } from '../local/http.mjs';
-import { Person } from '../local/person.mjs';
 import { Daemon, freePort, untilReady } from '../local/processes.mjs';
-import { personToken } from '../local/tokens.mjs';
 
 export type SignIn = 'none' | 'cookie' | 'bearer';
 

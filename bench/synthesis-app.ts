@@ -1,6 +1,6 @@
 /**
  * Defines and synthesises an app with so many instances, each in a stack of its own, so many times, and prints how long it took.
- * bench/synthesis.mts puts it and local/quick-start-variant.ts, both compiled, into a folder with the packages and runs it there.
+ * bench/synthesis.mts puts it and local/apps/quick-start-variant.ts, both compiled, into a folder with the packages and runs it there.
  */
 
 import { readFileSync } from 'node:fs';

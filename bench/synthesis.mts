@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { execa } from 'execa';
 import ts from 'typescript';
 import { median, type Options, type Table } from './table.mjs';
-import { install, installPython, packaged, root } from '../scripts/run.mjs';
+import { install, installPython, packaged, root } from '../scripts/steps.mjs';
 
 const work = join(root, '.try', 'bench');
 const typescript = join(work, 'typescript');
@@ -78,7 +78,7 @@ async function prepare(withPython: boolean): Promise<void> {
   cpSync(source, join(typescript, 'quick-start'), { recursive: true });
   cpSync(source, join(typescript, 'empty'), { recursive: true });
   writeFileSync(join(typescript, 'empty', 'app.ts'), "import { App, Stack } from 'aws-cdk-lib';\nnew Stack(new App(), 'Empty');\n");
-  for (const file of ['bench/synthesis-app.ts', 'local/quick-start-variant.ts']) { // compiled, so that no compiler is measured
+  for (const file of ['bench/synthesis-app.ts', 'local/apps/quick-start-variant.ts']) { // compiled, so that no compiler is measured
     const { outputText } = ts.transpileModule(readFileSync(join(root, file), 'utf8'), { compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 } });
     writeFileSync(join(typescript, `${basename(file, '.ts')}.js`), outputText);
   }

@@ -3,21 +3,21 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { CaBundle, createCertificates, type Certificates } from './certificates.mjs';
-import { DatabaseTokens } from './database-tokens.mjs';
-import { Database, type DatabaseCluster } from './database.mjs';
-import { Task, type Container, type ContainerDefinition } from './ecs.mjs';
-import { Front } from './front.mjs';
-import { client, type Send } from './http.mjs';
-import { IdentityProvider, type Clients } from './identity-provider.mjs';
-import { AccountIssuer } from './issuer.mjs';
+import { CaBundle, createCertificates, type Certificates } from './aws/certificates.mjs';
+import { DatabaseTokens } from './aws/database-tokens.mjs';
+import { Database, type DatabaseCluster } from './aws/database.mjs';
+import { Task, type Container, type ContainerDefinition } from './aws/ecs.mjs';
+import { Front } from './aws/front.mjs';
+import { AccountIssuer } from './aws/issuer.mjs';
+import { Roles } from './aws/roles.mjs';
+import { S3 } from './aws/s3.mjs';
+import { Secrets } from './aws/secrets.mjs';
+import { SessionServer } from './aws/session-server.mjs';
+import { plainEnvironment, Substitutions, type Program } from './aws/substitutions.mjs';
+import { region, type Template } from './aws/template.mjs';
+import { client, type Send } from './clients/http.mjs';
 import { Daemon, freePort, isFree, untilReady } from './processes.mjs';
-import { Roles } from './roles.mjs';
-import { S3 } from './s3.mjs';
-import { Secrets } from './secrets.mjs';
-import { SessionServer } from './session-server.mjs';
-import { plainEnvironment, Substitutions, type Program } from './substitutions.mjs';
-import { region, type Template } from './template.mjs';
+import { IdentityProvider, type Clients } from './providers/identity-provider.mjs';
 
 const publicPort = 8443;
 

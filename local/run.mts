@@ -4,10 +4,10 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { Listr, PRESET_TIMER } from 'listr2';
+import { parseUser, type Program } from './aws/substitutions.mjs';
+import { Template } from './aws/template.mjs';
 import { Deployment } from './deployment.mjs';
 import { canRun, findPython, installProxy, installPython } from './install.mjs';
-import { parseUser, type Program } from './substitutions.mjs';
-import { Template } from './template.mjs';
 
 export const root = resolve(import.meta.dirname, '..');
 export const folder = join(root, '.try');

@@ -4,6 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Command, Option } from 'commander';
 import { Listr } from 'listr2';
+import { findSessionServer } from './aws/session-server.mjs';
+import { Checks } from './checks/checks.mjs';
 import { examples } from './checks/examples.mjs';
 import {
   checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkQuickStart, checkRemoval, checkResilience, checkServerSessions,
@@ -11,12 +13,10 @@ import {
 } from './checks/index.mjs';
 import { checkNames } from './checks/names.mjs';
 import { checkProviders } from './checks/providers.mjs';
-import { Checks } from './checks.mjs';
+import { personToken } from './clients/tokens.mjs';
 import type { Deployment } from './deployment.mjs';
 import { installPython } from './install.mjs';
 import { deploy, folder, installPrograms, listr, python, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
-import { findSessionServer } from './session-server.mjs';
-import { personToken } from './tokens.mjs';
 
 /** An older MLflow, whose store the checks of an upgrade start from. */
 const oldFolder = join(folder, 'mlflow-old');
@@ -40,17 +40,17 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
     await new Listr([{ title: 'An older MLflow from PyPI', task: () => installPython(oldFolder, programs.python, 'mlflow-old.txt') }], listr).run();
     await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs), python, oldPrograms: join(oldFolder, 'bin') });
   },
-  'rotation': async (checks, programs) => checkDatabaseTokens(checks, await deploy('local/rotation-app.ts', programs), python),
+  'rotation': async (checks, programs) => checkDatabaseTokens(checks, await deploy('local/apps/rotation-app.ts', programs), python),
   'sessions': async (checks, programs) => {
     if (findSessionServer() === undefined) {
       console.log('\nSessions on the server\n  - left out: there is no valkey-server or redis-server here');
       return;
     }
-    await checkServerSessions(checks, await deploy('local/session-store-app.ts', programs));
+    await checkServerSessions(checks, await deploy('local/apps/session-store-app.ts', programs));
   },
-  'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/clean-up-app.ts', programs)),
+  'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/apps/clean-up-app.ts', programs)),
   'names': async (checks, { proxy }) => checkNames(checks, { python, proxy }),
-  'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/providers-app.ts'), proxy }),
+  'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/apps/providers-app.ts'), proxy }),
 };
 
 const { check } = new Command('npm run try --')

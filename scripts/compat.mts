@@ -7,7 +7,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { root } from './run.mjs';
+import { root } from './steps.mjs';
 
 const { name } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const folder = join(root, '.try', 'compat'); // below the clone, where the old assembly finds those of aws-cdk-lib and constructs

@@ -5,8 +5,8 @@ import { basename, dirname, join, normalize, resolve } from 'node:path';
 import { Node, Parser } from 'commonmark';
 import { execa } from 'execa';
 import GitHubSlugger from 'github-slugger';
+import { Checks } from '../local/checks/checks.mjs';
 import { pageCommands } from '../local/checks/programs.mjs';
-import { Checks } from '../local/checks.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 

@@ -7,7 +7,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import { basename, dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { execa } from 'execa';
-import { install, installPython, packaged, root, run, work, type Count } from './run.mjs';
+import { install, installPython, packaged, root, run, work, type Count } from './steps.mjs';
 
 interface Language {
   /** Where its examples are. */

@@ -4,9 +4,9 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { D2 } from '@terrastruct/d2';
-import { Checks } from '../local/checks.mjs';
+import { Template } from '../local/aws/template.mjs';
+import { Checks } from '../local/checks/checks.mjs';
 import { root, synthesise } from '../local/run.mjs';
-import { Template } from '../local/template.mjs';
 
 const folder = join(root, 'docs', 'images');
 

@@ -5,7 +5,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from './run.mjs';
+import { root } from './steps.mjs';
 
 const file = join(root, '.jsii');
 const assembly = JSON.parse(readFileSync(file, 'utf8'));

@@ -11,8 +11,8 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import { runServer } from 'verdaccio';
-import { type Count, packaged, root, work } from './run.mjs';
-import { Checks } from '../local/checks.mjs';
+import { type Count, packaged, root, work } from './steps.mjs';
+import { Checks } from '../local/checks/checks.mjs';
 import { findPython, installPython } from '../local/install.mjs';
 import { Daemon, freePort, untilReady } from '../local/processes.mjs';
 

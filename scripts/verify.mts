@@ -11,7 +11,7 @@ import { checkDocs } from './docs.mjs';
 import { compareLanguages, requireJava } from './languages.mjs';
 import { checkPictures } from './pictures.mjs';
 import { rehearseRelease } from './release.mjs';
-import { install, installPython, root, run, work, type Count } from './run.mjs';
+import { install, installPython, root, run, work, type Count } from './steps.mjs';
 import { checkMoney } from '../bench/check-money.mjs';
 import { subject } from '../bench/servers.mjs';
 import type { Table } from '../bench/table.mjs';

@@ -14,11 +14,11 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JWTPayload } from 'jose';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import { lifetime, SigningKey } from '../aws/issuer.mjs';
+import { bearer, json, type Message, type Send } from '../clients/http.mjs';
+import { Person } from '../clients/person.mjs';
 import type { Beside, Deployment } from '../deployment.mjs';
-import { bearer, json, type Message, type Send } from '../http.mjs';
-import { lifetime, SigningKey } from '../issuer.mjs';
-import { Person } from '../person.mjs';
 
 type Settings = Record<string, string | undefined>;
 type Attempt = (send: Send) => Promise<boolean>;

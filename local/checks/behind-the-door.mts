@@ -5,11 +5,11 @@
 
 import { readFileSync } from 'node:fs';
 import { launchBrowser } from './browser.mjs';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import { client } from '../clients/http.mjs';
 import { withoutDoor, type Deployment } from '../deployment.mjs';
-import { client } from '../http.mjs';
-import { PlayedProvider } from '../played-provider.mjs';
 import { freePort } from '../processes.mjs';
+import { PlayedProvider } from '../providers/ai-provider.mjs';
 import { noPrivateAddressIsFetched } from './door/addresses.mjs';
 import { keysStayWithTheirOwners, nothingIsLeftOnTheServer, theGatewayIsOff, webhooksAreRead } from './door/colleagues.mjs';
 import { answersAreGuarded } from './door/headers.mjs';

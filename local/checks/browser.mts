@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { chromium, type Browser, type Page } from 'playwright-core';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
 import type { Deployment } from '../deployment.mjs';
 
 /** A run that has logged an image. */

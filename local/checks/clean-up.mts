@@ -1,9 +1,9 @@
 /** What the scheduled clean-up removes for good, and what it must leave. */
 
 import assert from 'node:assert/strict';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import { bearer, json, type Message, type Send } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { bearer, json, type Message, type Send } from '../http.mjs';
 
 const api = '/api/2.0/mlflow';
 const files = '/api/2.0/mlflow-artifacts/artifacts';

@@ -1,15 +1,15 @@
 /** The examples beside those that have checks of their own: each is used, and does what it is about. */
 
 import assert from 'node:assert/strict';
-import type { Checks } from '../checks.mjs';
-import type { TaskPlan } from '../deployment.mjs';
-import { Person } from '../person.mjs';
+import type { Checks } from './checks.mjs';
 import { redirectsToHttps, signsIn } from './people.mjs';
 import { mostMeanwhile, processesOf, residentMiB } from './processes.mjs';
 import { checkJob, clientSettings, runLongJob, type JobOptions } from './programs.mjs';
 import { takeOneSession } from './scaling.mjs';
 import { keepsToItsFolder } from './task.mjs';
 import { roleStaysInFolder } from './traversal.mjs';
+import { Person } from '../clients/person.mjs';
+import type { TaskPlan } from '../deployment.mjs';
 
 /** What each is about. */
 const particulars: Record<string, (checks: Checks, options: JobOptions) => Promise<void>> = {

@@ -8,13 +8,13 @@ import { request, type RequestOptions } from 'node:https';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Checks } from '../checks.mjs';
-import type { Deployment, TaskPlan } from '../deployment.mjs';
-import { bearer, type Send } from '../http.mjs';
-import { lifetime } from '../issuer.mjs';
-import { Person } from '../person.mjs';
+import type { Checks } from './checks.mjs';
 import { Load } from './load.mjs';
 import { mostMeanwhile, processesOf, residentMiB } from './processes.mjs';
+import { lifetime } from '../aws/issuer.mjs';
+import { bearer, type Send } from '../clients/http.mjs';
+import { Person } from '../clients/person.mjs';
+import type { Deployment, TaskPlan } from '../deployment.mjs';
 
 const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 const artifacts = '/api/2.0/mlflow-artifacts/artifacts/faults';

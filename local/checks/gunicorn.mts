@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import type { JWTPayload } from 'jose';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import { lifetime } from '../aws/issuer.mjs';
+import { bearer, json, type Send } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { bearer, json, type Send } from '../http.mjs';
-import { lifetime } from '../issuer.mjs';
 
 export async function checkGunicorn(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   const { env } = deployment.container('mlflow');

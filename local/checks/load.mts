@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bearer, json, type Send } from '../http.mjs';
+import { bearer, json, type Send } from '../clients/http.mjs';
 
 export class Load {
   /** Begins at once. */

@@ -5,11 +5,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JWTPayload } from 'jose';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import { lifetime, SigningKey } from '../aws/issuer.mjs';
+import { bearer, type Send } from '../clients/http.mjs';
+import { Person } from '../clients/person.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { bearer, type Send } from '../http.mjs';
-import { lifetime, SigningKey } from '../issuer.mjs';
-import { Person } from '../person.mjs';
 
 interface MetricFilter {
   readonly FilterPattern: string;

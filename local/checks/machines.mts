@@ -1,14 +1,14 @@
 /** What machines do: roles of AWS with `grantTrackingAccess`, machine clients of Cognito, each by the plugin in clients/. */
 
 import assert from 'node:assert/strict';
-import type { Checks } from '../checks.mjs';
-import type { Deployment } from '../deployment.mjs';
-import { bearer, type Send } from '../http.mjs';
-import { installPlugin } from '../install.mjs';
-import { lifetime } from '../issuer.mjs';
-import { Person } from '../person.mjs';
-import { region } from '../template.mjs';
+import type { Checks } from './checks.mjs';
 import { runLongJob } from './programs.mjs';
+import { lifetime } from '../aws/issuer.mjs';
+import { region } from '../aws/template.mjs';
+import { bearer, type Send } from '../clients/http.mjs';
+import { Person } from '../clients/person.mjs';
+import type { Deployment } from '../deployment.mjs';
+import { installPlugin } from '../install.mjs';
 
 interface MachineOptions {
   readonly deployment: Deployment;

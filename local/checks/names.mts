@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
 
 const folder = join(import.meta.dirname, '..', 'names');
 

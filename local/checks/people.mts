@@ -1,11 +1,11 @@
 /** What people do in the browser, and what the browser of somebody else's victim would do. */
 
 import assert from 'node:assert/strict';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import { bearer, json, type Send } from '../clients/http.mjs';
+import { Person } from '../clients/person.mjs';
+import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { bearer, json, type Send } from '../http.mjs';
-import { Person } from '../person.mjs';
-import { personToken } from '../tokens.mjs';
 
 const create = '/ajax-api/2.0/mlflow/experiments/create';
 const search = '/api/2.0/mlflow/experiments/search?max_results=1';

@@ -1,10 +1,10 @@
 /** The policies of the two roles are enough and no more: each action of the task role is taken away once, and something fails. */
 
 import assert from 'node:assert/strict';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import type { PolicyDocument, Statement } from '../aws/roles.mjs';
+import { bearer, json, type Message, type Send } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { bearer, json, type Message, type Send } from '../http.mjs';
-import type { PolicyDocument, Statement } from '../roles.mjs';
 
 const artifacts = '/api/2.0/mlflow-artifacts';
 

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
-import type { Checks } from '../checks.mjs';
-import type { Deployment } from '../deployment.mjs';
-import { bearer, json, type Send } from '../http.mjs';
 import type { RunWithImage } from './browser.mjs';
+import type { Checks } from './checks.mjs';
+import { bearer, json, type Send } from '../clients/http.mjs';
+import type { Deployment } from '../deployment.mjs';
 
 interface Step {
   readonly step: string;

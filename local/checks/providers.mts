@@ -6,16 +6,16 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import type { JWTPayload } from 'jose';
-import type { Checks } from '../checks.mjs';
-import type { ContainerDefinition } from '../ecs.mjs';
-import { SignIns, type Account, type Entrance } from '../sign-ins.mjs';
-import { plainEnvironment } from '../substitutions.mjs';
-import { Template } from '../template.mjs';
+import type { Checks } from './checks.mjs';
+import type { ContainerDefinition } from '../aws/ecs.mjs';
+import { plainEnvironment } from '../aws/substitutions.mjs';
+import { Template } from '../aws/template.mjs';
+import { SignIns, type Account, type Entrance } from '../providers/sign-ins.mjs';
 
 type Settings = Record<string, string>;
 
 interface ProvidersOptions {
-  /** What local/providers-app.ts synthesises. */
+  /** What local/apps/providers-app.ts synthesises. */
   readonly assembly: string;
   /** The program oauth2-proxy. */
   readonly proxy: string;
@@ -108,7 +108,7 @@ const gcloud = '32555940559.apps.googleusercontent.com';
 const trustGcloud = { OAUTH2_PROXY_EXTRA_JWT_ISSUERS: `https://accounts.google.com=${gcloud}` };
 const machine = 'ci@project.iam.gserviceaccount.com';
 
-/** By the stacks of local/providers-app.ts. */
+/** By the stacks of local/apps/providers-app.ts. */
 const cases: Record<string, Accounts> = {
   'google': {
     in: { 'of the Workspace': { claims: { ...ann, hd: 'example.com' } }, 'of its other domain': { claims: { ...ann, hd: 'ml.example.com' } } },

@@ -5,12 +5,12 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import type { Checks } from '../checks.mjs';
-import type { Deployment } from '../deployment.mjs';
-import { Person } from '../person.mjs';
-import { parseUser } from '../substitutions.mjs';
+import type { Checks } from './checks.mjs';
 import { processesOf, read, residentMiB } from './processes.mjs';
 import { clientSettings } from './programs.mjs';
+import { parseUser } from '../aws/substitutions.mjs';
+import { Person } from '../clients/person.mjs';
+import type { Deployment } from '../deployment.mjs';
 
 const seconds = 20;
 

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Checks } from '../checks.mjs';
-import type { Deployment, TaskPlan } from '../deployment.mjs';
-import { client, type Send } from '../http.mjs';
-import { Person } from '../person.mjs';
+import type { Checks } from './checks.mjs';
 import { Load } from './load.mjs';
+import { client, type Send } from '../clients/http.mjs';
+import { Person } from '../clients/person.mjs';
+import type { Deployment, TaskPlan } from '../deployment.mjs';
 
 const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 

@@ -4,11 +4,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Checks } from '../checks.mjs';
-import type { Deployment, TaskPlan } from '../deployment.mjs';
-import { bearer, client, type Send } from '../http.mjs';
-import { Person } from '../person.mjs';
+import type { Checks } from './checks.mjs';
 import { checkPeople } from './people.mjs';
+import { bearer, client, type Send } from '../clients/http.mjs';
+import { Person } from '../clients/person.mjs';
+import type { Deployment, TaskPlan } from '../deployment.mjs';
 
 const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 const sessionCookie = '__Host-oauth2_proxy';

@@ -5,9 +5,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import { bearer, type Send } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { bearer, type Send } from '../http.mjs';
 import { processesOf, read } from './processes.mjs';
 
 export async function checkTask(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {

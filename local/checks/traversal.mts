@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import { bearer, json, type Message, type Send } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { bearer, json, type Message, type Send } from '../http.mjs';
 
 const canary = 'outside/canary.txt';
 const content = 'the canary sings';

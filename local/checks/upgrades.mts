@@ -5,11 +5,11 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
+import { Task, type Container } from '../aws/ecs.mjs';
+import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { Task, type Container } from '../ecs.mjs';
 import { Daemon, freePort } from '../processes.mjs';
-import { personToken } from '../tokens.mjs';
 
 export interface UpgradeOptions {
   /** Of which no task runs yet. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import type { Checks } from '../checks.mjs';
+import type { Checks } from './checks.mjs';
 import type { Deployment } from '../deployment.mjs';
 
 export async function checkVersions(checks: Checks, deployment: Deployment): Promise<void> {

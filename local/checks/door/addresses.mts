@@ -5,9 +5,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serviceAccount, unique, type Attempt, type Side, type Suite } from './suite.mjs';
-import { json } from '../../http.mjs';
-import { PlayedProvider, spoken } from '../../played-provider.mjs';
+import { json } from '../../clients/http.mjs';
 import { isFree } from '../../processes.mjs';
+import { PlayedProvider, spoken } from '../../providers/ai-provider.mjs';
 
 /** Where a request is made to go, and what it is called. */
 type Way = readonly [title: string, endpoint: (suite: Suite, side: Side, target: string) => Promise<string>, call?: Call];

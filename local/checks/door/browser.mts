@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { unique, type Side, type Suite } from './suite.mjs';
-import { json } from '../../http.mjs';
+import { json } from '../../clients/http.mjs';
 
 /** A browser in which the member is signed in. */
 export async function signedIn(browser: Browser, { member }: Suite, { url }: Side): Promise<BrowserContext> {

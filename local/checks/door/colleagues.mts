@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { existsSync, rmSync } from 'node:fs';
 import { gateway, unique, type Attempt, type Side, type Suite } from './suite.mjs';
+import { bearer, json } from '../../clients/http.mjs';
 import { withoutDoor } from '../../deployment.mjs';
-import { bearer, json } from '../../http.mjs';
-import type { Arrival } from '../../played-provider.mjs';
+import type { Arrival } from '../../providers/ai-provider.mjs';
 
 const key = 'sk-of-the-owner';
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Suite } from './suite.mjs';
-import { bearer, json, type Message } from '../../http.mjs';
+import { bearer, json, type Message } from '../../clients/http.mjs';
 
 type Rule = (headers: IncomingHttpHeaders) => string | undefined;
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { unique, type Attempt, type Suite } from './suite.mjs';
-import { bearer, json, type Message } from '../../http.mjs';
+import { bearer, json, type Message } from '../../clients/http.mjs';
 
 const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 const named = 'X-Forwarded-Email: someone@example.com';

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { deflate, deflateRaw, gzip } from 'node:zlib';
 import { serviceAccount, type Side, type Suite } from './suite.mjs';
-import { bearer, json } from '../../http.mjs';
+import { bearer, json } from '../../clients/http.mjs';
 import { processesOf, read } from '../processes.mjs';
 
 const MiB = 1024 * 1024;

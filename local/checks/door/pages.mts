@@ -6,8 +6,8 @@ import type { Browser, Page } from 'playwright-core';
 import { makeRun, signedIn, visit } from './browser.mjs';
 import { logTrace } from './stored-scripts.mjs';
 import { gateway, unique, type Side, type Suite } from './suite.mjs';
-import { json } from '../../http.mjs';
-import { spoken } from '../../played-provider.mjs';
+import { json } from '../../clients/http.mjs';
+import { spoken } from '../../providers/ai-provider.mjs';
 
 interface Seeded {
   readonly experiment: string;

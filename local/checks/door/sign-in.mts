@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { gateway, type Attempt, type Suite } from './suite.mjs';
-import { bearer, json, type Message } from '../../http.mjs';
-import type { Arrival } from '../../played-provider.mjs';
+import { bearer, json, type Message } from '../../clients/http.mjs';
+import type { Arrival } from '../../providers/ai-provider.mjs';
 
 interface Route {
   /** As MLflow has it. */

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, BrowserContext, Frame, Page } from 'playwright-core';
 import { makeRun, signedIn, visit } from './browser.mjs';
 import { unique, type Attempt, type Side, type Suite } from './suite.mjs';
-import { json } from '../../http.mjs';
+import { json } from '../../clients/http.mjs';
 
 interface Stored {
   /** Of the page that shows it. */

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import type { OutgoingHttpHeaders } from 'node:http';
-import type { Checks } from '../../checks.mjs';
+import { bearer, json, type Message, type Send } from '../../clients/http.mjs';
+import { Person } from '../../clients/person.mjs';
+import { personToken } from '../../clients/tokens.mjs';
 import type { Deployment } from '../../deployment.mjs';
-import { bearer, json, type Message, type Send } from '../../http.mjs';
-import { Person } from '../../person.mjs';
-import type { Arrival, PlayedProvider } from '../../played-provider.mjs';
-import { personToken } from '../../tokens.mjs';
+import type { Arrival, PlayedProvider } from '../../providers/ai-provider.mjs';
+import type { Checks } from '../checks.mjs';
 
 /** One place to attack. */
 export interface Side {

@@ -4,7 +4,7 @@ import { accessSync, constants, mkdirSync, rmSync, writeFileSync } from 'node:fs
 import { delimiter, join } from 'node:path';
 import { connect } from 'node:tls';
 import type { Certificates } from './certificates.mjs';
-import { Daemon, freePort, untilReady } from './processes.mjs';
+import { Daemon, freePort, untilReady } from '../processes.mjs';
 import type { Secrets } from './secrets.mjs';
 import type { Template } from './template.mjs';
 

@@ -1,8 +1,8 @@
 /** ID tokens by the authorization-code flow, as a command-line tool gets them. */
 
 import * as oidc from 'openid-client';
-import { toolRedirectUri, type Clients } from './identity-provider.mjs';
 import { Person } from './person.mjs';
+import { toolRedirectUri, type Clients } from '../providers/identity-provider.mjs';
 
 /** A person's token: what `gcloud auth print-identity-token` is to Google, or else one of the client that oauth2-proxy itself uses. */
 export async function personToken(issuer: string, { toolId, proxy }: Clients, email: string): Promise<string> {

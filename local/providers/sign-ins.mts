@@ -3,10 +3,10 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import type { JWTPayload } from 'jose';
-import { bearer, client } from './http.mjs';
-import { lifetime, SigningKey } from './issuer.mjs';
-import { LoopbackServer } from './loopback-server.mjs';
-import { Daemon, freePort, untilReady } from './processes.mjs';
+import { lifetime, SigningKey } from '../aws/issuer.mjs';
+import { LoopbackServer } from '../aws/loopback-server.mjs';
+import { bearer, client } from '../clients/http.mjs';
+import { Daemon, freePort, untilReady } from '../processes.mjs';
 
 /** What a provider knows of somebody. */
 export interface Account {

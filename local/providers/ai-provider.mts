@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { LoopbackServer } from './loopback-server.mjs';
+import { LoopbackServer } from '../aws/loopback-server.mjs';
 
 /** A request as it came. */
 export interface Arrival {

@@ -1,7 +1,7 @@
 /** Starts s3.py with what the template says about the bucket and the task role. */
 
 import { writeFileSync } from 'node:fs';
-import { Daemon, untilReady } from './processes.mjs';
+import { Daemon, untilReady } from '../processes.mjs';
 import type { PolicyDocument, Roles } from './roles.mjs';
 import { account, region, type Template } from './template.mjs';
 

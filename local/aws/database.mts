@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import pg from 'pg';
 import type { Certificates } from './certificates.mjs';
-import { Daemon, untilReady, type User } from './processes.mjs';
+import { Daemon, untilReady, type User } from '../processes.mjs';
 import type { Secrets } from './secrets.mjs';
 import type { Template } from './template.mjs';
 

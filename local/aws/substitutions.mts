@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path';
 import type { Container, ContainerDefinition } from './ecs.mjs';
-import type { User } from './processes.mjs';
+import type { User } from '../processes.mjs';
 import type { Secrets } from './secrets.mjs';
 import { region } from './template.mjs';
 

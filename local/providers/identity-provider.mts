@@ -5,8 +5,8 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { interactionPolicy, Provider } from 'oidc-provider';
-import { lifetime, SigningKey } from './issuer.mjs';
-import { LoopbackServer } from './loopback-server.mjs';
+import { lifetime, SigningKey } from '../aws/issuer.mjs';
+import { LoopbackServer } from '../aws/loopback-server.mjs';
 
 /** Where the log-in of command-line tools returns to; nothing listens there, the caller reads the code off the redirect. */
 export const toolRedirectUri = 'http://127.0.0.1/signed-in';

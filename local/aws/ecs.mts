@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { Daemon, type User } from './processes.mjs';
+import { Daemon, type User } from '../processes.mjs';
 
 /** The part of a synthesised container definition that is played here. */
 export interface ContainerDefinition {
