@@ -20,6 +20,7 @@ import { Ingress } from './ingress';
 import { Monitoring, MonitoringOptions } from './monitoring';
 import { Network } from './network';
 import { cleanUpEnvironment, mlflowEnvironment, networkProxyEnvironment, uvicornEnvironment } from './private/mlflow';
+import { referenceProblems } from './private/names';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
 import { validateProps, validateProvider } from './private/validation';
 import { Deployment, Warnings, warningsAboutJobs, warningsAboutOthers, warningsAboutPeople } from './private/warnings';
@@ -590,6 +591,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   public constructor(scope: Construct, id: string, props: SecureMlflowProps) {
     super(scope, id);
     validateProps(this.node.path, Stack.of(this).region, props);
+    // References hide in values that are only known now.
+    this.node.addValidation({ validate: () => referenceProblems(props, value => Stack.of(this).resolve(value)) });
     this.maxTasks = props.scaling?.maxCount ?? props.desiredCount ?? 1;
     this.url = `https://${props.domainName}`;
     const internetFacing = props.internetFacing ?? true;
