@@ -4,7 +4,7 @@ import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
 import { AuthProviderConfig } from '../auth-provider';
 import { AlarmThreshold, MonitoringOptions } from '../monitoring';
-import { DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
+import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../secure-mlflow';
 
 /**
  * Throws one error that lists everything wrong with the props, before any construct is defined.
@@ -24,9 +24,9 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...taskProblems(props),
     ...sessionProblems(props),
     ...gunicornProblems(props.gunicornOpts),
-    ...wholeNumberProblems('requestLimits.apiMiB', props.requestLimits?.apiMiB, 1, 1024),
-    ...wholeNumberProblems('requestLimits.tracesMiB', props.requestLimits?.tracesMiB, 1, 1024),
-    ...gatewayProblems(props.aiGateway?.privateProviders),
+    ...wholeNumberProblems('requestLimits.apiMiB', props.requestLimits?.apiMiB, 1, 1024, LARGER),
+    ...wholeNumberProblems('requestLimits.tracesMiB', props.requestLimits?.tracesMiB, 1, 1024, LARGER),
+    ...gatewayProblems(props.aiGateway),
     ...environmentProblems(props),
   ];
   if (props.encryptionKey !== undefined && 'aliasName' in props.encryptionKey) {
@@ -37,6 +37,8 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
   }
   report(path, problems);
 }
+
+const LARGER = ': log what is larger as artifacts, which are not limited, or in several requests';
 
 /** Throws if nobody would hear the alarms, or if one could never ring. */
 export function validateMonitoring(path: string, { alarmActions, thresholds = {} }: MonitoringOptions): void {
@@ -291,10 +293,14 @@ function secondsOf(duration?: Duration): number {
   return duration === undefined || duration.isUnresolved() ? NaN : duration.toSeconds({ integral: false });
 }
 
-/** A provider is a host of the network, never the task itself nor what only tasks reach, such as the credentials of their role. */
-const TASK_ADDRESS = /^https?:\/\/(localhost|.*\.localhost|0+(\.\d+)*|127(\.\d+)*|169\.254(\.\d+)*)(:|$)/;
-
-function gatewayProblems(privateProviders?: string[]): string[] {
+function gatewayProblems(aiGateway?: AiGatewayOptions): string[] {
+  if (aiGateway === undefined) {
+    return [];
+  }
+  if (typeof aiGateway !== 'object' || aiGateway === null) { // callers without types mean off by `false`, and it would be on
+    return [`\`aiGateway\` must be an object such as {}, got ${show(aiGateway)}: leave it out to keep the gateway off`];
+  }
+  const { privateProviders } = aiGateway;
   if (!known(privateProviders)) {
     return [];
   }
@@ -302,13 +308,53 @@ function gatewayProblems(privateProviders?: string[]): string[] {
   if (privateProviders.length === 0) {
     return [`${name} must hold at least one address, got []: leave it out for public addresses alone`];
   }
-  return privateProviders.filter(known).filter(entry => !/^https?:\/\/[a-z0-9.-]+(:\d{1,5})?$/.test(entry) || TASK_ADDRESS.test(entry))
-    .map(entry => `${name}: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: leave out path and slash; the task itself and link-local addresses are no providers`);
+  return privateProviders.filter(known).map(entry => [entry, wrongWithProvider(entry)]).filter(([, todo]) => todo !== undefined)
+    .map(([entry, todo]) => `${name}: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: ${todo}`);
 }
 
-function wholeNumberProblems(name: string, value: number | undefined, least: number, most?: number): string[] {
+const HOST = new RegExp(`^(?=.{1,253}$)${LABEL}(\\.${LABEL})*$`);
+/** A provider is a host of the network, never the task itself nor what only tasks reach, such as the credentials of their role. */
+const TASK_HOST = /^(localhost|.*\.localhost|(0|127)(\.\d+){3}|169\.254(\.\d+){2})$/;
+
+/** What to do about an entry that cannot be one. */
+function wrongWithProvider(entry: string): string | undefined {
+  const [, place, rest] = /^https?:\/\/([^/?#]*)(.*)$/.exec(entry) ?? [];
+  if (entry.includes('*')) {
+    return 'name each host; there is no "*"';
+  }
+  if (place === undefined) {
+    return 'begin with "http://" or "https://"';
+  }
+  if (rest !== '') {
+    return 'leave out path and slash';
+  }
+  if (place.includes('@')) {
+    return 'leave out user and password';
+  }
+  if (place.includes('[')) {
+    return 'use a host name; there are no IPv6 addresses';
+  }
+  const [host, ...port] = place.split(':');
+  if (/[A-Z]/.test(host)) {
+    return 'write the host in lower case';
+  }
+  if (port.length > 0 && !(/^[1-9]\d{0,4}$/.test(port.join(':')) && Number(port) <= 65535)) {
+    return 'the port must be 1 to 65535';
+  }
+  if (!HOST.test(host) || !URL.canParse(`http://${host}`)) {
+    return 'use a host name, or an IPv4 address';
+  }
+  const { hostname } = new URL(`http://${host}`); // which has IPv4 addresses in the one usual form
+  if (hostname !== host) {
+    return `write the IPv4 address as "${hostname}"`;
+  }
+  return TASK_HOST.test(host) ? 'the task itself and link-local addresses are no providers' : undefined;
+}
+
+/** `todo` is for those whose range does not say it. */
+function wholeNumberProblems(name: string, value: number | undefined, least: number, most?: number, todo = ''): string[] {
   if (!known(value) || (Number.isInteger(value) && value >= least && (most === undefined || value <= most))) {
     return [];
   }
-  return [`\`${name}\` must be a whole number, ${most === undefined ? `${least} or more` : `${least} to ${most}`}, got ${show(value)}`];
+  return [`\`${name}\` must be a whole number, ${most === undefined ? `${least} or more` : `${least} to ${most}`}, got ${show(value)}${todo}`];
 }
