@@ -23,7 +23,7 @@ import { cleanUpEnvironment, mlflowEnvironment, networkProxyEnvironment, uvicorn
 import { referenceProblems } from './private/names';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './private/oauth2-proxy';
 import { validateProps, validateProvider } from './private/validation';
-import { Deployment, Warnings, warningsAboutJobs, warningsAboutOthers, warningsAboutPeople } from './private/warnings';
+import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople } from './private/warnings';
 import { Service } from './service';
 import { SessionStore } from './session-store';
 import { TokenIssuer } from './token-issuer';
@@ -439,7 +439,7 @@ export interface SecureMlflowProps {
    * More environment variables for MLflow. Names that the construct sets for safety are refused, and so are secrets: see `secrets`.
    *
    * A proxy of the network (`HTTPS_PROXY` …) is used by `prepare`, too. oauth2-proxy needs it in `proxyEnvironment`, and `service` must be let out to it.
-   * See docs/settings.md.
+   * Not with `aiGateway`. See docs/settings.md.
    *
    * @default - none
    */
@@ -611,7 +611,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     this.awsIdentityIssuer = props.awsIdentityIssuer;
     this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
     const machines = this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined;
-    this.warn({ ...warningsAboutPeople(props, provider, trustedTokenIssuers), ...warningsAboutJobs(props) });
+    this.warn({ ...warningsAboutPeople(props, provider, trustedTokenIssuers), ...warningsAboutNames(props, provider), ...warningsAboutJobs(props) });
 
     const network = new Network(this, 'Network', {
       vpc: props.vpc,
@@ -658,7 +658,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       tiering: props.artifactTiering ?? false,
     });
 
-    this.deployment = { path: this.node.path, bucketName: artifacts.bucket.bucketName, artifactPath: props.artifactPath ?? 'mlflow', provider };
+    this.deployment = { path: this.node.path, bucketName: nameOfBucket(artifacts.bucket), artifactPath: props.artifactPath ?? 'mlflow', provider };
     this.warn(warningsAboutOthers(this.deployment, this.others()));
 
     const cpuArchitecture = props.cpuArchitecture ?? ecs.CpuArchitecture.ARM64;

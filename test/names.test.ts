@@ -8,7 +8,7 @@ import { define, environmentOf, newStack, Overrides, secretsOf, statementsOf, sy
 import { AuthProvider, AuthProviderConfig } from '../src';
 import { GUNICORN_OPTIONS } from '../src/private/gunicorn';
 import { RESERVED_MLFLOW_NAMES } from '../src/private/mlflow';
-import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../src/private/oauth2-proxy';
+import { OTHER_PROXY_NAMES, PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../src/private/oauth2-proxy';
 
 const secret = ecs.Secret.fromSecretsManager(secretsmanager.Secret.fromSecretNameV2(newStack(), 'Secret', 'one'));
 
@@ -76,6 +76,11 @@ describe.each([
     const stale = Object.keys(reserved).filter(entry => own.test(entry) && !known.some(name => name === entry || (entry.endsWith('*') && name.startsWith(entry.slice(0, -1)))));
     expect(stale).toEqual([]);
   });
+});
+
+test('every name of oauth2-proxy that is not refused is known', () => {
+  const [, ...allowed] = listed('oauth2-proxy.txt').values();
+  expect([...OTHER_PROXY_NAMES].sort()).toEqual(allowed.flat().sort());
 });
 
 test('gunicornOpts takes the options of the list that tune gunicorn, and no other', () => {

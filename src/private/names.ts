@@ -1,7 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import type * as ecs from 'aws-cdk-lib/aws-ecs';
 import { DEFAULT_MLFLOW_ENVIRONMENT, NETWORK_PROXY, RESERVED_MLFLOW_NAMES } from './mlflow';
-import { CONFIG_NAMES, PROVIDER_NAMES, RESERVED_PROXY_NAMES } from './oauth2-proxy';
+import { CONFIG_NAMES, OTHER_PROXY_NAMES, PROVIDER_NAMES, RESERVED_PROXY_NAMES } from './oauth2-proxy';
 import type { SecureMlflowProps } from '../secure-mlflow';
 
 /** Variables that hold secrets, by the end of their names: `OPENAI_API_KEY` does, `OPENAI_API_KEY_PATH` does not. */
@@ -44,6 +44,12 @@ export function referenceProblems({ environment = {}, proxyEnvironment = {} }: S
   return ([['environment', environment, 'secrets'], ['proxyEnvironment', proxyEnvironment, 'proxySecrets']] as const).flatMap(([prop, variables, secretsProp]) =>
     Object.keys(variables).filter(name => REFERENCE.test(JSON.stringify(resolve(variables[name]))))
       .map(name => `\`${prop}\` must not hold a secret, got a reference to one in ${name}, which everybody who may read the task definition could read: use \`${secretsProp}\``));
+}
+
+/** Those that oauth2-proxy ignores without a word. */
+export function unknownProxyNames(variables: Record<string, unknown> = {}): string[] {
+  return namesOf(variables).filter(name => name.startsWith('OAUTH2_PROXY_') && !OTHER_PROXY_NAMES.includes(name)
+    && reasonFor(name, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }) === undefined);
 }
 
 /** Why it is no secret that a container can have. The value is not shown: it may be one all the same. */

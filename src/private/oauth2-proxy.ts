@@ -163,6 +163,17 @@ export const PROVIDER_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_FORCE_CODE_CHALLENGE_METHOD': 'PKCE protects every sign-in; an `AuthProvider` of your own may set it where the provider cannot do S256',
 };
 
+/** All others that oauth2-proxy knows, as local/names/oauth2-proxy.txt lists them. */
+export const OTHER_PROXY_NAMES = [
+  'GITHUB_TOKEN', 'JWT_KEY', 'SIGNATURE_KEY',
+  'BANNER', 'CUSTOM_SIGN_IN_LOGO', 'CUSTOM_TEMPLATES_DIR', 'DISPLAY_HTPASSWD_FORM', 'PROVIDER_DISPLAY_NAME',
+  'ACR_VALUES', 'APPROVAL_PROMPT', 'AUTH_REQUEST_RESPONSE_MODE', 'ENCODE_STATE', 'PROMPT', 'RELATIVE_REDIRECT_URL', 'RESOURCE', 'SKIP_CLAIMS_FROM_PROFILE_URL',
+  'SESSION_COOKIE_MINIMAL', 'PROVIDER_CA_FILES', 'USE_SYSTEM_TRUST_STORE',
+  'METRICS_ADDRESS', 'METRICS_SECURE_ADDRESS', 'METRICS_TLS_CERT_FILE', 'METRICS_TLS_KEY_FILE',
+  'ALLOW_QUERY_SEMICOLONS', 'DISABLE_KEEP_ALIVES', 'ERRORS_TO_INFO_LOG', 'FLUSH_INTERVAL', 'REQUEST_ID_HEADER', 'SET_XAUTHREQUEST',
+  'CONFIG_TEST', 'CONVERT_CONFIG_TO_ALPHA', 'VERSION',
+].map(name => `OAUTH2_PROXY_${name}`);
+
 /** Where a provider of one's own says so instead. */
 export const CONFIG_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_CLIENT_ID': 'use `clientId` of the config that `bind` returns',
