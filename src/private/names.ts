@@ -9,7 +9,7 @@ const SECRET = /(^|_)(PASS|PASSWD|PASSWORD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|
 /** Those whose names end otherwise. */
 const SECRET_TOO = /^(AWS_BEARER_TOKEN_BEDROCK|OTEL_EXPORTER_OTLP_(\w+_)?HEADERS)$/;
 /** Those that only look like one: keys that everybody may know, the path of a file, and switches. */
-const NO_SECRET = /APPLICATION(_DEFAULT)?_CREDENTIALS$|^GOOGLE_API_ENABLE_RUNTIME_BOUND_TOKEN$|_(CACHE|GROUP|PARTITION|PRIMARY|PUBLIC|SORT|SSL)_KEY$|^(CACHE|GROUP|PARTITION|PRIMARY|PUBLIC|SORT)_KEY$/;
+const NO_SECRET = /APPLICATION(_DEFAULT)?_CREDENTIALS$|^GOOGLE_API_ENABLE_RUNTIME_BOUND_TOKEN$|(CACHE|GROUP|PARTITION|PRIMARY|PUBLIC|SORT|SSL)_KEY$/i;
 /** The value of a switch, or a number of few digits: no secret. */
 const SWITCH = /^(true|false|\d{0,5})$/i;
 const URL_WITH_PASSWORD = /:\/\/[^/?#@\s]*:[^/?#@\s]+@|[?&]password=[^&]/i;
@@ -17,12 +17,13 @@ const URL_WITH_PASSWORD = /:\/\/[^/?#@\s]*:[^/?#@\s]+@|[?&]password=[^&]/i;
 const REFERENCE = /\{\{resolve:(secretsmanager|ssm-secure):/;
 
 /** What is wrong with the variables that users add to the containers. */
-export function environmentProblems({ aiGateway, environment = {}, proxyEnvironment = {}, secrets = {}, proxySecrets = {} }: SecureMlflowProps): string[] {
+export function environmentProblems(props: SecureMlflowProps): string[] {
+  const { environment = {}, proxyEnvironment = {}, secrets = {}, proxySecrets = {} } = props;
   return [
     ...plainProblems('environment', environment, RESERVED_MLFLOW_NAMES, 'secrets'),
     ...downloadProblems(environment.MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS),
     ...jobProblems(environment.MLFLOW_SERVER_ENABLE_JOB_EXECUTION),
-    ...aiGateway === undefined ? [] : networkProxyProblems(environment),
+    ...props.aiGateway === undefined ? [] : networkProxyProblems(environment),
     ...plainProblems('proxyEnvironment', proxyEnvironment, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }, 'proxySecrets'),
     ...secretProblems('secrets', secrets, name => NETWORK_PROXY.test(name) ? OF_OTHERS : reasonFor(name, { ...RESERVED_MLFLOW_NAMES, ...NOT_AS_SECRETS })),
     ...twiceProblems('secrets', secrets, 'environment', environment),

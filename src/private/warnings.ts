@@ -50,8 +50,10 @@ export function warningsAboutPeople(props: SecureMlflowProps, provider: AuthProv
 }
 
 /** Warnings about settings that change nothing. */
-export function warningsAboutNames({ proxyEnvironment, proxySecrets }: SecureMlflowProps, { environment: authProvider }: AuthProviderConfig): Warnings {
-  const unknown = Object.entries({ proxyEnvironment, proxySecrets, authProvider }).map(([prop, variables]) => [prop, unknownProxyNames(variables)] as const).filter(([, names]) => names.length > 0);
+export function warningsAboutNames(props: SecureMlflowProps, { environment: authProvider }: AuthProviderConfig): Warnings {
+  const { proxyEnvironment, proxySecrets } = props;
+  const unknown = Object.entries({ proxyEnvironment, proxySecrets, authProvider })
+    .map(([prop, variables]) => [prop, unknownProxyNames(variables)] as const).filter(([, names]) => names.length > 0);
   return {
     ...(unknown.length > 0 && {
       unknownNames: `${unknown.map(([prop, names]) => `\`${prop}\` holds ${names.join(', ')}`).join(' and ')}, which oauth2-proxy of this release does not know and ignores without a word: correct the name (those of lists are plural, such as OAUTH2_PROXY_PROVIDER_CA_FILES), or leave it out`,
