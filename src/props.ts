@@ -422,7 +422,7 @@ export interface SecureMlflowProps {
    * More environment variables for MLflow. Names that the construct sets for safety are refused, and so are secrets: see `secrets`.
    *
    * A proxy of the network (`HTTPS_PROXY` …) is used by `prepare`, too. oauth2-proxy needs it in `proxyEnvironment`, and `service` must be let out to it.
-   * See docs/settings.md.
+   * Not with `aiGateway`. See docs/settings.md.
    *
    * @default - none
    */

@@ -12,8 +12,9 @@ import * as s3 from 'aws-cdk-lib/aws-s3';
 import * as scheduler from 'aws-cdk-lib/aws-scheduler';
 import { Construct } from 'constructs';
 import { TokenIssuer } from './auth/token-issuer';
+import { referenceProblems } from './checks/names';
 import { validateProps, validateProvider } from './checks/validation';
-import { Deployment, Warnings, warningsAboutJobs, warningsAboutOthers, warningsAboutPeople } from './checks/warnings';
+import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople } from './checks/warnings';
 import { SecureMlflowMetrics } from './metrics';
 import { MonitoringOptions } from './monitoring-options';
 import { ArtifactStore } from './parts/artifact-store';
@@ -98,6 +99,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   public constructor(scope: Construct, id: string, props: SecureMlflowProps) {
     super(scope, id);
     validateProps(this.node.path, Stack.of(this).region, props);
+    // References hide in values that are only known now.
+    this.node.addValidation({ validate: () => referenceProblems(props, value => Stack.of(this).resolve(value)) });
     this.maxTasks = props.scaling?.maxCount ?? props.desiredCount ?? 1;
     this.url = `https://${props.domainName}`;
     const internetFacing = props.internetFacing ?? true;
@@ -116,7 +119,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     this.awsIdentityIssuer = props.awsIdentityIssuer;
     this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
     const machines = this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined;
-    this.warn({ ...warningsAboutPeople(props, provider, trustedTokenIssuers), ...warningsAboutJobs(props) });
+    this.warn({ ...warningsAboutPeople(props, provider, trustedTokenIssuers), ...warningsAboutNames(props, provider), ...warningsAboutJobs(props) });
 
     const network = new Network(this, 'Network', {
       vpc: props.vpc,
@@ -163,7 +166,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       tiering: props.artifactTiering ?? false,
     });
 
-    this.deployment = { path: this.node.path, bucketName: artifacts.bucket.bucketName, artifactPath: props.artifactPath ?? 'mlflow', provider };
+    this.deployment = { path: this.node.path, bucketName: nameOfBucket(artifacts.bucket), artifactPath: props.artifactPath ?? 'mlflow', provider };
     this.warn(warningsAboutOthers(this.deployment, this.others()));
 
     const cpuArchitecture = props.cpuArchitecture ?? ecs.CpuArchitecture.ARM64;

@@ -1,7 +1,9 @@
+import { isIPv4 } from 'net';
 import { Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import { Construct, IDependable } from 'constructs';
+import { DOMAIN, noSecretOfEcs } from './checks/problems';
 import { SessionCache, SessionCacheProps } from './parts/session-cache';
 import { SESSION_PORT } from './settings/oauth2-proxy';
 
@@ -98,7 +100,7 @@ export abstract class SessionStore {
    *
    * Several deployments may share one server: none can read or use the sessions of another.
    *
-   * @throws if `host` is no host name, `port` is out of range or `username` is empty
+   * @throws if `host` is no host name, `port` is out of range, `username` is empty or holds blanks, or `password` is no secret
    * @example
    * const password = secretsmanager.Secret.fromSecretNameV2(this, 'StorePassword', 'valkey/password');
    * const sessionStore = SessionStore.existing({ host: 'valkey.example.com', password: ecs.Secret.fromSecretsManager(password) });
@@ -134,15 +136,19 @@ class ValkeyStore extends SessionStore {
 class ExistingStore extends SessionStore {
   public constructor(private readonly options: ExistingSessionStoreOptions) {
     super();
-    const { host, port, username } = options;
-    if (!Token.isUnresolved(host) && !/^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(host)) {
-      throw new Error(`SessionStore.existing: \`host\` must be a host name, got ${JSON.stringify(host)}: leave out scheme, port and password`);
+    const { host, port, username, password } = options;
+    const misfit = noSecretOfEcs(password);
+    if (!Token.isUnresolved(host) && !(DOMAIN.test(host) && (isIPv4(host) || !/\.\d+$/.test(host)))) {
+      throw new Error(`SessionStore.existing: \`host\` must be a host name in lower case or an IPv4 address, got ${JSON.stringify(host)}: leave out scheme, port and password`);
     }
     if (port !== undefined && !Token.isUnresolved(port) && !(Number.isInteger(port) && port >= 1 && port <= 65535)) {
       throw new Error(`SessionStore.existing: \`port\` must be a whole number, 1 to 65535, got ${JSON.stringify(port)}`);
     }
-    if (username === '') {
-      throw new Error('SessionStore.existing: `username` must not be empty, got "": leave it out for the user `default`');
+    if (username !== undefined && !Token.isUnresolved(username) && !/^\S+$/.test(username)) {
+      throw new Error(`SessionStore.existing: \`username\` must not be empty nor hold blanks, got ${JSON.stringify(username)}: leave it out for the user \`default\``);
+    }
+    if (misfit !== undefined) {
+      throw new Error(`SessionStore.existing: \`password\` ${misfit}`);
     }
   }
 

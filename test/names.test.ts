@@ -1,13 +1,14 @@
 import { readFileSync } from 'fs';
 import { join } from 'path';
-import { Lazy } from 'aws-cdk-lib';
+import { Lazy, SecretValue, Stack } from 'aws-cdk-lib';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import * as ssm from 'aws-cdk-lib/aws-ssm';
 import { define, environmentOf, newStack, Overrides, secretsOf, statementsOf, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderConfig } from '../src';
 import { GUNICORN_OPTIONS } from '../src/checks/gunicorn';
 import { RESERVED_MLFLOW_NAMES } from '../src/settings/mlflow';
-import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../src/settings/oauth2-proxy';
+import { OTHER_PROXY_NAMES, PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../src/settings/oauth2-proxy';
 
 const secret = ecs.Secret.fromSecretsManager(secretsmanager.Secret.fromSecretNameV2(newStack(), 'Secret', 'one'));
 
@@ -60,7 +61,7 @@ describe.each([
   });
 
   test('are refused or not as the list says', () => {
-    expect(refused(plain, [...lists.get(never)!, ...allowed], '5')).toEqual(lists.get(never));
+    expect(refused(plain, [...lists.get(never)!, ...allowed], '1')).toEqual(lists.get(never));
     expect(refused(secrets, lists.get(never)!, secret)).toEqual(lists.get(never));
   });
 
@@ -75,6 +76,11 @@ describe.each([
     const stale = Object.keys(reserved).filter(entry => own.test(entry) && !known.some(name => name === entry || (entry.endsWith('*') && name.startsWith(entry.slice(0, -1)))));
     expect(stale).toEqual([]);
   });
+});
+
+test('every name of oauth2-proxy that is not refused is known', () => {
+  const [, ...allowed] = listed('oauth2-proxy.txt').values();
+  expect([...OTHER_PROXY_NAMES].sort()).toEqual(allowed.flat().sort());
 });
 
 test('gunicornOpts takes the options of the list that tune gunicorn, and no other', () => {
@@ -117,7 +123,8 @@ describe('what opens a door is refused', () => {
 describe('secrets in plain text', () => {
   const readable = 'which everybody who may read the template or the task definition could read';
 
-  test.each(['OPENAI_API_KEY', 'AWS_BEARER_TOKEN_BEDROCK', 'MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY', 'MLFLOW_TRACKING_TOKEN', 'DB_PASSWORD', 'CLIENT_SECRET', 'SIGNING_KEY', 'PASSPHRASE', 'my_api_key', 'GCP_CREDENTIALS'])(
+  test.each(['OPENAI_API_KEY', 'AWS_BEARER_TOKEN_BEDROCK', 'MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY', 'MLFLOW_TRACKING_TOKEN', 'DB_PASSWORD', 'CLIENT_SECRET', 'SIGNING_KEY', 'PASSPHRASE', 'my_api_key', 'GCP_CREDENTIALS',
+    'DB_PASS', 'DB_PASSWD', 'DB_PWD', 'OPENAI_KEY', 'GITHUB_PAT', 'SLACK_WEBHOOK_URL', 'AZURE_ACCESSKEY'])(
     '%s is for secrets', name => {
       expect(problems({ environment: { [name]: 'a5f0' } })).toEqual([`\`environment\` must not hold ${name}, ${readable}: use \`secrets\``]);
       expect(problems({ environment: { [name]: Lazy.string({ produce: () => 'a5f0' }) } })).toHaveLength(1);
@@ -141,6 +148,7 @@ describe('secrets in plain text', () => {
   test.each([
     ['OPENAI_API_KEY_PATH', '/app/key'], ['GOOGLE_APPLICATION_CREDENTIALS', '/app/account.json'], ['MAX_TOKENS', '100'], ['TOKENIZERS_PARALLELISM', 'false'], ['MLFLOW_OPENAI_SECRET_SCOPE', 'scope'],
     ['KEY', 'x'], ['MONKEY', 'x'], ['SECRETARY', 'x'], ['USE_TOKEN', 'true'], ['ROTATE_SECRET', '0'], ['API_KEY', ''],
+    ['MAX_TOKEN', '512'], ['PWD', '/tmp'], ['SORT_KEY', 'time'], ['SSH_PUBLIC_KEY', 'ssh-ed25519 AAAA'], ['MLFLOW_MYSQL_SSL_KEY', '/app/key'], ['BYPASS', 'x'], ['WEBHOOK_URLS', 'x'],
   ])('%s=%s is none', (name, value) => {
     expect(problems({ environment: { [name]: value } })).toEqual([]);
   });
@@ -157,6 +165,100 @@ describe('secrets in plain text', () => {
 
   test.each(['postgresql+psycopg2://mlflow@replica.example.com:5432/mlflow', 'redis://redis.example.com:6379/0', 'https://example.com:8443/a@b', 'https://example.com/?q=a:b@c', 'a:b@c'])('%s holds no password', url => {
     expect(problems({ environment: { MLFLOW_READ_REPLICA_BACKEND_STORE_URI: url } })).toEqual([]);
+  });
+});
+
+describe('a reference to a secret in plain text', () => {
+  /** What synthesis says, once every value is known. */
+  const said = (make: (stack: Stack) => Overrides) => {
+    try {
+      synthesise(make);
+      return '';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  const password = (stack: Stack) => secretsmanager.Secret.fromSecretNameV2(stack, 'Plain', 'plain');
+
+  test.each<[string, string, (stack: Stack) => string]>([
+    ['environment', 'secrets', stack => password(stack).secretValue.unsafeUnwrap()],
+    ['environment', 'secrets', stack => `https://${password(stack).secretValueFromJson('user').unsafeUnwrap()}.example.com`],
+    ['environment', 'secrets', () => SecretValue.ssmSecure('/plain', '1').unsafeUnwrap()],
+    ['environment', 'secrets', () => '{{resolve:secretsmanager:plain}}'],
+    ['environment', 'secrets', stack => Lazy.string({ produce: () => password(stack).secretValue.unsafeUnwrap() })],
+    ['proxyEnvironment', 'proxySecrets', stack => password(stack).secretValue.unsafeUnwrap()],
+  ])('in %s is refused at synthesis: use %s', (prop, instead, value) => {
+    expect(said(stack => ({ [prop]: { FOO: value(stack) } })))
+      .toContain(`\`${prop}\` must not hold a secret, got a reference to one in FOO, which everybody who may read the task definition could read: use \`${instead}\``);
+  });
+
+  test.each<[string, (stack: Stack) => string]>([
+    ['a parameter that is none', stack => ssm.StringParameter.fromStringParameterAttributes(stack, 'Parameter', { parameterName: '/plain', version: 1 }).stringValue],
+    ['the ARN of a secret', stack => password(stack).secretArn],
+  ])('%s is let through', (_, value) => {
+    expect(said(stack => ({ environment: { FOO: value(stack) } }))).toBe('');
+  });
+});
+
+describe('names that are none', () => {
+  const none = (prop: string, name: string) => `\`${prop}\` must hold names of letters, digits and "_" that begin with no digit, got ${JSON.stringify(name)}: correct it, or leave it out`;
+
+  test.each(['', 'A B', 'A=B', '1A', 'A-B', 'Ä', 'A\n', ' A'])('%j', name => {
+    for (const prop of ['environment', 'proxyEnvironment']) {
+      expect(problems({ [prop]: { [name]: 'x' } })).toEqual([none(prop, name)]);
+    }
+    for (const prop of ['secrets', 'proxySecrets']) {
+      expect(problems({ [prop]: { [name]: secret } })).toEqual([none(prop, name)]);
+    }
+  });
+
+  test.each(['A', '_', 'a1', 'SystemDrive', '__x__'])('%s is one', name => {
+    expect(problems({ environment: { [name]: 'x' }, proxySecrets: { [name]: secret } })).toEqual([]);
+  });
+});
+
+describe('reasons fit the name', () => {
+  const reason = (prop: string, name: string) => problems({ [prop]: { [name]: 'x' } })[0].replace(`\`${prop}\` must not hold ${name}: `, '');
+
+  test.each([
+    ['environment', 'UVICORN_PORT', 'it could rebind the server or make it trust forwarded headers; for the number of processes use `workers`'],
+    ['environment', 'PYTHONUNBUFFERED', 'the construct sets it, so that log lines come at once; leave it out'],
+    ['environment', 'MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS', 'everybody who is signed in could run programs on the server, with the password of the database at hand; run them outside the server'],
+    ['environment', 'PYTHONPATH', 'Python finds the inner door there; put code into an image of your own (`mlflowImage`)'],
+    ['environment', 'PGPASSWORD', 'the construct makes the database and the connection to it; leave it out'],
+    ['environment', 'FLASK_ENV', 'it is for development, with a debugger; leave it out'],
+    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_SECRET', 'the construct generates it as a secret; leave it out'],
+    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_SECRET_FILE', 'the construct generates it as a secret; leave it out'],
+    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_CSRF_EXPIRE', 'it goes with the sign-in alone, which has 15 minutes; leave it out'],
+    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_DOMAINS', 'cookies are bound to `domainName`, over TLS, and to no script'],
+  ])('%s: %s', (prop, name, expected) => {
+    expect(reason(prop, name)).toBe(expected);
+  });
+
+  test.each([
+    ['OAUTH2_PROXY_CLIENT_SECRET', 'clientSecret'], ['OAUTH2_PROXY_CLIENT_SECRET_FILE', 'clientSecret'], ['OAUTH2_PROXY_CLIENT_ID', 'clientId'], ['OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS', 'bearerTokens'],
+  ])('a provider of one\'s own is told where %s goes', (name, option) => {
+    expect(problems({ authProvider: new Custom({ [name]: 'x' }) })).toEqual([`\`authProvider\` must not hold ${name}: use \`${option}\` of the config that \`bind\` returns`]);
+  });
+});
+
+describe('what is no secret of ECS', () => {
+  // It may be one all the same, so it is never shown.
+  test.each([['a5f0', 'string'], [SecretValue.unsafePlainText('a5f0'), 'object'], [undefined, 'undefined'], [null, 'object']])('fails in secrets and proxySecrets: %j', (value, type) => {
+    for (const prop of ['secrets', 'proxySecrets']) {
+      expect(problems({ [prop]: { ONE: value } } as Overrides)).toEqual([`\`${prop}\`: ONE must be an ecs.Secret, got a value of type ${type}: use \`ecs.Secret.fromSecretsManager(…)\` or \`fromSsmParameter(…)\``]);
+    }
+  });
+});
+
+describe('whether the server has jobs', () => {
+  test.each(['yes', '', 'on', 'true ', '2'])('fails for %j', value => {
+    expect(problems({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: value } }))
+      .toEqual([`\`environment\`: MLFLOW_SERVER_ENABLE_JOB_EXECUTION must be "true" or "false", got ${JSON.stringify(value)}: MLflow takes nothing else; leave it out for "false"`]);
+  });
+
+  test.each(['true', 'False', '1', '0', Lazy.string({ produce: () => 'yes' })])('may be %s', value => {
+    expect(problems({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: value } })).toEqual([]);
   });
 });
 
@@ -240,5 +342,17 @@ describe('a proxy of the network', () => {
     expect(problems({ secrets: { https_proxy: secret } })).toEqual(['`secrets` must not hold https_proxy: other containers need it, too; use a proxy that asks for no password']);
     expect(problems({ proxyEnvironment: { HTTPS_PROXY: 'http://me:a5f0@proxy.example.com:3128' } })[0]).toMatch(/could read: use `proxySecrets`$/);
     expect(problems({ proxySecrets: { HTTPS_PROXY: secret } })).toEqual([]);
+  });
+
+  // Python reads the names in any case.
+  test.each(['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'http_proxy', 'https_proxy', 'all_proxy', 'Https_Proxy'])('%s does not go with the AI gateway', name => {
+    expect(problems({ aiGateway: {}, environment: { [name]: 'http://proxy.example.com:3128' } }))
+      .toEqual([`\`environment\` must not hold ${name} where \`aiGateway\` is given: the inner door could not judge which addresses people call through that proxy; leave out one of them`]);
+    expect(problems({ aiGateway: {}, secrets: { [name]: secret } })).toHaveLength(1);
+    expect(problems({ aiGateway: {}, proxyEnvironment: { [name]: 'http://proxy.example.com:3128' } })).toEqual([]);
+  });
+
+  test('names of hosts that are reached without one go with the AI gateway', () => {
+    expect(problems({ aiGateway: {}, environment: { NO_PROXY: '.example.com', no_proxy: '.example.com', MLFLOW_SANDBOX: 'x' } })).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { CfnParameter, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { CfnParameter, RemovalPolicy, SecretValue, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
@@ -193,12 +193,12 @@ describe('SessionStore.existing()', () => {
 
   test.each([
     '', ' ', 'rediss://valkey.example.com', 'valkey.example.com:6379', 'user:password@valkey.example.com', 'valkey.example.com/0',
-    'valkey.example.com?skip_verify=true', '.example.com', 'a b', 'valkey.example.com\n',
+    'valkey.example.com?skip_verify=true', '.example.com', 'a b', 'valkey.example.com\n', 'a..b', 'localhost', 'Valkey.example.com', 'valkey.example.com.', '256.0.0.1', '10.1', '10.0.0.0.1', '-a.example.com',
   ])('fails for the host %j', host => {
-    expect(existing({ host })).toThrow(new Error(`SessionStore.existing: \`host\` must be a host name, got ${JSON.stringify(host)}: leave out scheme, port and password`));
+    expect(existing({ host })).toThrow(new Error(`SessionStore.existing: \`host\` must be a host name in lower case or an IPv4 address, got ${JSON.stringify(host)}: leave out scheme, port and password`));
   });
 
-  test.each(['localhost', '10.0.0.1', 'master.sessions.abc123.euc1.cache.amazonaws.com'])('takes the host %s', host => {
+  test.each(['10.0.0.1', '1.1.1.1', '1.2.3.example', 'master.sessions.abc123.euc1.cache.amazonaws.com'])('takes the host %s', host => {
     expect(existing({ host })).not.toThrow();
   });
 
@@ -210,8 +210,14 @@ describe('SessionStore.existing()', () => {
     expect(existing({ port })).not.toThrow();
   });
 
-  test('fails for an empty user', () => {
-    expect(existing({ username: '' })).toThrow(new Error('SessionStore.existing: `username` must not be empty, got "": leave it out for the user `default`'));
+  test.each(['', 'a b', ' ', 'a\n'])('fails for the user %j', username => {
+    expect(existing({ username }))
+      .toThrow(new Error(`SessionStore.existing: \`username\` must not be empty nor hold blanks, got ${JSON.stringify(username)}: leave it out for the user \`default\``));
+  });
+
+  test.each([undefined, 'a5f0', SecretValue.unsafePlainText('a5f0')])('fails for a password that is no secret of ECS, and does not show it', value => {
+    expect(existing({ password: value as unknown as ecs.Secret }))
+      .toThrow(new Error(`SessionStore.existing: \`password\` must be an ecs.Secret, got a value of type ${typeof value}: use \`ecs.Secret.fromSecretsManager(…)\` or \`fromSsmParameter(…)\``));
   });
 });
 

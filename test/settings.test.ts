@@ -4,7 +4,7 @@ import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
 import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/settings/mlflow';
-import { ASSISTANT_PATH, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
+import { ASSISTANT_PATH, CONFIG_NAMES, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
 
 class Custom extends AuthProvider {
   public constructor(private readonly environment: Record<string, string>, private readonly more: Partial<AuthProviderConfig> = {}) {
@@ -267,7 +267,7 @@ describe('names that are refused', () => {
     expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not hold ${name}: ${reason}`);
   });
 
-  test.each(rows(RESERVED_PROXY_NAMES))('a provider must not set %s: %s', (name, reason) => {
+  test.each(rows({ ...RESERVED_PROXY_NAMES, ...CONFIG_NAMES }))('a provider must not set %s: %s', (name, reason) => {
     expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not hold ${name}: ${reason}`);
   });
 
@@ -328,7 +328,7 @@ describe('names that are refused', () => {
   });
 
   test.each(replaceable)('%s may be replaced', name => {
-    expect(environmentOf(synthesise({ environment: { [name]: 'x' } }).template, 'mlflow')[name]).toBe('x');
+    expect(environmentOf(synthesise({ environment: { [name]: '1' } }).template, 'mlflow')[name]).toBe('1');
   });
 
   test('names that only look like a refused one are let through', () => {

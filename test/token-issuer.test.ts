@@ -35,6 +35,18 @@ describe('TokenIssuer.oidc', () => {
   });
 });
 
+describe('TokenIssuer.oidc, for an issuer where anybody can have an account', () => {
+  test.each([
+    'https://accounts.google.com', 'https://accounts.google.com/', 'https://appleid.apple.com', 'https://login.microsoftonline.com/common/v2.0', 'https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0',
+  ])('%s is open to the public', issuerUrl => {
+    expect(TokenIssuer.oidc({ issuerUrl, audience }).openToPublic).toBe(true);
+  });
+
+  test.each(['https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0', 'https://accounts.google.com.example.com', token])('%s is not, or is not known to be', issuerUrl => {
+    expect(TokenIssuer.oidc({ issuerUrl, audience }).openToPublic).toBe(false);
+  });
+});
+
 describe('issuers whose subjects strangers can choose', () => {
   const secret = clientSecret(newStack());
   const refusal = (option: string, name: string, issuerUrl: string) => new Error(

@@ -436,6 +436,49 @@ describe('gunicornOpts', () => {
     });
 });
 
+describe('aiGateway', () => {
+  const notSo = (entry: string, todo: string) => one(
+    `\`aiGateway.privateProviders\`: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${JSON.stringify(entry)}: ${todo}`);
+  const gateway = (privateProviders: string[]) => ({ aiGateway: { privateProviders } });
+
+  test.each([false, true, null, 'on'])('fails for %j, of callers without types', aiGateway => {
+    expect(refusal({ aiGateway } as unknown as Overrides)).toBe(one(`\`aiGateway\` must be an object such as {}, got ${JSON.stringify(aiGateway)}: leave it out to keep the gateway off`));
+  });
+
+  test('privateProviders fails for no entry', () => {
+    expect(refusal(gateway([]))).toBe(one('`aiGateway.privateProviders` must hold at least one address, got []: leave it out for public addresses alone'));
+  });
+
+  test.each([
+    ['vllm.internal:8000', 'begin with "http://" or "https://"'], ['', 'begin with "http://" or "https://"'], ['ftp://vllm.internal', 'begin with "http://" or "https://"'], ['HTTP://vllm.internal', 'begin with "http://" or "https://"'],
+    ['http://VLLM.internal', 'write the host in lower case'],
+    ['*', 'name each host; there is no "*"'], ['http://*.internal', 'name each host; there is no "*"'],
+    ['http://[::1]:11434', 'use a host name; there are no IPv6 addresses'],
+    ['http://vllm.internal/', 'leave out path and slash'], ['http://vllm.internal:8000/v1', 'leave out path and slash'], ['http://vllm.internal?x', 'leave out path and slash'], ['http://vllm.internal#x', 'leave out path and slash'],
+    ['http://me:a5f0@vllm.internal', 'leave out user and password'],
+    ['http://10.0.0.1:99999', 'the port must be 1 to 65535'], ['http://10.0.0.1:0', 'the port must be 1 to 65535'], ['http://10.0.0.1:', 'the port must be 1 to 65535'], ['http://10.0.0.1:x', 'the port must be 1 to 65535'],
+    ['http://10.0.0.1:08000', 'the port must be 1 to 65535'],
+    ['http://a..b', 'use a host name, or an IPv4 address'], ['http://', 'use a host name, or an IPv4 address'], ['http://a_b', 'use a host name, or an IPv4 address'], ['http://-a', 'use a host name, or an IPv4 address'],
+    ['http://vllm .internal', 'use a host name, or an IPv4 address'], ['http://a\n', 'use a host name, or an IPv4 address'], ['http://vllm.internal.', 'use a host name, or an IPv4 address'], ['http://localhost.:5000', 'use a host name, or an IPv4 address'],
+    ['http://256.0.0.1', 'use a host name, or an IPv4 address'], [`http://${LABEL_63}a`, 'use a host name, or an IPv4 address'], [`http://${NAME_253}a`, 'use a host name, or an IPv4 address'], ['http://a,b', 'use a host name, or an IPv4 address'],
+    ['http://2130706433:5000', 'write the IPv4 address as "127.0.0.1"'], ['http://0x7f.1:5000', 'write the IPv4 address as "127.0.0.1"'], ['http://0177.0.0.1:5000', 'write the IPv4 address as "127.0.0.1"'],
+    ['http://2852039166', 'write the IPv4 address as "169.254.169.254"'], ['http://10.1', 'write the IPv4 address as "10.0.0.1"'], ['http://0', 'write the IPv4 address as "0.0.0.0"'],
+    ...['localhost', 'localhost:5000', 'x.localhost', '127.0.0.1:5000', '127.1.2.3', '0.0.0.0', '0.1.2.3', '169.254.169.254', '169.254.170.2:80'].map(place => [`http://${place}`, 'the task itself and link-local addresses are no providers']),
+  ])('privateProviders fails for %j: %s', (entry, todo) => {
+    expect(refusal(gateway(['http://vllm.internal:8000', entry]))).toBe(notSo(entry, todo));
+  });
+
+  test.each(['http://vllm', 'https://vllm.internal', 'http://vllm.internal:8000', 'http://vllm.internal:80', 'https://10.0.0.1:65535', 'http://10.0.0.1:1', 'http://169.253.1.1', 'http://128.0.0.1', 'http://127.example.com',
+    'http://localhost.example.com', 'http://xlocalhost', 'http://0x.example.com', `https://${LABEL_63}`, `https://${NAME_253}`])('privateProviders may hold %s', entry => {
+    expect(environmentOf(synthesise(gateway([entry])).template, 'mlflow').SECURE_MLFLOW_PRIVATE_PROVIDERS).toBe(entry);
+  });
+});
+
+test.each(['apiMiB', 'tracesMiB'].flatMap(name => [0, 1025, 1.5].map(value => [name, value] as const)))('requestLimits.%s fails for %d', (name, value) => {
+  expect(refusal({ requestLimits: { [name]: value } }))
+    .toBe(one(`\`requestLimits.${name}\` must be a whole number, 1 to 1024, got ${value}: log what is larger as artifacts, which are not limited, or in several requests`));
+});
+
 test('removalPolicy fails for SNAPSHOT', () => {
   expect(refusal({ removalPolicy: RemovalPolicy.SNAPSHOT })).toBe(one(
     '`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out to have the database leave a final snapshot and all else kept'));

@@ -94,18 +94,80 @@ describe('the tokens of gcloud', () => {
   });
 });
 
+describe('issuers where anybody can have an account', () => {
+  const issuers = ['https://accounts.google.com', 'https://appleid.apple.com', 'https://login.microsoftonline.com/common/v2.0'];
+  const trusted = (issuerUrl: string) => ({ trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl, audience: '32555940559.apps.googleusercontent.com' })] });
+
+  test.each(issuers)('%s, where everybody gets in and where domains decide', issuerUrl => {
+    expect(idsOf({ ...everybody, ...trusted(issuerUrl), authProvider: AuthProvider.cognito() })).toEqual(['openToEveryone']);
+    const { stack } = define({ ...trusted(issuerUrl), authProvider: AuthProvider.cognito() });
+    expect(warningsIn(stack)).toEqual([['consumerAccounts', `\`trustedTokenIssuers\` holds ${issuerUrl}, which also makes tokens for accounts that people have made by themselves on an address of \`emailDomains\`, and keep when they leave: `
+      + 'only `AuthProvider.google` can tell such accounts of Google from those of your Workspace; leave it out, and let people send tokens of the sign-in provider']]);
+  });
+});
+
+describe('trusted issuers beside Google', () => {
+  const company = { trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl: 'https://id.example.com', audience: 'mlflow' })] };
+
+  test.each<[string, OverridesOf, string[]]>([
+    ['whose tokens hold no hosted domain', company, ['noHostedDomain']],
+    ['where every Google account may sign in', stack => ({ ...company, authProvider: google(stack, ['*']) }), []],
+    ['for machines', { ...company, machineIdentities: ['client'] }, []],
+    ['beside another provider', stack => ({ ...company, authProvider: oidc(stack) }), []],
+    ['that are Google itself', { trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl: 'https://accounts.google.com', audience: 'mlflow' })] }, []],
+    ['that are only known at deployment', { trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl: token, audience: 'mlflow' })] }, []],
+    ['of AWS', { awsIdentityIssuer: 'https://1a2b.tokens.sts.global.api.aws' }, []],
+    ['none', { trustedTokenIssuers: [] }, []],
+  ])('%s', (_, overrides, expected) => {
+    expect(idsOf(overrides)).toEqual(expected);
+  });
+
+  test('the warning names them and says what to do', () => {
+    expect(warningsIn(define({ trustedTokenIssuers: [...company.trustedTokenIssuers, ...gcloud.trustedTokenIssuers] }).stack)[0][1]).toBe(
+      '`trustedTokenIssuers` holds https://id.example.com, but `authProvider` asks people for the claim `hd` of `hostedDomains`, which Google alone puts into tokens: theirs of that issuer are refused; list machines in `machineIdentities`, have the issuer add the claim, or leave it out');
+  });
+});
+
+describe('names that oauth2-proxy does not know', () => {
+  const text = (prop: string, name: string) => `\`${prop}\` holds ${name}, which oauth2-proxy of this release does not know and ignores without a word: correct the name (those of lists are plural, such as OAUTH2_PROXY_PROVIDER_CA_FILES), or leave it out`;
+
+  test.each(['OAUTH2_PROXY_EMAIL_DOMAIN', 'OAUTH2_PROXY_UPSTREAM', 'OAUTH2_PROXY_NONSENSE', 'OAUTH2_PROXY_OIDC', 'OAUTH2_PROXY_BANNERS'])('%s', name => {
+    expect(warningsIn(define({ proxyEnvironment: { [name]: 'x' } }).stack)).toEqual([['unknownNames', text('proxyEnvironment', name)]]);
+    expect(warningsIn(define(stack => ({ proxySecrets: { [name]: clientSecret(stack) } })).stack)).toEqual([['unknownNames', text('proxySecrets', name)]]);
+    expect(warningsIn(define({ authProvider: new Own({ [name]: 'x' }) }).stack)).toEqual([['unknownNames', text('authProvider', name)]]);
+  });
+
+  test('several of them are named at once', () => {
+    expect(warningsIn(define({ proxyEnvironment: { OAUTH2_PROXY_A: 'x', OAUTH2_PROXY_B: 'x' } }).stack)[0][1]).toMatch(/holds OAUTH2_PROXY_A, OAUTH2_PROXY_B, which/);
+  });
+
+  test.each(['HTTPS_PROXY', 'OAUTH2_PROXY_BANNER', `${token}_NAME`, `OAUTH2_PROXY_${token}`])('%s is none of them', name => {
+    expect(idsOf({ proxyEnvironment: { [name]: 'x' } })).toEqual([]);
+  });
+
+  test.each(['OAUTH2_PROXY_GITHUB_TOKEN', 'OAUTH2_PROXY_SIGNATURE_KEY'])('%s is none of them, as a secret', name => {
+    expect(idsOf(stack => ({ proxySecrets: { [name]: clientSecret(stack) } }))).toEqual([]);
+  });
+});
+
 describe('domains for e-mail', () => {
   test.each([
     'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.nl', 'yahoo.com', 'yahoo.co.jp', 'yahoo.com.br', 'icloud.com', 'me.com', 'aol.com', 'proton.me', 'gmx.de', 'gmx.net', 'web.de',
     'mail.ru', 'yandex.ru', 'qq.com', '163.com', 'orange.fr', 'libero.it', 'seznam.cz', 'co.uk', 'com.au', 'ac.at',
   ])('%s, where anybody has an address, or nobody', domain => {
-    expect(warningsIn(define({ emailDomains: ['example.com', domain] }).stack)).toEqual([['publicEmailDomains', `\`emailDomains\` holds ${domain}, where anybody can have an address, or nobody has one: name domains of your own`]]);
+    expect(warningsIn(define(stack => ({ emailDomains: ['example.com', domain], authProvider: oidc(stack) })).stack)).toEqual([['publicEmailDomains', `\`emailDomains\` holds ${domain}, where anybody can have an address, or nobody has one: name domains of your own`]]);
   });
 
   test.each([
     'example.com', 'gmail.example.com', 'live.example.com', 'outlook.example', 'mygmail.com', 'gmail.com.example.com', 'example.co.uk', 'co.example.com', 'mail.example.com', 'web.design', 'me.example', 'xseznam.cz',
   ])('%s is one of a company', domain => {
     expect(idsOf({ emailDomains: [domain] })).toEqual([]);
+  });
+
+  test('with Google nobody of them gets in, unless every Google account may', () => {
+    expect(warningsIn(define({ emailDomains: ['example.com', 'gmail.com'] }).stack)).toEqual([['publicEmailDomains',
+      '`emailDomains` holds gmail.com, of which nobody gets in: accounts that people make by themselves belong to no Google Workspace, and `hostedDomains` asks for one; name domains of your own, or let in anybody who has an address there by `hostedDomains: ["*"]` of `AuthProvider.google`']]);
+    expect(warningsIn(define(stack => ({ emailDomains: ['gmail.com'], authProvider: google(stack, ['*']) })).stack)[0][1]).toMatch(/where anybody can have an address/);
   });
 
   test('that are only known at deployment are not judged', () => {
@@ -130,6 +192,10 @@ describe('two deployments in one app', () => {
   test.each<[string, (stack: Stack) => Overrides, (stack: Stack, first: SecureMlflow) => Overrides, string[]]>([
     ['that share nothing', () => ({}), withOidc(), []],
     ['in the same folder', inBucket(), inBucket(), ['sharedArtifacts']],
+    ['in the same folder of a bucket that one stack makes by its name', stack => ({ artifactBucket: new s3.Bucket(stack, 'Bucket', { bucketName: 'artifacts' }), ...withOidc({ clientId: 'one' })(stack) }), inBucket(), ['sharedArtifacts']],
+    ['in buckets that get their names at deployment', stack => ({ artifactBucket: new s3.Bucket(stack, 'Bucket'), ...withOidc({ clientId: 'one' })(stack) }),
+      stack => ({ artifactBucket: new s3.Bucket(stack, 'Bucket'), ...withOidc({ clientId: 'other' })(stack) }), []],
+    ['with the same client, a slash apart', withOidc(), withOidc({ issuerUrl: 'https://id.example.com/' }), ['sharedClient']],
     ['in the same folder of the bucket that one makes', () => ({}), (stack, { artifactBucket }) => ({ artifactBucket, ...withOidc()(stack) }), ['sharedArtifacts']],
     ['inside the folder of the other', inBucket(), inBucket('mlflow/staging'), ['sharedArtifacts']],
     ['around the folder of the other', inBucket('a/b'), inBucket('a'), ['sharedArtifacts']],
@@ -149,8 +215,15 @@ describe('two deployments in one app', () => {
   });
 
   test('the warnings name the other one', () => {
-    expect(second(inBucket(), inBucket()).map(([, text]) => text)).toEqual([expect.stringMatching(/^its artifacts are in the folder of One\/Mlflow, .*; give each an `artifactPath` or a bucket of its own$/)]);
-    expect(second(withOidc(), withOidc()).map(([, text]) => text)).toEqual([expect.stringMatching(/^it has the OAuth client of One\/Mlflow: .*; register a client for each$/)]);
+    expect(second(inBucket(), inBucket()).map(([, text]) => text)).toEqual([expect.stringMatching(/^`artifactPath` is "mlflow" in the bucket artifacts, where One\/Mlflow has "mlflow": .*; give each an `artifactPath` or a bucket of its own$/)]);
+    expect(second(withOidc(), withOidc()).map(([, text]) => text)).toEqual([expect.stringMatching(/^`authProvider` has the OAuth client "client", as One\/Mlflow does: .*; register a client for each$/)]);
+  });
+
+  test('the warnings show no token', () => {
+    const made = second(withOidc({ clientId: token }), (stack, { artifactBucket }) => ({ artifactBucket, ...withOidc({ clientId: token })(stack) }));
+    expect(made.map(([, text]) => text)).toEqual([
+      expect.stringMatching(/^`artifactPath` is "mlflow" in the same bucket, where One/), expect.stringMatching(/^`authProvider` has the same OAuth client, as One/),
+    ]);
   });
 
   test('one that could not be made does not count', () => {

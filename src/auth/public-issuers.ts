@@ -37,8 +37,9 @@ const PUBLIC_ISSUERS: Record<string, RegExp> = {
  * https://developer.apple.com/documentation/signinwithapple/verifying-a-user,
  * https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc
  */
+const GOOGLE = /^accounts\.google\.com(\/|$)/;
 const OPEN_ISSUERS = [
-  /^accounts\.google\.com(\/|$)/,
+  GOOGLE,
   /^appleid\.apple\.com(\/|$)/,
   /^login\.microsoftonline\.com\/(common|organizations|consumers|9188040d-6c67-4c5b-b112-36a304b66dad)(\/|$)/,
 ];
@@ -64,6 +65,11 @@ export function refusePublicIssuer(option: string, issuerUrl: string): void {
 /** Whether it is the issuer of a GitLab, as far as its name says so. */
 export function isGitlab(issuerUrl: string): boolean {
   return !Token.isUnresolved(issuerUrl) && publicIssuer(issuerUrl)?.includes('GitLab') === true;
+}
+
+/** Whether it is Google, whose tokens alone hold the claim `hd`. */
+export function isGoogle(issuerUrl: string): boolean {
+  return GOOGLE.test(placeOf(issuerUrl));
 }
 
 /** Whether anybody in the world can have an account there. */

@@ -1,5 +1,5 @@
 import { Token } from 'aws-cdk-lib';
-import { refusePublicIssuer } from './public-issuers';
+import { isOpenIssuer, refusePublicIssuer } from './public-issuers';
 
 /** The issuer and audience of `TokenIssuer.oidc`. */
 export interface OidcTokenIssuerOptions {
@@ -48,7 +48,7 @@ export class TokenIssuer {
     if (!Token.isUnresolved(audience) && (audience.trim() === '' || audience.includes(','))) {
       throw new Error(`TokenIssuer.oidc: \`audience\` must not be empty nor hold a comma, got ${JSON.stringify(audience)}: use a value that stands for this server alone, such as its URL`);
     }
-    return new TokenIssuer(issuerUrl, audience, false);
+    return new TokenIssuer(issuerUrl, audience, isOpenIssuer(issuerUrl));
   }
 
   private constructor(

@@ -1,25 +1,31 @@
 import { Token } from 'aws-cdk-lib';
+import { noSecretOfEcs } from './problems';
 import type { SecureMlflowProps } from '../props';
-import { DEFAULT_MLFLOW_ENVIRONMENT, NETWORK_PROXY_NAMES, RESERVED_MLFLOW_NAMES } from '../settings/mlflow';
-import { PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../settings/oauth2-proxy';
+import { DEFAULT_MLFLOW_ENVIRONMENT, NETWORK_PROXY, RESERVED_MLFLOW_NAMES } from '../settings/mlflow';
+import { CONFIG_NAMES, OTHER_PROXY_NAMES, PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../settings/oauth2-proxy';
 
 /** Variables that hold secrets, by the end of their names: `OPENAI_API_KEY` does, `OPENAI_API_KEY_PATH` does not. */
-const SECRET = /(^|_)(PASSWORD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|CONNECTION_STRING|(ACCESS|API|AUTH|ENCRYPTION|JWT|PRIVATE|SECRET|SIGNATURE|SIGNING)_?KEY)$/i;
+const SECRET = /(^|_)(PASS|PASSWD|PASSWORD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|CONNECTION_STRING|WEBHOOK_URL|(ACCESS|API|AUTH|ENCRYPTION|JWT|PRIVATE|SECRET|SIGNATURE|SIGNING)KEY)$|_(KEY|PAT|PWD)$/i;
 /** Those whose names end otherwise. */
 const SECRET_TOO = /^(AWS_BEARER_TOKEN_BEDROCK|OTEL_EXPORTER_OTLP_(\w+_)?HEADERS)$/;
-/** Those that only look like one: the path of a file, and switches. */
-const NO_SECRET = /APPLICATION(_DEFAULT)?_CREDENTIALS$|^GOOGLE_API_ENABLE_RUNTIME_BOUND_TOKEN$/;
-/** The value of a switch, which is no secret. */
-const SWITCH = /^(true|false|[01]?)$/i;
+/** Those that only look like one: keys that everybody may know, the path of a file, and switches. */
+const NO_SECRET = /APPLICATION(_DEFAULT)?_CREDENTIALS$|^GOOGLE_API_ENABLE_RUNTIME_BOUND_TOKEN$|(CACHE|GROUP|PARTITION|PRIMARY|PUBLIC|SORT|SSL)_KEY$/i;
+/** The value of a switch, or a number of few digits: no secret. */
+const SWITCH = /^(true|false|\d{0,5})$/i;
 const URL_WITH_PASSWORD = /:\/\/[^/?#@\s]*:[^/?#@\s]+@|[?&]password=[^&]/i;
+/** A reference to a secret, in whose place CloudFormation writes the secret itself. */
+const REFERENCE = /\{\{resolve:(secretsmanager|ssm-secure):/;
 
 /** What is wrong with the variables that users add to the containers. */
-export function environmentProblems({ environment = {}, proxyEnvironment = {}, secrets = {}, proxySecrets = {} }: SecureMlflowProps): string[] {
+export function environmentProblems(props: SecureMlflowProps): string[] {
+  const { environment = {}, proxyEnvironment = {}, secrets = {}, proxySecrets = {} } = props;
   return [
     ...plainProblems('environment', environment, RESERVED_MLFLOW_NAMES, 'secrets'),
     ...downloadProblems(environment.MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS),
+    ...jobProblems(environment.MLFLOW_SERVER_ENABLE_JOB_EXECUTION),
+    ...props.aiGateway === undefined ? [] : networkProxyProblems(environment),
     ...plainProblems('proxyEnvironment', proxyEnvironment, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }, 'proxySecrets'),
-    ...secretProblems('secrets', secrets, name => reasonFor(name, { ...RESERVED_MLFLOW_NAMES, ...NOT_AS_SECRETS })),
+    ...secretProblems('secrets', secrets, name => NETWORK_PROXY.test(name) ? OF_OTHERS : reasonFor(name, { ...RESERVED_MLFLOW_NAMES, ...NOT_AS_SECRETS })),
     ...twiceProblems('secrets', secrets, 'environment', environment),
     ...secretProblems('proxySecrets', proxySecrets, name => reasonFor(name, { ...!isSecret(name) && PROVIDER_NAMES, ...RESERVED_PROXY_NAMES })),
     ...twiceProblems('proxySecrets', proxySecrets, 'proxyEnvironment', proxyEnvironment),
@@ -29,14 +35,30 @@ export function environmentProblems({ environment = {}, proxyEnvironment = {}, s
 /** What is wrong with the variables of a provider. */
 export function providerProblems(environment: Record<string, string>, { proxySecrets = {} }: SecureMlflowProps): string[] {
   return [
-    ...plainProblems('authProvider', environment, RESERVED_PROXY_NAMES, 'proxySecrets'),
+    ...plainProblems('authProvider', environment, { ...RESERVED_PROXY_NAMES, ...CONFIG_NAMES }, 'proxySecrets'),
     ...twiceProblems('proxySecrets', proxySecrets, 'authProvider', environment),
   ];
+}
+
+/** Secrets that are variables in plain text, to be called when every value is known; `resolve` renders one. */
+export function referenceProblems({ environment = {}, proxyEnvironment = {} }: SecureMlflowProps, resolve: (value: string) => unknown): string[] {
+  return ([['environment', environment, 'secrets'], ['proxyEnvironment', proxyEnvironment, 'proxySecrets']] as const).flatMap(([prop, variables, secretsProp]) =>
+    Object.keys(variables).filter(name => REFERENCE.test(JSON.stringify(resolve(variables[name]))))
+      .map(name => `\`${prop}\` must not hold a secret, got a reference to one in ${name}, which everybody who may read the task definition could read: use \`${secretsProp}\``));
+}
+
+/** Those that oauth2-proxy ignores without a word. */
+export function unknownProxyNames(variables: Record<string, unknown> = {}): string[] {
+  return namesOf(variables).filter(name => name.startsWith('OAUTH2_PROXY_') && !OTHER_PROXY_NAMES.includes(name)
+    && reasonFor(name, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }) === undefined);
 }
 
 function plainProblems(prop: string, variables: Record<string, string>, reserved: Record<string, string>, secretsProp: string): string[] {
   return namesOf(variables).flatMap(name => {
     const [value, reason] = [variables[name], reasonFor(name, reserved)];
+    if (!NAME.test(name)) {
+      return [noName(prop, name)];
+    }
     if (reason !== undefined) {
       return [`\`${prop}\` must not hold ${name}: ${reason}`];
     }
@@ -44,7 +66,7 @@ function plainProblems(prop: string, variables: Record<string, string>, reserved
       return [`\`${prop}\` must not hold ${name}, which everybody who may read the template or the task definition could read: use \`${secretsProp}\``];
     }
     if (URL_WITH_PASSWORD.test(value)) {
-      const instead = prop === 'environment' && NETWORK_PROXY_NAMES.includes(name) ? 'use a proxy that asks for none' : `use \`${secretsProp}\``;
+      const instead = prop === 'environment' && NETWORK_PROXY.test(name) ? 'use a proxy that asks for none' : `use \`${secretsProp}\``;
       return [`\`${prop}\` must not hold a password, got one in the URL ${name}, which everybody who may read the template or the task definition could read: ${instead}`];
     }
     return [];
@@ -53,8 +75,14 @@ function plainProblems(prop: string, variables: Record<string, string>, reserved
 
 function secretProblems(prop: string, secrets: Record<string, unknown>, reasonAgainst: (name: string) => string | undefined): string[] {
   return namesOf(secrets).flatMap(name => {
-    const reason = reasonAgainst(name);
-    return reason === undefined ? [] : [`\`${prop}\` must not hold ${name}: ${reason}`];
+    const [reason, misfit] = [reasonAgainst(name), noSecretOfEcs(secrets[name])];
+    if (!NAME.test(name)) {
+      return [noName(prop, name)];
+    }
+    if (reason !== undefined) {
+      return [`\`${prop}\` must not hold ${name}: ${reason}`];
+    }
+    return misfit === undefined ? [] : [`\`${prop}\`: ${name} ${misfit}`];
   });
 }
 
@@ -62,11 +90,30 @@ function twiceProblems(prop: string, secrets: Record<string, unknown>, otherProp
   return namesOf(secrets).filter(name => name in others).map(name => `\`${prop}\` must not hold ${name}, which \`${otherProp}\` holds, too: leave one of them out`);
 }
 
-/** The construct gives the first a plain value; `prepare` needs the others, too, and gets no secrets. */
-const NOT_AS_SECRETS: Record<string, string> = {
-  ...Object.fromEntries(Object.keys(DEFAULT_MLFLOW_ENVIRONMENT).map(name => [name, 'it is no secret; use `environment`'])),
-  ...Object.fromEntries(NETWORK_PROXY_NAMES.map(name => [name, 'other containers need it, too; use a proxy that asks for no password'])),
-};
+/** What every program can read. */
+const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+function noName(prop: string, name: string): string {
+  return `\`${prop}\` must hold names of letters, digits and "_" that begin with no digit, got ${JSON.stringify(name)}: correct it, or leave it out`;
+}
+
+/** The construct gives them a plain value. */
+const NOT_AS_SECRETS = Object.fromEntries(Object.keys(DEFAULT_MLFLOW_ENVIRONMENT).map(name => [name, 'it is no secret; use `environment`']));
+/** `prepare` goes through a proxy of the network, too, and gets no secrets. */
+const OF_OTHERS = 'other containers need it, too; use a proxy that asks for no password';
+
+/** With a proxy every connection goes to its address, and the inner door judges addresses. */
+function networkProxyProblems(environment: Record<string, string>): string[] {
+  return namesOf(environment).filter(name => NETWORK_PROXY.test(name) && !/^no_/i.test(name))
+    .map(name => `\`environment\` must not hold ${name} where \`aiGateway\` is given: the inner door could not judge which addresses people call through that proxy; leave out one of them`);
+}
+
+function jobProblems(jobs?: string): string[] {
+  if (jobs === undefined || Token.isUnresolved(jobs) || /^(true|false|1|0)$/i.test(jobs)) {
+    return [];
+  }
+  return [`\`environment\`: MLFLOW_SERVER_ENABLE_JOB_EXECUTION must be "true" or "false", got ${JSON.stringify(jobs)}: MLflow takes nothing else; leave it out for "false"`];
+}
 
 /** Whoever has the URL of a download may use it. */
 const LONGEST_DOWNLOAD = 3600;

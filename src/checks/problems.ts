@@ -1,4 +1,5 @@
 import { Duration, Token } from 'aws-cdk-lib';
+import type * as ecs from 'aws-cdk-lib/aws-ecs';
 
 /** Throws one error that lists all problems, if there are any. */
 export function throwProblems(path: string, problems: string[]): void {
@@ -19,7 +20,7 @@ export function show(value: unknown): string {
   }
 }
 
-const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+export const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
 export const DOMAIN = new RegExp(`^(?=.{4,253}$)(${LABEL}\\.)+${LABEL}$`);
 
 /** Not a number where the duration is absent or a token: no comparison holds then. */
@@ -27,9 +28,16 @@ export function secondsOf(duration?: Duration): number {
   return duration === undefined || duration.isUnresolved() ? NaN : duration.toSeconds({ integral: false });
 }
 
-export function wholeNumberProblems(name: string, value: number | undefined, least: number, most?: number): string[] {
+/** `todo` is for those whose range does not say it. */
+export function wholeNumberProblems(name: string, value: number | undefined, least: number, most?: number, todo = ''): string[] {
   if (!known(value) || (Number.isInteger(value) && value >= least && (most === undefined || value <= most))) {
     return [];
   }
-  return [`\`${name}\` must be a whole number, ${most === undefined ? `${least} or more` : `${least} to ${most}`}, got ${show(value)}`];
+  return [`\`${name}\` must be a whole number, ${most === undefined ? `${least} or more` : `${least} to ${most}`}, got ${show(value)}${todo}`];
+}
+
+/** Why it is no secret that a container can have. The value is not shown: it may be one all the same. */
+export function noSecretOfEcs(value: unknown): string | undefined {
+  return typeof (value as ecs.Secret | undefined)?.grantRead === 'function' ? undefined
+    : `must be an ecs.Secret, got a value of type ${typeof value}: use \`ecs.Secret.fromSecretsManager(…)\` or \`fromSsmParameter(…)\``;
 }

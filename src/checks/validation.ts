@@ -2,9 +2,9 @@ import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
-import { DOMAIN, known, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
+import { DOMAIN, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
 import { AuthProviderConfig } from '../auth/config';
-import { DatabaseCapacity, SecureMlflowProps } from '../props';
+import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props';
 
 /**
  * Throws one error that lists everything wrong with the props, before any construct is defined.
@@ -24,9 +24,9 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...taskProblems(props),
     ...sessionProblems(props),
     ...gunicornProblems(props.gunicornOpts),
-    ...wholeNumberProblems('requestLimits.apiMiB', props.requestLimits?.apiMiB, 1, 1024),
-    ...wholeNumberProblems('requestLimits.tracesMiB', props.requestLimits?.tracesMiB, 1, 1024),
-    ...gatewayProblems(props.aiGateway?.privateProviders),
+    ...wholeNumberProblems('requestLimits.apiMiB', props.requestLimits?.apiMiB, 1, 1024, LARGER),
+    ...wholeNumberProblems('requestLimits.tracesMiB', props.requestLimits?.tracesMiB, 1, 1024, LARGER),
+    ...gatewayProblems(props.aiGateway),
     ...environmentProblems(props),
   ];
   if (props.encryptionKey !== undefined && 'aliasName' in props.encryptionKey) {
@@ -37,6 +37,8 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
   }
   throwProblems(path, problems);
 }
+
+const LARGER = ': log what is larger as artifacts, which are not limited, or in several requests';
 
 /** Throws if a provider would undo what the construct promises, or what other props ask for. */
 export function validateProvider(path: string, props: SecureMlflowProps, provider: AuthProviderConfig): void {
@@ -255,10 +257,14 @@ function sessionProblems({ sessionDuration = Duration.hours(12), sessionRefresh 
   return problems;
 }
 
-/** A provider is a host of the network, never the task itself nor what only tasks reach, such as the credentials of their role. */
-const TASK_ADDRESS = /^https?:\/\/(localhost|.*\.localhost|0+(\.\d+)*|127(\.\d+)*|169\.254(\.\d+)*)(:|$)/;
-
-function gatewayProblems(privateProviders?: string[]): string[] {
+function gatewayProblems(aiGateway?: AiGatewayOptions): string[] {
+  if (aiGateway === undefined) {
+    return [];
+  }
+  if (typeof aiGateway !== 'object' || aiGateway === null) { // callers without types mean off by `false`, and it would be on
+    return [`\`aiGateway\` must be an object such as {}, got ${show(aiGateway)}: leave it out to keep the gateway off`];
+  }
+  const { privateProviders } = aiGateway;
   if (!known(privateProviders)) {
     return [];
   }
@@ -266,6 +272,45 @@ function gatewayProblems(privateProviders?: string[]): string[] {
   if (privateProviders.length === 0) {
     return [`${name} must hold at least one address, got []: leave it out for public addresses alone`];
   }
-  return privateProviders.filter(known).filter(entry => !/^https?:\/\/[a-z0-9.-]+(:\d{1,5})?$/.test(entry) || TASK_ADDRESS.test(entry))
-    .map(entry => `${name}: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: leave out path and slash; the task itself and link-local addresses are no providers`);
+  return privateProviders.filter(known).map(entry => [entry, wrongWithProvider(entry)]).filter(([, todo]) => todo !== undefined)
+    .map(([entry, todo]) => `${name}: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: ${todo}`);
+}
+
+const HOST = new RegExp(`^(?=.{1,253}$)${LABEL}(\\.${LABEL})*$`);
+/** A provider is a host of the network, never the task itself nor what only tasks reach, such as the credentials of their role. */
+const TASK_HOST = /^(localhost|.*\.localhost|(0|127)(\.\d+){3}|169\.254(\.\d+){2})$/;
+
+/** What to do about an entry that cannot be one. */
+function wrongWithProvider(entry: string): string | undefined {
+  const [, place, rest] = /^https?:\/\/([^/?#]*)(.*)$/.exec(entry) ?? [];
+  if (entry.includes('*')) {
+    return 'name each host; there is no "*"';
+  }
+  if (place === undefined) {
+    return 'begin with "http://" or "https://"';
+  }
+  if (rest !== '') {
+    return 'leave out path and slash';
+  }
+  if (place.includes('@')) {
+    return 'leave out user and password';
+  }
+  if (place.includes('[')) {
+    return 'use a host name; there are no IPv6 addresses';
+  }
+  const [host, ...port] = place.split(':');
+  if (/[A-Z]/.test(host)) {
+    return 'write the host in lower case';
+  }
+  if (port.length > 0 && !(/^[1-9]\d{0,4}$/.test(port.join(':')) && Number(port) <= 65535)) {
+    return 'the port must be 1 to 65535';
+  }
+  if (!HOST.test(host) || !URL.canParse(`http://${host}`)) {
+    return 'use a host name, or an IPv4 address';
+  }
+  const { hostname } = new URL(`http://${host}`); // which has IPv4 addresses in the one usual form
+  if (hostname !== host) {
+    return `write the IPv4 address as "${hostname}"`;
+  }
+  return TASK_HOST.test(host) ? 'the task itself and link-local addresses are no providers' : undefined;
 }

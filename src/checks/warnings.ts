@@ -1,5 +1,8 @@
 import { Token } from 'aws-cdk-lib';
+import * as s3 from 'aws-cdk-lib/aws-s3';
+import { unknownProxyNames } from './names';
 import { AuthProviderConfig } from '../auth/config';
+import { isGoogle } from '../auth/public-issuers';
 import { TokenIssuer } from '../auth/token-issuer';
 import { SecureMlflowProps } from '../props';
 
@@ -7,11 +10,17 @@ import { SecureMlflowProps } from '../props';
 export type Warnings = Record<string, string>;
 
 /** Warnings about who gets in. A value that is only known at deployment is never judged. */
-export function warningsAboutPeople({ emailDomains }: SecureMlflowProps, provider: AuthProviderConfig, trustedTokenIssuers: TokenIssuer[]): Warnings {
+export function warningsAboutPeople(props: SecureMlflowProps, provider: AuthProviderConfig, trustedTokenIssuers: TokenIssuer[]): Warnings {
+  const { emailDomains } = props;
   const everyone = emailDomains.includes('*');
   // Where there are such, a token without the right one is refused, whoever made it.
   const groups = provider.hostedDomains !== undefined || ['OAUTH2_PROXY_ALLOWED_GROUPS', 'OAUTH2_PROXY_ALLOWED_ROLES'].some(name => name in provider.environment);
-  const openIssuer = !groups && trustedTokenIssuers.some(issuer => issuer.openToPublic);
+  const openIssuers = groups ? [] : trustedTokenIssuers.filter(issuer => issuer.openToPublic).map(({ issuerUrl }) => issuerUrl);
+  const openIssuer = openIssuers.length > 0;
+  // Where machines are listed, an issuer may be theirs, and they need no such claim.
+  const machines = [...props.machineIdentities ?? [], ...provider.machineIdentities ?? []].length > 0;
+  const withoutHd = provider.hostedDomains === undefined || machines ? []
+    : (props.trustedTokenIssuers ?? []).map(({ issuerUrl }) => issuerUrl).filter(url => !Token.isUnresolved(url) && !isGoogle(url));
   const { OAUTH2_PROXY_PROVIDER: kind, OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim = 'email' } = provider.environment;
   const publicDomains = emailDomains.filter(domain => !Token.isUnresolved(domain) && PUBLIC_DOMAINS.some(pattern => pattern.test(domain)));
   return {
@@ -22,7 +31,9 @@ export function warningsAboutPeople({ emailDomains }: SecureMlflowProps, provide
       everyAccount: '`emailDomains` is ["*"], so every account at the provider gets in: check there that people cannot sign up by themselves, that nobody comes by a social account (Google, Microsoft …), and who is a guest; or name your domains, or allowed groups',
     }),
     ...(publicDomains.length > 0 && {
-      publicEmailDomains: `\`emailDomains\` holds ${publicDomains.join(', ')}, where anybody can have an address, or nobody has one: name domains of your own`,
+      publicEmailDomains: provider.hostedDomains === undefined
+        ? `\`emailDomains\` holds ${publicDomains.join(', ')}, where anybody can have an address, or nobody has one: name domains of your own`
+        : `\`emailDomains\` holds ${publicDomains.join(', ')}, of which nobody gets in: accounts that people make by themselves belong to no Google Workspace, and \`hostedDomains\` asks for one; name domains of your own, or let in anybody who has an address there by \`hostedDomains: ["*"]\` of \`AuthProvider.google\``,
     }),
     // In Entra ID administrators set the names of members: docs/sign-in-entra-id.md.
     ...(!everyone && !groups && emailClaim !== 'email' && !Token.isUnresolved(emailClaim) && kind !== 'entra-id' && {
@@ -30,7 +41,22 @@ export function warningsAboutPeople({ emailDomains }: SecureMlflowProps, provide
     }),
     // With Google itself the claim `hd` tells them apart; who lets in every Google account there wants no more here.
     ...(!everyone && openIssuer && provider.openToPublic !== true && {
-      consumerAccounts: '`TokenIssuer.gcloud()` also lets in Google accounts that people have made by themselves on an address of `emailDomains`, and keep when they leave: only `AuthProvider.google` can tell them from those of your Workspace; leave it out, and let people send tokens of the sign-in provider',
+      consumerAccounts: `\`trustedTokenIssuers\` holds ${openIssuers.join(', ')}, which also makes tokens for accounts that people have made by themselves on an address of \`emailDomains\`, and keep when they leave: only \`AuthProvider.google\` can tell such accounts of Google from those of your Workspace; leave it out, and let people send tokens of the sign-in provider`,
+    }),
+    ...(withoutHd.length > 0 && {
+      noHostedDomain: `\`trustedTokenIssuers\` holds ${withoutHd.join(', ')}, but \`authProvider\` asks people for the claim \`hd\` of \`hostedDomains\`, which Google alone puts into tokens: theirs of that issuer are refused; list machines in \`machineIdentities\`, have the issuer add the claim, or leave it out`,
+    }),
+  };
+}
+
+/** Warnings about settings that change nothing. */
+export function warningsAboutNames(props: SecureMlflowProps, { environment: authProvider }: AuthProviderConfig): Warnings {
+  const { proxyEnvironment, proxySecrets } = props;
+  const unknown = Object.entries({ proxyEnvironment, proxySecrets, authProvider })
+    .map(([prop, variables]) => [prop, unknownProxyNames(variables)] as const).filter(([, names]) => names.length > 0);
+  return {
+    ...(unknown.length > 0 && {
+      unknownNames: `${unknown.map(([prop, names]) => `\`${prop}\` holds ${names.join(', ')}`).join(' and ')}, which oauth2-proxy of this release does not know and ignores without a word: correct the name (those of lists are plural, such as OAUTH2_PROXY_PROVIDER_CA_FILES), or leave it out`,
     }),
   };
 }
@@ -72,19 +98,24 @@ export function warningsAboutOthers(own: Deployment, others: Deployment[]): Warn
   const client = others.find(other => issuer !== undefined && issuerOf(other) === issuer && other.provider.clientId === own.provider.clientId);
   return {
     ...(artifacts !== undefined && {
-      sharedArtifacts: `its artifacts are in the folder of ${artifacts.path}, or one is in the other's: who gets into one reads and deletes what belongs to the other; give each an \`artifactPath\` or a bucket of its own`,
+      sharedArtifacts: `\`artifactPath\` is "${own.artifactPath}" in ${Token.isUnresolved(own.bucketName) ? 'the same bucket' : `the bucket ${own.bucketName}`}, where ${artifacts.path} has "${artifacts.artifactPath}": who gets into one reads and deletes what belongs to the other; give each an \`artifactPath\` or a bucket of its own`,
     }),
     ...(client !== undefined && {
-      sharedClient: `it has the OAuth client of ${client.path}: a token made for one is good at the other, where only \`emailDomains\` and groups stand before it; register a client for each`,
+      sharedClient: `\`authProvider\` has the ${Token.isUnresolved(own.provider.clientId) ? 'same OAuth client' : `OAuth client "${own.provider.clientId}"`}, as ${client.path} does: a token made for one is good at the other, where only \`emailDomains\` and groups stand before it; register a client for each`,
     }),
   };
+}
+
+/** As it is known: a bucket that a stack makes refers to itself, even where its name is written out. */
+export function nameOfBucket(bucket: s3.IBucket): string {
+  return (bucket.node.defaultChild as s3.CfnBucket | undefined)?.bucketName ?? bucket.bucketName;
 }
 
 function overlap(one: string, other: string): boolean {
   return `${one}/`.startsWith(`${other}/`) || `${other}/`.startsWith(`${one}/`);
 }
 
-/** None where the provider's tokens are no bearer tokens. */
+/** None where the provider's tokens are no bearer tokens. A slash at the end makes no other provider. */
 function issuerOf({ provider: { environment, bearerTokens } }: Deployment): string | undefined {
-  return bearerTokens === false ? undefined : environment.OAUTH2_PROXY_OIDC_ISSUER_URL;
+  return bearerTokens === false ? undefined : environment.OAUTH2_PROXY_OIDC_ISSUER_URL?.replace(/\/$/, '');
 }

@@ -203,22 +203,24 @@ export function mlflowHealthCheck(port: number): string[] {
   return ['CMD', 'python', '-c', `import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:${port}/health', timeout=4)`];
 }
 
-/** In the two spellings that programs read. */
-export const NETWORK_PROXY_NAMES = ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy'].flatMap(name => [name, name.toUpperCase()]);
+/** Python reads these names in any case. */
+export const NETWORK_PROXY = /^(https?|all|no)_proxy$/i;
 
 /** A proxy of the network that `environment` names: `prepare` goes through it, too. */
 export function networkProxyEnvironment(environment: Record<string, string> = {}): Record<string, string> {
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => NETWORK_PROXY_NAMES.includes(name)));
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => NETWORK_PROXY.test(name)));
 }
 
 const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
-const DATABASE_OWNED = 'the construct makes the database and the connection to it';
+const DATABASE_OWNED = 'the construct makes the database and the connection to it; leave it out';
 const TRUST = 'the server would believe forwarded headers, and with them the client address that guards its assistant';
+const UVICORN = 'it could rebind the server or make it trust forwarded headers; for the number of processes use `workers`';
+const DEVELOPMENT = 'it is for development, with a debugger; leave it out';
 const PROGRAMS = 'everybody who is signed in could run programs on the server, with the password of the database at hand';
 const INSIDE = 'everybody who is signed in could have the server send requests into its network and to itself';
 const ASSISTANT = 'the assistant is closed, because it runs programs on the server';
 const ROLE = 'the task has a role; grant it what it needs';
-const CODE = 'it decides which code the programs of the task load; put it into an image of your own';
+const CODE = 'it decides which code the programs of the task load; put it into an image of your own (`mlflowImage`)';
 const BUCKET = 'artifacts are in S3, in the region of the stack; use `artifactBucket`';
 const TLS = 'connections that the server makes must be verified';
 const ACCOUNTS = 'people sign in at the provider; MLflow\'s own accounts are not used';
@@ -232,12 +234,12 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_PORT': TASK_OWNED,
   'MLFLOW_WORKERS': 'use `workers`',
   'MLFLOW_GUNICORN_OPTS': 'use `gunicornOpts`',
-  'MLFLOW_UVICORN_OPTS': 'it could rebind the server or make it trust forwarded headers',
+  'MLFLOW_UVICORN_OPTS': UVICORN,
   'MLFLOW_SERVER_ALLOWED_HOSTS': TASK_OWNED,
   'MLFLOW_SERVER_CORS_ALLOWED_ORIGINS': 'it follows from `domainName`',
   'MLFLOW_SERVER_X_FRAME_OPTIONS': 'other sites could frame the page',
   'MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE': 'other sites could write in the name of whoever is signed in',
-  'MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS': PROGRAMS,
+  'MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS': `${PROGRAMS}; run them outside the server`,
   'MLFLOW_ENABLE_REMOTE_ASSISTANT': ASSISTANT,
   'MLFLOW_ENABLE_ASSISTANT_SANDBOX': ASSISTANT,
   'MLFLOW_ASSISTANT_SANDBOX_CLI_IMAGE': ASSISTANT,
@@ -294,8 +296,8 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'BOTOCORE_EXPERIMENTAL__PLUGINS': CODE,
   'HOME': DIRECTORY,
   'TMPDIR': DIRECTORY,
-  'PYTHONPATH': 'Python finds the inner door there',
-  'PYTHONUNBUFFERED': 'logs would come late',
+  'PYTHONPATH': 'Python finds the inner door there; put code into an image of your own (`mlflowImage`)',
+  'PYTHONUNBUFFERED': 'the construct sets it, so that log lines come at once; leave it out',
   'PYTHON*': CODE,
   'LD_*': CODE,
   'PATH': CODE,
@@ -308,11 +310,11 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'CLEAN_UP_*': 'use `cleanUp`',
   'FORWARDED_ALLOW_IPS': TRUST,
   'WEB_CONCURRENCY': 'use `workers`',
-  'UVICORN_*': TRUST,
+  'UVICORN_*': UVICORN,
   'GUNICORN_*': 'use `gunicornOpts`',
   'LISTEN_*': TASK_OWNED,
-  'FLASK_*': 'it is for development, with a debugger',
-  'WERKZEUG_*': 'it is for development, with a debugger',
+  'FLASK_*': DEVELOPMENT,
+  'WERKZEUG_*': DEVELOPMENT,
   '_MLFLOW_*': INTERNAL,
   'MLFLOW_SERVER_PID': INTERNAL,
   'PG*': DATABASE_OWNED,

@@ -127,6 +127,7 @@ function seconds(duration: Duration): string {
 const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
 const DOOR = 'it would open the door that this construct exists to keep shut';
 const COOKIE = 'cookies are bound to `domainName`, over TLS, and to no script';
+const GENERATED = 'the construct generates it as a secret; leave it out';
 const FORWARDED = 'forwarded headers come from the client and must decide nothing';
 const ANSWERS = 'programs rely on how refusals are answered';
 const LOGS = 'the log of sign-ins is the audit trail';
@@ -162,6 +163,24 @@ export const PROVIDER_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_FORCE_CODE_CHALLENGE_METHOD': 'PKCE protects every sign-in; an `AuthProvider` of your own may set it where the provider cannot do S256',
 };
 
+/** All others that oauth2-proxy knows, as local/names/oauth2-proxy.txt lists them. */
+export const OTHER_PROXY_NAMES = [
+  'GITHUB_TOKEN', 'JWT_KEY', 'SIGNATURE_KEY',
+  'BANNER', 'CUSTOM_SIGN_IN_LOGO', 'CUSTOM_TEMPLATES_DIR', 'DISPLAY_HTPASSWD_FORM', 'PROVIDER_DISPLAY_NAME',
+  'ACR_VALUES', 'APPROVAL_PROMPT', 'AUTH_REQUEST_RESPONSE_MODE', 'ENCODE_STATE', 'PROMPT', 'RELATIVE_REDIRECT_URL', 'RESOURCE', 'SKIP_CLAIMS_FROM_PROFILE_URL',
+  'SESSION_COOKIE_MINIMAL', 'PROVIDER_CA_FILES', 'USE_SYSTEM_TRUST_STORE',
+  'METRICS_ADDRESS', 'METRICS_SECURE_ADDRESS', 'METRICS_TLS_CERT_FILE', 'METRICS_TLS_KEY_FILE',
+  'ALLOW_QUERY_SEMICOLONS', 'DISABLE_KEEP_ALIVES', 'ERRORS_TO_INFO_LOG', 'FLUSH_INTERVAL', 'REQUEST_ID_HEADER', 'SET_XAUTHREQUEST',
+  'CONFIG_TEST', 'CONVERT_CONFIG_TO_ALPHA', 'VERSION',
+].map(name => `OAUTH2_PROXY_${name}`);
+
+/** Where a provider of one's own says so instead. */
+export const CONFIG_NAMES: Record<string, string> = {
+  'OAUTH2_PROXY_CLIENT_ID': 'use `clientId` of the config that `bind` returns',
+  'OAUTH2_PROXY_CLIENT_*': 'use `clientSecret` of the config that `bind` returns',
+  'OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS': 'use `bearerTokens` of the config that `bind` returns',
+};
+
 /** Names that neither `proxyEnvironment` nor a provider may hold, and what to do instead. One ending in `*` stands for all that begin so. */
 export const RESERVED_PROXY_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_HTTP_ADDRESS': TASK_OWNED,
@@ -195,6 +214,9 @@ export const RESERVED_PROXY_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_REDIS_*': 'use `sessionStore`',
   'OAUTH2_PROXY_COOKIE_EXPIRE': 'use `sessionDuration`',
   'OAUTH2_PROXY_COOKIE_REFRESH': 'use `sessionRefresh`',
+  'OAUTH2_PROXY_COOKIE_SECRET': GENERATED,
+  'OAUTH2_PROXY_COOKIE_SECRET_FILE': GENERATED,
+  'OAUTH2_PROXY_COOKIE_CSRF_EXPIRE': 'it goes with the sign-in alone, which has 15 minutes; leave it out',
   'OAUTH2_PROXY_COOKIE_*': COOKIE,
   'OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK': ANSWERS,
   'OAUTH2_PROXY_API_ROUTES': ANSWERS,
