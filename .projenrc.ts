@@ -98,6 +98,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
       setupFiles: ['<rootDir>/test/setup.ts'],
       testMatch: ['<rootDir>/test/**/*.test.ts'],
       coverageReporters: ['text', 'lcov'],
+      collectCoverageFrom: ['src/**/*.ts'],
+      coverageThreshold: { statements: 100, branches: 100, functions: 100, lines: 100 },
     },
   },
   lambdaAutoDiscover: false,
