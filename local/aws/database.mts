@@ -55,6 +55,10 @@ export class Database {
       [folder, ...Object.keys(files).map(name => join(folder, name))].forEach(path => chownSync(path, user.uid, user.gid));
     }
     const env = { PATH: '/usr/bin:/bin' };
+    const { exitCode } = await execa('test', ['-x', folder, '-a', '-x', initdb], { cwd: '/', env, extendEnv: false, reject: false, ...user });
+    if (exitCode !== 0) {
+      throw new Error(`PostgreSQL refuses to run as root, so it runs as nobody, who may not enter ${folder}: clone to a folder that other users may enter, or run as another user`);
+    }
     await execa(initdb, [
       `--pgdata=${data}`, '--username=rdsadmin', `--pwfile=${join(folder, 'password')}`, '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--no-sync',
     ], { cwd: '/', env, extendEnv: false, ...user });
