@@ -1,13 +1,15 @@
 import { readdirSync } from 'fs';
-import { CfnResource, PropertyInjectors, Stage } from 'aws-cdk-lib';
+import { CfnResource, Duration, PropertyInjectors, Stage } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
+import * as sns from 'aws-cdk-lib/aws-sns';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json';
 import { IConstruct, IMixin } from 'constructs';
 import { broughtVpc, containers, define, environmentOf, minimalProps, newStack, only, OverridesOf, resources, rulesOf, secretsOf, synthesise } from './fixtures';
-import { DatabaseAuthentication, SecureMlflow, SessionStore, TokenIssuer } from '../src';
+import { AuthProvider, DatabaseAuthentication, SecureMlflow, SessionStore, TokenIssuer } from '../src';
 
 const variants: [name: string, overrides: OverridesOf, warnings: number][] = [
   ['default', {}, 0],
@@ -174,7 +176,7 @@ describe.each(each)(
   });
 
 describe('from outside', () => {
-  const parts = ['Network', 'Ingress', 'Database', 'Artifacts', 'Service', 'Sessions'];
+  const parts = ['Network', 'Ingress', 'Database', 'Artifacts', 'Service', 'Sessions', 'CleanUp', 'Cognito', 'Monitoring'];
 
   /** Every construct that a part makes itself, if it lets its props be injected. */
   function injectable(mlflow: SecureMlflow): string[] {
@@ -185,10 +187,16 @@ describe('from outside', () => {
 
   const neverPauses: typeof variants[number] = ['a database that never pauses', { databaseCapacity: { minAcus: 0.5 } }, 0];
 
+  const cleanUp: typeof variants[number] = ['a clean-up', { cleanUp: { olderThan: Duration.days(30) } }, 0];
+  const cognito: typeof variants[number] = ['Cognito', () => ({ authProvider: AuthProvider.cognito({ machineClients: ['training'] }) }), 0];
   const iamAuthentication: typeof variants[number] = ['IAM authentication', { databaseAuthentication: DatabaseAuthentication.IAM }, 0];
 
-  test.each([...variants, neverPauses, iamAuthentication])('no construct is given an explicit undefined: %s', (_, overrides) => {
-    const ids = injectable(define(overrides).mlflow);
+  test.each([...variants, neverPauses, iamAuthentication, cleanUp, cognito])('no construct is given an explicit undefined: %s', (_, overrides) => {
+    const monitored = ({ stack: scope, mlflow }: ReturnType<typeof define>) => {
+      mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(scope, 'Topic'))] });
+      return mlflow;
+    };
+    const ids = injectable(monitored(define(overrides)));
     const given = new Map<string, string[]>();
     const stack = newStack();
     PropertyInjectors.of(stack).add(...ids.map(constructUniqueId => ({
@@ -202,7 +210,7 @@ describe('from outside', () => {
         return props;
       },
     })));
-    define(overrides, stack);
+    monitored(define(overrides, stack));
     expect([...given.keys()]).toEqual(expect.arrayContaining(['Ingress/LoadBalancer', 'Database/Cluster', 'Artifacts/Bucket', 'Service/Service'].map(path => `Stack/Mlflow/${path}`)));
     expect([...given].filter(([, names]) => names.length > 0)).toEqual([]);
   });

@@ -245,6 +245,11 @@ describe('databaseCapacity', () => {
     expect(only(template, 'AWS::RDS::DBCluster').Properties.ServerlessV2ScalingConfiguration).toEqual({ MinCapacity: { Ref: 'Least' }, MaxCapacity: { Ref: 'Most' } });
   });
 
+  test('a known least goes with a most that is only known at deployment', () => {
+    const { template } = synthesise(stack => ({ databaseCapacity: { minAcus: 8, maxAcus: new CfnParameter(stack, 'Most', { type: 'Number' }).valueAsNumber } }));
+    expect(only(template, 'AWS::RDS::DBCluster').Properties.ServerlessV2ScalingConfiguration).toEqual({ MinCapacity: 8, MaxCapacity: { Ref: 'Most' } });
+  });
+
   test.each([[{ minAcus: 2.5 }, '2 and 2.5'], [{ minAcus: 8, maxAcus: 4 }, '4 and 8']])('fails for %j, where the most is below the least', (databaseCapacity, got) => {
     expect(refusal({ databaseCapacity }))
       .toBe(one(`\`databaseCapacity.maxAcus\` must not be below \`minAcus\`, got ${got}: raise it (the default is 2), or lower \`minAcus\``));

@@ -1,5 +1,6 @@
 /** The roles of the template with their policies, and IAM's decision on calls that are played here in TypeScript. */
 
+import assert from 'node:assert/strict';
 import { account, type Template } from './template.mjs';
 
 export interface Statement {
@@ -39,11 +40,12 @@ export class Roles {
     return JSON.parse(this.substitute(JSON.stringify(policies))) as Policy[];
   }
 
-  /** Throws unless a statement allows the action in this context. There is no statement with Deny. */
+  /** Throws unless a statement allows the action, which knows no resource, in this context. */
   authorize(role: string, action: string, context: Context): void {
-    const statements = this.policies(role).flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
-    const allowed = statements.some(({ Effect, Action, Condition }) =>
-      Effect === 'Allow' && [Action].flat().includes(action) && Object.entries(Condition ?? {}).every(([operator, keys]) =>
+    const statements = this.policies(role).flatMap(({ PolicyDocument }) => PolicyDocument.Statement).filter(({ Action }) => [Action].flat().includes(action));
+    assert(statements.every(({ Effect, Resource }) => Effect === 'Allow' && Resource === '*'), `only statements that allow ${action} for "*" are played here`);
+    const allowed = statements.some(({ Condition }) =>
+      Object.entries(Condition ?? {}).every(([operator, keys]) =>
         Object.entries(keys).every(([key, wanted]) => meets(operator, context[key], [wanted].flat()))));
     if (!allowed) {
       throw new Error(`${role} is not authorized to perform ${action}`);

@@ -57,14 +57,16 @@ const caBundleOrigin = 'https://truststore.pki.rds.amazonaws.com';
 
 export class Substitutions {
   readonly table: Substitution[];
+  private readonly publicOrigin: string;
 
   constructor(containers: ContainerDefinition[], databaseEndpoint: string, private readonly secrets: Secrets, private readonly there: Surroundings) {
     const proxy = plainEnvironment(containers.find(({ Environment }) => Environment?.some(({ Name }) => Name === 'OAUTH2_PROXY_REDIRECT_URL'))!);
+    this.publicOrigin = new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin;
     const mounts = new Map(containers.flatMap(({ MountPoints }) => MountPoints ?? []).map(mount => [mount.ContainerPath, mount.SourceVolume]));
     this.table = [
       // First, while 127.0.0.1 still means the loopback of the task.
       ...there.taskAddress === '127.0.0.1' ? [] : [{ what: "task's loopback", aws: '127.0.0.1', here: there.taskAddress, replaces: 'text' as const }],
-      { what: 'public host and port', aws: new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin, here: there.publicUrl, replaces: 'text' },
+      { what: 'public host and port', aws: this.publicOrigin, here: there.publicUrl, replaces: 'text' },
       ...[...there.issuers].map(([aws, here]): Substitution => ({ what: 'issuer', aws, here, replaces: 'text' })),
       ...[...there.hostedPages].map(([aws, here]): Substitution => ({ what: 'host of the sign-in pages', aws, here, replaces: 'text' })),
       { what: 'database endpoint', aws: databaseEndpoint, here: there.database, replaces: 'text' },
@@ -122,7 +124,7 @@ export class Substitutions {
   applyEncoded(address: string): string {
     const twice = (text: string) => encodeURIComponent(encodeURIComponent(text));
     const pages = [...this.there.hostedPages].reduce((text, [aws, here]) => text.replaceAll(encodeURIComponent(`https://${aws}`), encodeURIComponent(`http://${here}`)), address);
-    return this.apply(pages).replaceAll(twice(this.table[0].aws), twice(this.there.publicUrl));
+    return this.apply(pages).replaceAll(twice(this.publicOrigin), twice(this.there.publicUrl));
   }
 
   private program(image: string): Program {
