@@ -43,7 +43,8 @@ export class Roles {
   /** Throws unless a statement allows the action, which knows no resource, in this context. */
   authorize(role: string, action: string, context: Context): void {
     const statements = this.policies(role).flatMap(({ PolicyDocument }) => PolicyDocument.Statement).filter(({ Action }) => [Action].flat().includes(action));
-    assert(statements.every(({ Effect, Resource }) => Effect === 'Allow' && Resource === '*'), `only statements that allow ${action} for "*" are played here`);
+    const played = statements.every(({ Effect, Resource }) => Effect === 'Allow' && Resource === '*');
+    assert(played, `only statements that allow ${action} for "*" are played here`);
     const allowed = statements.some(({ Condition }) =>
       Object.entries(Condition ?? {}).every(([operator, keys]) =>
         Object.entries(keys).every(([key, wanted]) => meets(operator, context[key], [wanted].flat()))));
