@@ -1,4 +1,4 @@
-import { Annotations, Duration, Fn, Lazy, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
+import { Annotations, Fn, Lazy, Stack, Token } from 'aws-cdk-lib';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -9,12 +9,13 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as s3 from 'aws-cdk-lib/aws-s3';
-import * as scheduler from 'aws-cdk-lib/aws-scheduler';
 import { Construct } from 'constructs';
+import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
 import { referenceProblems } from './checks/names';
 import { validateProps, validateProvider } from './checks/validation';
 import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople } from './checks/warnings';
+import { Settings, withDefaults } from './defaults';
 import { SecureMlflowMetrics } from './metrics';
 import { MonitoringOptions } from './monitoring-options';
 import { ArtifactStore } from './parts/artifact-store';
@@ -24,8 +25,9 @@ import { Ingress } from './parts/ingress';
 import { Monitoring } from './parts/monitoring';
 import { Network } from './parts/network';
 import { Service } from './parts/service';
-import { DatabaseAuthentication, SecureMlflowProps } from './props';
-import { cleanUpEnvironment, mlflowEnvironment, networkProxyEnvironment, uvicornEnvironment } from './settings/mlflow';
+import type { SecureMlflowProps } from './props';
+import type { SessionServer } from './session-store';
+import { cleanUpEnvironment, mlflowEnvironment, MlflowOptions, networkProxyEnvironment, uvicornEnvironment } from './settings/mlflow';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './settings/oauth2-proxy';
 
 /**
@@ -101,150 +103,54 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     validateProps(this.node.path, Stack.of(this).region, props);
     // References hide in values that are only known now.
     this.node.addValidation({ validate: () => referenceProblems(props, value => Stack.of(this).resolve(value)) });
-    this.maxTasks = props.scaling?.maxCount ?? props.desiredCount ?? 1;
-    this.url = `https://${props.domainName}`;
-    const internetFacing = props.internetFacing ?? true;
-    const logRetention = props.logRetention ?? logs.RetentionDays.ONE_MONTH;
-    const removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN;
-
-    const trustedTokenIssuers = [
-      ...props.trustedTokenIssuers ?? [],
-      ...props.awsIdentityIssuer === undefined ? [] : [TokenIssuer.oidc({ issuerUrl: props.awsIdentityIssuer, audience: this.url })],
-    ];
     const encryption = props.encryptionKey && { encryptionKey: this.useKey(props.encryptionKey) };
+    const settings = { ...withDefaults(props), ...encryption };
+    this.url = `https://${props.domainName}`;
+    this.maxTasks = props.scaling?.maxCount ?? settings.desiredCount;
+    this.awsIdentityIssuer = props.awsIdentityIssuer;
+
     const { emailDomains } = props;
     const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url), emailDomains, ...encryption });
     validateProvider(this.node.path, props, provider);
     this.signOutUrl = signOutUrl(this.url, provider.signOutUrl);
-    this.awsIdentityIssuer = props.awsIdentityIssuer;
     this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
+    const trustedTokenIssuers = this.trustedTokenIssuers(props);
     const machines = this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined;
     this.warn({ ...warningsAboutPeople(props, provider, trustedTokenIssuers), ...warningsAboutNames(props, provider), ...warningsAboutJobs(props) });
 
-    const network = new Network(this, 'Network', {
-      vpc: props.vpc,
-      natGateways: props.natGateways ?? 1,
-      internetFacing,
-      serviceSubnets: props.serviceSubnets,
-      databaseSubnets: props.databaseSubnets,
-      loadBalancerSubnets: props.loadBalancerSubnets,
-      logRetention,
-      ...encryption,
-      removalPolicy,
-    });
-
-    const ingress = new Ingress(this, 'Ingress', {
-      domainName: props.domainName,
-      hostedZone: props.hostedZone,
-      certificate: props.certificate,
-      vpc: network.vpc,
-      vpcSubnets: network.loadBalancerSubnets,
-      internetFacing,
-      allowedSources: props.allowedSources ?? [ec2.Peer.anyIpv4()],
-      accessLogsBucket: props.accessLogsBucket,
-    });
-
+    const network = new Network(this, 'Network', settings);
+    const { vpc } = network;
+    const ingress = new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: network.loadBalancerSubnets });
     const database = new Database(this, 'Database', {
-      vpc: network.vpc,
-      vpcSubnets: network.databaseSubnets,
-      minAcus: props.databaseCapacity?.minAcus ?? 0,
-      maxAcus: props.databaseCapacity?.maxAcus ?? 2,
-      pauseAfter: props.databaseCapacity?.pauseAfter ?? Duration.minutes(10),
-      ...encryption,
-      deletionProtection: props.deletionProtection ?? true,
-      removalPolicy: props.removalPolicy ?? RemovalPolicy.SNAPSHOT,
+      ...settings, ...settings.databaseCapacity, vpc, vpcSubnets: network.databaseSubnets, removalPolicy: settings.databaseRemovalPolicy,
     });
-
-    const sessionServer = props.sessionStore?._bind(this, { vpc: network.vpc, vpcSubnets: network.databaseSubnets, ...encryption });
-
+    const sessionServer = props.sessionStore?._bind(this, { vpc, vpcSubnets: network.databaseSubnets, ...encryption });
     const artifacts = new ArtifactStore(this, 'Artifacts', {
+      ...settings,
       bucket: props.artifactBucket,
-      path: props.artifactPath ?? 'mlflow',
-      ...encryption,
-      removalPolicy,
-      ...(props.cleanUp && { keepVersionsFor: props.cleanUp.keepVersionsFor ?? Duration.days(30) }),
-      tiering: props.artifactTiering ?? false,
+      path: settings.artifactPath,
+      tiering: settings.artifactTiering,
+      keepVersionsFor: settings.cleanUp?.keepVersionsFor,
     });
-
-    this.deployment = { path: this.node.path, bucketName: nameOfBucket(artifacts.bucket), artifactPath: props.artifactPath ?? 'mlflow', provider };
+    this.deployment = { path: this.node.path, bucketName: nameOfBucket(artifacts.bucket), artifactPath: settings.artifactPath, provider };
     this.warn(warningsAboutOthers(this.deployment, this.others()));
 
-    const cpuArchitecture = props.cpuArchitecture ?? ecs.CpuArchitecture.ARM64;
-    const mlflowOptions = {
-      url: this.url,
-      region: Stack.of(this).region,
-      artifactsUri: artifacts.uri,
-      workers: props.workers ?? 2,
-      gunicornOpts: props.gunicornOpts,
-      apiLimit: props.requestLimits?.apiMiB ?? 32,
-      tracesLimit: props.requestLimits?.tracesMiB ?? 64,
-      addressesOnly: !emailDomains.includes('*'),
-      ...(machines && provider.hostedDomains && { hostedDomains: provider.hostedDomains }),
-      aiGateway: props.aiGateway,
-      environment: props.environment,
-    };
     const service = new Service(this, 'Service', {
-      vpc: network.vpc,
+      ...settings,
+      vpc,
       vpcSubnets: network.serviceSubnets,
       assignPublicIp: network.assignPublicIp,
       database,
-      iamAuthentication: props.databaseAuthentication === DatabaseAuthentication.IAM,
-      mlflowImage: props.mlflowImage,
-      mlflowEnvironment: mlflowEnvironment(mlflowOptions),
-      ...(props.gunicornOpts !== undefined && { uvicornEnvironment: uvicornEnvironment(mlflowOptions) }),
-      oauth2ProxyImage: props.oauth2ProxyImage,
-      proxyEnvironment: proxyEnvironment({
-        url: this.url,
-        clientId: provider.clientId,
-        providerEnvironment: provider.environment,
-        bearerTokens: provider.bearerTokens ?? true,
-        signOutUrl: provider.signOutUrl,
-        emailDomains,
-        ...(provider.hostedDomains && { hostedDomains: provider.hostedDomains }),
-        machines,
-        trustedTokenIssuers,
-        uvicornBesideGunicorn: props.gunicornOpts !== undefined,
-        sessionDuration: props.sessionDuration ?? Duration.hours(12),
-        sessionRefresh: props.sessionRefresh,
-        sessionServer,
-        environment: props.proxyEnvironment,
-      }),
+      ...this.environments(settings, { provider, trustedTokenIssuers, machines }, artifacts.uri, sessionServer),
       secrets: props.secrets ?? {},
       proxySecrets: { ...props.proxySecrets, OAUTH2_PROXY_CLIENT_SECRET: provider.clientSecret },
-      networkProxyEnvironment: networkProxyEnvironment(props.environment),
       ...(sessionServer && { sessionServer }),
       machineIdentities: Lazy.string({ produce: () => this.machineIdentities.join('\n') }), // grants come later
-      cpu: props.cpu ?? 1024,
-      memoryLimitMiB: props.memoryLimitMiB ?? 3072,
-      ephemeralStorageGiB: props.ephemeralStorageGiB ?? 21,
-      cpuArchitecture,
-      desiredCount: props.desiredCount ?? 1,
-      scaling: props.scaling,
-      minHealthyPercent: props.minHealthyPercent ?? 0,
-      logRetention,
-      ...encryption,
-      removalPolicy,
     });
     artifacts.grantUse(service.taskDefinition.taskRole);
-    if (props.cleanUp) {
-      const cleanUp = new CleanUp(this, 'CleanUp', {
-        vpcSubnets: network.serviceSubnets,
-        assignPublicIp: network.assignPublicIp,
-        service,
-        artifacts,
-        environment: cleanUpEnvironment({
-          region: Stack.of(this).region,
-          artifactsUri: artifacts.uri,
-          olderThan: props.cleanUp.olderThan,
-          environment: props.environment,
-        }),
-        cpuArchitecture,
-        // A quiet hour, and seldom: what was deleted long ago can wait some days more, and the database sleeps on.
-        schedule: props.cleanUp.schedule ?? scheduler.ScheduleExpression.cron({ weekDay: 'SUN', hour: '3', minute: '0' }),
-      });
-      this.cleanUpTaskDefinition = cleanUp.taskDefinition;
-      this.cleanUpErrors = cleanUp.errors;
-    }
+    const cleanUp = this.defineCleanUp(settings, network, service, artifacts);
+    this.cleanUpTaskDefinition = cleanUp?.taskDefinition;
+    this.cleanUpErrors = cleanUp?.errors;
     ingress.targetGroup.addTarget(service.target);
     service.scaleWith(ingress.targetGroup);
 
@@ -311,6 +217,60 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     new Monitoring(this, 'Monitoring', { ...options, url, metrics, logGroup, artifactBucket, maxTasks, ...(cleanUpErrors && { cleanUpErrors }) });
   }
 
+  private defineCleanUp(settings: Settings, network: Network, service: Service, artifacts: ArtifactStore): CleanUp | undefined {
+    return settings.cleanUp && new CleanUp(this, 'CleanUp', {
+      ...settings,
+      vpcSubnets: network.serviceSubnets,
+      assignPublicIp: network.assignPublicIp,
+      service,
+      artifacts,
+      schedule: settings.cleanUp.schedule,
+      environment: cleanUpEnvironment({ ...this.place(artifacts.uri), olderThan: settings.cleanUp.olderThan, environment: settings.environment }),
+    });
+  }
+
+  private trustedTokenIssuers({ trustedTokenIssuers = [], awsIdentityIssuer }: SecureMlflowProps): TokenIssuer[] {
+    const aws = awsIdentityIssuer === undefined ? [] : [TokenIssuer.oidc({ issuerUrl: awsIdentityIssuer, audience: this.url })];
+    return [...trustedTokenIssuers, ...aws];
+  }
+
+  private place(artifactsUri: string) {
+    return { region: Stack.of(this).region, artifactsUri };
+  }
+
+  /** Of the containers that run MLflow's server and oauth2-proxy. */
+  private environments(settings: Settings, signIn: SignIn, artifactsUri: string, sessionServer?: SessionServer) {
+    const { provider, trustedTokenIssuers, machines } = signIn;
+    const { emailDomains, gunicornOpts, requestLimits } = settings;
+    const { hostedDomains } = provider;
+    const mlflowOptions: MlflowOptions = {
+      ...settings,
+      ...this.place(artifactsUri),
+      url: this.url,
+      apiLimit: requestLimits.apiMiB,
+      tracesLimit: requestLimits.tracesMiB,
+      addressesOnly: !emailDomains.includes('*'),
+      ...(machines && hostedDomains && { hostedDomains }),
+    };
+    return {
+      mlflowEnvironment: mlflowEnvironment(mlflowOptions),
+      ...(gunicornOpts !== undefined && { uvicornEnvironment: uvicornEnvironment(mlflowOptions) }),
+      proxyEnvironment: proxyEnvironment({
+        ...settings,
+        ...provider,
+        providerEnvironment: provider.environment,
+        environment: settings.proxyEnvironment,
+        url: this.url,
+        bearerTokens: provider.bearerTokens ?? true,
+        machines,
+        trustedTokenIssuers,
+        uvicornBesideGunicorn: gunicornOpts !== undefined,
+        sessionServer,
+      }),
+      networkProxyEnvironment: networkProxyEnvironment(settings.environment),
+    };
+  }
+
   /**
    * Lets CloudWatch Logs use the key, which takes its policy. All else is allowed by the policies of roles: so the parts know the key
    * by its ARN alone, and it may live in another stack, which must not depend on this one.
@@ -341,6 +301,14 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     const all = this.node.root.node.findAll().filter((construct): construct is SecureMlflow => construct instanceof SecureMlflow);
     return all.filter(other => other !== this && other.deployment !== undefined).map(other => other.deployment); // one whose constructor threw has none
   }
+}
+
+/** Who may get in, beside the addresses. */
+interface SignIn {
+  readonly provider: AuthProviderConfig;
+  readonly trustedTokenIssuers: TokenIssuer[];
+  /** Whether programs of their own identity may come. */
+  readonly machines: boolean;
 }
 
 /** A list that is only known at deployment counts as one entry, of several lines. */

@@ -1,9 +1,10 @@
-import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
+import { RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
 import { DOMAIN, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
 import { AuthProviderConfig } from '../auth/config';
+import { DEFAULT_CPU, DEFAULT_MAX_ACUS, DEFAULT_MEMORY_MIB, Settings, withDefaults } from '../defaults';
 import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props';
 
 /**
@@ -12,6 +13,7 @@ import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props'
  * A value that is only known at deployment (a token) is not judged, but refused where a bad one would open a door.
  */
 export function validateProps(path: string, region: string, props: SecureMlflowProps): void {
+  const settings = withDefaults(props);
   const problems = [
     ...domainProblems(props),
     ...emailDomainProblems(props.emailDomains),
@@ -20,9 +22,9 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...artifactPathProblems(props.artifactPath),
     ...cleanUpProblems(props),
     ...accessLogsProblems(region, props.accessLogsBucket),
-    ...databaseProblems(props.databaseCapacity ?? {}),
-    ...taskProblems(props),
-    ...sessionProblems(props),
+    ...databaseProblems(props.databaseCapacity ?? {}, settings),
+    ...taskProblems(props, settings),
+    ...sessionProblems(settings),
     ...gunicornProblems(props.gunicornOpts),
     ...wholeNumberProblems('requestLimits.apiMiB', props.requestLimits?.apiMiB, 1, 1024, LARGER),
     ...wholeNumberProblems('requestLimits.tracesMiB', props.requestLimits?.tracesMiB, 1, 1024, LARGER),
@@ -176,7 +178,7 @@ function cleanUpProblems({ artifactBucket, artifactTiering, cleanUp, environment
 }
 
 /** Aurora's own limits: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html */
-function databaseProblems({ minAcus = 0, maxAcus = 2, pauseAfter }: DatabaseCapacity): string[] {
+function databaseProblems({ pauseAfter }: DatabaseCapacity, { databaseCapacity: { minAcus, maxAcus } }: Settings): string[] {
   const problems: string[] = [];
   for (const [name, value, least] of [['minAcus', minAcus, 0], ['maxAcus', maxAcus, 1]] as const) {
     if (known(value) && !(value >= least && value <= 256 && Number.isInteger(value * 2))) {
@@ -184,7 +186,7 @@ function databaseProblems({ minAcus = 0, maxAcus = 2, pauseAfter }: DatabaseCapa
     }
   }
   if (known(minAcus) && known(maxAcus) && minAcus > maxAcus) {
-    problems.push(`\`databaseCapacity.maxAcus\` must not be below \`minAcus\`, got ${maxAcus} and ${minAcus}: raise it (the default is 2), or lower \`minAcus\``);
+    problems.push(`\`databaseCapacity.maxAcus\` must not be below \`minAcus\`, got ${maxAcus} and ${minAcus}: raise it (the default is ${DEFAULT_MAX_ACUS}), or lower \`minAcus\``);
   }
   if (pauseAfter !== undefined && known(minAcus) && minAcus !== 0) {
     problems.push(`\`databaseCapacity.pauseAfter\` needs \`minAcus: 0\`, got ${minAcus}: a database with a minimum never pauses; leave one of them out`);
@@ -207,15 +209,14 @@ const FARGATE_SIZES: Record<number, { from: number; to: number; step: number }> 
   16384: { from: 32768, to: 122880, step: 8192 },
 };
 
-function taskProblems(props: SecureMlflowProps): string[] {
-  const { cpu = 1024, memoryLimitMiB = 3072 } = props;
+function taskProblems(props: SecureMlflowProps, { cpu, memoryLimitMiB, desiredCount }: Settings): string[] {
   const problems = [
     ...wholeNumberProblems('workers', props.workers, 1),
     ...wholeNumberProblems('desiredCount', props.desiredCount, 0),
     ...wholeNumberProblems('minHealthyPercent', props.minHealthyPercent, 0, 100),
     ...wholeNumberProblems('ephemeralStorageGiB', props.ephemeralStorageGiB, 21, 200),
   ];
-  const { scaling, desiredCount = 1 } = props;
+  const { scaling } = props;
   if (scaling !== undefined) {
     problems.push(
       ...wholeNumberProblems('scaling.maxCount', scaling.maxCount, 1),
@@ -237,14 +238,14 @@ function taskProblems(props: SecureMlflowProps): string[] {
       const fits = memoryLimitMiB >= size.from && memoryLimitMiB <= size.to && memoryLimitMiB % size.step === 0;
       // The smallest size offers 1536 in no step: 512, 1024 and 2048.
       if (!fits || (cpu === 256 && memoryLimitMiB === 1536)) {
-        problems.push(`\`memoryLimitMiB\` must be ${size.from} to ${size.to} in steps of ${size.step} where \`cpu\` is ${cpu}, got ${show(memoryLimitMiB)}: change one of them (the defaults are 1024 and 3072)`);
+        problems.push(`\`memoryLimitMiB\` must be ${size.from} to ${size.to} in steps of ${size.step} where \`cpu\` is ${cpu}, got ${show(memoryLimitMiB)}: change one of them (the defaults are ${DEFAULT_CPU} and ${DEFAULT_MEMORY_MIB})`);
       }
     }
   }
   return problems;
 }
 
-function sessionProblems({ sessionDuration = Duration.hours(12), sessionRefresh }: SecureMlflowProps): string[] {
+function sessionProblems({ sessionDuration, sessionRefresh }: Settings): string[] {
   const problems: string[] = [];
   for (const [name, value] of Object.entries({ sessionDuration, sessionRefresh })) {
     if (secondsOf(value) < 60) {

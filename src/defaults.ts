@@ -1,0 +1,57 @@
+import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as ecs from 'aws-cdk-lib/aws-ecs';
+import * as logs from 'aws-cdk-lib/aws-logs';
+import * as scheduler from 'aws-cdk-lib/aws-scheduler';
+import { DatabaseAuthentication, SecureMlflowProps } from './props';
+
+/** Those that error texts name, too. */
+export const DEFAULT_CPU = 1024;
+export const DEFAULT_MEMORY_MIB = 3072;
+export const DEFAULT_MAX_ACUS = 2;
+
+export type Settings = ReturnType<typeof withDefaults>;
+
+/** The props with every default. What users read of them stands in props.ts. */
+export function withDefaults(props: SecureMlflowProps) {
+  const { databaseCapacity, requestLimits, cleanUp } = props;
+  return {
+    ...props,
+    ...taskDefaults(props),
+    natGateways: props.natGateways ?? 1,
+    internetFacing: props.internetFacing ?? true,
+    allowedSources: props.allowedSources ?? [ec2.Peer.anyIpv4()],
+    databaseCapacity: {
+      minAcus: databaseCapacity?.minAcus ?? 0,
+      maxAcus: databaseCapacity?.maxAcus ?? DEFAULT_MAX_ACUS,
+      pauseAfter: databaseCapacity?.pauseAfter ?? Duration.minutes(10),
+    },
+    iamAuthentication: props.databaseAuthentication === DatabaseAuthentication.IAM,
+    artifactPath: props.artifactPath ?? 'mlflow',
+    artifactTiering: props.artifactTiering ?? false,
+    requestLimits: { apiMiB: requestLimits?.apiMiB ?? 32, tracesMiB: requestLimits?.tracesMiB ?? 64 },
+    sessionDuration: props.sessionDuration ?? Duration.hours(12),
+    logRetention: props.logRetention ?? logs.RetentionDays.ONE_MONTH,
+    deletionProtection: props.deletionProtection ?? true,
+    removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN,
+    databaseRemovalPolicy: props.removalPolicy ?? RemovalPolicy.SNAPSHOT,
+    cleanUp: cleanUp && {
+      olderThan: cleanUp.olderThan,
+      keepVersionsFor: cleanUp.keepVersionsFor ?? Duration.days(30),
+      // A quiet hour, and seldom: what was deleted long ago can wait some days more, and the database sleeps on.
+      schedule: cleanUp.schedule ?? scheduler.ScheduleExpression.cron({ weekDay: 'SUN', hour: '3', minute: '0' }),
+    },
+  };
+}
+
+function taskDefaults(props: SecureMlflowProps) {
+  return {
+    cpu: props.cpu ?? DEFAULT_CPU,
+    memoryLimitMiB: props.memoryLimitMiB ?? DEFAULT_MEMORY_MIB,
+    ephemeralStorageGiB: props.ephemeralStorageGiB ?? 21,
+    cpuArchitecture: props.cpuArchitecture ?? ecs.CpuArchitecture.ARM64,
+    workers: props.workers ?? 2,
+    desiredCount: props.desiredCount ?? 1,
+    minHealthyPercent: props.minHealthyPercent ?? 0,
+  };
+}
