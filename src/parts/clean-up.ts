@@ -7,7 +7,8 @@ import * as scheduler from 'aws-cdk-lib/aws-scheduler';
 import * as targets from 'aws-cdk-lib/aws-scheduler-targets';
 import { Construct } from 'constructs';
 import { ArtifactStore } from './artifact-store';
-import { CONFIG, MLFLOW_USER, pythonFile, Service, TMP, VOLUMES } from './service';
+import type { Service } from './service';
+import { CONFIG, MLFLOW_USER, pythonFile, TMP, VOLUMES } from './task-kit';
 import { prepareEnvironment } from '../settings/mlflow';
 
 export interface CleanUpProps {
@@ -38,15 +39,15 @@ export class CleanUp extends Construct {
       runtimePlatform: { operatingSystemFamily: ecs.OperatingSystemFamily.LINUX, cpuArchitecture: props.cpuArchitecture },
       volumes: VOLUMES,
     });
-    const prepare = service.addPrepare(this.taskDefinition, logStream, { ...prepareEnvironment(region, ''), PREPARE_SCHEMA: 'leave' });
+    const prepare = service.kit.addPrepare(this.taskDefinition, logStream, { ...prepareEnvironment(region, ''), PREPARE_SCHEMA: 'leave' });
     const cleanUp = this.taskDefinition.addContainer('clean-up', {
-      ...service.mlflowOptions(logStream, props.environment),
+      ...service.kit.mlflowOptions(logStream, props.environment),
       user: MLFLOW_USER,
       command: pythonFile('clean_up.py'),
     });
     cleanUp.addMountPoints(TMP, CONFIG);
     cleanUp.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS });
-    service.grantSecretsKey(this.taskDefinition);
+    service.kit.grantSecretsKey(this.taskDefinition);
     props.artifacts.grantRemove(this.taskDefinition.taskRole);
 
     // The scheduler counts its errors by group. It holds no data, and its name is fixed: one that stayed would be in the way of the next.

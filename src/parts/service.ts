@@ -1,27 +1,20 @@
-import { readFileSync } from 'fs';
-import { join } from 'path';
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
-import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { Database } from './database';
+import { CONFIG, containerFile, MLFLOW_USER, OAUTH2_PROXY_IMAGE, pythonFile, TaskKit, TMP, VOLUMES } from './task-kit';
 import type { ScalingOptions } from '../props';
 import type { SessionServer } from '../session-store';
 import {
-  CONFIG_DIRECTORY, DATABASE_IAM_USER, DATABASE_PORT, databaseEnvironment, DOOR, iamDatabaseEnvironment, MLFLOW_PORT, mlflowHealthCheck,
-  prepareDoorEnvironment, prepareEnvironment, TEMPORARY_DIRECTORY, TOKEN_HEALTH_CHECK, tokenEnvironment, UVICORN_PORT,
+  DATABASE_IAM_USER, DATABASE_PORT, DOOR, MLFLOW_PORT, mlflowHealthCheck, prepareDoorEnvironment, prepareEnvironment, TOKEN_HEALTH_CHECK,
+  tokenEnvironment, UVICORN_PORT,
 } from '../settings/mlflow';
 import { PROXY_PORT } from '../settings/oauth2-proxy';
-
-/** MLflow with database drivers, boto3 and uvloop; the plain image has none of them. */
-const MLFLOW_IMAGE = 'ghcr.io/mlflow/mlflow:v3.17.2-full';
-/** Not below 7.15.5, which fixes GHSA-63jm-59jj-478j and GHSA-wr5q-7wxw-x568. */
-const OAUTH2_PROXY_IMAGE = 'quay.io/oauth2-proxy/oauth2-proxy:v7.15.6';
 
 export interface ServiceProps {
   readonly vpc: ec2.IVpc;
@@ -68,7 +61,8 @@ export class Service extends Construct {
   public readonly service: ecs.FargateService;
   /** Where the load balancer sends requests. */
   public readonly target: ecs.IEcsLoadBalancerTarget;
-  private readonly linuxParameters: ecs.LinuxParameters;
+  /** For other tasks. */
+  public readonly kit: TaskKit;
 
   public constructor(scope: Construct, id: string, private readonly props: ServiceProps) {
     super(scope, id);
@@ -86,10 +80,9 @@ export class Service extends Construct {
       ...(props.encryptionKey && { encryptionKey: props.encryptionKey }),
       removalPolicy: props.removalPolicy,
     });
-    this.linuxParameters = new ecs.LinuxParameters(this, 'LinuxParameters');
-    this.linuxParameters.dropCapabilities(ecs.Capability.ALL);
+    this.kit = new TaskKit(this, { ...props, logGroup: this.logGroup });
     this.defineContainers(props);
-    this.grantSecretsKey(this.taskDefinition);
+    this.kit.grantSecretsKey(this.taskDefinition);
 
     // Made here and not by the FargateService: the database's rules refer to it, and the service waits for all of the database.
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow tasks', allowAllOutbound: false });
@@ -148,16 +141,16 @@ export class Service extends Construct {
       ...encryption,
       removalPolicy,
     });
-    const prepare = this.addPrepare(this.taskDefinition, 'task', {
+    const prepare = this.kit.addPrepare(this.taskDefinition, 'task', {
       ...prepareEnvironment(Stack.of(this).region, props.machineIdentities),
       ...prepareDoorEnvironment,
       ...(props.iamAuthentication && { PREPARE_IAM_USER: DATABASE_IAM_USER }),
-    }, [prepareFile('secure_mlflow.packed')]);
+    }, [containerFile('secure_mlflow.packed')]);
     const servers = [
       { name: 'mlflow', port: MLFLOW_PORT, environment: props.mlflowEnvironment },
       ...props.uvicornEnvironment === undefined ? [] : [{ name: 'mlflow-uvicorn', port: UVICORN_PORT, environment: props.uvicornEnvironment }],
     ].map(({ name, port, environment }) => {
-      const options = props.iamAuthentication ? this.iamOptions('task', environment) : this.mlflowOptions('task', environment);
+      const options = props.iamAuthentication ? this.kit.iamOptions('task', environment) : this.kit.mlflowOptions('task', environment);
       const server = this.taskDefinition.addContainer(name, {
         ...options,
         user: MLFLOW_USER,
@@ -185,7 +178,7 @@ export class Service extends Construct {
     }
 
     const proxy = this.taskDefinition.addContainer('oauth2-proxy', {
-      ...this.commonOptions('task'),
+      ...this.kit.commonOptions('task'),
       image: props.oauth2ProxyImage ?? ecs.ContainerImage.fromRegistry(OAUTH2_PROXY_IMAGE),
       user: '65532:65532',
       portMappings: [{ containerPort: PROXY_PORT }],
@@ -203,7 +196,7 @@ export class Service extends Construct {
   /** Writes the tokens with which the server signs in to the database. */
   private addDatabaseToken(prepare: ecs.ContainerDefinition): ecs.ContainerDefinition {
     const databaseToken = this.taskDefinition.addContainer('database-token', {
-      ...this.iamOptions('task', tokenEnvironment(Stack.of(this).region)),
+      ...this.kit.iamOptions('task', tokenEnvironment(Stack.of(this).region)),
       user: MLFLOW_USER, // libpq reads the file of nobody else
       command: pythonFile('database_token.py'),
       healthCheck: {
@@ -220,76 +213,4 @@ export class Service extends Construct {
     return databaseToken;
   }
 
-  /** The first container of a task, of the service's or another: it makes the volumes ready and waits for the database. */
-  public addPrepare(
-    taskDefinition: ecs.FargateTaskDefinition, streamPrefix: string, environment: Record<string, string>, inputs: string[] = [],
-  ): ecs.ContainerDefinition {
-    const prepare = taskDefinition.addContainer('prepare', {
-      ...this.mlflowOptions(streamPrefix, { ...this.props.networkProxyEnvironment, ...environment }),
-      essential: false,
-      user: '0:0', // to open the volumes, which belong to root, for the others
-      command: [...pythonFile('prepare.py'), ...inputs],
-      // No start timeout: Fargate allows two minutes at most, and a migration may take longer.
-    });
-    prepare.addMountPoints(TMP, { ...CONFIG, readOnly: false });
-    return prepare;
-  }
-
-  /** Where the secrets have a key of the user's, a task reads them only with it. */
-  public grantSecretsKey(taskDefinition: ecs.FargateTaskDefinition): void {
-    const { encryptionKey } = this.props;
-    if (encryptionKey) {
-      iam.Grant.addToPrincipal({
-        grantee: taskDefinition.obtainExecutionRole(),
-        actions: ['kms:Decrypt'],
-        resourceArns: [encryptionKey.keyArn],
-        conditions: { StringEquals: { 'kms:ViaService': `secretsmanager.${Stack.of(this).region}.amazonaws.com` } },
-      });
-    }
-  }
-
-  /** What a container has that runs MLflow's code: it reaches the database. */
-  public mlflowOptions(streamPrefix: string, environment: Record<string, string>) {
-    const { cluster, secret } = this.props.database;
-    return {
-      ...this.imageOptions(streamPrefix),
-      environment: { ...databaseEnvironment(cluster.clusterEndpoint.hostname), ...environment },
-      secrets: { PGPASSWORD: ecs.Secret.fromSecretsManager(secret, 'password') },
-    };
-  }
-
-  /** The same without a password: it reaches the database with a token. */
-  private iamOptions(streamPrefix: string, environment: Record<string, string>) {
-    const { hostname } = this.props.database.cluster.clusterEndpoint;
-    return { ...this.imageOptions(streamPrefix), environment: { ...iamDatabaseEnvironment(hostname), ...environment }, secrets: {} };
-  }
-
-  private imageOptions(streamPrefix: string) {
-    return { ...this.commonOptions(streamPrefix), image: this.props.mlflowImage ?? ecs.ContainerImage.fromRegistry(MLFLOW_IMAGE) };
-  }
-
-  private commonOptions(streamPrefix: string) {
-    return {
-      readonlyRootFilesystem: true,
-      linuxParameters: this.linuxParameters,
-      stopTimeout: Duration.seconds(120), // the longest that Fargate grants; uploads in flight end
-      logging: ecs.LogDriver.awsLogs({ logGroup: this.logGroup, streamPrefix }),
-    };
-  }
 }
-
-/** The command line that runs a Python file of the folder `prepare`. */
-export function pythonFile(name: string): string[] {
-  return ['python', '-c', prepareFile(name)];
-}
-
-function prepareFile(name: string): string {
-  return readFileSync(join(__dirname, '..', '..', 'containers', name), 'utf8');
-}
-
-/** Nobody in particular: MLflow's image has no such user, and needs none. */
-export const MLFLOW_USER = '10001:10001';
-/** The volumes of a task, empty when it starts. */
-export const VOLUMES: ecs.Volume[] = [{ name: 'tmp' }, { name: 'config' }];
-export const TMP: ecs.MountPoint = { sourceVolume: 'tmp', containerPath: TEMPORARY_DIRECTORY, readOnly: false };
-export const CONFIG: ecs.MountPoint = { sourceVolume: 'config', containerPath: CONFIG_DIRECTORY, readOnly: true };

@@ -1,0 +1,110 @@
+import { readFileSync } from 'fs';
+import { join } from 'path';
+import { Duration, Stack } from 'aws-cdk-lib';
+import * as ecs from 'aws-cdk-lib/aws-ecs';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import type * as kms from 'aws-cdk-lib/aws-kms';
+import type * as logs from 'aws-cdk-lib/aws-logs';
+import type { Construct } from 'constructs';
+import type { Database } from './database';
+import { CONFIG_DIRECTORY, databaseEnvironment, iamDatabaseEnvironment, TEMPORARY_DIRECTORY } from '../settings/mlflow';
+
+/** MLflow with database drivers, boto3 and uvloop; the plain image has none of them. */
+export const MLFLOW_IMAGE = 'ghcr.io/mlflow/mlflow:v3.17.2-full';
+/** Not below 7.15.5, which fixes GHSA-63jm-59jj-478j and GHSA-wr5q-7wxw-x568. */
+export const OAUTH2_PROXY_IMAGE = 'quay.io/oauth2-proxy/oauth2-proxy:v7.15.6';
+
+/** The command line that runs a Python file of the folder `containers`. */
+export function pythonFile(name: string): string[] {
+  return ['python', '-c', containerFile(name)];
+}
+
+export function containerFile(name: string): string {
+  return readFileSync(join(__dirname, '..', '..', 'containers', name), 'utf8');
+}
+
+/** Nobody in particular: MLflow's image has no such user, and needs none. */
+export const MLFLOW_USER = '10001:10001';
+/** The volumes of a task, empty when it starts. */
+export const VOLUMES: ecs.Volume[] = [{ name: 'tmp' }, { name: 'config' }];
+export const TMP: ecs.MountPoint = { sourceVolume: 'tmp', containerPath: TEMPORARY_DIRECTORY, readOnly: false };
+export const CONFIG: ecs.MountPoint = { sourceVolume: 'config', containerPath: CONFIG_DIRECTORY, readOnly: true };
+
+export interface TaskKitProps {
+  readonly database: Database;
+  readonly mlflowImage?: ecs.ContainerImage;
+  /** Of what else goes out to the network. */
+  readonly networkProxyEnvironment: Record<string, string>;
+  readonly encryptionKey?: kms.IKey;
+  /** What all containers print. */
+  readonly logGroup: logs.ILogGroup;
+}
+
+/** What the task of the service and that of the clean-up have in common. */
+export class TaskKit {
+  private readonly linuxParameters: ecs.LinuxParameters;
+  private readonly region: string;
+
+  public constructor(scope: Construct, private readonly props: TaskKitProps) {
+    this.region = Stack.of(scope).region;
+    this.linuxParameters = new ecs.LinuxParameters(scope, 'LinuxParameters');
+    this.linuxParameters.dropCapabilities(ecs.Capability.ALL);
+  }
+
+  /** The first container of a task, of the service's or another: it makes the volumes ready and waits for the database. */
+  public addPrepare(
+    taskDefinition: ecs.FargateTaskDefinition, streamPrefix: string, environment: Record<string, string>, inputs: string[] = [],
+  ): ecs.ContainerDefinition {
+    const prepare = taskDefinition.addContainer('prepare', {
+      ...this.mlflowOptions(streamPrefix, { ...this.props.networkProxyEnvironment, ...environment }),
+      essential: false,
+      user: '0:0', // to open the volumes, which belong to root, for the others
+      command: [...pythonFile('prepare.py'), ...inputs],
+      // No start timeout: Fargate allows two minutes at most, and a migration may take longer.
+    });
+    prepare.addMountPoints(TMP, { ...CONFIG, readOnly: false });
+    return prepare;
+  }
+
+  /** Where the secrets have a key of the user's, a task reads them only with it. */
+  public grantSecretsKey(taskDefinition: ecs.FargateTaskDefinition): void {
+    const { encryptionKey } = this.props;
+    if (encryptionKey) {
+      iam.Grant.addToPrincipal({
+        grantee: taskDefinition.obtainExecutionRole(),
+        actions: ['kms:Decrypt'],
+        resourceArns: [encryptionKey.keyArn],
+        conditions: { StringEquals: { 'kms:ViaService': `secretsmanager.${this.region}.amazonaws.com` } },
+      });
+    }
+  }
+
+  /** What a container has that runs MLflow's code: it reaches the database. */
+  public mlflowOptions(streamPrefix: string, environment: Record<string, string>) {
+    const { cluster, secret } = this.props.database;
+    return {
+      ...this.imageOptions(streamPrefix),
+      environment: { ...databaseEnvironment(cluster.clusterEndpoint.hostname), ...environment },
+      secrets: { PGPASSWORD: ecs.Secret.fromSecretsManager(secret, 'password') },
+    };
+  }
+
+  /** The same without a password: it reaches the database with a token. */
+  public iamOptions(streamPrefix: string, environment: Record<string, string>) {
+    const { hostname } = this.props.database.cluster.clusterEndpoint;
+    return { ...this.imageOptions(streamPrefix), environment: { ...iamDatabaseEnvironment(hostname), ...environment }, secrets: {} };
+  }
+
+  private imageOptions(streamPrefix: string) {
+    return { ...this.commonOptions(streamPrefix), image: this.props.mlflowImage ?? ecs.ContainerImage.fromRegistry(MLFLOW_IMAGE) };
+  }
+
+  public commonOptions(streamPrefix: string) {
+    return {
+      readonlyRootFilesystem: true,
+      linuxParameters: this.linuxParameters,
+      stopTimeout: Duration.seconds(120), // the longest that Fargate grants; uploads in flight end
+      logging: ecs.LogDriver.awsLogs({ logGroup: this.props.logGroup, streamPrefix }),
+    };
+  }
+}
