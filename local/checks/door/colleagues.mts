@@ -114,28 +114,28 @@ export async function nothingIsLeftOnTheServer(suite: Suite): Promise<void> {
 
 /** Webhooks with a secret: each process of the server has to be able to read them. */
 export async function webhooksAreRead(suite: Suite): Promise<void> {
-  const { checks, deployment, sides: { real }, member } = suite;
+  const { checks, deployment, sides: { real, weak }, member } = suite;
   checks.heading('A webhook that has a secret');
   await checks.check('is read by every process, and breaks the list for nobody', async () => {
-    const attempt = async (side: Side) => {
-      const created = await suite.need<{ webhook: { webhook_id: string } }>(side, '/api/2.0/mlflow/webhooks', json({
+    const attempt = async (writer: Side, reader = writer) => {
+      const created = await suite.need<{ webhook: { webhook_id: string } }>(writer, '/api/2.0/mlflow/webhooks', json({
         name: unique(), url: 'https://93.184.216.34/', events: [{ entity: 'MODEL_VERSION', action: 'CREATED' }], secret: 'a secret of the owner',
       }));
       // One after the other, each with a connection of its own: the process that is idle takes it.
       const answers = [];
       for (let asked = 0; asked < 24; asked += 1) {
-        answers.push(await suite.callBehindTheProxy(side, '/api/2.0/mlflow/webhooks'));
+        answers.push(await suite.callBehindTheProxy(reader, '/api/2.0/mlflow/webhooks'));
       }
-      await side.send(`/api/2.0/mlflow/webhooks/${created.webhook.webhook_id}`, { method: 'DELETE', headers: bearer(member.token) });
+      await writer.send(`/api/2.0/mlflow/webhooks/${created.webhook.webhook_id}`, { method: 'DELETE', headers: bearer(member.token) });
       const failed = answers.filter(({ status }) => status !== 200);
       return failed.length === 0 ? undefined : `${failed.length} of ${answers.length} lists answer ${failed[0].status}: ${failed[0].body.slice(0, 100)}`;
     };
     const found = await attempt(real);
     assert(found === undefined, found);
-    // Last: what one of these processes has stored, no other one can read or remove.
-    const keyless = await deployment.startStack({ ...withoutDoor, env: { ...withoutDoor.env, MLFLOW_WORKERS: '2', MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY: undefined } });
+    // Without the door there is no key. One process stores it, which alone can remove it again; those of another server are to read it.
+    const keyless = await deployment.startStack({ ...withoutDoor, env: { ...withoutDoor.env, MLFLOW_WORKERS: '1' } });
     try {
-      assert(await attempt(keyless) !== undefined, 'without a key all processes read it as well, so this check proves nothing');
+      assert(await attempt(keyless, weak) !== undefined, 'without a key all processes read it as well, so this check proves nothing');
     } finally {
       await keyless.stop();
     }
