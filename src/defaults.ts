@@ -14,7 +14,7 @@ export type Settings = ReturnType<typeof withDefaults>;
 
 /** The props with every default. What users read of them stands in props.ts. */
 export function withDefaults(props: SecureMlflowProps) {
-  const { databaseCapacity, requestLimits, cleanUp } = props;
+  const { databaseCapacity, requestLimits, cleanUp, scaling } = props;
   return {
     ...props,
     ...taskDefaults(props),
@@ -25,6 +25,11 @@ export function withDefaults(props: SecureMlflowProps) {
       minAcus: databaseCapacity?.minAcus ?? 0,
       maxAcus: databaseCapacity?.maxAcus ?? DEFAULT_MAX_ACUS,
       pauseAfter: databaseCapacity?.pauseAfter ?? Duration.minutes(10),
+    },
+    scaling: scaling && {
+      maxCount: scaling.maxCount,
+      cpuUtilizationPercent: scaling.cpuUtilizationPercent ?? 60,
+      requestsPerTarget: scaling.requestsPerTarget ?? 3000,
     },
     iamAuthentication: props.databaseAuthentication === DatabaseAuthentication.IAM,
     artifactPath: props.artifactPath ?? 'mlflow',

@@ -23,9 +23,9 @@ if "MLFLOW_CRYPTO_KEK_PASSPHRASE" in os.environ:  # not where `prepare` looks wh
     except ValueError as error:
         fail(error)
 
-import mlflow  # noqa: E402
+import mlflow  # noqa: E402: the key has to be there before
 
-from . import door, egress, gateway, page  # noqa: E402
+from . import door, egress, gateway, page  # noqa: E402: they import MLflow
 
 SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
 

@@ -45,7 +45,7 @@ export interface ServiceProps {
   readonly ephemeralStorageGiB: number;
   readonly cpuArchitecture: ecs.CpuArchitecture;
   readonly desiredCount: number;
-  readonly scaling?: ScalingOptions;
+  readonly scaling?: Required<ScalingOptions>;
   readonly minHealthyPercent: number;
   readonly logRetention: logs.RetentionDays;
   readonly encryptionKey?: kms.IKey;
@@ -118,7 +118,7 @@ export class Service extends Construct {
     if (scaling === undefined) {
       return;
     }
-    const { maxCount, cpuUtilizationPercent = 60, requestsPerTarget = 3000 } = scaling;
+    const { maxCount, cpuUtilizationPercent, requestsPerTarget } = scaling;
     // Out at once, in slowly: a task that stops takes what it has cached along, and a new one needs minutes.
     const cooldowns = { scaleOutCooldown: Duration.minutes(2), scaleInCooldown: Duration.minutes(10) };
     const count = this.service.autoScaleTaskCount({ minCapacity: desiredCount, maxCapacity: maxCount });
