@@ -41,9 +41,10 @@ def check():
     if not mlflow.__version__.startswith(SERIES):
         fail(f"MLflow {mlflow.__version__} cannot be guarded, only {SERIES}x: use an `mlflowImage` of it, or the release of this library that is made for yours")
     from mlflow.gateway.providers.vertex_ai import VertexAIProvider
-    from mlflow.server import app
+    from mlflow.server import app, gateway_api
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    expect(gateway_api._decompress_zstd, "raw_body")
     expect(SqlAlchemyStore.create_experiment, "self", "name", "artifact_location", "tags")
     expect(SqlAlchemyStore.get_secret_info, "self", "secret_id", "secret_name")
     expect(SqlAlchemyStore.get_gateway_model_definition, "self", "model_definition_id", "name")
@@ -87,8 +88,11 @@ def create_app():
     gateway.guard_keys(SqlAlchemyStore)
     gateway.guard_vertex(VertexAIProvider)
     if os.environ["_MLFLOW_SGI_NAME"] == "uvicorn":
+        from mlflow.server import gateway_api
         from mlflow.server.fastapi_app import app as fastapi_app
 
+        gateway.guard_unpacking(gateway_api)
+        fastapi_app.add_exception_handler(door.Refusal, gateway.answer_refusal)
         fastapi_app.add_exception_handler(egress.Refused, gateway.answer_refused)
         return door.AsgiDoor(gateway.Gateway(fastapi_app), settings)
     app.wsgi_app = door.WsgiDoor(app.wsgi_app, settings)

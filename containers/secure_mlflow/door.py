@@ -210,9 +210,9 @@ def refuse_crowds(content_types, body):
     try:
         crowded = any(traces.exceed(PIECES, content_type, body) for content_type in content_types)
     except ValueError as error:
-        raise Refusal(400, "BAD_REQUEST", f"The traces cannot be read: {error}") from None
+        raise Refusal(400, "BAD_REQUEST", f"The request cannot be read: {error}") from None
     if crowded:
-        raise Refusal(413, "BAD_REQUEST", f"The traces have more than {PIECES} fields: send them in parts")
+        raise Refusal(413, "BAD_REQUEST", f"The request has more than {PIECES} fields: send it in parts")
 
 
 def answered(settings, path, headers):

@@ -7,7 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
-from .door import Refusal, caller
+from .door import Refusal, caller, refuse_crowds
 
 PATH = "/gateway/"
 CALLS = 200  # at once, of each process; further ones wait. A streamed answer takes a thread for as long as it lasts
@@ -92,6 +92,27 @@ async def answer_refused(request, refused):
     from starlette.responses import Response
 
     return Response(Refusal.denied(str(refused)).body, 403, media_type="application/json")
+
+
+async def answer_refusal(request, refusal):
+    """What is refused after the door, by what MLflow calls."""
+    from starlette.responses import Response
+
+    refusal.identity = caller.get()
+    refusal.log(request.method, request.url.path)
+    return Response(refusal.body, refusal.status, media_type="application/json")
+
+
+def guard_unpacking(gateway_api):
+    """MLflow bounds the size of what it unpacks, not the number of objects in it."""
+    decompress = gateway_api._decompress_zstd
+
+    def decompress_bounded(raw_body):
+        plain = decompress(raw_body)
+        refuse_crowds([b"application/json"], plain)
+        return plain
+
+    gateway_api._decompress_zstd = decompress_bounded
 
 
 def guard_keys(store):

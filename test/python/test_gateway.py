@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -202,3 +203,12 @@ def test_one_caller_does_not_take_all_calls(monkeypatch):
         return caught.value.status, app.calls
 
     assert asyncio.run(many()) == (429, {})
+
+
+def test_what_is_unpacked_has_few_pieces():
+    module = SimpleNamespace(_decompress_zstd=lambda raw_body: raw_body * 1_000_000)
+    gateway.guard_unpacking(module)
+    assert module._decompress_zstd(b" ") == b" " * 1_000_000
+    with pytest.raises(Refusal) as caught:
+        module._decompress_zstd(b"{},")
+    assert caught.value.status == 413
