@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { serviceAccount, unique, type Attempt, type Side, type Suite } from './suite.mjs';
+import { serviceAccount, unique, webhooks, type Attempt, type Side, type Suite } from './suite.mjs';
 import { json } from '../../clients/http.mjs';
 import { isFree } from '../../processes.mjs';
 import { PlayedProvider, spoken } from '../../providers/ai-provider.mjs';
@@ -44,8 +44,11 @@ const ways: Way[] = [
 /** The loopback in other words. */
 const spellings = ['localhost', '0.0.0.0', '[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '127.1', '2130706433', '0x7f000001', '017700000001', 'LOCALHOST'];
 
+/** MLflow takes it for public; nobody answers a connection to it. */
+const multicast = '224.0.0.1';
+
 /** What no task should reach on behalf of a person: credentials, metadata, the network around. */
-const closed = ['169.254.170.2', '169.254.169.254', '10.0.0.1', '172.16.0.1', '192.168.0.1', '100.64.0.1', '[fd00:ec2::254]', '[fe80::1]', '[::1]', '[64:ff9b::a9fe:aa02]', '[2002:a9fe:aa02::1]', '224.0.0.1', '255.255.255.255'];
+const closed = ['169.254.170.2', '169.254.169.254', '10.0.0.1', '172.16.0.1', '192.168.0.1', '100.64.0.1', '[fd00:ec2::254]', '[fe80::1]', '[::1]', '[64:ff9b::a9fe:aa02]', '[2002:a9fe:aa02::1]', multicast, '255.255.255.255'];
 
 export async function noPrivateAddressIsFetched(suite: Suite): Promise<void> {
   const { checks, deployment, inner, provider, sides } = suite;
@@ -154,4 +157,31 @@ function logOf({ deployment }: Suite): string {
 async function late(): Promise<never> {
   await new Promise(resolve => { setTimeout(resolve, 10_000).unref(); });
   throw new Error('no answer after 10 s');
+}
+
+/** MLflow checks these itself; `unchecked` is a server where it does not. */
+export async function noPrivateWebhook(suite: Suite, unchecked: Side): Promise<void> {
+  const { checks, inner, sides: { real } } = suite;
+  const create = (side: Side, url: string) => suite.call(side, webhooks, json({ name: unique(), url, events: [{ entity: 'MODEL_VERSION', action: 'CREATED' }] }));
+  checks.heading('No webhook goes to');
+  for (const host of [...spellings, ...closed].filter(address => address !== multicast)) {
+    await checks.check(host, async () => {
+      const { status, body } = await create(real, `https://${host}/`);
+      assert.equal(status, 400, body);
+      assert.equal((await create(unchecked, `https://${host}/`)).status, 200, 'nor where MLflow does not look, so this check proves nothing');
+      return 'does where MLflow does not look';
+    });
+  }
+  await checks.check('the loopback, by one that is stored already', async () => {
+    const { body } = await create(unchecked, inner.url.replace('http:', 'https:'));
+    const { webhook } = JSON.parse(body) as { webhook: { webhook_id: string } };
+    const connections = async (side: Side) => {
+      const before = inner.connections;
+      await suite.call(side, `${webhooks}/${webhook.webhook_id}/test`, json({}));
+      return inner.connections - before;
+    };
+    assert.equal(await connections(real), 0);
+    assert.notEqual(await connections(unchecked), 0, 'nor where MLflow does not look, so this check proves nothing');
+    return 'does where MLflow does not look';
+  });
 }

@@ -153,6 +153,7 @@ export class Suite {
 }
 
 export const gateway = '/api/3.0/mlflow/gateway';
+export const webhooks = '/api/2.0/mlflow/webhooks';
 
 export function unique(): string {
   return `played-${randomUUID()}`;
