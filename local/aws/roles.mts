@@ -42,7 +42,8 @@ export class Roles {
 
   /** Throws unless a statement allows the action, which knows no resource, in this context. */
   authorize(role: string, action: string, context: Context): void {
-    const statements = this.policies(role).flatMap(({ PolicyDocument }) => PolicyDocument.Statement).filter(({ Action }) => [Action].flat().includes(action));
+    const all = this.policies(role).flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
+    const statements = all.filter(({ Action }) => [Action].flat().includes(action));
     const played = statements.every(({ Effect, Resource }) => Effect === 'Allow' && Resource === '*');
     assert(played, `only statements that allow ${action} for "*" are played here`);
     const allowed = statements.some(({ Condition }) =>
