@@ -161,7 +161,7 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
     assert.equal(await attempt.end(), 1, attempt.log);
     assert.match(attempt.lastLine, reason, attempt.log);
     assert.doesNotMatch(attempt.log, /Traceback/);
-    assert(attempt.log.trimEnd().split('\n').every(line => line.startsWith('prepare [')), attempt.log);
+    assert(attempt.log.trimEnd().split('\n').every(line => line.startsWith('prepare ')), attempt.log);
     return attempt.duration;
   });
   const unknown = new RegExp(`FAILED: MLflow ${oldVersion} cannot be guarded, only 3\\.17\\.x: `);
