@@ -16,14 +16,21 @@ import { SessionServer } from './aws/session-server.mjs';
 import { plainEnvironment, Substitutions, type Program } from './aws/substitutions.mjs';
 import { region, type Template } from './aws/template.mjs';
 import { client, type Send } from './clients/http.mjs';
-import { Daemon, freePort, isFree, untilReady } from './processes.mjs';
+import { Daemon, freePort, tryToListen, untilReady } from './processes.mjs';
 import { IdentityProvider, type Clients } from './providers/identity-provider.mjs';
 
-const publicPort = 8443;
+/** Where the load balancer listens, if nothing else is said. */
+export const publicPort = 8443;
 
-interface DeploymentOptions {
+/** Two deployments at a time need a place of their own each: two of one checkout another folder, two that use the load balancer another port. */
+export interface Place {
   /** Where volumes, data, logs and the CA's certificate go. */
   readonly folder: string;
+  /** Where the load balancer listens. The addresses of the tasks follow from it. */
+  readonly port: number;
+}
+
+interface DeploymentOptions extends Place {
   readonly programs: Program[];
   /** The Python that has moto. */
   readonly awsPython: string;
@@ -98,7 +105,7 @@ interface Target {
 export class Deployment {
   static async create(template: Template, options: DeploymentOptions): Promise<Deployment> {
     const ports: Ports = {
-      front: publicPort,
+      front: options.port,
       redirect: await freePort(),
       database: await freePort(),
       sessions: await freePort(),
@@ -131,6 +138,8 @@ export class Deployment {
   /** The role of the service's tasks. */
   readonly taskRole: string;
   readonly task: Task;
+  /** Stands for its loopback and its network interface. */
+  readonly address: string;
   /** Where its proxy listens, past the load balancer. */
   readonly proxyUrl: string;
   readonly front: Front;
@@ -202,7 +211,9 @@ export class Deployment {
       programs: options.programs,
       declaredUsers: options.declaredUsers,
     };
-    ({ substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl } = this.plan('127.0.0.1', ''));
+    ({
+      address: this.address, substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl,
+    } = this.plan(this.addressOf(1), ''));
     this.running.add(this.task);
     this.clients = clientsOf(this.proxy, template);
     this.issuer = new IdentityProvider(issuers.get(proxy.OAUTH2_PROXY_OIDC_ISSUER_URL)!, this.clients);
@@ -240,7 +251,7 @@ export class Deployment {
   /** Starts one more MLflow server on the same database and bucket, without a proxy. With another command it may lack the inner door. */
   async startServer({ command = this.container('mlflow').command, env: changes = {} }: ServerOptions): Promise<Beside> {
     const { env, user } = this.container('mlflow');
-    const url = `http://127.0.0.1:${await freePort()}`;
+    const url = `http://${this.address}:${await freePort()}`;
     const { host, port } = new URL(url);
     const daemon = new Daemon(command, {
       env: changed(env, { MLFLOW_PORT: port, MLFLOW_SERVER_ALLOWED_HOSTS: host, MLFLOW_WORKERS: '1', ...changes }), user, log: join(this.logs, 'servers-beside.log'),
@@ -271,14 +282,23 @@ export class Deployment {
     return join(this.options.folder, 'volumes');
   }
 
-  /** The template decides the ports of the task, and the redirect URL that of the front. */
+  /** 127.0.0.1 for the first task at the usual port, 127.0.0.2 for the second, 127.0.1.1 for the first at the next port: no two ports share one. */
+  private addressOf(task: number): string {
+    const ahead = (this.ports.front - publicPort + 65_536) % 65_536;
+    return `127.${Math.floor(ahead / 256)}.${ahead % 256}.${task}`;
+  }
+
+  /** The template decides the ports of the task, the place where the load balancer listens. */
   async refuseTakenPorts(): Promise<void> {
     const declared = this.containers.flatMap(({ definition: { PortMappings = [] }, env }) =>
       [...PortMappings.map(({ ContainerPort }) => ContainerPort), Number(env.MLFLOW_PORT)]);
-    for (const port of [this.ports.front, ...declared.filter(Number)]) {
-      if (!await isFree(port)) {
-        throw new Error(`port ${port} of 127.0.0.1 is taken: stop what listens there (another \`npm run try\`?) and try again`);
-      }
+    const needed = [{ port: this.ports.front, address: '127.0.0.1' }, ...declared.filter(Number).map(port => ({ port, address: this.address }))];
+    for (const { port, address } of needed) {
+      await tryToListen(port, address).catch(({ code, message }: NodeJS.ErrnoException) => {
+        throw new Error(code === 'EADDRNOTAVAIL'
+          ? `${message}: only Linux has such an address without being told; on macOS \`sudo ifconfig lo0 alias ${address}\` adds it`
+          : `${message}: stop what listens there (another \`npm run try\`?), or take another port with \`npm run try -- --port\``);
+      });
     }
   }
 
@@ -322,7 +342,7 @@ export class Deployment {
   /** The same in two steps: not started yet. */
   nextTask(): TaskPlan {
     this.added += 1;
-    return this.plan(`127.0.0.${1 + this.added}`, `task-${1 + this.added}`);
+    return this.plan(this.addressOf(1 + this.added), `task-${1 + this.added}`);
   }
 
   async startAdded(plan: TaskPlan, report: (status: string) => void = () => undefined): Promise<void> {
@@ -343,7 +363,7 @@ export class Deployment {
   async runScheduledTask(changes: Record<string, string> = {}): Promise<string> {
     this.added += 1;
     const { Target: { EcsParameters: { TaskDefinitionArn } } } = this.template.single<ScheduledTask>('AWS::Scheduler::Schedule');
-    const { containers, logs } = this.plan('127.0.0.1', `scheduled-${this.added}`, this.template.properties<TaskDefinition>(TaskDefinitionArn));
+    const { containers, logs } = this.plan(this.address, `scheduled-${this.added}`, this.template.properties<TaskDefinition>(TaskDefinitionArn));
     const task = new Task(containers.map(container => ({ ...container, env: { ...container.env, ...changes } })), logs);
     this.running.add(task);
     await task.start(() => undefined).catch(() => undefined); // the reason is below
