@@ -2,6 +2,7 @@
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { execa } from 'execa';
 import { CaBundle, createCertificates, type Certificates } from './aws/certificates.mjs';
 import { DatabaseTokens } from './aws/database-tokens.mjs';
@@ -93,6 +94,12 @@ interface ServerOptions {
   readonly env?: Changes;
 }
 
+/** Settings of the task that what surrounds it is made from, too. */
+const surrounding = [
+  'MLFLOW_ARTIFACTS_DESTINATION', 'OAUTH2_PROXY_CLIENT_ID', 'OAUTH2_PROXY_CLIENT_SECRET', 'OAUTH2_PROXY_EXTRA_JWT_ISSUERS', 'OAUTH2_PROXY_OIDC_ISSUER_URL',
+  'OAUTH2_PROXY_REDIRECT_URL', 'PGPASSFILE',
+];
+
 interface ScheduledTask {
   readonly Target: { readonly EcsParameters: { readonly TaskDefinitionArn: string } };
 }
@@ -100,6 +107,11 @@ interface ScheduledTask {
 interface Target {
   readonly ContainerName: string;
   readonly ContainerPort: number;
+}
+
+interface Service {
+  readonly LoadBalancers: Target[];
+  readonly TaskDefinition: string;
 }
 
 export class Deployment {
@@ -121,7 +133,6 @@ export class Deployment {
   /** Where the listener on port 80 is. */
   readonly plainUrl: string;
   readonly caFile: string;
-  readonly substitutions: Substitutions;
   readonly database: Database;
   /** Where the server signs in to the database by IAM. */
   readonly databaseTokens?: DatabaseTokens;
@@ -134,23 +145,26 @@ export class Deployment {
   /** The issuer of tokens of AWS roles, where the template trusts one. */
   readonly account?: AccountIssuer;
   readonly clients: Clients;
-  readonly containers: Container[];
   /** The role of the service's tasks. */
   readonly taskRole: string;
-  readonly task: Task;
+  /** The first task of the service, or what `update` has replaced it by. */
+  task: Task;
+  containers: Container[];
+  substitutions: Substitutions;
   /** Stands for its loopback and its network interface. */
   readonly address: string;
   /** Where its proxy listens, past the load balancer. */
   readonly proxyUrl: string;
   readonly front: Front;
   private readonly plan: (address: string, name: string, task?: TaskDefinition) => TaskPlan;
+  private serviceTask: TaskDefinition;
   private readonly running = new Set<Task>();
   private added = 0;
   private readonly caBundle: CaBundle;
   private readonly target: Target;
 
   private constructor(
-    readonly template: Template, private readonly options: DeploymentOptions, private readonly ports: Ports, certificates: Certificates,
+    public template: Template, private readonly options: DeploymentOptions, private readonly ports: Ports, certificates: Certificates,
   ) {
     this.url = `https://localhost:${ports.front}`;
     this.plainUrl = `http://localhost:${ports.redirect}`;
@@ -161,11 +175,11 @@ export class Deployment {
     }
     writeFileSync(this.caFile, certificates.ca);
 
-    const service = template.single<{ LoadBalancers: Target[]; TaskDefinition: string }>('AWS::ECS::Service');
+    const service = template.single<Service>('AWS::ECS::Service');
     [this.target] = service.LoadBalancers;
-    const serviceTask = template.properties<TaskDefinition>(service.TaskDefinition);
-    const { ContainerDefinitions: definitions } = serviceTask;
-    this.taskRole = roleOf(serviceTask);
+    this.serviceTask = template.properties(service.TaskDefinition);
+    const { ContainerDefinitions: definitions } = this.serviceTask;
+    this.taskRole = roleOf(this.serviceTask);
     const proxy = plainEnvironment(definitions.find(({ Name }) => Name === this.target.ContainerName)!);
     const extraIssuers = (proxy.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split(',').map(entry => entry.split('=')[0]);
     const accountIssuer = extraIssuers.find(issuer => issuer.endsWith('.tokens.sts.global.api.aws'));
@@ -185,12 +199,13 @@ export class Deployment {
     this.s3 = new S3(template, this.roles, MLFLOW_ARTIFACTS_DESTINATION, ports.s3);
     this.caBundle = new CaBundle(`http://127.0.0.1:${ports.caBundle}`, certificates.ca);
     const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
-    this.plan = (address, name, definition = serviceTask) => {
+    this.plan = (address, name, definition = this.serviceTask) => {
       const volumes = join(this.volumes, name);
-      const substitutions = new Substitutions(definitions, `${template.attribute(clusterId, 'Endpoint.Address')}:${databasePort}`, this.secrets, {
+      const substitutions = new Substitutions(this.serviceTask.ContainerDefinitions, `${template.attribute(clusterId, 'Endpoint.Address')}:${databasePort}`, this.secrets, {
         ...surroundings, taskAddress: address, volumes, credentialsEndpoint: this.s3.credentialsEndpoint(roleOf(definition)),
       });
       for (const { Name } of definition.Volumes) {
+        rmSync(join(volumes, Name), { recursive: true, force: true });
         mkdirSync(join(volumes, Name), { recursive: true, mode: 0o755 }); // as Fargate hands them out: empty, and writable for their owner alone
       }
       const logs = join(this.logs, name);
@@ -357,6 +372,33 @@ export class Deployment {
   }
 
   /**
+   * Takes another template up: its task replaces the one that runs, at the same address, and finds everything there as it was. Returns false
+   * where there is nothing to replace, and is rejected where the templates differ in more than the task.
+   */
+  async update(template: Template): Promise<boolean> {
+    const { TaskDefinition: id } = template.single<Service>('AWS::ECS::Service');
+    const definition = template.properties<TaskDefinition>(id);
+    const differences = this.template.differences(template);
+    const beyond = [
+      ...differences.filter(different => different !== id),
+      ...surrounding.filter(name => !isDeepStrictEqual(valuesOf(name, definition), valuesOf(name, this.serviceTask))),
+    ];
+    if (beyond.length > 0) {
+      throw new Error(`more than the task changes (${beyond.join(', ')}): start \`npm run try\` again to take that up`);
+    }
+    if (differences.length === 0 && this.running.has(this.task) && this.task.endedBecause === undefined) {
+      return false;
+    }
+    await this.stopTask({ task: this.task, url: this.proxyUrl });
+    this.template = template;
+    this.serviceTask = definition;
+    const plan = this.plan(this.address, '');
+    ({ task: this.task, containers: this.containers, substitutions: this.substitutions } = plan);
+    await this.startAdded(plan);
+    return true;
+  }
+
+  /**
    * Runs the task that the schedule starts to its end, beside the service as on AWS: with volumes, a role and a log of its own. It listens
    * nowhere. Returns how it ended and what it printed last.
    */
@@ -400,6 +442,11 @@ function assertOk({ ok, status }: Response): void {
   if (!ok) {
     throw new Error(`status ${status}`);
   }
+}
+
+function valuesOf(name: string, { ContainerDefinitions }: TaskDefinition): Set<object> {
+  const settings = ContainerDefinitions.flatMap(definition => [...definition.Environment ?? [], ...definition.Secrets ?? []]);
+  return new Set(settings.filter(({ Name }) => Name === name));
 }
 
 function roleOf({ TaskRoleArn }: TaskDefinition): string {

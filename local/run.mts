@@ -73,9 +73,7 @@ export async function surround(app: string, { proxy }: Programs, place: Partial<
     { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy, { folder, port: publicPort, ...place }); } },
   ], listr).run();
   deployments.push(created);
-  console.log('\nWhat differs from AWS, and nothing else does:');
-  console.table(created.substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
-
+  showSubstitutions(created);
   await new Listr([
     { title: 'PostgreSQL', task: () => created.startDatabase() },
     { title: 'Store of the sessions', enabled: () => created.sessionServer !== undefined, task: () => created.startSessionServer() },
@@ -83,6 +81,11 @@ export async function surround(app: string, { proxy }: Programs, place: Partial<
     { title: 'OpenID provider, CA bundle', task: () => created.startIssuers() },
   ], listr).run();
   return created;
+}
+
+export function showSubstitutions({ substitutions }: Deployment): void {
+  console.log('\nWhat differs from AWS, and nothing else does:');
+  console.table(substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
 }
 
 /** Returns the folder of the cloud assembly, another one for who works beside a deployment. */

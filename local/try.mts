@@ -1,5 +1,6 @@
 /** `npm run try`: synthesises the quick start, plays AWS for it and says how to use it. With `--check`, uses it itself and ends. */
 
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -17,6 +18,7 @@ import { personToken } from './clients/tokens.mjs';
 import { publicPort, type Deployment } from './deployment.mjs';
 import { installPython } from './install.mjs';
 import { deploy, folder, installPrograms, listr, python, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
+import { watchSources } from './watch.mjs';
 
 /** An older MLflow, whose store the checks of an upgrade start from. */
 const oldFolder = join(folder, 'mlflow-old');
@@ -53,12 +55,13 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/apps/providers-app.ts'), proxy }),
 };
 
-const { check, port } = new Command('npm run try --')
+const { check, watch, port } = new Command('npm run try --')
   .description('Runs the quick start on this machine: the synthesised task with the real programs, no AWS account.')
   .addOption(new Option('--check [phases...]', 'use it as people, programs and intruders would, print a line for each check, and end; all of it, or some phases').choices(Object.keys(phases)))
+  .addOption(new Option('--watch', 'take changes of src/, containers/ and the example up: the task starts anew, on the data that there is').conflicts('check'))
   .addOption(new Option('--port <port>', 'where MLflow is; a second checkout that runs at the same time takes another').argParser(parsePort).default(publicPort))
   .parse()
-  .opts<{ check?: true | string[]; port: number }>();
+  .opts<{ check?: true | string[]; watch?: true; port: number }>();
 
 function parsePort(text: string): number {
   const number = Number(text);
@@ -73,9 +76,13 @@ async function main(stopping: AbortSignal): Promise<boolean> {
   if (check) {
     return runChecks(check === true ? Object.keys(phases) : check, programs);
   }
-  const quickStart = await deploy('examples/typescript/quick-start', programs, { port });
+  const example = 'examples/typescript/quick-start';
+  const quickStart = await deploy(example, programs, { port });
   await explain(quickStart);
-  return waitForTheEnd(quickStart, stopping);
+  const unwanted = watch ? watchSources(quickStart, join(example, 'app.ts')) : failWhenItEnds(quickStart);
+  console.log('Ctrl-C stops everything.');
+  await Promise.race([unwanted, once(stopping, 'abort')]);
+  return true;
 }
 
 async function explain({ url, caFile, issuer, clients, logs }: Deployment): Promise<void> {
@@ -97,13 +104,8 @@ ${lines.join('\n')}
 Logs: ${relative(process.cwd(), logs)}/`);
 }
 
-async function waitForTheEnd({ task }: Deployment, stopping: AbortSignal): Promise<boolean> {
-  console.log('Ctrl-C stops everything.');
-  const reason = await Promise.race([task.ended, new Promise<undefined>(stop => stopping.addEventListener('abort', () => stop(undefined)))]);
-  if (reason !== undefined) {
-    throw new Error(`the task has stopped by itself: ${reason}`);
-  }
-  return true;
+async function failWhenItEnds({ task }: Deployment): Promise<never> {
+  throw new Error(`the task has stopped by itself: ${await task.ended}`);
 }
 
 async function runChecks(names: string[], programs: Programs): Promise<boolean> {

@@ -18,7 +18,7 @@ const runBy: Record<string, readonly [file: string, words: string]> = {
   'npm ci': ['.ci/run', 'npm ci'],
   'npx projen build': ['scripts/verify.mts', "['projen', 'build']"],
   'npx projen test': ['.projen/tasks.json', '"spawn": "test"'],
-  'npm run try': ['scripts/verify.mts', "['run', '--silent', 'try']"],
+  'npm run try': ['scripts/two-checkouts.mts', 'new Try(root)'],
   'npm run try -- --check': ['scripts/verify.mts', "['run', '--silent', 'try', '--', '--check']"],
   'npm run bench -- --quick': ['scripts/verify.mts', "['run', '--silent', 'bench', '--', '--quick']"],
   'npm run rehearse': ['scripts/verify.mts', "'release': ['the release, rehearsed', rehearseRelease]"],
