@@ -19,6 +19,7 @@ const runBy: Record<string, readonly [file: string, words: string]> = {
   'npx projen build': ['scripts/verify.mts', "['projen', 'build']"],
   'npx projen test': ['.projen/tasks.json', '"spawn": "test"'],
   'npm run try': ['scripts/two-checkouts.mts', 'new Try(root)'],
+  'npm run try -- --watch': ['scripts/two-checkouts.mts', "'--watch'"],
   'npm run try -- --check': ['scripts/verify.mts', "['run', '--silent', 'try', '--', '--check']"],
   'npm run bench -- --quick': ['scripts/verify.mts', "['run', '--silent', 'bench', '--', '--quick']"],
   'npm run rehearse': ['scripts/verify.mts', "'release': ['the release, rehearsed', rehearseRelease]"],
