@@ -117,12 +117,12 @@ function refused(answer: string): boolean {
 }
 
 async function raw(url: string, line: string, headers: readonly string[]): Promise<string> {
-  const { port, host } = new URL(url);
+  const { port, hostname, host } = new URL(url);
   const write = !line.startsWith('GET');
   return new Promise(resolve => {
     let answer = '';
     const message = [`${line} HTTP/1.1`, `Host: ${host}`, ...headers, ...headers.some(header => header.startsWith('Connection:')) ? [] : ['Connection: close'], ...write ? ['Content-Type: application/json', 'Content-Length: 2', '', '{}'] : ['', '']].join('\r\n');
-    const socket = connect(Number(port), '127.0.0.1', () => socket.write(message));
+    const socket = connect(Number(port), hostname, () => socket.write(message));
     socket.setTimeout(2000, () => socket.destroy());
     socket.on('data', data => { answer += data.toString(); });
     socket.on('error', () => undefined);
