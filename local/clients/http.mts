@@ -2,6 +2,7 @@
 
 import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import https from 'node:https';
+import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 
 interface Answer {
@@ -34,6 +35,23 @@ export function bearer(token: string): OutgoingHttpHeaders {
   return { authorization: `Bearer ${token}` };
 }
 
+/** The same message with a token. */
+export function withToken(token: string, message: Message = {}): Message {
+  return { ...message, headers: { ...message.headers, ...bearer(token) } };
+}
+
 export function json(value: unknown): Pick<Message, 'method' | 'body'> & { readonly headers: OutgoingHttpHeaders } {
   return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
+}
+
+/** Everything that comes back for a text, until the server closes or says nothing for so long. */
+export async function raw(port: number, message: string, silenceMs = 1000): Promise<string> {
+  return new Promise(resolve => {
+    let answer = '';
+    const socket = connect(port, '127.0.0.1', () => socket.write(message));
+    socket.setTimeout(silenceMs, () => socket.destroy());
+    socket.on('data', data => { answer += data.toString(); });
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(answer));
+  });
 }
