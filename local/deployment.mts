@@ -1,6 +1,6 @@
 /** Everything that runs here, wired together from the template alone. */
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { execa } from 'execa';
@@ -263,6 +263,16 @@ export class Deployment {
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(5) };
   }
 
+  /** The same until `use` has ended. */
+  async withProxy<T>(changes: Changes, use: (send: Send) => Promise<T>): Promise<T> {
+    const proxy = await this.startProxy(changes);
+    try {
+      return await use(proxy.send);
+    } finally {
+      await proxy.stop();
+    }
+  }
+
   /** Starts one more MLflow server on the same database and bucket, without a proxy. With another command it may lack the inner door. */
   async startServer({ command = this.container('mlflow').command, env: changes = {} }: ServerOptions): Promise<Beside> {
     const { env, user } = this.container('mlflow');
@@ -291,6 +301,11 @@ export class Deployment {
 
   get logs(): string {
     return join(this.options.folder, 'logs');
+  }
+
+  /** What a program has printed so far. */
+  log(name: string): string {
+    return readFileSync(join(this.logs, `${name}.log`), 'utf8');
   }
 
   private get volumes(): string {
