@@ -239,23 +239,23 @@ export interface SecureMlflowProps {
   readonly natGateways?: number;
 
   /**
-   * Subnets of `vpc` for the tasks. In public ones they get public addresses.
+   * Subnets of `vpc` for the tasks, in zones of the load balancer. In public ones they get public addresses.
    *
-   * @default - the private ones with a way out; the public ones where there are none
+   * @default - the private ones with a way out; the public ones where there are none. None in local zones
    */
   readonly serviceSubnets?: ec2.SubnetSelection;
 
   /**
    * Subnets of `vpc` for the database and for `SessionStore.valkey()`, on two zones at least.
    *
-   * @default - the isolated ones; the private ones where there are none
+   * @default - the isolated ones; the private ones where there are none. One of each zone, none in local zones
    */
   readonly databaseSubnets?: ec2.SubnetSelection;
 
   /**
-   * Subnets of `vpc` for the load balancer, on two zones at least.
+   * Subnets of `vpc` for the load balancer, on two zones at least. It takes one subnet of a zone: where a VPC has several groups of a kind, add `onePerAz: true`.
    *
-   * @default - the public ones; inside the VPC with `internetFacing: false`
+   * @default - the public ones; inside the VPC with `internetFacing: false`. One of each zone, none in local zones
    */
   readonly loadBalancerSubnets?: ec2.SubnetSelection;
 

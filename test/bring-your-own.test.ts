@@ -41,7 +41,9 @@ describe('a VPC that is brought', () => {
   });
 
   test('may have its subnets chosen, and tasks in public ones get addresses', () => {
-    const chosen = (stack: Stack, part: string, ids: string[]) => ({ subnets: ids.map(id => ec2.Subnet.fromSubnetAttributes(stack, `${part}-${id}`, { subnetId: id, availabilityZone: id })) });
+    const chosen = (stack: Stack, part: string, ids: string[]) => ({
+      subnets: ids.map((id, index) => ec2.Subnet.fromSubnetAttributes(stack, `${part}-${id}`, { subnetId: id, availabilityZone: `eu-west-1${'ab'[index]}` })),
+    });
     const { template } = synthesise(stack => ({
       vpc: broughtVpc(stack),
       serviceSubnets: { subnetType: ec2.SubnetType.PUBLIC },

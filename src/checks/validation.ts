@@ -3,6 +3,7 @@ import * as s3 from 'aws-cdk-lib/aws-s3';
 import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
 import { DOMAIN, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
+import { subnetProblems } from './subnets';
 import { AuthProviderConfig } from '../auth/config';
 import { DEFAULT_CPU, DEFAULT_MAX_ACUS, DEFAULT_MEMORY_MIB, Settings, withDefaults } from '../defaults';
 import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props';
@@ -19,6 +20,7 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...emailDomainProblems(props.emailDomains),
     ...machineProblems(props),
     ...networkProblems(props),
+    ...subnetProblems(props, settings),
     ...artifactPathProblems(props.artifactPath),
     ...cleanUpProblems(props),
     ...accessLogsProblems(region, props.accessLogsBucket),
