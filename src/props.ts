@@ -210,6 +210,7 @@ export interface SecureMlflowProps {
 
   /**
    * Public hosted zone that `domainName` lies in. The A record is made there and, without `certificate`, a certificate validated by DNS.
+   * A private zone needs `certificate`, too: ACM cannot see into it.
    *
    * @default - no record is made: point the name at `loadBalancer`
    */
@@ -223,7 +224,7 @@ export interface SecureMlflowProps {
   readonly certificate?: acm.ICertificate;
 
   /**
-   * VPC to live in. Its tasks need a way out to S3, the image registries and the sign-in provider.
+   * VPC to live in, of the region of the stack. Its tasks need a way out to S3, the image registries and the sign-in provider.
    *
    * @default - a new one on two zones, with a gateway endpoint for S3 and a log of refused connections
    */
@@ -276,7 +277,7 @@ export interface SecureMlflowProps {
   readonly allowedSources?: ec2.IPeer[];
 
   /**
-   * Bucket for artifacts, of this account. What MLflow does is granted on `artifactPath`, on its key too; nothing of the bucket is changed.
+   * Bucket for artifacts, of this account and region. What MLflow does is granted on `artifactPath`, on its key too; nothing of the bucket is changed.
    *
    * @default - a new one: encrypted, versioned, over TLS only, never public
    */

@@ -133,7 +133,8 @@ describe('zones', () => {
     expect(refusal(looked, stack())).toBe(one(
       '`serviceSubnets` must lie in zones of `loadBalancerSubnets`, got Stack/Looked/PrivateSubnet3 in eu-west-1c: '
       + 'the load balancer would send nothing to tasks there; give it a subnet in each of these zones, or choose the tasks\' zones by `availabilityZones`'));
-    const chosen = (own: Stack): Overrides => ({ ...looked(own), serviceSubnets: { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS, availabilityZones: TWO } });
+    const serviceSubnets = { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS, availabilityZones: TWO };
+    const chosen = (own: Stack): Overrides => ({ ...looked(own), serviceSubnets });
     expect(places(synthesise(chosen, stack()).template).service).toEqual(TWO.map(zone => `Private-${zone}`));
   });
 });
