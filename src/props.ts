@@ -272,6 +272,9 @@ export interface SecureMlflowProps {
   /**
    * Who may open a connection to the load balancer. Everybody has to sign in all the same.
    *
+   * Those that are named come on port 443 alone; only everyone also comes on port 80, which redirects to it. A security group takes 60 rules, one for
+   * each source; a prefix list counts as the most entries that it may have, that of CloudFront as 55. Synthesis warns above 60 sources.
+   *
    * @default - everyone; `[]` is nobody until `connections.allowFrom(…)`
    */
   readonly allowedSources?: ec2.IPeer[];

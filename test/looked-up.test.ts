@@ -42,7 +42,9 @@ test.each<[string, (stack: Stack) => Overrides]>([
   ['the tenant of Entra ID', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId: parameter(stack) }) })],
   ['the realm of Keycloak', stack => ({ authProvider: AuthProvider.keycloak({ ...client(stack), realmUrl: parameter(stack) }) })],
   ['organization, teams and server of GitHub', stack => ({
-    authProvider: AuthProvider.github({ ...client(stack), organization: parameter(stack), teams: [parameter(stack)], enterpriseUrl: parameter(stack) }),
+    authProvider: AuthProvider.github({
+      ...client(stack), organization: parameter(stack), teams: [parameter(stack)], enterpriseUrl: parameter(stack),
+    }),
   })],
   ['server and projects of GitLab', stack => ({ authProvider: AuthProvider.gitlab({ ...client(stack), baseUrl: parameter(stack), allowedProjects: [parameter(stack)] }) })],
   ['domainPrefix of Cognito', stack => ({ authProvider: AuthProvider.cognito({ domainPrefix: parameter(stack) }) })],
