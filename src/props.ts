@@ -210,6 +210,7 @@ export interface SecureMlflowProps {
 
   /**
    * Public hosted zone that `domainName` lies in. The A record is made there and, without `certificate`, a certificate validated by DNS.
+   * A private zone needs `certificate`, too: ACM cannot see into it.
    *
    * @default - no record is made: point the name at `loadBalancer`
    */
@@ -223,7 +224,7 @@ export interface SecureMlflowProps {
   readonly certificate?: acm.ICertificate;
 
   /**
-   * VPC to live in. Its tasks need a way out to S3, the image registries and the sign-in provider.
+   * VPC to live in, of the region of the stack. Its tasks need a way out to S3, the image registries and the sign-in provider.
    *
    * @default - a new one on two zones, with a gateway endpoint for S3 and a log of refused connections
    */
@@ -239,23 +240,23 @@ export interface SecureMlflowProps {
   readonly natGateways?: number;
 
   /**
-   * Subnets of `vpc` for the tasks. In public ones they get public addresses.
+   * Subnets of `vpc` for the tasks, in zones of the load balancer. In public ones they get public addresses.
    *
-   * @default - the private ones with a way out; the public ones where there are none
+   * @default - the private ones with a way out; the public ones where there are none. None in local zones
    */
   readonly serviceSubnets?: ec2.SubnetSelection;
 
   /**
    * Subnets of `vpc` for the database and for `SessionStore.valkey()`, on two zones at least.
    *
-   * @default - the isolated ones; the private ones where there are none
+   * @default - the isolated ones; the private ones where there are none. One of each zone, none in local zones
    */
   readonly databaseSubnets?: ec2.SubnetSelection;
 
   /**
-   * Subnets of `vpc` for the load balancer, on two zones at least.
+   * Subnets of `vpc` for the load balancer, on two zones at least. It takes one subnet of a zone: where a VPC has several groups of a kind, add `onePerAz: true`.
    *
-   * @default - the public ones; inside the VPC with `internetFacing: false`
+   * @default - the public ones; inside the VPC with `internetFacing: false`. One of each zone, none in local zones
    */
   readonly loadBalancerSubnets?: ec2.SubnetSelection;
 
@@ -271,12 +272,15 @@ export interface SecureMlflowProps {
   /**
    * Who may open a connection to the load balancer. Everybody has to sign in all the same.
    *
+   * Those that are named come on port 443 alone; only everyone also comes on port 80, which redirects to it. A security group takes 60 rules, one for
+   * each source; a prefix list counts as the most entries that it may have, that of CloudFront as 55. Synthesis warns above 60 sources.
+   *
    * @default - everyone; `[]` is nobody until `connections.allowFrom(…)`
    */
   readonly allowedSources?: ec2.IPeer[];
 
   /**
-   * Bucket for artifacts, of this account. What MLflow does is granted on `artifactPath`, on its key too; nothing of the bucket is changed.
+   * Bucket for artifacts, of this account and region. What MLflow does is granted on `artifactPath`, on its key too; nothing of the bucket is changed.
    *
    * @default - a new one: encrypted, versioned, over TLS only, never public
    */

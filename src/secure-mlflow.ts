@@ -13,6 +13,7 @@ import { Construct } from 'constructs';
 import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
 import { referenceProblems } from './checks/names';
+import { taskSizeProblems, warningsAboutQuotas } from './checks/quotas';
 import { validateProps, validateProvider } from './checks/validation';
 import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople } from './checks/warnings';
 import { Settings, withDefaults } from './defaults';
@@ -116,7 +117,12 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
     const trustedTokenIssuers = this.trustedTokenIssuers(props);
     const machines = this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined;
-    this.warn({ ...warningsAboutPeople(props, provider, trustedTokenIssuers), ...warningsAboutNames(props, provider), ...warningsAboutJobs(props) });
+    this.warn({
+      ...warningsAboutPeople(props, provider, trustedTokenIssuers),
+      ...warningsAboutNames(props, provider),
+      ...warningsAboutJobs(props),
+      ...warningsAboutQuotas(settings.allowedSources),
+    });
 
     const network = new Network(this, 'Network', settings);
     const { vpc } = network;
@@ -147,6 +153,8 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       ...(sessionServer && { sessionServer }),
       machineIdentities: Lazy.string({ produce: () => this.machineIdentities.join('\n') }), // grants come later
     });
+    const { containerDefinitions } = service.taskDefinition.node.defaultChild as ecs.CfnTaskDefinition;
+    this.node.addValidation({ validate: () => taskSizeProblems(Stack.of(this).resolve(containerDefinitions)) });
     artifacts.grantUse(service.taskDefinition.taskRole);
     const cleanUp = this.defineCleanUp(settings, network, service, artifacts);
     this.cleanUpTaskDefinition = cleanUp?.taskDefinition;

@@ -1,9 +1,8 @@
 import { isIPv4 } from 'net';
-import { Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import { Construct, IDependable } from 'constructs';
-import { DOMAIN, noSecretOfEcs } from './checks/problems';
+import { DOMAIN, known, noSecretOfEcs } from './checks/problems';
 import { SessionCache, SessionCacheProps } from './parts/session-cache';
 import { SESSION_PORT } from './settings/oauth2-proxy';
 
@@ -138,13 +137,13 @@ class ExistingStore extends SessionStore {
     super();
     const { host, port, username, password } = options;
     const misfit = noSecretOfEcs(password);
-    if (!Token.isUnresolved(host) && !(DOMAIN.test(host) && (isIPv4(host) || !/\.\d+$/.test(host)))) {
+    if (known(host) && !(DOMAIN.test(host) && (isIPv4(host) || !/\.\d+$/.test(host)))) {
       throw new Error(`SessionStore.existing: \`host\` must be a host name in lower case or an IPv4 address, got ${JSON.stringify(host)}: leave out scheme, port and password`);
     }
-    if (port !== undefined && !Token.isUnresolved(port) && !(Number.isInteger(port) && port >= 1 && port <= 65535)) {
+    if (known(port) && !(Number.isInteger(port) && port >= 1 && port <= 65535)) {
       throw new Error(`SessionStore.existing: \`port\` must be a whole number, 1 to 65535, got ${JSON.stringify(port)}`);
     }
-    if (username !== undefined && !Token.isUnresolved(username) && !/^\S+$/.test(username)) {
+    if (known(username) && !/^\S+$/.test(username)) {
       throw new Error(`SessionStore.existing: \`username\` must not be empty nor hold blanks, got ${JSON.stringify(username)}: leave it out for the user \`default\``);
     }
     if (misfit !== undefined) {

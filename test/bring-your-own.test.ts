@@ -1,11 +1,13 @@
-import { Stack } from 'aws-cdk-lib';
+import { App, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
+import * as cognito from 'aws-cdk-lib/aws-cognito';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as s3 from 'aws-cdk-lib/aws-s3';
-import { broughtVpc, environmentOf, newStack, only, Overrides, resources, rulesOf, statementsOf, SubnetKinds, synthesise } from './fixtures';
+import { broughtVpc, define, environmentOf, newApp, newStack, one, only, Overrides, refusal, resources, rulesOf, statementsOf, SubnetKinds, synthesise } from './fixtures';
+import { AuthProvider } from '../src';
 
 const subnets = (template: Template) => ({
   loadBalancer: only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').Properties.Subnets,
@@ -41,7 +43,9 @@ describe('a VPC that is brought', () => {
   });
 
   test('may have its subnets chosen, and tasks in public ones get addresses', () => {
-    const chosen = (stack: Stack, part: string, ids: string[]) => ({ subnets: ids.map(id => ec2.Subnet.fromSubnetAttributes(stack, `${part}-${id}`, { subnetId: id, availabilityZone: id })) });
+    const chosen = (stack: Stack, part: string, ids: string[]) => ({
+      subnets: ids.map((id, index) => ec2.Subnet.fromSubnetAttributes(stack, `${part}-${id}`, { subnetId: id, availabilityZone: `eu-west-1${'ab'[index]}` })),
+    });
     const { template } = synthesise(stack => ({
       vpc: broughtVpc(stack),
       serviceSubnets: { subnetType: ec2.SubnetType.PUBLIC },
@@ -138,4 +142,78 @@ test('a zone that the stack owns gets one record and stays as it was', () => {
   expect(zone.Properties).toEqual({ Name: 'example.com.' });
   expect(only(template, 'AWS::Route53::RecordSet').Properties.HostedZoneId).toEqual({ Ref: zone.id });
   expect(only(template, 'AWS::CertificateManager::Certificate').Properties.DomainValidationOptions).toEqual([{ DomainName: 'mlflow.example.com', HostedZoneId: { Ref: zone.id } }]);
+});
+
+describe('a zone', () => {
+  const zone = 'ZONE1';
+
+  test.each<[string, (stack: Stack) => route53.IHostedZone]>([
+    ['public', stack => route53.HostedZone.fromHostedZoneId(stack, 'ById', zone)],
+    ['private', stack => route53.PrivateHostedZone.fromPrivateHostedZoneId(stack, 'ById', zone)],
+  ])('that is imported by its id alone does, a %s one', (_, bring) => {
+    const { template } = synthesise(stack => ({ hostedZone: bring(stack) }));
+    expect(only(template, 'AWS::Route53::RecordSet').Properties).toMatchObject({ Name: 'mlflow.example.com.', HostedZoneId: zone });
+    expect(only(template, 'AWS::CertificateManager::Certificate').Properties.DomainValidationOptions).toEqual([{ DomainName: 'mlflow.example.com', HostedZoneId: zone }]);
+  });
+
+  const vpc = (stack: Stack) => ec2.Vpc.fromVpcAttributes(stack, 'ZoneVpc', { vpcId: 'vpc-1', availabilityZones: ['eu-west-1a'] });
+
+  test.each<[string, (stack: Stack) => route53.IHostedZone]>([
+    ['PrivateHostedZone', stack => new route53.PrivateHostedZone(stack, 'Inside', { zoneName: 'example.com', vpc: vpc(stack) })],
+    ['HostedZone with a VPC', stack => new route53.HostedZone(stack, 'Inside', { zoneName: 'example.com', vpcs: [vpc(stack)] })],
+  ])('that is private needs a certificate beside it: %s', (_, bring) => {
+    expect(refusal(stack => ({ hostedZone: bring(stack) }))).toBe(one(
+      '`certificate` must be given where `hostedZone` is a private one, got the zone Stack/Inside alone: ACM looks for its proof in public DNS and would wait in vain; '
+      + 'pass a certificate, such as one validated in the public zone of the same name'));
+    expect(() => define(stack => ({ hostedZone: bring(stack), certificate: acm.Certificate.fromCertificateArn(stack, 'Certificate', CERTIFICATE('eu-west-1')) }))).not.toThrow();
+  });
+});
+
+const CERTIFICATE = (region: string) => `arn:aws:acm:${region}:111122223333:certificate/1`;
+
+describe('what is brought from another region', () => {
+  const inRegion = () => new Stack(newApp(), 'Stack', { env: { account: '111122223333', region: 'eu-west-1' } });
+  const brought: Record<string, (stack: Stack, region: string) => Overrides> = {
+    vpc: (stack, region) => ({
+      vpc: ec2.Vpc.fromVpcAttributes(stack, 'Elsewhere', {
+        vpcId: 'vpc-1', region, availabilityZones: ['a', 'b'], publicSubnetIds: ['1', '2'], isolatedSubnetIds: ['3', '4'],
+      }),
+    }),
+    certificate: (stack, region) => ({ certificate: acm.Certificate.fromCertificateArn(stack, 'Elsewhere', CERTIFICATE(region)) }),
+    artifactBucket: (stack, region) => ({ artifactBucket: s3.Bucket.fromBucketAttributes(stack, 'Elsewhere', { bucketName: 'brought', region }) }),
+    accessLogsBucket: (stack, region) => ({ accessLogsBucket: s3.Bucket.fromBucketAttributes(stack, 'Elsewhere', { bucketName: 'logs', region }) }),
+    encryptionKey: (stack, region) => ({ encryptionKey: kms.Key.fromKeyArn(stack, 'Elsewhere', `arn:aws:kms:${region}:111122223333:key/1`) }),
+  };
+
+  test.each(Object.keys(brought))('%s is refused', name => {
+    expect(refusal(stack => brought[name](stack, 'us-east-1'), inRegion())).toBe(one(
+      `\`${name}\` must be in eu-west-1, the region of the stack, got one in us-east-1: pass one of that region, or give the stack \`env: { region: 'us-east-1' }\``));
+  });
+
+  test.each(Object.keys(brought))('%s of the region of the stack is taken', name => {
+    expect(() => define(stack => brought[name](stack, 'eu-west-1'), inRegion())).not.toThrow();
+  });
+
+  test.each(Object.keys(brought).filter(name => name !== 'accessLogsBucket'))('%s is not judged where the region of the stack is not known', name => {
+    expect(() => define(stack => brought[name](stack, 'us-east-1'))).not.toThrow();
+  });
+
+  test('a certificate that another stack makes is one of its region', () => {
+    const stack = inRegion();
+    const elsewhere = new Stack(stack.node.root as App, 'Elsewhere', { env: { account: '111122223333', region: 'us-east-1' }, crossRegionReferences: true });
+    const certificate = new acm.Certificate(elsewhere, 'Certificate', { domainName: 'mlflow.example.com' });
+    expect(refusal({ certificate }, stack)).toContain('`certificate` must be in eu-west-1, the region of the stack, got one in us-east-1');
+  });
+
+  test('a user pool is refused, too', () => {
+    const pool = (region: string) => (stack: Stack): Overrides => ({
+      authProvider: AuthProvider.cognito({
+        userPool: cognito.UserPool.fromUserPoolArn(stack, 'Pool', `arn:aws:cognito-idp:${region}:111122223333:userpool/${region}_abc`),
+      }),
+    });
+    expect(() => define(pool('us-east-1'), inRegion())).toThrow(new Error('AuthProvider.cognito: `userPool` must be in eu-west-1, the region of the stack, got one in us-east-1: '
+      + 'its client and its domain are made with the stack; use `AuthProvider.oidc` with a client of that pool'));
+    expect(() => define(pool('eu-west-1'), inRegion())).not.toThrow();
+    expect(() => define(pool('us-east-1'))).not.toThrow();
+  });
 });

@@ -14,7 +14,7 @@ interface Report {
 /** What cdk-nag finds on the defaults, and why it stays so. README says the same in "What scanners say". */
 type Finding = [path: string, rule: string, reason: string];
 const known: Finding[] = [
-  ['Ingress/SecurityGroup', 'AwsSolutions-EC23', 'open to the world on 443 and, for the redirect, 80; allowedSources narrows it'],
+  ['Ingress/SecurityGroup', 'AwsSolutions-EC23', 'open to the world on 443 and, for the redirect, 80; allowedSources narrows the one and closes the other'],
   ['Ingress/LoadBalancer', 'AwsSolutions-ELB2', 'access logs need a bucket and a stack with a fixed region'],
   ['Database/Credentials', 'AwsSolutions-SMG4', 'ECS reads secrets when a task starts: a rotated password would lock running tasks out'],
   ['Artifacts/Bucket', 'AwsSolutions-S1', 'an access log needs a second bucket; bring a bucket that has one'],

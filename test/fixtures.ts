@@ -56,6 +56,28 @@ export function synthesise(overrides: OverridesOf = {}, stack = newStack()): { s
   return { stack, mlflow, template: Template.fromStack(stack) };
 }
 
+/** The message with which the props are refused, after checking that nothing was defined. */
+export function refusal(overrides: OverridesOf, stack = newStack()): string {
+  try {
+    define(overrides, stack);
+  } catch (error) {
+    expect(stack.node.findChild('Mlflow').node.children).toEqual([]);
+    return (error as Error).message;
+  }
+  throw new Error('nothing was refused');
+}
+
+/** Such a message about one problem. */
+export const one = (problem: string) => `Stack/Mlflow: a prop needs a change\n  - ${problem}`;
+
+/** Ids and texts of our warnings, which synthesis would print; the CDK has some of its own, of references between stacks. */
+export function warningsIn(stack: Stack): [id: string, text: string][] {
+  return stack.node.findAll().flatMap(({ node }) => node.metadata).flatMap(({ data }): [string, string][] => {
+    const [, text, id] = /^(.*) \[ack: cdk-secure-mlflow:(\w+)\]$/.exec(String(data)) ?? [];
+    return id === undefined ? [] : [[id, text]];
+  });
+}
+
 export interface SubnetKinds { readonly public?: boolean; readonly private?: boolean; readonly isolated?: boolean }
 
 /** A VPC of somebody else with public, private and isolated subnets on two zones, as far as they are asked for. */

@@ -515,10 +515,11 @@ describe('a prop changes what it is about', () => {
 
   test.each<[string, ec2.IPeer[], unknown[]]>([
     ['[] is nobody', [], []],
-    ['a range and a prefix list', [ec2.Peer.ipv4('192.0.2.0/24'), ec2.Peer.prefixList('pl-1')], [['192.0.2.0/24', 443], ['192.0.2.0/24', 80], ['pl-1', 443], ['pl-1', 80]]],
+    ['a range and a prefix list', [ec2.Peer.ipv4('192.0.2.0/24'), ec2.Peer.prefixList('pl-1')], [['192.0.2.0/24', 443], ['pl-1', 443]]],
+    ['everyone comes on the port that redirects, too', [ec2.Peer.anyIpv4(), ec2.Peer.anyIpv6()], [['0.0.0.0/0', 443], ['0.0.0.0/0', 80], ['::/0', 443], ['::/0', 80]]],
   ])('allowedSources: %s', (_, allowedSources, expected) => {
     const { template } = synthesise({ allowedSources });
-    expect(rulesOf(template, only(template, 'AWS::EC2::SecurityGroup', 'Ingress').id, 'Ingress').map(rule => [rule.CidrIp ?? rule.SourcePrefixListId, rule.FromPort])).toEqual(expected);
+    expect(rulesOf(template, only(template, 'AWS::EC2::SecurityGroup', 'Ingress').id, 'Ingress').map(rule => [rule.CidrIp ?? rule.CidrIpv6 ?? rule.SourcePrefixListId, rule.FromPort])).toEqual(expected);
   });
 
   test('connections let others in on 443 without naming the port', () => {

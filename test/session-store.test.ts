@@ -68,7 +68,8 @@ describe('SessionStore.valkey()', () => {
       publicSubnetIds: ['subnet-pa', 'subnet-pb'],
       publicSubnetRouteTableIds: ['rtb-5', 'rtb-6'],
     });
-    expect(cacheOf(synthesise(stack => ({ ...made, vpc: vpc(stack) })).template).Properties.SubnetIds).toEqual(['subnet-1a', 'subnet-1b']);
+    const databaseSubnets = { subnetType: ec2.SubnetType.PRIVATE_ISOLATED }; // which an RDS subnet group may have, two of a zone
+    expect(cacheOf(synthesise(stack => ({ ...made, vpc: vpc(stack), databaseSubnets })).template).Properties.SubnetIds).toEqual(['subnet-1a', 'subnet-1b']);
   });
 
   test('takes subnets that are named one by one as they are, for their zones may not be known', () => {

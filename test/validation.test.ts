@@ -4,25 +4,11 @@ import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as s3 from 'aws-cdk-lib/aws-s3';
-import { bindOptions, broughtVpc, clientSecret, define, environmentOf, newStack, only, Overrides, OverridesOf, synthesise } from './fixtures';
+import { bindOptions, broughtVpc, clientSecret, define, environmentOf, newStack, one, only, Overrides, refusal, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderConfig, TokenIssuer } from '../src';
 import { GUNICORN_OPTIONS } from '../src/checks/gunicorn';
 
-/** The message with which the props are refused, after checking that nothing was defined. */
-function refusal(overrides: OverridesOf): string {
-  const stack = newStack();
-  try {
-    define(overrides, stack);
-  } catch (error) {
-    expect(stack.node.findChild('Mlflow').node.children).toEqual([]);
-    return (error as Error).message;
-  }
-  throw new Error('nothing was refused');
-}
-
 const secretStack = newStack();
-
-const one = (problem: string) => `Stack/Mlflow: a prop needs a change\n  - ${problem}`;
 
 /** Without a zone, so that a name is judged for itself. */
 function named(domainName: string) {

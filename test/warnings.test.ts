@@ -1,7 +1,7 @@
 import { Lazy, Stack, Stage } from 'aws-cdk-lib';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import * as s3 from 'aws-cdk-lib/aws-s3';
-import { clientSecret, define, newApp, newStack, Overrides, OverridesOf } from './fixtures';
+import { clientSecret, define, newApp, newStack, Overrides, OverridesOf, warningsIn } from './fixtures';
 import { AuthProvider, AuthProviderConfig, OidcAuthProviderOptions, SecureMlflow, TokenIssuer } from '../src';
 
 const token = Lazy.string({ produce: () => 'known later' });
@@ -11,14 +11,6 @@ const oidc = (stack: Stack, options: Partial<OidcAuthProviderOptions> = {}) => A
 const google = (stack: Stack, hostedDomains: string[]) => AuthProvider.google({ ...client(stack), hostedDomains });
 const gcloud = { trustedTokenIssuers: [TokenIssuer.gcloud()] };
 const everybody = { emailDomains: ['*'] };
-
-/** Ids and texts of our warnings, which synthesis would print; the CDK has some of its own, of references between stacks. */
-function warningsIn(stack: Stack): [id: string, text: string][] {
-  return stack.node.findAll().flatMap(({ node }) => node.metadata).flatMap(({ data }): [string, string][] => {
-    const [, text, id] = /^(.*) \[ack: cdk-secure-mlflow:(\w+)\]$/.exec(String(data)) ?? [];
-    return id === undefined ? [] : [[id, text]];
-  });
-}
 
 const idsOf = (overrides: OverridesOf) => warningsIn(define(overrides).stack).map(([id]) => id);
 

@@ -5,6 +5,7 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import type { AuthProviderBindOptions, AuthProviderConfig } from './config';
 import { DEFAULT_SCOPE, escapedUrl, openTo, requireList } from './rules';
+import { isStandIn, known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
 /** The user pool and clients of `AuthProvider.cognito`. */
@@ -84,11 +85,16 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
   const { url, redirectUrl, encryptionKey } = deployment;
   const domainPrefix = options.userPoolDomain === undefined ? options.domainPrefix ?? prefixFrom(url) : undefined;
 
+  const [region, poolRegion] = [Stack.of(scope).region, options.userPool?.env.region];
+  if (known(region) && known(poolRegion) && poolRegion !== region) {
+    throw new Error(`AuthProvider.cognito: \`userPool\` must be in ${region}, the region of the stack, got one in ${poolRegion}: its client and its domain are made with the stack; use \`AuthProvider.oidc\` with a client of that pool`);
+  }
+
   const parent = new Construct(scope, 'Cognito');
   const userPool = options.userPool ?? makeUserPool(parent);
   const domain = options.userPoolDomain ?? new cognito.UserPoolDomain(parent, 'Domain', {
     userPool,
-    cognitoDomain: { domainPrefix: domainPrefix! },
+    cognitoDomain: { domainPrefix: isStandIn(domainPrefix) ? 'yet-to-be-looked-up' : domainPrefix! }, // the CDK judges stand-ins, too
     managedLoginVersion: cognito.ManagedLoginVersion.NEWER_MANAGED_LOGIN,
   });
   const domainUrl = urlOf(domain);
@@ -270,10 +276,7 @@ function prefixFrom(url: string): string {
 
 /** https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-assign-domain-prefix.html */
 function refuseBadPrefix(got: string, prefix: string): void {
-  if (Token.isUnresolved(prefix)) {
-    return;
-  }
-  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(prefix) || /aws|amazon|cognito/.test(prefix)) {
+  if (known(prefix) && (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(prefix) || /aws|amazon|cognito/.test(prefix))) {
     throw new Error(`AuthProvider.cognito: \`domainPrefix\` must be 1 to 63 lower-case letters, digits and inner dashes without "aws", "amazon" and "cognito", ${got} ${JSON.stringify(prefix)}: choose another that nobody else in the region has`);
   }
 }
@@ -283,7 +286,7 @@ function refuseBadNames(names?: string[]): void {
     return;
   }
   // They name constructs, so they cannot be CDK tokens either.
-  if (names.length === 0 || new Set(names).size < names.length || !names.every(name => /^[A-Za-z][\w-]{0,63}$/.test(name))) {
+  if (names.length === 0 || new Set(names).size < names.length || !names.every(name => isStandIn(name) || /^[A-Za-z][\w-]{0,63}$/.test(name))) {
     throw new Error(`AuthProvider.cognito: \`machineClients\` must hold at least one name, each once, of letters, digits, "-" and "_", such as "training", got ${JSON.stringify(names)}: leave it out for none`);
   }
 }

@@ -1,6 +1,6 @@
-import { Token } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, DEFAULT_SCOPE, escapedUrl, requireId, requireList } from './rules';
+import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
 /** The tenant and OAuth client of `AuthProvider.entraId`. */
@@ -39,7 +39,7 @@ const PERSONAL_ACCOUNTS = '9188040d-6c67-4c5b-b112-36a304b66dad';
 export function entraId(options: EntraIdAuthProviderOptions): Configure {
   const { tenantId, clientId, clientSecret, emailClaim, allowedGroups } = options;
   // A domain name would do for signing in, but the tokens and the discovery document hold the id.
-  if (!Token.isUnresolved(tenantId) && (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(tenantId) || tenantId === PERSONAL_ACCOUNTS)) {
+  if (known(tenantId) && (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(tenantId) || tenantId === PERSONAL_ACCOUNTS)) {
     throw new Error(`AuthProvider.entraId: \`tenantId\` must be the id of one tenant, a GUID in lower case, got ${JSON.stringify(tenantId)}: use the directory (tenant) id of the app registration; "common", "organizations", "consumers" and the tenant of personal accounts would let in the whole world, and for a domain name the proxy does not start`);
   }
   requireId('AuthProvider.entraId: `clientId`', clientId);

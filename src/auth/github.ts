@@ -1,6 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, firstMisspelt, openTo, requireId, requireList, requireOrigin } from './rules';
+import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
 /** The OAuth app of `AuthProvider.github`, and who of GitHub may enter. */
@@ -39,7 +40,7 @@ export function github(options: GithubAuthProviderOptions): Configure {
   if (organization !== undefined && Token.isUnresolved(organization)) {
     throw new Error('AuthProvider.github: `organization` must be known at synthesis, got a CDK token, which could be empty and let in every account of GitHub: write the name, or use `teams`');
   }
-  if (organization !== undefined && !/^[\w-]+$/.test(organization)) {
+  if (known(organization) && !/^[\w-]+$/.test(organization)) {
     throw new Error(`AuthProvider.github: \`organization\` must be the name of one organization, got ${JSON.stringify(organization)}: use the name in its address on GitHub`);
   }
   requireList('AuthProvider.github: `teams`', teams);

@@ -1,6 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, DEFAULT_SCOPE, escapedUrl, openTo, requireId, requireList } from './rules';
+import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
 /** The realm and OAuth client of `AuthProvider.keycloak`. */
@@ -33,7 +34,7 @@ export interface KeycloakAuthProviderOptions {
 
 export function keycloak(options: KeycloakAuthProviderOptions): Configure {
   const { realmUrl, clientId, clientSecret, allowedGroups, allowedRoles } = options;
-  if (!Token.isUnresolved(realmUrl) && !/^https:\/\/[^\s,?#]+\/realms\/[^\s,?#/]+$/.test(realmUrl)) {
+  if (known(realmUrl) && !/^https:\/\/[^\s,?#]+\/realms\/[^\s,?#/]+$/.test(realmUrl)) {
     throw new Error(`AuthProvider.keycloak: \`realmUrl\` must be https://<host>/realms/<name>, got ${JSON.stringify(realmUrl)}: use the issuer that the realm's OpenID endpoint configuration shows`);
   }
   requireId('AuthProvider.keycloak: `clientId`', clientId);

@@ -1,7 +1,8 @@
-import { Fn, Token } from 'aws-cdk-lib';
+import { Fn } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { isGitlab, isOpenIssuer, refusePublicIssuer } from './public-issuers';
 import { Configure, DEFAULT_SCOPE, openTo, requireId, requireList } from './rules';
+import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
 /** The issuer and OAuth client of `AuthProvider.oidc`. */
@@ -62,7 +63,7 @@ export interface OidcAuthProviderOptions {
 
 export function oidc(options: OidcAuthProviderOptions): Configure {
   const { issuerUrl, clientId, clientSecret, scope, emailClaim, groupsClaim, allowedGroups, extraAudiences } = options;
-  if (!Token.isUnresolved(issuerUrl) && !/^https:\/\/[^\s,?#]+$/.test(issuerUrl)) {
+  if (known(issuerUrl) && !/^https:\/\/[^\s,?#]+$/.test(issuerUrl)) {
     throw new Error(`AuthProvider.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the provider's /.well-known/openid-configuration`);
   }
   if (isGitlab(issuerUrl)) {

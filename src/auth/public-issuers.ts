@@ -1,4 +1,4 @@
-import { Token } from 'aws-cdk-lib';
+import { known } from '../checks/problems';
 
 /**
  * CI systems and the like that sign tokens for anybody, or let anybody choose a part of the subject, such as the name of a branch.
@@ -56,7 +56,7 @@ function publicIssuer(issuerUrl: string): string | undefined {
 
 /** Throws if strangers can choose the subjects of an issuer's tokens. */
 export function refusePublicIssuer(option: string, issuerUrl: string): void {
-  const name = Token.isUnresolved(issuerUrl) ? undefined : publicIssuer(issuerUrl);
+  const name = known(issuerUrl) ? publicIssuer(issuerUrl) : undefined;
   if (name !== undefined) {
     throw new Error(`${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anybody can have it sign a token whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
   }
@@ -64,7 +64,7 @@ export function refusePublicIssuer(option: string, issuerUrl: string): void {
 
 /** Whether it is the issuer of a GitLab, as far as its name says so. */
 export function isGitlab(issuerUrl: string): boolean {
-  return !Token.isUnresolved(issuerUrl) && publicIssuer(issuerUrl)?.includes('GitLab') === true;
+  return known(issuerUrl) && publicIssuer(issuerUrl)?.includes('GitLab') === true;
 }
 
 /** Whether it is Google, whose tokens alone hold the claim `hd`. */
@@ -74,5 +74,5 @@ export function isGoogle(issuerUrl: string): boolean {
 
 /** Whether anybody in the world can have an account there. */
 export function isOpenIssuer(issuerUrl: string): boolean {
-  return !Token.isUnresolved(issuerUrl) && OPEN_ISSUERS.some(pattern => pattern.test(placeOf(issuerUrl)));
+  return known(issuerUrl) && OPEN_ISSUERS.some(pattern => pattern.test(placeOf(issuerUrl)));
 }

@@ -1,5 +1,5 @@
-import { Token } from 'aws-cdk-lib';
 import { isOpenIssuer, refusePublicIssuer } from './public-issuers';
+import { known } from '../checks/problems';
 
 /** The issuer and audience of `TokenIssuer.oidc`. */
 export interface OidcTokenIssuerOptions {
@@ -41,11 +41,11 @@ export class TokenIssuer {
    */
   public static oidc(options: OidcTokenIssuerOptions): TokenIssuer {
     const { issuerUrl, audience } = options;
-    if (!Token.isUnresolved(issuerUrl) && !/^https:\/\/[^\s,=?#]+$/.test(issuerUrl)) {
+    if (known(issuerUrl) && !/^https:\/\/[^\s,=?#]+$/.test(issuerUrl)) {
       throw new Error(`TokenIssuer.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the \`iss\` claim`);
     }
     refusePublicIssuer('TokenIssuer.oidc: `issuerUrl`', issuerUrl);
-    if (!Token.isUnresolved(audience) && (audience.trim() === '' || audience.includes(','))) {
+    if (known(audience) && (audience.trim() === '' || audience.includes(','))) {
       throw new Error(`TokenIssuer.oidc: \`audience\` must not be empty nor hold a comma, got ${JSON.stringify(audience)}: use a value that stands for this server alone, such as its URL`);
     }
     return new TokenIssuer(issuerUrl, audience);

@@ -1,4 +1,4 @@
-import { Token } from 'aws-cdk-lib';
+import { known } from './problems';
 
 /** What may follow an option. */
 const VALUES = {
@@ -37,7 +37,7 @@ export const GUNICORN_OPTIONS: Record<string, keyof typeof VALUES> = {
 };
 
 export function gunicornProblems(gunicornOpts?: string): string[] {
-  if (gunicornOpts === undefined || Token.isUnresolved(gunicornOpts)) {
+  if (!known(gunicornOpts)) {
     return [];
   }
   const words = wordsOf(gunicornOpts);

@@ -1,5 +1,4 @@
-import { Token } from 'aws-cdk-lib';
-import { noSecretOfEcs } from './problems';
+import { known, noSecretOfEcs } from './problems';
 import type { SecureMlflowProps } from '../props';
 import { DEFAULT_MLFLOW_ENVIRONMENT, NETWORK_PROXY, RESERVED_MLFLOW_NAMES } from '../settings/mlflow';
 import { CONFIG_NAMES, OTHER_PROXY_NAMES, PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../settings/oauth2-proxy';
@@ -109,7 +108,7 @@ function networkProxyProblems(environment: Record<string, string>): string[] {
 }
 
 function jobProblems(jobs?: string): string[] {
-  if (jobs === undefined || Token.isUnresolved(jobs) || /^(true|false|1|0)$/i.test(jobs)) {
+  if (!known(jobs) || /^(true|false|1|0)$/i.test(jobs)) {
     return [];
   }
   return [`\`environment\`: MLFLOW_SERVER_ENABLE_JOB_EXECUTION must be "true" or "false", got ${JSON.stringify(jobs)}: MLflow takes nothing else; leave it out for "false"`];
@@ -119,14 +118,14 @@ function jobProblems(jobs?: string): string[] {
 const LONGEST_DOWNLOAD = 3600;
 
 function downloadProblems(seconds?: string): string[] {
-  if (seconds === undefined || Token.isUnresolved(seconds) || (/^[1-9]\d{0,3}$/.test(seconds) && Number(seconds) <= LONGEST_DOWNLOAD)) {
+  if (!known(seconds) || (/^[1-9]\d{0,3}$/.test(seconds) && Number(seconds) <= LONGEST_DOWNLOAD)) {
     return [];
   }
   return [`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to ${LONGEST_DOWNLOAD}, got ${JSON.stringify(seconds)}: whoever has the URL of a file may use it that long`];
 }
 
 function namesOf(variables: Record<string, unknown>): string[] {
-  return Object.keys(variables).filter(name => !Token.isUnresolved(name));
+  return Object.keys(variables).filter(known);
 }
 
 function reasonFor(name: string, reserved: Record<string, string>): string | undefined {

@@ -8,8 +8,14 @@ export function throwProblems(path: string, problems: string[]): void {
   }
 }
 
+/** Whether there is a value that can be judged: one that is only known at deployment, or that the CDK has yet to look up, cannot. */
 export function known<T>(value: T | undefined): value is T {
-  return value !== undefined && !Token.isUnresolved(value);
+  return value !== undefined && !Token.isUnresolved(value) && !isStandIn(value);
+}
+
+/** Whether the CDK has yet to look up a value, perhaps a part of this one. The app runs once with such values, and what comes of it is thrown away. */
+export function isStandIn(value: unknown): boolean {
+  return typeof value === 'string' && value.includes('dummy-value-for-'); // `StringParameter.valueFromLookup`
 }
 
 export function show(value: unknown): string {

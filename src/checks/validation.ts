@@ -1,8 +1,11 @@
-import { RemovalPolicy, Token } from 'aws-cdk-lib';
+import { RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
+import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
 import { DOMAIN, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
+import { regionProblems } from './regions';
+import { subnetProblems } from './subnets';
 import { AuthProviderConfig } from '../auth/config';
 import { DEFAULT_CPU, DEFAULT_MAX_ACUS, DEFAULT_MEMORY_MIB, Settings, withDefaults } from '../defaults';
 import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props';
@@ -16,9 +19,11 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
   const settings = withDefaults(props);
   const problems = [
     ...domainProblems(props),
+    ...regionProblems(region, props),
     ...emailDomainProblems(props.emailDomains),
     ...machineProblems(props),
     ...networkProblems(props),
+    ...subnetProblems(props, settings),
     ...artifactPathProblems(props.artifactPath),
     ...cleanUpProblems(props),
     ...accessLogsProblems(region, props.accessLogsBucket),
@@ -73,13 +78,32 @@ function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowPro
   if (hostedZone === undefined && certificate === undefined) {
     problems.push('`certificate` or `hostedZone` must be given, got neither: without them there is no TLS; pass the zone to have a certificate issued, or a certificate you have');
   }
-  if (known(domainName) && hostedZone !== undefined && known(hostedZone.zoneName)) {
-    const zone = hostedZone.zoneName.replace(/\.$/, '');
+  if (hostedZone !== undefined && certificate === undefined && isPrivate(hostedZone)) {
+    problems.push(`\`certificate\` must be given where \`hostedZone\` is a private one, got the zone ${hostedZone.node.path} alone: ACM looks for its proof in public DNS and would wait in vain; pass a certificate, such as one validated in the public zone of the same name`);
+  }
+  const zone = hostedZone && nameOf(hostedZone);
+  if (known(domainName) && known(zone)) {
     if (domainName !== zone && !domainName.endsWith(`.${zone}`)) {
       problems.push(`\`domainName\` must lie in \`hostedZone\`, got ${show(domainName)} and the zone ${show(zone)}: use a name that ends in ".${zone}", or the zone of the name`);
     }
   }
   return problems;
+}
+
+/** Without the dot at the end. Undefined where the zone does not say it, as one that is imported by its id alone. */
+function nameOf(zone: route53.IHostedZone): string | undefined {
+  try {
+    return zone.zoneName.replace(/\.$/, '');
+  } catch {
+    return undefined;
+  }
+}
+
+/** As far as the app defines the zone: it has VPCs. */
+function isPrivate(zone: route53.IHostedZone): boolean {
+  const resource = zone.node.defaultChild as route53.CfnHostedZone | undefined;
+  const vpcs: unknown[] | undefined = Stack.of(zone).resolve(resource?.vpcs);
+  return vpcs !== undefined && vpcs.length > 0;
 }
 
 function emailDomainProblems(emailDomains: string[]): string[] {

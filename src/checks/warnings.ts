@@ -1,6 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { unknownProxyNames } from './names';
+import { known } from './problems';
 import { AuthProviderConfig } from '../auth/config';
 import { isGoogle } from '../auth/public-issuers';
 import { TokenIssuer } from '../auth/token-issuer';
@@ -20,9 +21,9 @@ export function warningsAboutPeople(props: SecureMlflowProps, provider: AuthProv
   // Where machines are listed, an issuer may be theirs, and they need no such claim.
   const machines = [...props.machineIdentities ?? [], ...provider.machineIdentities ?? []].length > 0;
   const withoutHd = provider.hostedDomains === undefined || machines ? []
-    : (props.trustedTokenIssuers ?? []).map(({ issuerUrl }) => issuerUrl).filter(url => !Token.isUnresolved(url) && !isGoogle(url));
+    : (props.trustedTokenIssuers ?? []).map(({ issuerUrl }) => issuerUrl).filter(url => known(url) && !isGoogle(url));
   const { OAUTH2_PROXY_PROVIDER: kind, OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim = 'email' } = provider.environment;
-  const publicDomains = emailDomains.filter(domain => !Token.isUnresolved(domain) && PUBLIC_DOMAINS.some(pattern => pattern.test(domain)));
+  const publicDomains = emailDomains.filter(domain => known(domain) && PUBLIC_DOMAINS.some(pattern => pattern.test(domain)));
   return {
     ...(everyone && (provider.openToPublic === true || openIssuer) && {
       openToEveryone: '`emailDomains` is ["*"] and anybody in the world can have an account at the provider or a token of a trusted issuer, so anybody gets in: name your domains',
@@ -36,7 +37,7 @@ export function warningsAboutPeople(props: SecureMlflowProps, provider: AuthProv
         : `\`emailDomains\` holds ${publicDomains.join(', ')}, of which nobody gets in: accounts that people make by themselves belong to no Google Workspace, and \`hostedDomains\` asks for one; name domains of your own, or let in anybody who has an address there by \`hostedDomains: ["*"]\` of \`AuthProvider.google\``,
     }),
     // In Entra ID administrators set the names of members: docs/sign-in-entra-id.md.
-    ...(!everyone && !groups && emailClaim !== 'email' && !Token.isUnresolved(emailClaim) && kind !== 'entra-id' && {
+    ...(!everyone && !groups && emailClaim !== 'email' && known(emailClaim) && kind !== 'entra-id' && {
       unverifiedAddresses: `\`emailDomains\` decides who gets in by the claim \`${emailClaim}\`, which oauth2-proxy takes as it stands, for only addresses in \`email\` are checked for being verified: see to it that people can neither choose nor change it, or name allowed groups`,
     }),
     // With Google itself the claim `hd` tells them apart; who lets in every Google account there wants no more here.
@@ -65,7 +66,7 @@ export function warningsAboutNames(props: SecureMlflowProps, { environment: auth
 export function warningsAboutJobs({ environment = {} }: SecureMlflowProps): Warnings {
   const jobs = environment.MLFLOW_SERVER_ENABLE_JOB_EXECUTION;
   return {
-    ...(jobs !== undefined && !Token.isUnresolved(jobs) && !/^(false|0)$/i.test(jobs) && {
+    ...(known(jobs) && !/^(false|0)$/i.test(jobs) && {
       serverJobs: '`environment` switches on jobs of MLflow (MLFLOW_SERVER_ENABLE_JOB_EXECUTION): everybody who is signed in can then have the server run judges, evaluations and prompt optimisation, which call language models with the keys that the server has; jobs query the database every minute, so it never pauses, and those that call the server itself fail, because they have no sign-in',
     }),
   };

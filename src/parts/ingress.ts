@@ -8,6 +8,8 @@ import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { ASSISTANT_PATH, PROXY_PORT } from '../settings/oauth2-proxy';
 
+const EVERYONE = [ec2.Peer.anyIpv4(), ec2.Peer.anyIpv6()].map(({ uniqueId }) => uniqueId);
+
 export interface IngressProps {
   readonly domainName: string;
   readonly hostedZone?: route53.IHostedZone;
@@ -64,7 +66,9 @@ export class Ingress extends Construct {
     });
     for (const source of allowedSources) {
       securityGroup.addIngressRule(source, ec2.Port.tcp(443), 'HTTPS');
-      securityGroup.addIngressRule(source, ec2.Port.tcp(80), 'HTTP, answered with a redirect');
+      if (EVERYONE.includes(source.uniqueId)) { // those that are named shall not need two of the 60 rules that a group may have
+        securityGroup.addIngressRule(source, ec2.Port.tcp(80), 'HTTP, answered with a redirect');
+      }
     }
     return securityGroup;
   }

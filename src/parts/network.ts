@@ -3,14 +3,11 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
+import { SubnetProps, subnetSelections } from '../subnets';
 
-export interface NetworkProps {
+export interface NetworkProps extends SubnetProps {
   readonly vpc?: ec2.IVpc;
   readonly natGateways: number;
-  readonly internetFacing: boolean;
-  readonly serviceSubnets?: ec2.SubnetSelection;
-  readonly databaseSubnets?: ec2.SubnetSelection;
-  readonly loadBalancerSubnets?: ec2.SubnetSelection;
   readonly logRetention: logs.RetentionDays;
   readonly encryptionKey?: kms.IKey;
   readonly removalPolicy: RemovalPolicy;
@@ -28,15 +25,10 @@ export class Network extends Construct {
   public constructor(scope: Construct, id: string, props: NetworkProps) {
     super(scope, id);
     this.vpc = props.vpc ?? this.makeVpc(props);
-    const { privateSubnets, isolatedSubnets } = this.vpc;
-    const tasks = privateSubnets.length > 0 ? ec2.SubnetType.PRIVATE_WITH_EGRESS : ec2.SubnetType.PUBLIC;
-    const inside = privateSubnets.length > 0 ? ec2.SubnetType.PRIVATE_WITH_EGRESS : ec2.SubnetType.PRIVATE_ISOLATED;
-
-    this.serviceSubnets = props.serviceSubnets ?? { subnetType: tasks };
-    this.databaseSubnets = props.databaseSubnets
-      ?? { subnetType: isolatedSubnets.length > 0 ? ec2.SubnetType.PRIVATE_ISOLATED : ec2.SubnetType.PRIVATE_WITH_EGRESS };
-    this.loadBalancerSubnets = props.loadBalancerSubnets
-      ?? { subnetType: props.internetFacing ? ec2.SubnetType.PUBLIC : inside };
+    const { loadBalancerSubnets, serviceSubnets, databaseSubnets } = subnetSelections(this.vpc, props);
+    this.loadBalancerSubnets = loadBalancerSubnets;
+    this.serviceSubnets = serviceSubnets;
+    this.databaseSubnets = databaseSubnets;
     this.assignPublicIp = this.vpc.selectSubnets(this.serviceSubnets).hasPublic;
   }
 

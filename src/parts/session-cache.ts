@@ -5,6 +5,7 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { COOKIE_NAME } from '../settings/oauth2-proxy';
+import { onePerZone } from '../subnets';
 
 export interface SessionCacheProps {
   readonly vpc: ec2.IVpc;
@@ -52,8 +53,7 @@ export class SessionCache extends Construct {
       serverlessCacheName: name,
       description: 'MLflow: sessions of people who have signed in',
       userGroupId: userGroup.ref,
-      // ElastiCache takes one of each zone. Where subnets are passed one by one, the CDK leaves them as they are.
-      subnetIds: vpc.selectSubnets({ ...vpcSubnets, onePerAz: true }).subnetIds,
+      subnetIds: onePerZone(vpc.selectSubnets(vpcSubnets).subnets).map(({ subnetId }) => subnetId), // ElastiCache takes no two of a zone
       securityGroupIds: [securityGroup.securityGroupId],
       cacheUsageLimits: { dataStorage: { unit: 'GB', maximum: 1 } }, // a bound for the bill; sessions of a kilobyte or a few fit by the hundred thousand
       ...(encryptionKey && { kmsKeyId: encryptionKey.keyArn }),

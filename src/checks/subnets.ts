@@ -1,0 +1,58 @@
+import type { ISubnet } from 'aws-cdk-lib/aws-ec2';
+import { known } from './problems';
+import type { SecureMlflowProps } from '../props';
+import { subnetSelections, SubnetProps, zoneOf } from '../subnets';
+
+/** How many zones each part needs: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#subnets-load-balancer */
+const LEAST_ZONES = { loadBalancerSubnets: 2, serviceSubnets: 1, databaseSubnets: 2 };
+
+/** What is wrong with the subnets of a VPC that is brought, as far as their zones are known. */
+export function subnetProblems({ vpc }: SecureMlflowProps, settings: SubnetProps): string[] {
+  if (vpc === undefined) {
+    return [];
+  }
+  const problems: string[] = [];
+  const found: Record<string, ISubnet[]> = {};
+  for (const [name, selection] of Object.entries(subnetSelections(vpc, settings))) {
+    try {
+      const { subnets, isPendingLookup } = vpc.selectSubnets(selection);
+      if (isPendingLookup) {
+        return []; // they are stand-ins
+      }
+      found[name] = subnets;
+    } catch (error) {
+      problems.push(`\`${name}\` must be subnets of \`vpc\`, got none: ${(error as Error).message}; name others, or use a VPC that has such subnets`);
+    }
+  }
+  for (const [name, least] of Object.entries(LEAST_ZONES)) {
+    problems.push(...found[name] === undefined ? [] : zoneProblems(name, found[name], least));
+  }
+  const { loadBalancerSubnets = [], serviceSubnets = [] } = found;
+  return [...problems, ...sharedZoneProblems(loadBalancerSubnets), ...unservedProblems(loadBalancerSubnets, serviceSubnets)];
+}
+
+function zoneProblems(name: string, subnets: ISubnet[], least: number): string[] {
+  if (new Set(subnets.map(subnet => zoneOf(subnet) ?? subnet)).size >= least) {
+    return [];
+  }
+  const zones = least === 1 ? 'one zone' : 'two zones';
+  return [`\`${name}\` must be on ${zones} at least, got ${placesOf(subnets) || 'no subnet'}: use a VPC with such subnets on ${zones} (\`maxAzs\` of an ec2.Vpc), or name others; local zones do not count`];
+}
+
+function sharedZoneProblems(subnets: ISubnet[]): string[] {
+  const shared = subnets.filter(subnet => subnets.some(other => other !== subnet && zoneOf(other) !== undefined && zoneOf(other) === zoneOf(subnet)));
+  return shared.length === 0 ? []
+    : [`\`loadBalancerSubnets\` must hold one subnet of a zone, got ${placesOf(shared)}: add \`onePerAz: true\` to the selection, or leave out the others of the zone`];
+}
+
+/** A load balancer sends nothing to targets in a zone where it has no subnet. */
+function unservedProblems(loadBalancerSubnets: ISubnet[], serviceSubnets: ISubnet[]): string[] {
+  const served = loadBalancerSubnets.map(zoneOf);
+  const unserved = serviceSubnets.filter(subnet => known(zoneOf(subnet)) && !served.includes(zoneOf(subnet)));
+  return unserved.length === 0 || served.length === 0 || !served.every(known) ? []
+    : [`\`serviceSubnets\` must lie in zones of \`loadBalancerSubnets\`, got ${placesOf(unserved)}: the load balancer would send nothing to tasks there; give it a subnet in each of these zones, or choose the tasks' zones by \`availabilityZones\``];
+}
+
+function placesOf(subnets: ISubnet[]): string {
+  return subnets.map(subnet => known(zoneOf(subnet)) ? `${subnet.node.path} in ${zoneOf(subnet)}` : subnet.node.path).join(', ');
+}

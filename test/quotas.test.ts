@@ -1,0 +1,45 @@
+import { App } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import { define, OverridesOf, warningsIn } from './fixtures';
+
+const sources = (count: number) => Array.from({ length: count }, (_, index) => ec2.Peer.ipv4(`192.0.2.${index}/32`));
+
+test.each([60, 61])('allowedSources may be %d, with a warning where a security group may not take them', count => {
+  const warnings = warningsIn(define({ allowedSources: [...sources(count), ec2.Peer.ipv4('192.0.2.0/32')] }).stack); // one twice is one rule
+  expect(warnings).toEqual(count === 60 ? [] : [['manySources',
+    '`allowedSources` holds 61 sources, a rule each, and a security group takes 60 where AWS has not raised that for your account: the deployment would fail; '
+    + 'use larger ranges, or let people come through a security group or a network of their own']]);
+});
+
+describe('a task definition of more than 64 KiB is refused', () => {
+  const REFUSAL = /the task definition must have at most 65536 bytes, which is all that ECS takes, got about \d{5}: put less into `environment` /;
+  const synth = (overrides: OverridesOf, then?: (defined: ReturnType<typeof define>) => void) => () => {
+    const defined = define(overrides);
+    then?.(defined);
+    return (defined.stack.node.root as App).synth();
+  };
+  const large = (size: number) => ({ environment: { LARGE: 'x'.repeat(size) } });
+
+  test('for its environment, which a second server has, too', () => {
+    expect(synth(large(10_000))).not.toThrow();
+    expect(synth({ ...large(5_000), gunicornOpts: '--threads 8' })).not.toThrow();
+    expect(synth({ ...large(20_000), gunicornOpts: '--threads 8' })).toThrow(REFUSAL);
+    expect(synth(large(30_000))).toThrow(REFUSAL);
+  });
+
+  test('for what is written in more than one byte a letter', () => {
+    expect(synth({ environment: { LARGE: 'ü'.repeat(15_000) } })).toThrow(REFUSAL);
+  });
+
+  test('for the roles that are let in', () => {
+    const awsIdentityIssuer = 'https://1a2b.tokens.sts.global.api.aws';
+    const grant = (count: number) => synth({ awsIdentityIssuer }, ({ stack, mlflow }) => {
+      for (let index = 0; index < count; index++) {
+        mlflow.grantTrackingAccess(iam.Role.fromRoleArn(stack, `Role${index}`, `arn:aws:iam::111122223333:role/training-of-team-${index}`, { mutable: false }));
+      }
+    });
+    expect(grant(100)).not.toThrow();
+    expect(grant(600)).toThrow(REFUSAL);
+  });
+});
