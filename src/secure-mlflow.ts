@@ -17,7 +17,7 @@ import { validateProps, validateProvider } from './checks/validation';
 import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople } from './checks/warnings';
 import { Settings, withDefaults } from './defaults';
 import { SecureMlflowMetrics } from './metrics';
-import { MonitoringOptions } from './monitoring-options';
+import { MonitoringOptions, SecureMlflowMonitoring } from './monitoring-options';
 import { ArtifactStore } from './parts/artifact-store';
 import { CleanUp } from './parts/clean-up';
 import { Database } from './parts/database';
@@ -206,19 +206,23 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   }
 
   /**
-   * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins. None of them rings on an idle system with a paused database.
+   * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins, and returns them. None of them rings on an idle system with a
+   * paused database.
    *
    * docs/monitoring.md says what to do when one rings.
    *
    * @throws if `alarmActions` is empty or a threshold cannot work, or at a second call
    */
-  public addMonitoring(options: MonitoringOptions): void {
+  public addMonitoring(options: MonitoringOptions): SecureMlflowMonitoring {
     if (this.node.tryFindChild('Monitoring') !== undefined) {
       throw new Error(`${this.node.path}: addMonitoring must be called once, got a second call: name all \`alarmActions\` and \`thresholds\` in one`);
     }
     validateMonitoring(this.node.path, options);
     const { url, metrics, logGroup, artifactBucket, maxTasks, cleanUpErrors } = this;
-    new Monitoring(this, 'Monitoring', { ...options, url, metrics, logGroup, artifactBucket, maxTasks, ...(cleanUpErrors && { cleanUpErrors }) });
+    const { dashboard, alarms } = new Monitoring(this, 'Monitoring', {
+      ...options, url, metrics, logGroup, artifactBucket, maxTasks, ...(cleanUpErrors && { cleanUpErrors }),
+    });
+    return { dashboard, alarms };
   }
 
   private defineCleanUp(settings: Settings, network: Network, service: Service, artifacts: ArtifactStore): CleanUp | undefined {
