@@ -10,12 +10,14 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
+import { grantTokens, roleArnOf } from './auth/aws-roles';
 import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
 import { referenceProblems } from './checks/names';
 import { validateProps, validateProvider } from './checks/validation';
 import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople } from './checks/warnings';
 import { Settings, withDefaults } from './defaults';
+import { ImportedSecureMlflow, ISecureMlflow, SecureMlflowAttributes } from './imported';
 import { SecureMlflowMetrics } from './metrics';
 import { MonitoringOptions, SecureMlflowMonitoring } from './monitoring-options';
 import { ArtifactStore } from './parts/artifact-store';
@@ -34,7 +36,19 @@ import { proxyEnvironment, redirectUrl, signOutUrl } from './settings/oauth2-pro
  * An MLflow tracking server that people reach in the browser after signing in with the company account,
  * and programs with a token. Nothing of it can be reached without.
  */
-export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGrantable {
+export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConnectable, iam.IGrantable {
+  /**
+   * A server of another app, or of a stack that this one must not refer to, for jobs that use it.
+   *
+   * Its `grantTrackingAccess` gives a role the same policy, but cannot put it on the server's list. So the app of the server names the role's ARN in
+   * `machineIdentities`, and has an `awsIdentityIssuer`.
+   *
+   * It fails if `url` is no `https://` and host name.
+   */
+  public static fromSecureMlflowAttributes(scope: Construct, id: string, attrs: SecureMlflowAttributes): ISecureMlflow {
+    return new ImportedSecureMlflow(scope, id, attrs);
+  }
+
   /** The address of the server, for the browser and for `MLFLOW_TRACKING_URI`. */
   public readonly url: string;
 
@@ -181,28 +195,14 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
    * @throws if `awsIdentityIssuer` is not set or the grantee is no role
    */
   public grantTrackingAccess(grantee: iam.IGrantable): iam.Grant {
-    const { roleArn } = grantee.grantPrincipal as iam.IRole;
     if (this.awsIdentityIssuer === undefined) {
       throw new Error(`${this.node.path}: \`awsIdentityIssuer\` must be set for grantTrackingAccess, got nothing: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`);
     }
-    if (roleArn === undefined) {
-      throw new Error(`${this.node.path}: grantTrackingAccess must be given a role, got ${grantee.grantPrincipal}: pass an iam.Role, or something that runs with one`);
-    }
+    const roleArn = roleArnOf(this.node.path, grantee);
     if (!this.machineIdentities.includes(roleArn)) {
       this.machineIdentities.push(roleArn);
     }
-    return iam.Grant.addToPrincipal({
-      grantee,
-      actions: ['sts:GetWebIdentityToken'],
-      resourceArns: ['*'], // the action knows no resource; the conditions name what the token is for
-      conditions: {
-        'ForAnyValue:StringEquals': { 'sts:IdentityTokenAudience': this.url },
-        'ForAllValues:StringEquals': { 'sts:IdentityTokenAudience': this.url }, // no second audience in the same token
-        'NumericLessThanEquals': { 'sts:DurationSeconds': 3600 },
-        'StringEquals': { 'sts:SigningAlgorithm': 'RS256' },
-        'StringEqualsIfExists': { 'sts:SubjectMode': 'AWSIdentity' }, // in the other mode the subject is not the role but who assumed it
-      },
-    });
+    return grantTokens(this.url, grantee);
   }
 
   /**
