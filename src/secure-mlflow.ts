@@ -91,6 +91,9 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   /** The bucket for artifacts, brought or made. */
   public readonly artifactBucket: s3.IBucket;
 
+  /** The bucket for artifacts, if it was made here, for lifecycle rules, replication and the like. Not with `artifactBucket` among the props. */
+  public readonly createdBucket?: s3.Bucket;
+
   /** What the containers print, each in streams of its own. */
   public readonly logGroup: logs.ILogGroup;
 
@@ -178,6 +181,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     this.certificate = ingress.certificate;
     this.database = database.cluster;
     this.artifactBucket = artifacts.bucket;
+    this.createdBucket = artifacts.created;
     this.logGroup = service.logGroup;
     this.metrics = SecureMlflowMetrics._of(this);
     this.connections = ingress.connections;
