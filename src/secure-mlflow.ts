@@ -15,7 +15,9 @@ import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
 import { referenceProblems } from './checks/names';
 import { validateProps, validateProvider } from './checks/validation';
-import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople } from './checks/warnings';
+import {
+  Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople, warningsAboutSnapshots,
+} from './checks/warnings';
 import { Settings, withDefaults } from './defaults';
 import { ImportedSecureMlflow, ISecureMlflow, SecureMlflowAttributes } from './imported';
 import { SecureMlflowMetrics } from './metrics';
@@ -133,13 +135,23 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
     const trustedTokenIssuers = this.trustedTokenIssuers(props);
     const machines = this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined;
-    this.warn({ ...warningsAboutPeople(props, provider, trustedTokenIssuers), ...warningsAboutNames(props, provider), ...warningsAboutJobs(props) });
+    this.warn({
+      ...warningsAboutPeople(props, provider, trustedTokenIssuers),
+      ...warningsAboutNames(props, provider),
+      ...warningsAboutJobs(props),
+      ...warningsAboutSnapshots(props),
+    });
 
     const network = new Network(this, 'Network', settings);
     const { vpc } = network;
     const ingress = new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: network.loadBalancerSubnets });
     const database = new Database(this, 'Database', {
-      ...settings, ...settings.databaseCapacity, vpc, vpcSubnets: network.databaseSubnets, removalPolicy: settings.databaseRemovalPolicy,
+      ...settings,
+      ...settings.databaseCapacity,
+      ...settings.databaseOptions,
+      vpc,
+      vpcSubnets: network.databaseSubnets,
+      removalPolicy: settings.databaseRemovalPolicy,
     });
     const sessionServer = props.sessionStore?._bind(this, { vpc, vpcSubnets: network.databaseSubnets, ...encryption });
     const artifacts = new ArtifactStore(this, 'Artifacts', {

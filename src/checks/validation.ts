@@ -1,5 +1,6 @@
 import { RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as s3 from 'aws-cdk-lib/aws-s3';
+import { databaseOptionsProblems } from './database';
 import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
 import { DOMAIN, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
@@ -23,6 +24,7 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...cleanUpProblems(props),
     ...accessLogsProblems(region, props.accessLogsBucket),
     ...databaseProblems(props.databaseCapacity ?? {}, settings),
+    ...databaseOptionsProblems(region, settings),
     ...taskProblems(props, settings),
     ...sessionProblems(settings),
     ...gunicornProblems(props.gunicornOpts),
