@@ -2,6 +2,7 @@ import { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as logs from 'aws-cdk-lib/aws-logs';
+import * as rds from 'aws-cdk-lib/aws-rds';
 import * as scheduler from 'aws-cdk-lib/aws-scheduler';
 import { DatabaseAuthentication, SecureMlflowProps } from './props';
 
@@ -10,11 +11,14 @@ export const DEFAULT_CPU = 1024;
 export const DEFAULT_MEMORY_MIB = 3072;
 export const DEFAULT_MAX_ACUS = 2;
 
+/** A later one may be higher, never lower: RDS does not go back. */
+export const DEFAULT_ENGINE_VERSION = rds.AuroraPostgresEngineVersion.VER_17_7;
+
 export type Settings = ReturnType<typeof withDefaults>;
 
 /** The props with every default. What users read of them stands in props.ts. */
 export function withDefaults(props: SecureMlflowProps) {
-  const { databaseCapacity, requestLimits, cleanUp, scaling } = props;
+  const { databaseCapacity, databaseOptions, requestLimits, cleanUp, scaling } = props;
   return {
     ...props,
     ...taskDefaults(props),
@@ -25,6 +29,11 @@ export function withDefaults(props: SecureMlflowProps) {
       minAcus: databaseCapacity?.minAcus ?? 0,
       maxAcus: databaseCapacity?.maxAcus ?? DEFAULT_MAX_ACUS,
       pauseAfter: databaseCapacity?.pauseAfter ?? Duration.minutes(10),
+    },
+    databaseOptions: {
+      ...databaseOptions,
+      engineVersion: databaseOptions?.engineVersion ?? DEFAULT_ENGINE_VERSION,
+      backupRetention: databaseOptions?.backupRetention ?? Duration.days(14),
     },
     scaling: scaling && {
       maxCount: scaling.maxCount,

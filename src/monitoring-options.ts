@@ -159,9 +159,25 @@ export interface MonitoringOptions {
   readonly alarmActions: cloudwatch.IAlarmAction[];
 
   /**
+   * What happens when an alarm is over. Pagers want the actions of `alarmActions` here, too, to close what they opened.
+   *
+   * @default - nothing
+   */
+  readonly okActions?: cloudwatch.IAlarmAction[];
+
+  /**
    * When each alarm rings.
    *
    * @default - as said at each
    */
   readonly thresholds?: MonitoringThresholds;
+}
+
+/** What `addMonitoring` made, to build upon: alarms elsewhere, widgets of your own, composite alarms. */
+export interface SecureMlflowMonitoring {
+  /** The dashboard. */
+  readonly dashboard: cloudwatch.Dashboard;
+
+  /** The alarms by the names of `thresholds`, such as `latency`. One that is not enabled, or has nothing to measure, is not there. */
+  readonly alarms: { [name: string]: cloudwatch.Alarm };
 }

@@ -4,6 +4,7 @@ import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as ecs from 'aws-cdk-lib/aws-ecs';
 import type * as kms from 'aws-cdk-lib/aws-kms';
 import type * as logs from 'aws-cdk-lib/aws-logs';
+import type * as rds from 'aws-cdk-lib/aws-rds';
 import type * as route53 from 'aws-cdk-lib/aws-route53';
 import type * as s3 from 'aws-cdk-lib/aws-s3';
 import type * as scheduler from 'aws-cdk-lib/aws-scheduler';
@@ -35,6 +36,51 @@ export interface DatabaseCapacity {
    * @default Duration.minutes(10)
    */
   readonly pauseAfter?: Duration;
+}
+
+/** What else of the database may differ. Names are those of `rds.DatabaseCluster`. */
+export interface DatabaseOptions {
+  /**
+   * Version of the engine, of major version 17. RDS applies newer minor ones by itself, and never goes back to an older one.
+   *
+   * @default rds.AuroraPostgresEngineVersion.VER_17_7
+   */
+  readonly engineVersion?: rds.AuroraPostgresEngineVersion;
+
+  /**
+   * More parameters of the cluster, such as `{ log_min_duration_statement: '1000' }`. Those that the construct sets are refused.
+   *
+   * RDS applies some of them only when the database restarts.
+   *
+   * @default - `rds.force_ssl` and `idle_session_timeout` alone
+   */
+  readonly parameters?: { [name: string]: string };
+
+  /**
+   * How long backups are kept, 1 to 35 whole days. The database can be restored to any second of them.
+   *
+   * @default Duration.days(14)
+   */
+  readonly backupRetention?: Duration;
+
+  /**
+   * Switches on Performance Insights, which shows what queries wait for: `STANDARD` keeps a week without charge, `ADVANCED` 15 months for a price.
+   *
+   * @default - off
+   * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_DatabaseInsights.html
+   */
+  readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
+
+  /**
+   * Snapshot to restore the database from: the name or ARN of one that a database of this construct left, in the region of the stack.
+   *
+   * It must stay as it is for as long as the database lives: CloudFormation replaces a database whose snapshot is removed from the template by an empty
+   * one, and one whose snapshot is changed by what is in that. So it also replaces a database that is there already.
+   *
+   * @default - an empty database
+   * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/backup-and-restore.md#in-a-new-stack-needs-aws
+   */
+  readonly snapshotIdentifier?: string;
 }
 
 /** How the server proves to the database who it is. */
@@ -315,6 +361,13 @@ export interface SecureMlflowProps {
    * @default - 0 to 2 capacity units, pausing after 10 minutes
    */
   readonly databaseCapacity?: DatabaseCapacity;
+
+  /**
+   * Version, parameters, backups and insights of the database, or the snapshot that it is restored from.
+   *
+   * @default - as said at each
+   */
+  readonly databaseOptions?: DatabaseOptions;
 
   /**
    * How the server proves to the database who it is. See docs/rotation.md.

@@ -10,15 +10,19 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
+import { grantTokens, roleArnOf } from './auth/aws-roles';
 import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
 import { referenceProblems } from './checks/names';
 import { taskSizeProblems, warningsAboutQuotas } from './checks/quotas';
 import { validateProps, validateProvider } from './checks/validation';
-import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople } from './checks/warnings';
+import {
+  Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople, warningsAboutSnapshots,
+} from './checks/warnings';
 import { Settings, withDefaults } from './defaults';
+import { ImportedSecureMlflow, ISecureMlflow, SecureMlflowAttributes } from './imported';
 import { SecureMlflowMetrics } from './metrics';
-import { MonitoringOptions } from './monitoring-options';
+import { MonitoringOptions, SecureMlflowMonitoring } from './monitoring-options';
 import { ArtifactStore } from './parts/artifact-store';
 import { CleanUp } from './parts/clean-up';
 import { Database } from './parts/database';
@@ -35,7 +39,19 @@ import { proxyEnvironment, redirectUrl, signOutUrl } from './settings/oauth2-pro
  * An MLflow tracking server that people reach in the browser after signing in with the company account,
  * and programs with a token. Nothing of it can be reached without.
  */
-export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGrantable {
+export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConnectable, iam.IGrantable {
+  /**
+   * A server of another app, or of a stack that this one must not refer to, for jobs that use it.
+   *
+   * Its `grantTrackingAccess` gives a role the same policy, but cannot put it on the server's list. So the app of the server names the role's ARN in
+   * `machineIdentities`, and has an `awsIdentityIssuer`.
+   *
+   * It fails if `url` is no `https://` and host name.
+   */
+  public static fromSecureMlflowAttributes(scope: Construct, id: string, attrs: SecureMlflowAttributes): ISecureMlflow {
+    return new ImportedSecureMlflow(scope, id, attrs);
+  }
+
   /** The address of the server, for the browser and for `MLFLOW_TRACKING_URI`. */
   public readonly url: string;
 
@@ -77,6 +93,9 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
 
   /** The bucket for artifacts, brought or made. */
   public readonly artifactBucket: s3.IBucket;
+
+  /** The bucket for artifacts, if it was made here, for lifecycle rules, replication and the like. Not with `artifactBucket` among the props. */
+  public readonly createdBucket?: s3.Bucket;
 
   /** What the containers print, each in streams of its own. */
   public readonly logGroup: logs.ILogGroup;
@@ -122,13 +141,19 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
       ...warningsAboutNames(props, provider),
       ...warningsAboutJobs(props),
       ...warningsAboutQuotas(settings.allowedSources),
+      ...warningsAboutSnapshots(props),
     });
 
     const network = new Network(this, 'Network', settings);
     const { vpc } = network;
     const ingress = new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: network.loadBalancerSubnets });
     const database = new Database(this, 'Database', {
-      ...settings, ...settings.databaseCapacity, vpc, vpcSubnets: network.databaseSubnets, removalPolicy: settings.databaseRemovalPolicy,
+      ...settings,
+      ...settings.databaseCapacity,
+      ...settings.databaseOptions,
+      vpc,
+      vpcSubnets: network.databaseSubnets,
+      removalPolicy: settings.databaseRemovalPolicy,
     });
     const sessionServer = props.sessionStore?._bind(this, { vpc, vpcSubnets: network.databaseSubnets, ...encryption });
     const artifacts = new ArtifactStore(this, 'Artifacts', {
@@ -172,6 +197,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     this.certificate = ingress.certificate;
     this.database = database.cluster;
     this.artifactBucket = artifacts.bucket;
+    this.createdBucket = artifacts.created;
     this.logGroup = service.logGroup;
     this.metrics = SecureMlflowMetrics._of(this);
     this.connections = ingress.connections;
@@ -189,44 +215,34 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
    * @throws if `awsIdentityIssuer` is not set or the grantee is no role
    */
   public grantTrackingAccess(grantee: iam.IGrantable): iam.Grant {
-    const { roleArn } = grantee.grantPrincipal as iam.IRole;
     if (this.awsIdentityIssuer === undefined) {
       throw new Error(`${this.node.path}: \`awsIdentityIssuer\` must be set for grantTrackingAccess, got nothing: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`);
     }
-    if (roleArn === undefined) {
-      throw new Error(`${this.node.path}: grantTrackingAccess must be given a role, got ${grantee.grantPrincipal}: pass an iam.Role, or something that runs with one`);
-    }
+    const roleArn = roleArnOf(this.node.path, grantee);
     if (!this.machineIdentities.includes(roleArn)) {
       this.machineIdentities.push(roleArn);
     }
-    return iam.Grant.addToPrincipal({
-      grantee,
-      actions: ['sts:GetWebIdentityToken'],
-      resourceArns: ['*'], // the action knows no resource; the conditions name what the token is for
-      conditions: {
-        'ForAnyValue:StringEquals': { 'sts:IdentityTokenAudience': this.url },
-        'ForAllValues:StringEquals': { 'sts:IdentityTokenAudience': this.url }, // no second audience in the same token
-        'NumericLessThanEquals': { 'sts:DurationSeconds': 3600 },
-        'StringEquals': { 'sts:SigningAlgorithm': 'RS256' },
-        'StringEqualsIfExists': { 'sts:SubjectMode': 'AWSIdentity' }, // in the other mode the subject is not the role but who assumed it
-      },
-    });
+    return grantTokens(this.url, grantee);
   }
 
   /**
-   * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins. None of them rings on an idle system with a paused database.
+   * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins, and returns them. None of them rings on an idle system with a
+   * paused database.
    *
    * docs/monitoring.md says what to do when one rings.
    *
    * @throws if `alarmActions` is empty or a threshold cannot work, or at a second call
    */
-  public addMonitoring(options: MonitoringOptions): void {
+  public addMonitoring(options: MonitoringOptions): SecureMlflowMonitoring {
     if (this.node.tryFindChild('Monitoring') !== undefined) {
       throw new Error(`${this.node.path}: addMonitoring must be called once, got a second call: name all \`alarmActions\` and \`thresholds\` in one`);
     }
     validateMonitoring(this.node.path, options);
     const { url, metrics, logGroup, artifactBucket, maxTasks, cleanUpErrors } = this;
-    new Monitoring(this, 'Monitoring', { ...options, url, metrics, logGroup, artifactBucket, maxTasks, ...(cleanUpErrors && { cleanUpErrors }) });
+    const { dashboard, alarms } = new Monitoring(this, 'Monitoring', {
+      ...options, url, metrics, logGroup, artifactBucket, maxTasks, ...(cleanUpErrors && { cleanUpErrors }),
+    });
+    return { dashboard, alarms };
   }
 
   private defineCleanUp(settings: Settings, network: Network, service: Service, artifacts: ArtifactStore): CleanUp | undefined {

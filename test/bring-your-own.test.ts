@@ -1,4 +1,4 @@
-import { App, Stack } from 'aws-cdk-lib';
+import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
@@ -112,7 +112,15 @@ describe('a bucket that is brought', () => {
     expect(statementsOf(template, 'TaskRole')).toEqual(expected);
     expect(environmentOf(template, 'mlflow').MLFLOW_ARTIFACTS_DESTINATION).toBe('s3://brought/ml');
     expect(mlflow.artifactBucket.bucketArn).toBe('arn:aws:s3:::brought');
+    expect(mlflow.createdBucket).toBeUndefined();
     expect([resources(template, 'AWS::S3::Bucket'), resources(template, 'AWS::S3::BucketPolicy')]).toEqual([[], []]);
+  });
+
+  test('may be left out: the one that is made takes rules like any other', () => {
+    const { stack, mlflow } = define();
+    mlflow.createdBucket?.addLifecycleRule({ id: 'Mine', noncurrentVersionExpiration: Duration.days(90) });
+    const { LifecycleConfiguration: { Rules } } = only(Template.fromStack(stack), 'AWS::S3::Bucket').Properties;
+    expect(Rules.map(({ Id }: { Id?: string }) => Id)).toEqual([undefined, 'Mine']);
   });
 
   test('is not changed, nor is its key, where the stack owns both', () => {

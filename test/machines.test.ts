@@ -4,7 +4,7 @@ import * as codebuild from 'aws-cdk-lib/aws-codebuild';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { define, environmentOf, minimalProps, newApp, newStack, Overrides, resources, synthesise } from './fixtures';
-import { AuthProvider, SecureMlflow, TokenIssuer } from '../src';
+import { AuthProvider, ISecureMlflow, SecureMlflow, TokenIssuer } from '../src';
 
 const awsIdentityIssuer = 'https://1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d.tokens.sts.global.api.aws';
 const ecsTasks = new iam.ServicePrincipal('ecs-tasks.amazonaws.com');
@@ -203,5 +203,52 @@ describe('grantTrackingAccess', () => {
       'Stack/Mlflow: `awsIdentityIssuer` must be set for grantTrackingAccess, got nothing: use the address that `aws iam enable-outbound-web-identity-federation` prints'));
     const template = Template.fromStack(stack);
     expect([listIn(template), granted(template)]).toEqual(['', []]);
+  });
+});
+
+describe('a server of another app', () => {
+  const arn = 'arn:aws:iam::111122223333:role/job';
+  const url = 'https://mlflow.example.com';
+  const from = (stack: Stack, address = url) => SecureMlflow.fromSecureMlflowAttributes(stack, 'Server', { url: address });
+  const role = (stack: Stack) => new iam.Role(stack, 'Job', { assumedBy: ecsTasks, roleName: 'job' });
+
+  test('gives a role the policy that the server itself gives, and nothing else', () => {
+    const jobs = newStack();
+    const server: ISecureMlflow = from(jobs);
+    const grant = server.grantTrackingAccess(role(jobs));
+    const { stack, mlflow } = define({ awsIdentityIssuer });
+    mlflow.grantTrackingAccess(role(stack));
+    const there = Template.fromStack(jobs);
+    expect(granted(there)).toEqual(granted(Template.fromStack(stack)));
+    expect(granted(there)).toEqual([[[{ Ref: 'JobB9D00F9F' }], [statement]]]);
+    expect(grant.principalStatement?.toStatementJson()).toEqual(statement);
+    expect(resources(there)).toHaveLength(2);
+    expect(server.url).toBe(url);
+  });
+
+  test('lets the role in where its ARN is in machineIdentities: the template is that of a grant', () => {
+    const listed = synthesise({ awsIdentityIssuer, machineIdentities: [arn] }).template;
+    const { stack, mlflow } = define({ awsIdentityIssuer });
+    mlflow.grantTrackingAccess(iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false }));
+    expect(listed.toJSON()).toEqual(Template.fromStack(stack).toJSON());
+    expect(listIn(listed)).toBe(arn);
+  });
+
+  test('may have an address that is only known at deployment', () => {
+    const jobs = newStack();
+    from(jobs, new CfnParameter(jobs, 'Url').valueAsString).grantTrackingAccess(role(jobs));
+    expect(granted(Template.fromStack(jobs))).toEqual([[[{ Ref: 'JobB9D00F9F' }], [statementFor({ Ref: 'Url' })]]]);
+  });
+
+  test.each(['', 'mlflow.example.com', 'http://mlflow.example.com', 'https://mlflow.example.com/', 'https://mlflow.example.com:443', 'https://Mlflow.example.com', 'https://mlflow', 'https://*', 'https://a.example.com://b.example.com'])('fails for the address %j', address => {
+    expect(() => from(newStack(), address)).toThrow(new Error(
+      `Stack/Server: a prop needs a change\n  - \`url\` must be like "https://mlflow.example.com", got ${JSON.stringify(address)}: use the \`url\` of the server, in lower case, without port, path and a slash at the end`));
+  });
+
+  test('fails for a user', () => {
+    const jobs = newStack();
+    expect(() => from(jobs).grantTrackingAccess(new iam.User(jobs, 'User'))).toThrow(new Error(
+      'Stack/Server: grantTrackingAccess must be given a role, got Stack/User: pass an iam.Role, or something that runs with one'));
+    expect(resources(Template.fromStack(jobs), 'AWS::IAM::UserPolicy')).toEqual([]);
   });
 });

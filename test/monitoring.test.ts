@@ -1,6 +1,6 @@
 import { Duration, Lazy, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
+import { Alarm, CfnAlarm, MetricOptions, TextWidget } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { HttpCodeElb, HttpCodeTarget } from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as kms from 'aws-cdk-lib/aws-kms';
@@ -209,6 +209,34 @@ describe('with addMonitoring', () => {
       .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `${constructPath} ${ruleName}`));
     expect(found.filter(finding => finding.includes('/Monitoring/'))).toEqual([]);
   });
+});
+
+describe('what addMonitoring returns', () => {
+  test('are the alarms by the names of their thresholds, and the dashboard', () => {
+    const { stack, mlflow } = define(everything);
+    const monitoring = mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))], thresholds: { cpu: { enabled: false } } });
+    monitoring.alarms.latency.addAlarmAction(new SnsAction(new sns.Topic(stack, 'Elsewhere')));
+    monitoring.dashboard.addWidgets(new TextWidget({ markdown: 'of mine' }));
+    const template = Template.fromStack(stack);
+    const [elsewhere, topic] = ['Elsewhere', 'Topic'].map(id => ({ Ref: only(template, 'AWS::SNS::Topic', id).id }));
+    expect(alarms(template).Latency.AlarmActions).toEqual([topic, elsewhere]);
+    expect(alarms(template).Memory.AlarmActions).toEqual([topic]);
+    expect(JSON.stringify(only(template, 'AWS::CloudWatch::Dashboard'))).toContain('of mine');
+    const nameOf = (alarm: Alarm) => stack.resolve((alarm.node.defaultChild as CfnAlarm).logicalId);
+    expect(Object.entries(monitoring.alarms).map(([name, alarm]) => [name[0].toUpperCase() + name.slice(1), nameOf(alarm)]))
+      .toEqual(Object.keys(alarms(template)).map(name => [name, expect.stringMatching(`Monitoring${name}[0-9A-F]{8}$`)]));
+    expect(Object.keys(alarms(template)).sort()).toEqual(names.filter(name => name !== 'Cpu'));
+  });
+});
+
+test('okActions are what happens when an alarm is over; by default nothing', () => {
+  const { stack, mlflow } = define(everything);
+  const action = new SnsAction(new sns.Topic(stack, 'Topic'));
+  mlflow.addMonitoring({ alarmActions: [action], okActions: [action] });
+  const template = Template.fromStack(stack);
+  const topic = { Ref: only(template, 'AWS::SNS::Topic').id };
+  expect(Object.values(alarms(template)).map(({ OKActions }) => OKActions)).toEqual(names.map(() => [topic]));
+  expect(Object.values(alarms(monitor().template)).filter(({ OKActions }) => OKActions)).toEqual([]);
 });
 
 describe('thresholds', () => {

@@ -83,6 +83,7 @@ describe('by default', () => {
       database: only(template, 'AWS::RDS::DBCluster').id,
       artifactBucket: only(template, 'AWS::S3::Bucket').id,
     });
+    expect(mlflow.createdBucket).toBe(mlflow.artifactBucket);
     expect(mlflow.url).toBe('https://mlflow.example.com');
     expect(mlflow.signOutUrl).toBe('https://mlflow.example.com/oauth2/sign_out');
     expect(mlflow.grantPrincipal).toBe(mlflow.taskDefinition.taskRole);

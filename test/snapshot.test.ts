@@ -5,6 +5,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as logs from 'aws-cdk-lib/aws-logs';
+import * as rds from 'aws-cdk-lib/aws-rds';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler';
 import { broughtVpc, clientSecret, Overrides, resources, synthesise } from './fixtures';
@@ -58,6 +59,12 @@ test('an app with every prop', () => {
     artifactPath: 'teams/ml',
     cleanUp: { olderThan: Duration.days(30), schedule: ScheduleExpression.rate(Duration.days(1)) },
     databaseCapacity: { minAcus: 0, maxAcus: 8, pauseAfter: Duration.hours(1) },
+    databaseOptions: {
+      engineVersion: rds.AuroraPostgresEngineVersion.VER_17_9,
+      parameters: { log_min_duration_statement: '1000' },
+      backupRetention: Duration.days(35),
+      databaseInsightsMode: rds.DatabaseInsightsMode.ADVANCED,
+    },
     databaseAuthentication: DatabaseAuthentication.IAM,
     gunicornOpts: '--timeout 300 --threads 4',
     requestLimits: { apiMiB: 16, tracesMiB: 128 },

@@ -233,3 +233,15 @@ describe('jobs of the server', () => {
     expect(warningsIn(define({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'true' } }).stack)[0][1]).toContain('everybody who is signed in can then have the server run judges');
   });
 });
+
+describe('a database from a snapshot', () => {
+  test('would be lost with the prop', () => {
+    const [[id, text], ...more] = warningsIn(define({ databaseOptions: { snapshotIdentifier: 'before' } }).stack);
+    expect([id, more]).toEqual(['databaseFromSnapshot', []]);
+    expect(text).toContain('replaces the database by an empty one when it is removed');
+  });
+
+  test('is not that of other options', () => {
+    expect(idsOf({ databaseOptions: { parameters: { log_min_duration_statement: '1000' } } })).toEqual([]);
+  });
+});

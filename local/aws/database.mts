@@ -13,6 +13,7 @@ export interface DatabaseCluster {
   readonly DatabaseName: string;
   readonly Port: number;
   readonly EngineVersion: string;
+  readonly SnapshotIdentifier?: string;
   readonly MasterUsername: string;
   readonly MasterUserPassword: string;
   readonly ServerlessV2ScalingConfiguration: { readonly MaxCapacity: number };
@@ -29,6 +30,9 @@ export class Database {
 
   constructor(template: Template, secrets: Secrets, private readonly port: number, private readonly certificates: Certificates) {
     this.cluster = template.single('AWS::RDS::DBCluster');
+    if (this.cluster.SnapshotIdentifier !== undefined) {
+      throw new Error('the database is to be restored from a snapshot, which is not here: leave out `databaseOptions.snapshotIdentifier` on this machine');
+    }
     this.parameters = template.single<{ Parameters: Record<string, string> }>('AWS::RDS::DBClusterParameterGroup').Parameters;
     this.userName = secrets.resolve(this.cluster.MasterUsername);
     this.password = secrets.resolve(this.cluster.MasterUserPassword);

@@ -1,6 +1,7 @@
 import { RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as s3 from 'aws-cdk-lib/aws-s3';
+import { databaseOptionsProblems } from './database';
 import { gunicornProblems } from './gunicorn';
 import { environmentProblems, providerProblems } from './names';
 import { DOMAIN, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
@@ -28,6 +29,7 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...cleanUpProblems(props),
     ...accessLogsProblems(region, props.accessLogsBucket),
     ...databaseProblems(props.databaseCapacity ?? {}, settings),
+    ...databaseOptionsProblems(region, settings),
     ...taskProblems(props, settings),
     ...sessionProblems(settings),
     ...gunicornProblems(props.gunicornOpts),

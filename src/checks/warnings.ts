@@ -72,6 +72,15 @@ export function warningsAboutJobs({ environment = {} }: SecureMlflowProps): Warn
   };
 }
 
+/** Warnings about what a later change of the app would do. */
+export function warningsAboutSnapshots({ databaseOptions }: SecureMlflowProps): Warnings {
+  return {
+    ...(databaseOptions?.snapshotIdentifier !== undefined && {
+      databaseFromSnapshot: '`databaseOptions.snapshotIdentifier` must stay as it is for as long as the database lives: CloudFormation replaces the database by an empty one when it is removed, and by the content of another snapshot when it is changed, and what was written since is in the old database alone; leave it in, and acknowledge this warning',
+    }),
+  };
+}
+
 /**
  * Domains where anybody can have an address (the best known, as in https://github.com/jgillich/free-email-domains), and where
  * nobody has one: registries that sell names below it (https://publicsuffix.org), whose customers have domains of their own.

@@ -17,6 +17,8 @@ export interface ArtifactStoreProps {
 /** The bucket, brought or made, and the one folder of it that MLflow may touch. */
 export class ArtifactStore extends Construct {
   public readonly bucket: s3.IBucket;
+  /** The bucket, if it was made here. */
+  public readonly created?: s3.Bucket;
   /** What MLflow calls its artifacts destination. */
   public readonly uri: string;
   private readonly path: string;
@@ -24,7 +26,7 @@ export class ArtifactStore extends Construct {
   public constructor(scope: Construct, id: string, props: ArtifactStoreProps) {
     super(scope, id);
     this.path = props.path;
-    this.bucket = props.bucket ?? new s3.Bucket(this, 'Bucket', {
+    this.created = props.bucket ? undefined : new s3.Bucket(this, 'Bucket', {
       ...(props.encryptionKey
         ? { encryption: s3.BucketEncryption.KMS, encryptionKey: props.encryptionKey, bucketKeyEnabled: true } // else KMS charges for every object
         : { encryption: s3.BucketEncryption.S3_MANAGED }),
@@ -36,6 +38,7 @@ export class ArtifactStore extends Construct {
       lifecycleRules: this.lifecycleRules(props),
       removalPolicy: props.removalPolicy,
     });
+    this.bucket = props.bucket ?? this.created!;
     this.uri = `s3://${this.bucket.bucketName}/${this.path}`;
   }
 

@@ -4,6 +4,7 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
+import { databaseParameters } from '../settings/database';
 import { DATABASE_NAME, DATABASE_PORT, DATABASE_USER } from '../settings/mlflow';
 
 export interface DatabaseProps {
@@ -13,6 +14,11 @@ export interface DatabaseProps {
   readonly maxAcus: number;
   readonly pauseAfter: Duration;
   readonly encryptionKey?: kms.IKey;
+  readonly engineVersion: rds.AuroraPostgresEngineVersion;
+  readonly parameters?: Record<string, string>;
+  readonly backupRetention: Duration;
+  readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
+  readonly snapshotIdentifier?: string;
   readonly deletionProtection: boolean;
   readonly removalPolicy: RemovalPolicy;
 }
@@ -27,7 +33,7 @@ export class Database extends Construct {
     const { vpc, vpcSubnets, encryptionKey, removalPolicy } = props;
     const credentials = new rds.DatabaseSecret(this, 'Credentials', { username: DATABASE_USER, ...(encryptionKey && { encryptionKey }) });
     credentials.applyRemovalPolicy(removalPolicy === RemovalPolicy.SNAPSHOT ? RemovalPolicy.RETAIN : removalPolicy);
-    const engine = rds.DatabaseClusterEngine.auroraPostgres({ version: rds.AuroraPostgresEngineVersion.VER_17_7 });
+    const engine = rds.DatabaseClusterEngine.auroraPostgres({ version: props.engineVersion });
 
     this.cluster = new rds.DatabaseCluster(this, 'Cluster', {
       engine,
@@ -44,15 +50,13 @@ export class Database extends Construct {
       parameterGroup: new rds.ParameterGroup(this, 'ParameterGroup', {
         engine,
         description: 'MLflow: TLS only, idle sessions end so that the database can pause',
-        parameters: {
-          'rds.force_ssl': '1',
-          'idle_session_timeout': '60000', // milliseconds; the connections that MLflow keeps in its pool heal by themselves
-        },
+        parameters: { ...props.parameters, ...databaseParameters },
       }),
       storageEncrypted: true,
       ...(encryptionKey && { storageEncryptionKey: encryptionKey }),
       iamAuthentication: true, // costs nothing and locks out nobody; a role still needs the right and a database user
-      backup: { retention: Duration.days(14) },
+      backup: { retention: props.backupRetention },
+      ...insights(props),
       copyTagsToSnapshot: true,
       deletionProtection: props.deletionProtection,
       removalPolicy,
@@ -64,6 +68,20 @@ export class Database extends Construct {
         resource.addPropertyOverride(`ServerlessV2ScalingConfiguration.${name}`, value);
       }
     }
+    if (props.snapshotIdentifier !== undefined) { // not rds.DatabaseClusterFromSnapshot, whose ids differ
+      resource.snapshotIdentifier = props.snapshotIdentifier;
+      resource.addPropertyDeletionOverride('MasterUsername'); // that of the snapshot; the password is set after the restore
+    }
     this.secret = this.cluster.secret!; // the credentials once more, which now also hold the host
   }
+}
+
+function insights({ databaseInsightsMode, encryptionKey }: DatabaseProps) {
+  return databaseInsightsMode && {
+    databaseInsightsMode,
+    enablePerformanceInsights: true,
+    // RDS asks for it; the other mode keeps a week
+    ...(databaseInsightsMode === rds.DatabaseInsightsMode.ADVANCED && { performanceInsightRetention: rds.PerformanceInsightRetention.MONTHS_15 }),
+    ...(encryptionKey && { performanceInsightEncryptionKey: encryptionKey }),
+  };
 }

@@ -43,13 +43,19 @@ const logPatterns = {
 
 /** A dashboard and alarms. */
 export class Monitoring extends Construct {
+  public readonly dashboard: cloudwatch.Dashboard;
+  public readonly alarms: Record<string, cloudwatch.Alarm>;
+
   public constructor(scope: Construct, id: string, private readonly props: MonitoringProps) {
     super(scope, id);
     const measured = this.measure();
-    const alarms = Object.entries(ALARMS).flatMap(([name, definition]) => this.alarm(name as keyof MonitoringThresholds, definition, measured) ?? []);
-    new cloudwatch.Dashboard(this, 'Dashboard', {
+    this.alarms = Object.fromEntries(Object.entries(ALARMS).flatMap(([name, definition]) => {
+      const alarm = this.alarm(name as keyof MonitoringThresholds, definition, measured);
+      return alarm ? [[name, alarm]] : [];
+    }));
+    this.dashboard = new cloudwatch.Dashboard(this, 'Dashboard', {
       widgets: [
-        [new cloudwatch.AlarmStatusWidget({ title: props.url, alarms, width: 24, height: 4 })],
+        [new cloudwatch.AlarmStatusWidget({ title: props.url, alarms: Object.values(this.alarms), width: 24, height: 4 })],
         ...graphs(measured),
         [newestFailures(props.logGroup)],
       ],
@@ -117,7 +123,7 @@ export class Monitoring extends Construct {
 
   private alarm(name: keyof MonitoringThresholds, alarmDefinition: AlarmDefinition, measured: Measurements): cloudwatch.Alarm | undefined {
     const { metric: metricOf, forEachTask = false, ...definition } = alarmDefinition;
-    const { maxTasks, alarmActions, thresholds } = this.props;
+    const { maxTasks, alarmActions, okActions = [], thresholds } = this.props;
     const { enabled = true, threshold, evaluationPeriods } = thresholds?.[name] ?? {};
     const metric = metricOf(measured);
     if (!enabled || metric === undefined) {
@@ -133,6 +139,7 @@ export class Monitoring extends Construct {
       evaluationPeriods: evaluationPeriods ?? definition.evaluationPeriods,
     });
     alarm.addAlarmAction(...alarmActions);
+    alarm.addOkAction(...okActions);
     return alarm;
   }
 }

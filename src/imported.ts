@@ -1,0 +1,45 @@
+import * as iam from 'aws-cdk-lib/aws-iam';
+import { Construct, IConstruct } from 'constructs';
+import { grantTokens, roleArnOf } from './auth/aws-roles';
+import { DOMAIN, known, show, throwProblems } from './checks/problems';
+
+/** A tracking server, of this app or of another: what the programs that use it need to know. */
+export interface ISecureMlflow extends IConstruct {
+  /** The address of the server, for the browser and for `MLFLOW_TRACKING_URI`. */
+  readonly url: string;
+
+  /**
+   * Lets an AWS role ask AWS for identity tokens for this server.
+   *
+   * It gets in if the server has its ARN on the list: `grantTrackingAccess` of the `SecureMlflow` itself puts it there.
+   *
+   * @param grantee the role, or what has one, such as a function
+   */
+  grantTrackingAccess(grantee: iam.IGrantable): iam.Grant;
+}
+
+/** Where a tracking server is. */
+export interface SecureMlflowAttributes {
+  /** The `url` of the `SecureMlflow`: `https://` and its `domainName`. */
+  readonly url: string;
+}
+
+const HTTPS = 'https://';
+
+/** What `SecureMlflow.fromSecureMlflowAttributes` gives. */
+export class ImportedSecureMlflow extends Construct implements ISecureMlflow {
+  public readonly url: string;
+
+  public constructor(scope: Construct, id: string, { url }: SecureMlflowAttributes) {
+    super(scope, id);
+    if (known(url) && !(url.startsWith(HTTPS) && DOMAIN.test(url.slice(HTTPS.length)))) { // AWS compares it letter by letter
+      throwProblems(this.node.path, [`\`url\` must be like "https://mlflow.example.com", got ${show(url)}: use the \`url\` of the server, in lower case, without port, path and a slash at the end`]);
+    }
+    this.url = url;
+  }
+
+  public grantTrackingAccess(grantee: iam.IGrantable): iam.Grant {
+    roleArnOf(this.node.path, grantee);
+    return grantTokens(this.url, grantee);
+  }
+}
