@@ -31,6 +31,8 @@ describe('MLflow', () => {
       MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false',
       MLFLOW_DISABLE_TELEMETRY: 'true',
       DO_NOT_TRACK: 'true',
+      MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE: 'virtual',
+      AWS_S3_US_EAST_1_REGIONAL_ENDPOINT: 'regional',
       MLFLOW_HOST: '127.0.0.1',
       MLFLOW_PORT: '5000',
       MLFLOW_WORKERS: '2',
@@ -317,6 +319,8 @@ describe('names that are refused', () => {
     'MLFLOW_SERVER_ENABLE_JOB_EXECUTION',
     'MLFLOW_DISABLE_TELEMETRY',
     'DO_NOT_TRACK',
+    'MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE',
+    'AWS_S3_US_EAST_1_REGIONAL_ENDPOINT',
   ];
 
   test.each([...set('mlflow'), 'MLFLOW_GUNICORN_OPTS'].filter(name => !replaceable.includes(name)))('MLflow gets %s from the construct alone', name => {

@@ -110,6 +110,9 @@ export const DEFAULT_MLFLOW_ENVIRONMENT: Record<string, string> = {
   MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false', // on, it queries the database every minute, which then never pauses
   MLFLOW_DISABLE_TELEMETRY: 'true',
   DO_NOT_TRACK: 'true',
+  // Else the URLs that MLflow signs lead to S3's global endpoint, which fails for newer regions, and for the others while a bucket is new.
+  MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE: 'virtual',
+  AWS_S3_US_EAST_1_REGIONAL_ENDPOINT: 'regional',
 };
 
 /** Settings of `mlflow server`, the database aside. The command line is `mlflow server` and nothing more. */
