@@ -2,7 +2,7 @@ import { Duration, Fn, Lazy, Stack } from 'aws-cdk-lib';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
-import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
+import { ArtifactTransfer, AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
 import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/settings/mlflow';
 import { ASSISTANT_PATH, CONFIG_NAMES, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
 
@@ -21,7 +21,16 @@ const secret = clientSecret(stack);
 const resolve = (value: unknown) => stack.resolve(value);
 
 describe('MLflow', () => {
-  const minimal = { url: 'https://mlflow.example.com', region: 'eu-west-1', artifactsUri: 's3://bucket/mlflow', workers: 2, apiLimit: 32, tracesLimit: 64, addressesOnly: true };
+  const minimal = {
+    url: 'https://mlflow.example.com',
+    region: 'eu-west-1',
+    artifactsUri: 's3://bucket/mlflow',
+    artifactTransfer: ArtifactTransfer.DIRECT,
+    workers: 2,
+    apiLimit: 32,
+    tracesLimit: 64,
+    addressesOnly: true,
+  };
 
   test('its settings with the least that is needed', () => {
     expect(mlflowEnvironment(minimal)).toEqual({
@@ -45,6 +54,7 @@ describe('MLflow', () => {
       SECURE_MLFLOW_ADDRESSES_ONLY: 'true',
       SECURE_MLFLOW_API_LIMIT_MIB: '32',
       SECURE_MLFLOW_TRACES_LIMIT_MIB: '64',
+      SECURE_MLFLOW_ARTIFACT_TRANSFER: 'direct',
       MLFLOW_ENABLE_AI_GATEWAY: 'false',
       MLFLOW_ARTIFACTS_DESTINATION: 's3://bucket/mlflow',
       AWS_REGION: 'eu-west-1',
@@ -63,6 +73,7 @@ describe('MLflow', () => {
       gunicornOpts: '--threads 4',
       apiLimit: 1,
       tracesLimit: 2,
+      artifactTransfer: ArtifactTransfer.THROUGH_SERVER,
       addressesOnly: false,
       hostedDomains: ['example.com', 'example.org'],
       aiGateway: {},
@@ -73,6 +84,7 @@ describe('MLflow', () => {
       MLFLOW_GUNICORN_OPTS: '--threads 4',
       SECURE_MLFLOW_API_LIMIT_MIB: '1',
       SECURE_MLFLOW_TRACES_LIMIT_MIB: '2',
+      SECURE_MLFLOW_ARTIFACT_TRANSFER: 'through-server',
       SECURE_MLFLOW_ADDRESSES_ONLY: 'false',
       SECURE_MLFLOW_HOSTED_DOMAINS: 'example.com,example.org',
       MLFLOW_ENABLE_AI_GATEWAY: 'true',
