@@ -86,6 +86,13 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
       assert.deepEqual([answer.status, answer.body], [401, '{}']);
     });
   }
+  await checks.check('all else leads to the provider: files, the version, and /health, which answers 200 to a token', async () => {
+    const answers = await Promise.all(['/get-artifact', '/model-versions/get-artifact', '/version', '/health'].map(path => send(path)));
+    assert.deepEqual(answers.map(({ status, headers }) => [status, new URL(headers.location!).origin]), answers.map(() => [302, issuer.issuer]));
+    const token = await personToken(issuer.issuer, deployment.clients, 'someone@example.com');
+    assert.equal((await send('/health', { headers: bearer(token) })).status, 200);
+  });
+  await checks.check('/ping answers 200', async () => assert.equal((await send('/ping')).status, 200));
 }
 
 export async function redirectsToHttps({ plainUrl, url }: Deployment): Promise<void> {
