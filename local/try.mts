@@ -6,6 +6,7 @@ import { join, relative } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Listr } from 'listr2';
 import { findSessionServer } from './aws/session-server.mjs';
+import { Template } from './aws/template.mjs';
 import { Checks } from './checks/checks.mjs';
 import { examples } from './checks/examples.mjs';
 import {
@@ -14,6 +15,7 @@ import {
 } from './checks/index.mjs';
 import { checkNames } from './checks/names.mjs';
 import { checkProviders } from './checks/providers.mjs';
+import { checkSignedUrls } from './checks/signed-urls.mjs';
 import { personToken } from './clients/tokens.mjs';
 import { publicPort, type Deployment } from './deployment.mjs';
 import { installPython } from './install.mjs';
@@ -51,7 +53,10 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
     await checkServerSessions(checks, await deploy('local/apps/session-store-app.ts', programs, { port }));
   },
   'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/apps/clean-up-app.ts', programs, { port })),
-  'names': async (checks, { proxy }) => checkNames(checks, { python, proxy }),
+  'names': async (checks, { proxy }) => {
+    await checkNames(checks, { python, proxy });
+    await checkSignedUrls(checks, python, Template.read(await synthesise('examples/typescript/quick-start/app.ts')));
+  },
   'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/apps/providers-app.ts'), proxy }),
 };
 

@@ -4,7 +4,7 @@ import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as scheduler from 'aws-cdk-lib/aws-scheduler';
-import { DatabaseAuthentication, SecureMlflowProps } from './props';
+import { ArtifactTransfer, DatabaseAuthentication, SecureMlflowProps } from './props';
 
 /** Those that error texts name, too. */
 export const DEFAULT_CPU = 1024;
@@ -42,6 +42,7 @@ export function withDefaults(props: SecureMlflowProps) {
     },
     iamAuthentication: props.databaseAuthentication === DatabaseAuthentication.IAM,
     artifactPath: props.artifactPath ?? 'mlflow',
+    artifactTransfer: props.artifactTransfer ?? ArtifactTransfer.DIRECT,
     artifactTiering: props.artifactTiering ?? false,
     requestLimits: { apiMiB: requestLimits?.apiMiB ?? 32, tracesMiB: requestLimits?.tracesMiB ?? 64 },
     sessionDuration: props.sessionDuration ?? Duration.hours(12),

@@ -99,6 +99,24 @@ export enum DatabaseAuthentication {
   IAM = 'iam',
 }
 
+/** Which way artifacts go between clients and S3. */
+export enum ArtifactTransfer {
+  /**
+   * The server signs URLs, and clients use them: all downloads, and uploads from 500 MB on, go straight from and to S3. The load on the server is small, but clients
+   * must reach `https://<bucket>.s3.<region>.amazonaws.com`, browsers too.
+   *
+   * Without a way there a download by MLflow's client fails after minutes, and the download button leads to an error page of the browser.
+   */
+  DIRECT = 'direct',
+
+  /**
+   * The server signs no URLs, says so, and passes everything on. Clients need a way to the server alone, and no settings of their own.
+   *
+   * Every file passes through the disk of a task (`ephemeralStorageGiB`), and a transfer may take 15 minutes.
+   */
+  THROUGH_SERVER = 'through-server',
+}
+
 /**
  * How the number of tasks follows the load: as many as keep the two targets, whichever needs more.
  *
@@ -340,6 +358,16 @@ export interface SecureMlflowProps {
   readonly artifactPath?: string;
 
   /**
+   * Which way artifacts go: straight between clients and S3 by presigned URLs, or through the server, for networks that do not reach S3.
+   *
+   * @default ArtifactTransfer.DIRECT
+   * @example
+   *
+   * const props = { internetFacing: false, artifactTransfer: ArtifactTransfer.THROUGH_SERVER };
+   */
+  readonly artifactTransfer?: ArtifactTransfer;
+
+  /**
    * Whether files of the new bucket are stored in S3 Intelligent-Tiering: cheaper when nobody has read them for a month, no slower and nothing to
    * pay when somebody does, a small charge for each file above 128 KB. Not with `artifactBucket`, of which nothing is changed.
    *
@@ -439,7 +467,8 @@ export interface SecureMlflowProps {
   readonly memoryLimitMiB?: number;
 
   /**
-   * Disk of a task in GiB, 21 to 200. Uploads below 500 MB pass through it, as many as travel at once, and all that a browser or an older client downloads.
+   * Disk of a task in GiB, 21 to 200. Uploads below 500 MB pass through it, as many as travel at once, the files that the page shows, and all that older clients
+   * download; with `ArtifactTransfer.THROUGH_SERVER` every file.
    *
    * @default 21
    */

@@ -10,7 +10,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
 import { container, containers, define, environmentOf, newStack, only, Overrides, OverridesOf, resources, rulesOf, secretsOf, statementsOf, synthesise } from './fixtures';
-import { AuthProvider, DatabaseAuthentication, TokenIssuer } from '../src';
+import { ArtifactTransfer, AuthProvider, DatabaseAuthentication, TokenIssuer } from '../src';
 
 const attribute = (id: string, name: string) => ({ 'Fn::GetAtt': [id, name] });
 
@@ -492,6 +492,12 @@ describe('a prop changes what it is about', () => {
     const [list, objects] = statementsOf(synthesise({ artifactPath: 'teams/ml' }).template, 'TaskRole');
     expect(list.Condition.StringLike).toEqual({ 's3:prefix': ['teams/ml', 'teams/ml/*'] });
     expect(objects.Resource['Fn::Join'][1][1]).toBe('/teams/ml/*');
+  });
+
+  test.each([[undefined, 'direct'], [ArtifactTransfer.DIRECT, 'direct'], [ArtifactTransfer.THROUGH_SERVER, 'through-server']])('artifactTransfer %s is %s for both servers', (artifactTransfer, expected) => {
+    const { template } = synthesise({ artifactTransfer, gunicornOpts: '--threads 4' });
+    const told = ['mlflow', 'mlflow-uvicorn'].map(name => environmentOf(template, name).SECURE_MLFLOW_ARTIFACT_TRANSFER);
+    expect(told).toEqual([expected, expected]);
   });
 
   test.each([DatabaseAuthentication.PASSWORD, DatabaseAuthentication.IAM])('gunicornOpts puts gunicorn before uvicorn, with %s', databaseAuthentication => {

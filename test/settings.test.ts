@@ -2,7 +2,7 @@ import { Duration, Fn, Lazy, Stack } from 'aws-cdk-lib';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
-import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
+import { ArtifactTransfer, AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
 import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/settings/mlflow';
 import { ASSISTANT_PATH, CONFIG_NAMES, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
 
@@ -21,7 +21,16 @@ const secret = clientSecret(stack);
 const resolve = (value: unknown) => stack.resolve(value);
 
 describe('MLflow', () => {
-  const minimal = { url: 'https://mlflow.example.com', region: 'eu-west-1', artifactsUri: 's3://bucket/mlflow', workers: 2, apiLimit: 32, tracesLimit: 64, addressesOnly: true };
+  const minimal = {
+    url: 'https://mlflow.example.com',
+    region: 'eu-west-1',
+    artifactsUri: 's3://bucket/mlflow',
+    artifactTransfer: ArtifactTransfer.DIRECT,
+    workers: 2,
+    apiLimit: 32,
+    tracesLimit: 64,
+    addressesOnly: true,
+  };
 
   test('its settings with the least that is needed', () => {
     expect(mlflowEnvironment(minimal)).toEqual({
@@ -31,6 +40,8 @@ describe('MLflow', () => {
       MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false',
       MLFLOW_DISABLE_TELEMETRY: 'true',
       DO_NOT_TRACK: 'true',
+      MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE: 'virtual',
+      AWS_S3_US_EAST_1_REGIONAL_ENDPOINT: 'regional',
       MLFLOW_HOST: '127.0.0.1',
       MLFLOW_PORT: '5000',
       MLFLOW_WORKERS: '2',
@@ -43,6 +54,7 @@ describe('MLflow', () => {
       SECURE_MLFLOW_ADDRESSES_ONLY: 'true',
       SECURE_MLFLOW_API_LIMIT_MIB: '32',
       SECURE_MLFLOW_TRACES_LIMIT_MIB: '64',
+      SECURE_MLFLOW_ARTIFACT_TRANSFER: 'direct',
       MLFLOW_ENABLE_AI_GATEWAY: 'false',
       MLFLOW_ARTIFACTS_DESTINATION: 's3://bucket/mlflow',
       AWS_REGION: 'eu-west-1',
@@ -61,6 +73,7 @@ describe('MLflow', () => {
       gunicornOpts: '--threads 4',
       apiLimit: 1,
       tracesLimit: 2,
+      artifactTransfer: ArtifactTransfer.THROUGH_SERVER,
       addressesOnly: false,
       hostedDomains: ['example.com', 'example.org'],
       aiGateway: {},
@@ -71,6 +84,7 @@ describe('MLflow', () => {
       MLFLOW_GUNICORN_OPTS: '--threads 4',
       SECURE_MLFLOW_API_LIMIT_MIB: '1',
       SECURE_MLFLOW_TRACES_LIMIT_MIB: '2',
+      SECURE_MLFLOW_ARTIFACT_TRANSFER: 'through-server',
       SECURE_MLFLOW_ADDRESSES_ONLY: 'false',
       SECURE_MLFLOW_HOSTED_DOMAINS: 'example.com,example.org',
       MLFLOW_ENABLE_AI_GATEWAY: 'true',
@@ -317,6 +331,8 @@ describe('names that are refused', () => {
     'MLFLOW_SERVER_ENABLE_JOB_EXECUTION',
     'MLFLOW_DISABLE_TELEMETRY',
     'DO_NOT_TRACK',
+    'MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE',
+    'AWS_S3_US_EAST_1_REGIONAL_ENDPOINT',
   ];
 
   test.each([...set('mlflow'), 'MLFLOW_GUNICORN_OPTS'].filter(name => !replaceable.includes(name)))('MLflow gets %s from the construct alone', name => {

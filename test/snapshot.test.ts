@@ -9,7 +9,7 @@ import * as rds from 'aws-cdk-lib/aws-rds';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler';
 import { broughtVpc, clientSecret, Overrides, resources, synthesise } from './fixtures';
-import { AuthProvider, DatabaseAuthentication, SecureMlflowProps, SessionStore, TokenIssuer } from '../src';
+import { ArtifactTransfer, AuthProvider, DatabaseAuthentication, SecureMlflowProps, SessionStore, TokenIssuer } from '../src';
 
 /** The resources; the Python files, which have tests of their own, are cut out. */
 function snapshot(template: Template): Record<string, unknown> {
@@ -57,6 +57,7 @@ test('an app with every prop', () => {
       encryptionKey: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/1'),
     }),
     artifactPath: 'teams/ml',
+    artifactTransfer: ArtifactTransfer.THROUGH_SERVER,
     cleanUp: { olderThan: Duration.days(30), schedule: ScheduleExpression.rate(Duration.days(1)) },
     databaseCapacity: { minAcus: 0, maxAcus: 8, pauseAfter: Duration.hours(1) },
     databaseOptions: {

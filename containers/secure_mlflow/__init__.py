@@ -28,6 +28,7 @@ import mlflow  # noqa: E402: the key has to be there before
 from . import door, egress, gateway, page  # noqa: E402: they import MLflow
 
 SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
+SIGNING = ("MultipartUploadMixin", "MultipartDownloadMixin", "PresignedUploadMixin")  # by which MLflow knows a store that signs URLs
 
 
 def expect(function, *parameters):
@@ -41,7 +42,7 @@ def check():
     if not mlflow.__version__.startswith(SERIES):
         fail(f"MLflow {mlflow.__version__} cannot be guarded, only {SERIES}x: use an `mlflowImage` of it, or the release of this library that is made for yours")
     from mlflow.gateway.providers.vertex_ai import VertexAIProvider
-    from mlflow.server import app, gateway_api
+    from mlflow.server import app, gateway_api, handlers
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     expect(gateway_api._decompress_zstd, "raw_body")
@@ -52,6 +53,9 @@ def check():
     expect(SqlAlchemyStore.create_gateway_model_definition, "self", "name", "secret_id", "provider", "model_name", "created_by")
     expect(SqlAlchemyStore.update_gateway_model_definition, "self", "model_definition_id", "name", "secret_id", "model_name", "updated_by", "provider")
     expect(VertexAIProvider._get_credentials, "self")
+    unknown = [name for name in SIGNING if not isinstance(getattr(handlers, name, None), type)]
+    if unknown:
+        fail(f"MLflow {mlflow.__version__} cannot be guarded: it no longer knows by {', '.join(unknown)} which store signs URLs")
     try:
         page.adopt_index(app.static_folder)
     except (OSError, ValueError) as error:
@@ -73,18 +77,26 @@ def keep_artifacts_in_the_bucket(store):
     store.create_experiment = create_experiment
 
 
+def sign_no_urls(handlers):
+    """Has MLflow take the bucket for a store that cannot sign: it tells clients and its page so, and answers 501 to those that ask for a URL all the same."""
+    for name in SIGNING:
+        setattr(handlers, name, type(name, (), {}))
+
+
 check()
 
 
 def create_app():
     from mlflow.gateway.providers.vertex_ai import VertexAIProvider
-    from mlflow.server import app
+    from mlflow.server import app, handlers
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     settings = door.Settings.read()
     os.environ["MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE"] = str(settings.api_limit)  # the one body that MLflow unpacks with a limit: 100 MB by default
     egress.Egress.read().install()
     keep_artifacts_in_the_bucket(SqlAlchemyStore)
+    if os.environ["SECURE_MLFLOW_ARTIFACT_TRANSFER"] == "through-server":
+        sign_no_urls(handlers)
     gateway.guard_keys(SqlAlchemyStore)
     gateway.guard_vertex(VertexAIProvider)
     if os.environ["_MLFLOW_SGI_NAME"] == "uvicorn":

@@ -1,6 +1,7 @@
 /** The whole way in a real browser, as a person goes it. Left out, with a line that says so, where there is no Chromium. */
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
@@ -14,20 +15,21 @@ export interface RunWithImage {
   readonly image: string;
 }
 
-export async function checkBrowser(checks: Checks, { url, issuer }: Deployment, run: RunWithImage | undefined): Promise<void> {
+interface LoggedFile {
+  readonly experimentId: string;
+  readonly runId: string;
+  readonly file: string;
+}
+
+export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployment, run: RunWithImage | undefined): Promise<void> {
   checks.heading('In a browser a person');
-  const browser = await launchBrowser();
-  if (browser === undefined) {
-    console.log('  - left out: there is no Chromium here');
-    return;
-  }
-  try {
+  await inBrowser(async browser => {
     const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
     const page = await context.newPage();
     const strangers: string[] = [];
     page.on('request', request => {
       const { origin, protocol } = new URL(request.url());
-      if (![url, issuer.issuer].includes(origin) && protocol.startsWith('http')) {
+      if (![url, issuer.issuer, s3.endpoint].includes(origin) && protocol.startsWith('http')) {
         strangers.push(origin);
       }
     });
@@ -41,17 +43,44 @@ export async function checkBrowser(checks: Checks, { url, issuer }: Deployment, 
       assert(run, 'the job has logged none');
       await seesImage(page, url, run);
     });
+    await checks.check('gets a file from S3 by the download button', async () => {
+      assert(run, 'the job has logged none');
+      const { content, from } = await clickDownload(page, url, { ...run, file: run.image });
+      assert.deepEqual([content.subarray(1, 4).toString(), from], ['PNG', s3.endpoint]);
+    });
     await checks.check('is not made to write by a page of another site', () => writesNothingForOthers(context, url));
     await checks.check('signs out, and is out', () => signsOut(context, url));
-    await checks.check('is never sent anywhere else by the page', async () => {
+    await checks.check('is sent by the page to the provider and S3, and nowhere else', async () => {
       assert.deepEqual(strangers, []);
     });
+  });
+}
+
+/** Says so where there is no browser. */
+export async function inBrowser(use: (browser: Browser) => Promise<void>): Promise<void> {
+  const browser = await launchBrowser();
+  if (browser === undefined) {
+    console.log('  - left out: there is no Chromium here');
+    return;
+  }
+  try {
+    await use(browser);
   } finally {
     await browser.close();
   }
 }
 
-async function signIn(page: Page, url: string): Promise<void> {
+/** Opens a file of a run and saves it. Throws where the page does not come to that. */
+export async function clickDownload(page: Page, url: string, { experimentId, runId, file }: LoggedFile): Promise<{ content: Buffer; from: string }> {
+  await page.goto(`${url}/#/experiments/${experimentId}/runs/${runId}/artifacts/${file}`);
+  const [download] = await Promise.all([
+    page.waitForEvent('download', { timeout: 15_000 }),
+    page.locator('button[data-component-id$="artifactview.tsx_337"]').click(), // it has no name
+  ]);
+  return { content: readFileSync(await download.path()), from: new URL(download.url()).origin };
+}
+
+export async function signIn(page: Page, url: string): Promise<void> {
   await page.goto(url);
   await page.getByPlaceholder('you@example.com').fill('someone@example.com');
   await page.getByRole('button', { name: 'Sign in' }).click();

@@ -7,6 +7,7 @@ import { mostMeanwhile, processesOf, residentMiB } from './processes.mjs';
 import { checkJob, clientSettings, runLongJob, type JobOptions } from './programs.mjs';
 import { takeOneSession } from './scaling.mjs';
 import { keepsToItsFolder } from './task.mjs';
+import { worksWithoutS3 } from './transfer.mjs';
 import { roleStaysInFolder } from './traversal.mjs';
 import { Person } from '../clients/person.mjs';
 import type { TaskPlan } from '../deployment.mjs';
@@ -46,7 +47,8 @@ async function checkBrought(checks: Checks, { deployment }: JobOptions): Promise
   await checks.check('has a role that reaches neither the rest of the bucket nor another one', () => roleStaysInFolder(deployment));
 }
 
-async function checkPrivate(checks: Checks, { deployment }: JobOptions): Promise<void> {
+async function checkPrivate(checks: Checks, options: JobOptions): Promise<void> {
+  const { deployment } = options;
   const { template, roles, taskRole, url } = deployment;
   await checks.check('answers over HTTPS alone', async () => {
     await redirectsToHttps(deployment);
@@ -70,6 +72,7 @@ async function checkPrivate(checks: Checks, { deployment }: JobOptions): Promise
       assert(keys.length > 0 && keys.every(used => used === key), `${type}: ${keys}`);
     }
   });
+  await worksWithoutS3(checks, options);
 }
 
 async function checkCheapest(checks: Checks, options: JobOptions): Promise<void> {

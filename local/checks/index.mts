@@ -25,6 +25,7 @@ import { checkRotation } from './rotation.mjs';
 import { checkScaling } from './scaling.mjs';
 import { checkSessions } from './sessions.mjs';
 import { checkTask } from './task.mjs';
+import { failsWithoutS3 } from './transfer.mjs';
 import { checkTraversal } from './traversal.mjs';
 import { checkUpgrades, type UpgradeOptions } from './upgrades.mjs';
 import { checkVersions } from './versions.mjs';
@@ -37,6 +38,7 @@ export async function checkQuickStart(checks: Checks, deployment: Deployment, py
   await checkPeople(checks, deployment, send);
   const run = await checkPrograms(checks, { deployment, send, token, python });
   await checkBrowser(checks, deployment, run);
+  await failsWithoutS3(checks, { deployment, token, python });
   await checkTask(checks, deployment, send, token);
   await checkEnd(checks, deployment);
 }

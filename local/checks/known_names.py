@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, DEFAULT_S3_CONFIG_VARS
 from gunicorn.config import KNOWN_SETTINGS
 from mlflow import environment_variables
 
@@ -83,7 +83,8 @@ def meant(expression, constants):
 
 scanned = [scan(package) for package in PACKAGES]
 names = {variable.name for variable in vars(environment_variables).values() if isinstance(variable, environment_variables._EnvironmentVariable)}
-names |= {name for _, variables, *_ in BOTOCORE_DEFAUT_SESSION_VARIABLES.values() for name in ([variables] if isinstance(variables, str) else variables or [])}
+names |= {name for table in (BOTOCORE_DEFAUT_SESSION_VARIABLES, DEFAULT_S3_CONFIG_VARS) for _, variables, *_ in table.values()
+          for name in ([variables] if isinstance(variables, str) else variables or [])}
 print(json.dumps({
     "names": sorted(names.union(*(found for found, _ in scanned))),
     "unnamed": sorted(set().union(*(unnamed for _, unnamed in scanned))),

@@ -17,6 +17,7 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
   await checkOutsiders(checks, deployment);
   await checks.check('with a Google account of her own making on a company address is refused, in the browser and with gcloud', () => refusesOwnGoogleAccount(deployment, send));
 
+  const { clients, issuer } = deployment;
   checks.heading('Without signing in');
   for (const path of [search, '/ajax-api/2.0/mlflow/experiments/search?max_results=1', '/graphql', '/v1/traces', '/gateway/x/invocations']) {
     await checks.check(`${path.split('?')[0]} answers 401`, async () => {
@@ -24,6 +25,12 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
       assert.deepEqual([answer.status, answer.body], [401, '{}']);
     });
   }
+  await checks.check('all else leads to the provider: files, the version, and /health, which answers 200 to a token', async () => {
+    const answers = await Promise.all(['/get-artifact', '/model-versions/get-artifact', '/version', '/health'].map(path => send(path)));
+    assert.deepEqual(answers.map(({ status, headers }) => [status, new URL(headers.location!).origin]), answers.map(() => [302, issuer.issuer]));
+    assert.equal((await send('/health', { headers: bearer(await personToken(issuer.issuer, clients, 'someone@example.com')) })).status, 200);
+  });
+  await checks.check('/ping answers 200', async () => assert.equal((await send('/ping')).status, 200));
 }
 
 async function checkWayToProvider(checks: Checks, deployment: Deployment, send: Send): Promise<void> {

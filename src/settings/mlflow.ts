@@ -1,5 +1,6 @@
 import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
 import { allowList } from './allow-list';
+import type { ArtifactTransfer } from '../props';
 
 /** Settings of the MLflow containers: pure functions of what they depend on. Facts about each are in docs/settings.md. */
 
@@ -85,6 +86,7 @@ export interface MlflowOptions {
   readonly url: string;
   readonly region: string;
   readonly artifactsUri: string;
+  readonly artifactTransfer: ArtifactTransfer;
   readonly workers: number;
   readonly gunicornOpts?: string;
   /** MiB of a request. */
@@ -110,6 +112,9 @@ export const DEFAULT_MLFLOW_ENVIRONMENT: Record<string, string> = {
   MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false', // on, it queries the database every minute, which then never pauses
   MLFLOW_DISABLE_TELEMETRY: 'true',
   DO_NOT_TRACK: 'true',
+  // Else the URLs that MLflow signs lead to S3's global endpoint, which fails for newer regions, and for the others while a bucket is new.
+  MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE: 'virtual',
+  AWS_S3_US_EAST_1_REGIONAL_ENDPOINT: 'regional',
 };
 
 /** Settings of `mlflow server`, the database aside. The command line is `mlflow server` and nothing more. */
@@ -136,7 +141,7 @@ export function mlflowEnvironment(options: MlflowOptions, port = MLFLOW_PORT): R
 }
 
 /** What the inner door reads, and how Python finds it. */
-function doorEnvironment({ apiLimit, tracesLimit, addressesOnly, hostedDomains }: MlflowOptions): Record<string, string> {
+function doorEnvironment({ apiLimit, tracesLimit, artifactTransfer, addressesOnly, hostedDomains }: MlflowOptions): Record<string, string> {
   return {
     PYTHONPATH: DOOR_DIRECTORY,
     SECURE_MLFLOW_MACHINE_IDENTITIES_FILE: MACHINE_IDENTITIES_FILE,
@@ -144,6 +149,7 @@ function doorEnvironment({ apiLimit, tracesLimit, addressesOnly, hostedDomains }
     ...(hostedDomains && { SECURE_MLFLOW_HOSTED_DOMAINS: allowList(hostedDomains) }),
     SECURE_MLFLOW_API_LIMIT_MIB: Tokenization.stringifyNumber(apiLimit),
     SECURE_MLFLOW_TRACES_LIMIT_MIB: Tokenization.stringifyNumber(tracesLimit),
+    SECURE_MLFLOW_ARTIFACT_TRANSFER: artifactTransfer,
   };
 }
 
@@ -304,7 +310,7 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_HOME': CODE,
   'GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES': PROGRAMS,
   'SSLKEYLOGFILE': 'the keys of TLS connections would be written into a file',
-  'SECURE_MLFLOW_*': 'the inner door reads them; use `requestLimits`, `aiGateway`, `authProvider` and `machineIdentities`',
+  'SECURE_MLFLOW_*': 'the inner door reads them; use `artifactTransfer`, `requestLimits`, `aiGateway`, `authProvider` and `machineIdentities`',
   'PREPARE_*': OWN_PROGRAMS,
   'DATABASE_TOKEN_*': OWN_PROGRAMS,
   'CLEAN_UP_*': 'use `cleanUp`',

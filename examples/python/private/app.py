@@ -5,7 +5,7 @@ from aws_cdk.aws_kms import Key
 from aws_cdk.aws_route53 import HostedZone
 from aws_cdk.aws_s3 import BlockPublicAccess, Bucket, LifecycleRule
 from aws_cdk import aws_secretsmanager as secretsmanager
-from cdk_secure_mlflow import AuthProvider, SecureMlflow, TokenIssuer
+from cdk_secure_mlflow import ArtifactTransfer, AuthProvider, SecureMlflow, TokenIssuer
 
 # Region, VPC, sources, domain, zone, client id and secret name are yours to replace.
 app = App()
@@ -23,6 +23,7 @@ mlflow = SecureMlflow(
     ),
     internet_facing=False,
     allowed_sources=[Peer.ipv4("10.0.0.0/8")],
+    artifact_transfer=ArtifactTransfer.THROUGH_SERVER,  # the network need not reach S3
     encryption_key=Key(stack, "Key", enable_key_rotation=True),
     access_logs_bucket=Bucket(
         stack,

@@ -5,7 +5,7 @@ import { Key } from 'aws-cdk-lib/aws-kms';
 import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import { BlockPublicAccess, Bucket } from 'aws-cdk-lib/aws-s3';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
-import { AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
+import { ArtifactTransfer, AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
 
 // Region, VPC, sources, domain, zone, client id and secret name are yours to replace.
 const stack = new Stack(new App(), 'MlflowPrivate', { env: { region: 'eu-central-1' } }); // it decides who writes the access logs
@@ -18,6 +18,7 @@ const mlflow = new SecureMlflow(stack, 'Mlflow', {
   }),
   internetFacing: false,
   allowedSources: [Peer.ipv4('10.0.0.0/8')],
+  artifactTransfer: ArtifactTransfer.THROUGH_SERVER, // the network need not reach S3
   encryptionKey: new Key(stack, 'Key', { enableKeyRotation: true }),
   accessLogsBucket: new Bucket(stack, 'AccessLogs', {
     blockPublicAccess: BlockPublicAccess.BLOCK_ALL,

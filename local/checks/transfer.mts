@@ -1,0 +1,83 @@
+/** What becomes of artifacts where the network of clients does not reach S3, by each way of `ArtifactTransfer`. */
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import type { Browser, Page } from 'playwright-core';
+import { clickDownload, inBrowser, signIn } from './browser.mjs';
+import type { Checks } from './checks.mjs';
+import { clientSettings, type JobOptions } from './programs.mjs';
+import type { Deployment } from '../deployment.mjs';
+
+interface Attempt {
+  readonly step: string;
+  readonly seconds: number;
+  readonly error: string | null;
+}
+
+interface Run {
+  readonly experimentId: string;
+  readonly runId: string;
+}
+
+const file = 'notes.txt';
+
+/** The texts are those that docs/troubleshooting.md tells people to look for. */
+export async function failsWithoutS3(checks: Checks, options: JobOptions): Promise<void> {
+  checks.heading('Where a client does not reach S3');
+  // By default the client goes on for more than twelve minutes.
+  const { attempts, run, stderr } = await transfer(options, { MLFLOW_HTTP_REQUEST_MAX_RETRIES: '1' });
+  const error = (step: string) => attempts.find(attempt => attempt.step === step)!.error;
+  await checks.check('small uploads go through the server all the same', async () => assert.equal(error(`upload ${file}`), null));
+  await checks.check('an upload in parts fails, with the words of the pages', async () => assert.match(error('upload parts.bin')!, /^Failed to upload at least one part of /));
+  await checks.check('a download fails, with the words of the pages', async () => {
+    assert.match(error(`download ${file}`)!, new RegExp(`^Failed to download artifacts from path '${file}', please ensure that the path is correct\\.`));
+    assert.match(stderr, new RegExp(`Retrying 1 failed chunk\\(s\\) for ${file}\\. Retries remaining: 1`));
+  });
+  await inBrowser(browser => withoutS3(browser, options.deployment, async page => {
+    await checks.check('the download button takes the page away, and an error page of the browser comes', async () => {
+      await assert.rejects(clickDownload(page, options.deployment.url, { ...run, file }), /Timeout/);
+      assert.match(await page.evaluate<string>('document.body.innerText'), /This site can.t be reached/);
+    });
+  }));
+}
+
+export async function worksWithoutS3(checks: Checks, options: JobOptions): Promise<void> {
+  checks.heading('Where a client does not reach S3, through the server');
+  const { attempts, run } = await transfer(options, {});
+  for (const { step, seconds, error } of attempts) {
+    await checks.check(step, async () => {
+      assert.equal(error, null);
+      return `${seconds} s`;
+    });
+  }
+  await checks.check('clients that are told to use signed URLs come back to the server', async () => {
+    const asked = { MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD: 'true', MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD: 'true' };
+    const errors = (await transfer(options, asked)).attempts.map(({ error }) => error);
+    assert.deepEqual(errors, [null, null, null, null]);
+  });
+  await inBrowser(browser => withoutS3(browser, options.deployment, async page => {
+    await checks.check('the download button gets the file from the server', async () => {
+      const { content, from } = await clickDownload(page, options.deployment.url, { ...run, file });
+      assert.deepEqual([content.toString(), from], ['eleven byte', options.deployment.url]);
+    });
+  }));
+}
+
+async function transfer({ deployment, token, python }: JobOptions, env: Record<string, string>) {
+  const { stdout, stderr } = await execa(python, [join(import.meta.dirname, 'transfer.py')], {
+    timeout: 300_000,
+    // S3's stand-in is the one that is asked over plain HTTP; nothing listens at this port.
+    env: { ...clientSettings(deployment, token), HTTP_PROXY: 'http://127.0.0.1:9', MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: String(30 * 1024 * 1024), ...env },
+  });
+  const lines = stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line));
+  return { attempts: lines.slice(0, -1) as Attempt[], run: lines.at(-1) as Run, stderr };
+}
+
+async function withoutS3(browser: Browser, { url, s3 }: Deployment, use: (page: Page) => Promise<void>): Promise<void> {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true });
+  await context.route(`${s3.endpoint}/**`, route => route.abort('addressunreachable'));
+  const page = await context.newPage();
+  await signIn(page, url);
+  await use(page);
+}
