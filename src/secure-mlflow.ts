@@ -14,7 +14,7 @@ import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
 import { referenceProblems } from './checks/names';
 import { validateProps, validateProvider } from './checks/validation';
-import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople } from './checks/warnings';
+import { Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople, warningsAboutSessions } from './checks/warnings';
 import { Settings, withDefaults } from './defaults';
 import { SecureMlflowMetrics } from './metrics';
 import { MonitoringOptions } from './monitoring-options';
@@ -109,14 +109,20 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     this.maxTasks = props.scaling?.maxCount ?? settings.desiredCount;
     this.awsIdentityIssuer = props.awsIdentityIssuer;
 
-    const { emailDomains } = props;
-    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url), emailDomains, ...encryption });
+    const { emailDomains, sessionRefresh } = props;
+    const refresh = sessionRefresh && { sessionRefresh };
+    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url), emailDomains, ...refresh, ...encryption });
     validateProvider(this.node.path, props, provider);
     this.signOutUrl = signOutUrl(this.url, provider.signOutUrl);
     this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
     const trustedTokenIssuers = this.trustedTokenIssuers(props);
     const machines = this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined;
-    this.warn({ ...warningsAboutPeople(props, provider, trustedTokenIssuers), ...warningsAboutNames(props, provider), ...warningsAboutJobs(props) });
+    this.warn({
+      ...warningsAboutPeople(props, provider, trustedTokenIssuers),
+      ...warningsAboutNames(props, provider),
+      ...warningsAboutSessions(props, provider),
+      ...warningsAboutJobs(props),
+    });
 
     const network = new Network(this, 'Network', settings);
     const { vpc } = network;

@@ -349,6 +349,7 @@ describe('sign-in providers', () => {
       clientId: '1234.apps.googleusercontent.com',
       clientSecret: secret,
       openToPublic: false,
+      refreshTokens: false,
       hostedDomains: ['example.com'],
       environment: {
         OAUTH2_PROXY_PROVIDER: 'oidc',

@@ -83,6 +83,29 @@ export async function checkProviders(checks: Checks, { assembly, proxy }: Provid
     await signIns.stop();
   });
 
+  checks.heading('`sessionRefresh` keeps a session beyond its tokens with the settings of');
+  for (const [stack, { refreshScope, account }] of Object.entries(refreshed)) {
+    await checks.check(stack, async () => {
+      const own: Settings = { ...settings.get(stack)!, OAUTH2_PROXY_COOKIE_REFRESH: '1s' };
+      const stay = async (changes: Settings = {}) => {
+        const signIns = await doorOf(stack, { proxy, folder, settings: { ...own, ...changes } }, refreshScope);
+        try {
+          return await signIns.stay(account);
+        } finally {
+          await signIns.stop();
+        }
+      };
+      assert.deepEqual(await stay(), { status: 200, refreshed: 1 });
+      const scopes = own.OAUTH2_PROXY_SCOPE.split(' ');
+      assert.equal(scopes.includes('offline_access'), refreshScope !== undefined, 'others refuse this scope');
+      if (refreshScope !== undefined) {
+        assert.deepEqual(await stay({ OAUTH2_PROXY_SCOPE: scopes.filter(scope => scope !== refreshScope).join(' ') }), { status: 401, refreshed: 0 });
+        return 'not without the scope offline_access';
+      }
+      return undefined;
+    });
+  }
+
   checks.heading('Lists that come to nothing at deployment let nobody in');
   for (const [stack, account] of Object.entries(comeToNothing)) {
     await checks.check(stack, async () => {
@@ -153,16 +176,25 @@ const comeToNothing: Record<string, Account> = {
   'gitlab-with-no-projects': { claims: ann },
 };
 
+/** Stacks with `sessionRefresh`, and the scope for which the provider gives a refresh token, if it wants any. */
+const refreshed: Record<string, { readonly refreshScope?: string; readonly account: Account }> = {
+  'oidc-refreshed': { refreshScope: 'offline_access', account: { claims: ann } },
+  'entra-id-refreshed': { refreshScope: 'offline_access', account: { claims: { ...ann, tid: 'x' } } },
+  'cognito-refreshed': { account: { claims: ann } },
+  'keycloak-refreshed': { account: { claims: ann } },
+  'gitlab-refreshed': { account: { claims: ann } },
+};
+
 interface Door {
   readonly proxy: string;
   readonly folder: string;
   readonly settings: Settings;
 }
 
-async function doorOf(stack: string, { proxy, folder, settings }: Door): Promise<SignIns> {
+async function doorOf(stack: string, { proxy, folder, settings }: Door, refreshScope?: string): Promise<SignIns> {
   const machinesFile = join(folder, 'machines.csv');
   writeFileSync(machinesFile, `"${machine}"\n`);
-  return SignIns.start({ proxy, settings, machinesFile, log: join(folder, `${stack}.log`) });
+  return SignIns.start({ proxy, settings, machinesFile, refreshScope, log: join(folder, `${stack}.log`) });
 }
 
 /** Each of them in a browser, and with an ID token where the provider's are accepted. */
