@@ -4,7 +4,7 @@ import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
 import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/settings/mlflow';
-import { ASSISTANT_PATH, CONFIG_NAMES, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
+import { ASSISTANT_PATH, CONFIG_NAMES, PROVIDER_NAMES, proxyEnvironment, ProxyOptions, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
 
 class Custom extends AuthProvider {
   public constructor(private readonly environment: Record<string, string>, private readonly more: Partial<AuthProviderConfig> = {}) {
@@ -159,6 +159,7 @@ describe('oauth2-proxy', () => {
       OAUTH2_PROXY_COOKIE_EXPIRE: '43200s',
       OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true',
       OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
+      OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true',
       OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'true',
       OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK: 'false',
       OAUTH2_PROXY_API_ROUTES: '^/api/,^/ajax-api/,^/v1/,^/gateway/,^/graphql',
@@ -174,6 +175,18 @@ describe('oauth2-proxy', () => {
     });
   });
 
+  const idToken = 'https://id.example.com/logout?id_token_hint={id_token}';
+  test.each<[string, Partial<ProxyOptions>, string | undefined]>([
+    ['not where nothing needs them', {}, 'true'],
+    ['not with an address for signing out that holds none', { signOutUrl: 'https://id.example.com/logout' }, 'true'],
+    ['to refresh a session', { sessionRefresh: Duration.minutes(5) }, undefined],
+    ['for an address for signing out', { signOutUrl: idToken }, undefined],
+    ['for one that the proxy itself asks', { providerEnvironment: { OAUTH2_PROXY_BACKEND_LOGOUT_URL: idToken } }, undefined],
+    ['where they are in no cookie', { sessionServer: { host: 'sessions', port: 6379 } }, undefined],
+  ])('tokens of the provider are in sessions: %s', (_, options, minimal) => {
+    expect(proxyEnvironment({ ...minimalProxy, ...options }).OAUTH2_PROXY_SESSION_COOKIE_MINIMAL).toBe(minimal);
+  });
+
   test('asks for a hosted domain, but not where machines may come, which have none', () => {
     const settings = (machines: boolean) => resolve(proxyEnvironment({ ...minimalProxy, hostedDomains: ['example.com', 'example.org'], machines }));
     expect(settings(false)).toEqual({ ...resolve(proxyEnvironment(minimalProxy)), OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'hd', OAUTH2_PROXY_ALLOWED_GROUPS: 'example.com,example.org' });
@@ -181,6 +194,7 @@ describe('oauth2-proxy', () => {
   });
 
   test('every option changes its own setting and no other', () => {
+    const { OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: _, ...withTokens } = resolve(proxyEnvironment(minimalProxy)); // of which `sessionRefresh` needs one
     expect(resolve(proxyEnvironment({
       ...minimalProxy,
       providerEnvironment: { OAUTH2_PROXY_PROVIDER: 'oidc', OAUTH2_PROXY_CODE_CHALLENGE_METHOD: '' },
@@ -192,7 +206,7 @@ describe('oauth2-proxy', () => {
       sessionRefresh: Duration.minutes(5),
       environment: { OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-' },
     }))).toEqual({
-      ...resolve(proxyEnvironment(minimalProxy)),
+      ...withTokens,
       OAUTH2_PROXY_PROVIDER: 'oidc',
       OAUTH2_PROXY_CODE_CHALLENGE_METHOD: '',
       OAUTH2_PROXY_EMAIL_DOMAINS: 'example.com,example.org',

@@ -1,6 +1,7 @@
 /** Whether the real oauth2-proxy takes the settings of every sign-in provider, and whom they let in where a provider is played. Nothing is sent to a real one. */
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -105,6 +106,29 @@ export async function checkProviders(checks: Checks, { assembly, proxy }: Provid
       return undefined;
     });
   }
+
+  checks.heading('The tokens of the provider, each with all groups,');
+  await checks.check('are not in the cookie of a session', async () => {
+    const sizes = async (changes: Settings) => {
+      const signIns = await doorOf('oidc', { proxy, folder, settings: { ...good, ...changes } });
+      const found: number[] = [];
+      for (const count of [100, 150, 300]) {
+        const groups = Array.from({ length: count }, () => randomUUID());
+        const { status, headers = {}, cookie } = await signIns.enter({ claims: { ...ann, groups } });
+        assert.deepEqual([status, String(headers['x-forwarded-groups']).split(',').length], [200, count]);
+        found.push(cookie!.length);
+      }
+      await signIns.stop();
+      return found;
+    };
+    const [without, withTokens] = [await sizes({}), await sizes({ OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'false' })];
+    assert(without.every((size, index) => size < withTokens[index] / 2), `${without} and ${withTokens}`);
+    return `with 100, 150 and 300 groups ${without.join(', ')} bytes; with tokens ${withTokens.join(', ')}`;
+  });
+  await checks.check('are in the cookie where they are refreshed: the proxy would not start otherwise', async () => {
+    const minimal = { ...settings.get('oidc-refreshed')!, OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true' };
+    assert.match(await inEnvironment(minimal), /cookie_refresh > 0 requires oauth tokens in sessions/);
+  });
 
   checks.heading('Lists that come to nothing at deployment let nobody in');
   for (const [stack, account] of Object.entries(comeToNothing)) {

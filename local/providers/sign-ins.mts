@@ -27,6 +27,8 @@ export interface Entrance {
   readonly status: number;
   /** What the server behind oauth2-proxy got, where the request came so far. */
   readonly headers?: IncomingHttpHeaders;
+  /** That of the session, in one or more parts. */
+  readonly cookie?: string;
 }
 
 /** Every provider that oauth2-proxy knows and this library offers: Google, Keycloak … by OpenID Connect, GitHub and GitLab by their own APIs. */
@@ -83,7 +85,7 @@ class PlayedProvider extends LoopbackServer {
         return send({
           token_type: 'Bearer',
           expires_in: this.tokenSeconds,
-          access_token: await this.token({ realm_access: { roles } }),
+          access_token: await this.token({ ...claims, realm_access: { roles } }),
           ...this.refreshToken,
           id_token: await this.token({ ...claims, ...!refreshes && { nonce: this.nonce } }),
         });
@@ -165,7 +167,7 @@ export class SignIns {
   /** Signs in in a browser, as far as the settings let this account. */
   async enter(account: Account): Promise<Entrance> {
     const { status, cookie } = await this.signIn(account);
-    return cookie === undefined ? { status } : this.request({ cookie });
+    return cookie === undefined ? { status } : { ...await this.request({ cookie }), cookie };
   }
 
   /** Stays until its tokens have ended, and comes again. */

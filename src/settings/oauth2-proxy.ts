@@ -89,6 +89,7 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     ...(sessionRefresh && { OAUTH2_PROXY_COOKIE_REFRESH: seconds(sessionRefresh) }),
     OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true', // several tabs may sign in at once
     OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
+    ...(sessionServer === undefined && !needsTokens(options) && { OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true' }), // that is: without the provider's tokens
     ...(sessionServer && {
       OAUTH2_PROXY_SESSION_STORE_TYPE: 'redis',
       // `rediss` is TLS, verified. oauth2-proxy dials five times and does so twice for a request: with the default of 5 seconds a store that
@@ -118,6 +119,12 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_SHOW_DEBUG_ON_ERROR: 'false',
     OAUTH2_PROXY_FOOTER: '-', // no version number for strangers
   };
+}
+
+/** A session needs the provider's tokens to be refreshed, and where an address for signing out holds the ID token. */
+function needsTokens({ sessionRefresh, signOutUrl: page, providerEnvironment }: ProxyOptions): boolean {
+  const backend = providerEnvironment.OAUTH2_PROXY_BACKEND_LOGOUT_URL;
+  return sessionRefresh !== undefined || [page, backend].some(address => address?.includes('{id_token}'));
 }
 
 function seconds(duration: Duration): string {
@@ -168,7 +175,7 @@ export const OTHER_PROXY_NAMES = [
   'GITHUB_TOKEN', 'JWT_KEY', 'SIGNATURE_KEY',
   'BANNER', 'CUSTOM_SIGN_IN_LOGO', 'CUSTOM_TEMPLATES_DIR', 'DISPLAY_HTPASSWD_FORM', 'PROVIDER_DISPLAY_NAME',
   'ACR_VALUES', 'APPROVAL_PROMPT', 'AUTH_REQUEST_RESPONSE_MODE', 'ENCODE_STATE', 'PROMPT', 'RELATIVE_REDIRECT_URL', 'RESOURCE', 'SKIP_CLAIMS_FROM_PROFILE_URL',
-  'SESSION_COOKIE_MINIMAL', 'PROVIDER_CA_FILES', 'USE_SYSTEM_TRUST_STORE',
+  'PROVIDER_CA_FILES', 'USE_SYSTEM_TRUST_STORE',
   'METRICS_ADDRESS', 'METRICS_SECURE_ADDRESS', 'METRICS_TLS_CERT_FILE', 'METRICS_TLS_KEY_FILE',
   'ALLOW_QUERY_SEMICOLONS', 'DISABLE_KEEP_ALIVES', 'ERRORS_TO_INFO_LOG', 'FLUSH_INTERVAL', 'REQUEST_ID_HEADER', 'SET_XAUTHREQUEST',
   'CONFIG_TEST', 'CONVERT_CONFIG_TO_ALPHA', 'VERSION',
@@ -212,6 +219,7 @@ export const RESERVED_PROXY_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_GCP_HEALTHCHECKS': 'requests of a certain look would be answered without sign-in',
   'OAUTH2_PROXY_SESSION_STORE_TYPE': 'use `sessionStore`',
   'OAUTH2_PROXY_REDIS_*': 'use `sessionStore`',
+  'OAUTH2_PROXY_SESSION_COOKIE_MINIMAL': 'the construct sets it where nothing needs the tokens in the cookie; leave it out',
   'OAUTH2_PROXY_COOKIE_EXPIRE': 'use `sessionDuration`',
   'OAUTH2_PROXY_COOKIE_REFRESH': 'use `sessionRefresh`',
   'OAUTH2_PROXY_COOKIE_SECRET': GENERATED,
