@@ -143,6 +143,7 @@ describe('oauth2-proxy', () => {
   test('its settings with the least that is needed', () => {
     expect(resolve(proxyEnvironment(minimalProxy))).toEqual({
       OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256',
+      OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: '/run/secure-mlflow/python/secure_mlflow/pages',
       OAUTH2_PROXY_HTTP_ADDRESS: '0.0.0.0:4180',
       OAUTH2_PROXY_UPSTREAMS: 'http://127.0.0.1:5000/,file:///nonexistent/#/ajax-api/3.0/mlflow/assistant/',
       OAUTH2_PROXY_PASS_HOST_HEADER: 'false',
@@ -151,12 +152,13 @@ describe('oauth2-proxy', () => {
       OAUTH2_PROXY_EMAIL_DOMAINS: 'example.com',
       OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE: '/run/secure-mlflow/machine-identities.csv',
       OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false',
-      OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'true',
+      OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'false',
       OAUTH2_PROXY_COOKIE_NAME: '__Host-oauth2_proxy',
       OAUTH2_PROXY_COOKIE_SECURE: 'true',
       OAUTH2_PROXY_COOKIE_HTTPONLY: 'true',
       OAUTH2_PROXY_COOKIE_SAMESITE: 'lax',
       OAUTH2_PROXY_COOKIE_EXPIRE: '43200s',
+      OAUTH2_PROXY_COOKIE_CSRF_EXPIRE: '1h',
       OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true',
       OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
       OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true',
@@ -337,12 +339,17 @@ describe('names that are refused', () => {
     expect(() => define({ environment: { [name]: 'x' } })).toThrow(name);
   });
 
-  test.each(set('oauth2-proxy').filter(name => !replaceable.includes(name)))('oauth2-proxy gets %s from the construct or its provider alone', name => {
+  test.each(set('oauth2-proxy').filter(name => ![...replaceable, 'OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR'].includes(name)))('oauth2-proxy gets %s from the construct or its provider alone', name => {
     expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(name);
   });
 
   test.each(replaceable)('%s may be replaced', name => {
     expect(environmentOf(synthesise({ environment: { [name]: '1' } }).template, 'mlflow')[name]).toBe('1');
+  });
+
+  test('pages of one\'s own may be shown in place of ours', () => {
+    const { template: passed } = synthesise({ proxyEnvironment: { OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: '/templates' } });
+    expect(environmentOf(passed, 'oauth2-proxy').OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR).toBe('/templates');
   });
 
   test('names that only look like a refused one are let through', () => {

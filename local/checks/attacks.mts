@@ -199,7 +199,7 @@ class Attacks {
     });
     await this.attack('the user agent of a health check', this.opens({ 'user-agent': 'GoogleHC/1.0' }));
     await this.attack('where the sign-in returns to', async send => {
-      const { headers } = await send('/', { headers: { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'http', 'host': 'evil.example', 'forwarded': 'host=evil.example' } });
+      const { headers } = await send('/oauth2/start', { headers: { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'http', 'host': 'evil.example', 'forwarded': 'host=evil.example' } });
       return headers.location!.includes('evil.example');
     }, { OAUTH2_PROXY_REDIRECT_URL: '/oauth2/callback', OAUTH2_PROXY_REVERSE_PROXY: 'true' });
     await this.attack('the client address, to reach the assistant with a session', async send => {
@@ -294,9 +294,16 @@ class Attacks {
       return status === 200;
     });
     const own = new URL(url).host;
-    await this.spellings(['https://evil.example/', '//evil.example/', '/\\evil.example/', '\\\\evil.example', 'https:evil.example', 'https:///evil.example', `https://${own}@evil.example/`, `https://${own}.evil.example/`, '/%09/evil.example', '/./\\evil.example', 'javascript:alert(1)', '/%5cevil.example'], target => `signing out leads to ${target}`, target => async send => {
+    const elsewhere = ['https://evil.example/', '//evil.example/', '/\\evil.example/', '\\\\evil.example', 'https:evil.example', 'https:///evil.example', `https://${own}@evil.example/`, `https://${own}.evil.example/`, '/%09/evil.example', '/./\\evil.example', 'javascript:alert(1)', '/%5cevil.example'];
+    await this.spellings(elsewhere, target => `signing out leads to ${target}`, target => async send => {
       const { headers } = await send(`/oauth2/sign_out?rd=${encodeURIComponent(target)}`);
       return new URL(headers.location!, url).origin !== url;
+    }, { OAUTH2_PROXY_WHITELIST_DOMAINS: 'evil.example' });
+    // The link of the sign-in page, whatever the part after "#" that its script adds.
+    await this.spellings([...elsewhere, '/#//evil.example', '/#@evil.example'], target => `signing in leads to ${target}`, target => async send => {
+      const { headers } = await send(`/oauth2/start?rd=${encodeURIComponent(target)}`);
+      const state = new URL(headers.location!).searchParams.get('state')!;
+      return new URL(state.slice(state.indexOf(':') + 1), url).origin !== url;
     }, { OAUTH2_PROXY_WHITELIST_DOMAINS: 'evil.example' });
   }
 

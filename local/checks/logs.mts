@@ -64,7 +64,7 @@ export async function checkLogs(checks: Checks, deployment: Deployment, send: Se
       assert.equal(await signIn('someone@example.com'), 200);
       assert.equal(await statusOf(token), 200);
       assert.equal((await send(search)).status, 401);
-      assert.equal((await send('/')).status, 302);
+      assert.equal((await send('/')).status, 403);
     });
     assert(lines.some(line => line.includes('[AuthSuccess]')), 'the sign-in left no line');
     assert.deepEqual(counted('RefusedSignIns', lines), []);

@@ -1,6 +1,7 @@
 /** What people do in the browser, and what the browser of somebody else's victim would do. */
 
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Checks } from './checks.mjs';
 import { bearer, json, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
@@ -15,7 +16,10 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
   checks.heading('A person');
   await checks.check('is sent from http to https', () => redirectsToHttps(deployment));
   await checks.check('is sent to the provider, with PKCE and a nonce', async () => {
-    const { status, headers } = await send('/');
+    const page = await send('/some/page?x=1');
+    assert.deepEqual([page.status, page.headers['cache-control']], [403, 'no-cache, no-store, must-revalidate, max-age=0']);
+    assert.match(page.body, /<a href="\/oauth2\/start\?rd=%2fsome%2fpage%3fx%3d1">/);
+    const { status, headers } = await send('/oauth2/start?rd=%2fsome%2fpage%3fx%3d1');
     assert.equal(status, 302);
     const { origin, searchParams } = new URL(headers.location!);
     assert.equal(origin, issuer.issuer);
@@ -44,8 +48,9 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
 
   const outsider = await Person.meet('someone@evil.example');
   await checks.check('of another domain is refused after signing in, and gets no session', async () => {
-    const { status } = await outsider.open(`${url}/`);
+    const { status, text } = await outsider.open(`${url}/`);
     assert.equal(status, 403);
+    assert.match(text, /The domain of its e-mail address may not enter/);
     const cookies = (await outsider.http.storageState()).cookies.map(({ name }) => name).filter(name => name === '__Host-oauth2_proxy');
     assert.deepEqual(cookies, []);
     assert.equal((await outsider.http.post(url + create, { headers: { origin: url }, data: { name: 'forged' } })).status(), 401);
@@ -56,8 +61,27 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
     const email = 'unverified@example.com';
     issuer.unverified.add(email);
     const stranger = await Person.meet(email);
-    assert.equal((await stranger.open(`${url}/`)).status, 403);
+    const { status, text } = await stranger.open(`${url}/`);
+    assert.equal(status, 403);
+    assert.match(text, /The provider has not verified its e-mail address/);
     await stranger.leave();
+  });
+  await checks.check('has an hour for a sign-in, and is told where it took longer', async () => {
+    const cookiesOf = async (at: Send) => {
+      const { headers } = await at('/oauth2/start?rd=/');
+      return { cookie: headers['set-cookie']![0], state: new URL(headers.location!).searchParams.get('state')! };
+    };
+    assert.match((await cookiesOf(send)).cookie, /; Max-Age=3600;/);
+    const hasty = await deployment.startProxy({ OAUTH2_PROXY_COOKIE_CSRF_EXPIRE: '1s' });
+    try {
+      const { cookie, state } = await cookiesOf(hasty.send);
+      await sleep(2100);
+      const { status, body } = await hasty.send(`/oauth2/callback?code=x&state=${encodeURIComponent(state)}`, { headers: { cookie: cookie.split(';')[0] } });
+      assert.equal(status, 403);
+      assert.match(body, /The sign-in began more than an hour ago .*Sign in again\./);
+    } finally {
+      await hasty.stop();
+    }
   });
 
   // Google makes such accounts for everybody, and they stay with people who leave.

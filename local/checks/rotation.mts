@@ -93,7 +93,7 @@ export async function checkRotation(checks: Checks, deployment: Deployment, toke
     const { cookies } = await person.http.storageState();
     await person.leave();
     const cookie = cookies.filter(({ name }) => name.startsWith('__Host-')).map(({ name, value }) => `${name}=${value}`).join('; ');
-    for (const [name, status] of [['OAUTH2_PROXY_CLIENT_SECRET', 200], ['OAUTH2_PROXY_COOKIE_SECRET', 302]] as const) {
+    for (const [name, status] of [['OAUTH2_PROXY_CLIENT_SECRET', 200], ['OAUTH2_PROXY_COOKIE_SECRET', 403]] as const) {
       const proxy = await deployment.startProxy({ [name]: 'x'.repeat(32) });
       try {
         assert.equal((await proxy.send('/', { headers: { cookie } })).status, status, name);
