@@ -7,7 +7,7 @@ It is passed to `python -c` as it stands, so it needs nothing but the MLflow ima
   PREPARE_WRITABLE_DIRECTORY       a volume that the server, which is not root, must be able to write to
   PREPARE_MACHINE_IDENTITIES       subjects of tokens that oauth2-proxy is to let in, one a line
   PREPARE_MACHINE_IDENTITIES_FILE  where it looks for them
-  PREPARE_DOOR_DIRECTORY           where the inner door goes, whose files are packed in the one argument; without it there is none
+  PREPARE_DOOR_DIRECTORY           where the inner door goes, and the pages that oauth2-proxy shows; packed in the one argument. Without it there are none
   PREPARE_IAM_USER                 where the server signs in by IAM: the database user it signs in as
   PREPARE_SCHEMA                   "leave": wait for the database and change nothing in it; for tasks beside the service, which alone migrates
 """

@@ -12,7 +12,7 @@ const source = join(folder, 'secure_mlflow');
 const packed = join(folder, 'secure_mlflow.packed');
 
 export function packDoor(): void {
-  const names = readdirSync(source).filter(name => name.endsWith('.py')).sort();
+  const names = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter(name => /\.(py|html)$/.test(name)).sort();
   const files = JSON.stringify(Object.fromEntries(names.map(name => [name, readFileSync(join(source, name), 'utf8')])));
   if (!existsSync(packed) || inflateSync(Buffer.from(readFileSync(packed, 'utf8'), 'base64')).toString() !== files) {
     writeFileSync(packed, deflateSync(files, { level: 9 }).toString('base64'));

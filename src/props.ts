@@ -257,8 +257,9 @@ export interface SecureMlflowProps {
   /**
    * How often, within a session, the provider is asked again whether the person may still enter.
    *
-   * Needs refresh tokens; most OpenID Connect providers give them for the scope `offline_access`, Google gives none this way. Without one the session ends
-   * with the ID token, which often lasts an hour, but not before the first interval is over.
+   * It needs refresh tokens, which Cognito, Entra ID, GitLab and Keycloak give. `AuthProvider.oidc` asks for the scope `offline_access`, for which most others
+   * give them. Google and GitHub give oauth2-proxy none: there it is refused. Without a refresh token the session ends with the ID token, which often lasts an
+   * hour, but not before the first interval is over.
    *
    * @default - not before the session ends
    */

@@ -17,7 +17,8 @@ import { referenceProblems } from './checks/names';
 import { taskSizeProblems, warningsAboutQuotas } from './checks/quotas';
 import { validateProps, validateProvider } from './checks/validation';
 import {
-  Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople, warningsAboutSnapshots,
+  Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople, warningsAboutSessions,
+  warningsAboutSnapshots,
 } from './checks/warnings';
 import { Settings, withDefaults } from './defaults';
 import { ImportedSecureMlflow, ISecureMlflow, SecureMlflowAttributes } from './imported';
@@ -129,8 +130,9 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     this.maxTasks = props.scaling?.maxCount ?? settings.desiredCount;
     this.awsIdentityIssuer = props.awsIdentityIssuer;
 
-    const { emailDomains } = props;
-    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url), emailDomains, ...encryption });
+    const { emailDomains, sessionRefresh } = props;
+    const refresh = sessionRefresh && { sessionRefresh };
+    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url), emailDomains, ...refresh, ...encryption });
     validateProvider(this.node.path, props, provider);
     this.signOutUrl = signOutUrl(this.url, provider.signOutUrl);
     this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
@@ -139,6 +141,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     this.warn({
       ...warningsAboutPeople(props, provider, trustedTokenIssuers),
       ...warningsAboutNames(props, provider),
+      ...warningsAboutSessions(props, provider),
       ...warningsAboutJobs(props),
       ...warningsAboutQuotas(settings.allowedSources),
       ...warningsAboutSnapshots(props),

@@ -1,4 +1,4 @@
-import { CfnParameter, Lazy, SecretValue, Stack, Token } from 'aws-cdk-lib';
+import { CfnParameter, Duration, Lazy, SecretValue, Stack, Token } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
@@ -109,12 +109,55 @@ describe('who can have an account', () => {
   });
 });
 
+describe('sessionRefresh', () => {
+  const refreshed = { ...bindOptions, sessionRefresh: Duration.minutes(30) };
+  const asked = (provider: AuthProvider, options = refreshed) => {
+    const own = newStack();
+    const { environment, refreshTokens } = provider.bind(new Construct(own, 'Mlflow'), options);
+    return [environment.OAUTH2_PROXY_SCOPE, refreshTokens];
+  };
+
+  test.each<[string, AuthProvider, unknown[]]>([
+    ['Google', AuthProvider.google(client), ['openid email profile', false]],
+    ['Google by OpenID Connect', oidc({ issuerUrl: 'https://accounts.google.com', scope: 'openid email offline_access' }), ['openid email offline_access', false]],
+    ['any OpenID Connect provider', oidc({}), ['openid email profile offline_access', true]],
+    ['one with scopes of the user\'s own', oidc({ scope: 'openid email groups offline_access' }), ['openid email groups offline_access', true]],
+    ['one whose scopes lack it', oidc({ scope: 'openid email' }), ['openid email', undefined]],
+    ['one with another scope of a similar name', oidc({ scope: 'openid email not_offline_access' }), ['openid email not_offline_access', undefined]],
+    ['one whose scopes are only known at deployment', oidc({ scope: token }), [token, true]],
+    ['Cognito, which refuses the scope', AuthProvider.cognito(), ['openid email profile', true]],
+    ['Entra ID', entraId(), ['openid email profile offline_access', true]],
+    ['Entra ID with groups', entraId({ allowedGroups: ['a'] }), ['openid email profile User.Read offline_access', true]],
+    ['Keycloak', keycloak(), ['openid email profile', true]],
+    ['GitHub', github(), ['user:email read:org', false]],
+    ['GitLab, which refuses the scope', gitlab(), ['openid email', true]],
+  ])('%s', (_, provider, expected) => {
+    expect(asked(provider)).toEqual(expected);
+  });
+
+  test('without it nothing more is asked for', () => {
+    expect([oidc({}), entraId()].map(provider => asked(provider, bindOptions as typeof refreshed)[0])).toEqual(Array(2).fill('openid email profile'));
+  });
+
+  test.each([['Google', AuthProvider.google(client)], ['GitHub', github()]])('is refused with %s', (_, authProvider) => {
+    expect(() => define({ authProvider, sessionRefresh: Duration.minutes(30) })).toThrow(new Error('Stack/Mlflow: a prop needs a change\n'
+      + '  - `sessionRefresh` must be left out with this `authProvider`, which gives oauth2-proxy no refresh token to ask again with: use a shorter `sessionDuration`, after which people come by the provider again'));
+    expect(() => define({ authProvider })).not.toThrow();
+  });
+
+  test('reaches the provider', () => {
+    const { template } = synthesise({ authProvider: entraId(), sessionRefresh: Duration.minutes(30) });
+    expect(environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_SCOPE).toBe('openid email profile offline_access');
+  });
+});
+
 describe('Entra ID', () => {
   test('with the least that is needed', () => {
     expect(bound(entraId())).toEqual({
       clientId: 'client',
       signOutUrl: `https://login.microsoftonline.com/${tenantId}/oauth2/v2.0/logout?post_logout_redirect_uri=${signOutBack}`,
       openToPublic: false,
+      refreshTokens: true,
       environment: {
         OAUTH2_PROXY_PROVIDER: 'entra-id',
         OAUTH2_PROXY_OIDC_ISSUER_URL: `https://login.microsoftonline.com/${tenantId}/v2.0`,
@@ -151,6 +194,7 @@ describe('Keycloak', () => {
     expect(bound(keycloak({ clientId: 'ml flow' }))).toEqual({
       clientId: 'ml flow',
       signOutUrl: `${realmUrl}/protocol/openid-connect/logout?client_id=ml%20flow&post_logout_redirect_uri=${signOutBack}`,
+      refreshTokens: true,
       environment: minimal,
     });
   });
@@ -177,14 +221,15 @@ describe('Keycloak', () => {
 
 describe('GitHub', () => {
   const minimal = { OAUTH2_PROXY_PROVIDER: 'github', OAUTH2_PROXY_SCOPE: 'user:email read:org' };
+  const config = { clientId: 'client', refreshTokens: false, environment: minimal };
 
   test('with the least that is needed', () => {
-    expect(bound(github())).toEqual({ clientId: 'client', openToPublic: true, environment: minimal });
+    expect(bound(github())).toEqual({ ...config, openToPublic: true });
   });
 
   test('with an organization and teams of it', () => {
     expect(bound(github({ organization: 'Example', teams: ['ml-team', 'data.team'] }))).toEqual({
-      clientId: 'client',
+      ...config,
       openToPublic: false,
       environment: { ...minimal, OAUTH2_PROXY_GITHUB_ORG: 'Example', OAUTH2_PROXY_GITHUB_TEAM: 'ml-team,data.team' },
     });
@@ -192,7 +237,7 @@ describe('GitHub', () => {
 
   test('with teams of several organizations', () => {
     expect(bound(github({ teams: ['one:ml', 'other:ml'] }))).toEqual({
-      clientId: 'client',
+      ...config,
       openToPublic: false,
       environment: { ...minimal, OAUTH2_PROXY_GITHUB_TEAM: 'one:ml,other:ml' },
     });
@@ -200,7 +245,7 @@ describe('GitHub', () => {
 
   test('Enterprise Server', () => {
     expect(bound(github({ enterpriseUrl: 'https://github.example.com' }))).toEqual({
-      clientId: 'client',
+      ...config,
       environment: {
         ...minimal,
         OAUTH2_PROXY_LOGIN_URL: 'https://github.example.com/login/oauth/authorize',
@@ -239,7 +284,7 @@ describe('GitLab', () => {
   };
 
   test('with the least that is needed', () => {
-    expect(bound(gitlab())).toEqual({ clientId: 'client', openToPublic: true, bearerTokens: false, environment: minimal });
+    expect(bound(gitlab())).toEqual({ clientId: 'client', openToPublic: true, bearerTokens: false, refreshTokens: true, environment: minimal });
   });
 
   test('with every option', () => {
@@ -247,6 +292,7 @@ describe('GitLab', () => {
       clientId: 'client',
       openToPublic: false,
       bearerTokens: false,
+      refreshTokens: true,
       environment: {
         OAUTH2_PROXY_PROVIDER: 'gitlab',
         OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://gitlab.example.com:8443',

@@ -229,7 +229,7 @@ describe('reasons fit the name', () => {
     ['environment', 'FLASK_ENV', 'it is for development, with a debugger; leave it out'],
     ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_SECRET', 'the construct generates it as a secret; leave it out'],
     ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_SECRET_FILE', 'the construct generates it as a secret; leave it out'],
-    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_CSRF_EXPIRE', 'it goes with the sign-in alone, which has 15 minutes; leave it out'],
+    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_CSRF_EXPIRE', 'it is how long a sign-in may take, an hour; leave it out'],
     ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_DOMAINS', 'cookies are bound to `domainName`, over TLS, and to no script'],
   ])('%s: %s', (prop, name, expected) => {
     expect(reason(prop, name)).toBe(expected);

@@ -474,7 +474,7 @@ describe('a prop changes what it is about', () => {
     ['artifactPath', { artifactPath: 'teams/ml' }, mlflow, { MLFLOW_ARTIFACTS_DESTINATION: { 'Fn::Join': ['', ['s3://', { Ref: expect.anything() }, '/teams/ml']] } }],
     ['proxyEnvironment', { proxyEnvironment: { OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-' } }, proxy, { OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-' }],
     ['sessionDuration', { sessionDuration: Duration.hours(1) }, proxy, { OAUTH2_PROXY_COOKIE_EXPIRE: '3600s' }],
-    ['sessionRefresh', { sessionRefresh: Duration.minutes(10) }, proxy, { OAUTH2_PROXY_COOKIE_REFRESH: '600s' }],
+    ['sessionRefresh', { authProvider: AuthProvider.cognito(), sessionRefresh: Duration.minutes(10) }, proxy, { OAUTH2_PROXY_COOKIE_REFRESH: '600s' }],
     ['emailDomains', { emailDomains: ['example.com', 'example.org'] }, proxy, { OAUTH2_PROXY_EMAIL_DOMAINS: 'example.com,example.org' }],
     ['trustedTokenIssuers', { trustedTokenIssuers: [TokenIssuer.gcloud()] }, proxy, { OAUTH2_PROXY_EXTRA_JWT_ISSUERS: 'https://accounts.google.com=32555940559.apps.googleusercontent.com' }],
     ['domainName', { domainName: 'ml.example.com' }, proxy, { OAUTH2_PROXY_REDIRECT_URL: 'https://ml.example.com/oauth2/callback' }],

@@ -4,7 +4,7 @@ import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
 import { ArtifactTransfer, AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
 import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/settings/mlflow';
-import { ASSISTANT_PATH, CONFIG_NAMES, PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
+import { ASSISTANT_PATH, CONFIG_NAMES, PROVIDER_NAMES, proxyEnvironment, ProxyOptions, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
 
 class Custom extends AuthProvider {
   public constructor(private readonly environment: Record<string, string>, private readonly more: Partial<AuthProviderConfig> = {}) {
@@ -157,6 +157,7 @@ describe('oauth2-proxy', () => {
   test('its settings with the least that is needed', () => {
     expect(resolve(proxyEnvironment(minimalProxy))).toEqual({
       OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256',
+      OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: '/run/secure-mlflow/python/secure_mlflow/pages',
       OAUTH2_PROXY_HTTP_ADDRESS: '0.0.0.0:4180',
       OAUTH2_PROXY_UPSTREAMS: 'http://127.0.0.1:5000/,file:///nonexistent/#/ajax-api/3.0/mlflow/assistant/',
       OAUTH2_PROXY_PASS_HOST_HEADER: 'false',
@@ -165,14 +166,16 @@ describe('oauth2-proxy', () => {
       OAUTH2_PROXY_EMAIL_DOMAINS: 'example.com',
       OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE: '/run/secure-mlflow/machine-identities.csv',
       OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false',
-      OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'true',
+      OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'false',
       OAUTH2_PROXY_COOKIE_NAME: '__Host-oauth2_proxy',
       OAUTH2_PROXY_COOKIE_SECURE: 'true',
       OAUTH2_PROXY_COOKIE_HTTPONLY: 'true',
       OAUTH2_PROXY_COOKIE_SAMESITE: 'lax',
       OAUTH2_PROXY_COOKIE_EXPIRE: '43200s',
+      OAUTH2_PROXY_COOKIE_CSRF_EXPIRE: '1h',
       OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true',
       OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
+      OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true',
       OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'true',
       OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK: 'false',
       OAUTH2_PROXY_API_ROUTES: '^/api/,^/ajax-api/,^/v1/,^/gateway/,^/graphql',
@@ -188,6 +191,18 @@ describe('oauth2-proxy', () => {
     });
   });
 
+  const idToken = 'https://id.example.com/logout?id_token_hint={id_token}';
+  test.each<[string, Partial<ProxyOptions>, string | undefined]>([
+    ['not where nothing needs them', {}, 'true'],
+    ['not with an address for signing out that holds none', { signOutUrl: 'https://id.example.com/logout' }, 'true'],
+    ['to refresh a session', { sessionRefresh: Duration.minutes(5) }, undefined],
+    ['for an address for signing out', { signOutUrl: idToken }, undefined],
+    ['for one that the proxy itself asks', { providerEnvironment: { OAUTH2_PROXY_BACKEND_LOGOUT_URL: idToken } }, undefined],
+    ['where they are in no cookie', { sessionServer: { host: 'sessions', port: 6379 } }, undefined],
+  ])('tokens of the provider are in sessions: %s', (_, options, minimal) => {
+    expect(proxyEnvironment({ ...minimalProxy, ...options }).OAUTH2_PROXY_SESSION_COOKIE_MINIMAL).toBe(minimal);
+  });
+
   test('asks for a hosted domain, but not where machines may come, which have none', () => {
     const settings = (machines: boolean) => resolve(proxyEnvironment({ ...minimalProxy, hostedDomains: ['example.com', 'example.org'], machines }));
     expect(settings(false)).toEqual({ ...resolve(proxyEnvironment(minimalProxy)), OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'hd', OAUTH2_PROXY_ALLOWED_GROUPS: 'example.com,example.org' });
@@ -195,6 +210,7 @@ describe('oauth2-proxy', () => {
   });
 
   test('every option changes its own setting and no other', () => {
+    const { OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: _, ...withTokens } = resolve(proxyEnvironment(minimalProxy)); // of which `sessionRefresh` needs one
     expect(resolve(proxyEnvironment({
       ...minimalProxy,
       providerEnvironment: { OAUTH2_PROXY_PROVIDER: 'oidc', OAUTH2_PROXY_CODE_CHALLENGE_METHOD: '' },
@@ -206,7 +222,7 @@ describe('oauth2-proxy', () => {
       sessionRefresh: Duration.minutes(5),
       environment: { OAUTH2_PROXY_CUSTOM_SIGN_IN_LOGO: '-' },
     }))).toEqual({
-      ...resolve(proxyEnvironment(minimalProxy)),
+      ...withTokens,
       OAUTH2_PROXY_PROVIDER: 'oidc',
       OAUTH2_PROXY_CODE_CHALLENGE_METHOD: '',
       OAUTH2_PROXY_EMAIL_DOMAINS: 'example.com,example.org',
@@ -339,12 +355,17 @@ describe('names that are refused', () => {
     expect(() => define({ environment: { [name]: 'x' } })).toThrow(name);
   });
 
-  test.each(set('oauth2-proxy').filter(name => !replaceable.includes(name)))('oauth2-proxy gets %s from the construct or its provider alone', name => {
+  test.each(set('oauth2-proxy').filter(name => ![...replaceable, 'OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR'].includes(name)))('oauth2-proxy gets %s from the construct or its provider alone', name => {
     expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(name);
   });
 
   test.each(replaceable)('%s may be replaced', name => {
     expect(environmentOf(synthesise({ environment: { [name]: '1' } }).template, 'mlflow')[name]).toBe('1');
+  });
+
+  test('pages of one\'s own may be shown in place of ours', () => {
+    const { template: passed } = synthesise({ proxyEnvironment: { OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: '/templates' } });
+    expect(environmentOf(passed, 'oauth2-proxy').OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR).toBe('/templates');
   });
 
   test('names that only look like a refused one are let through', () => {
@@ -365,6 +386,7 @@ describe('sign-in providers', () => {
       clientId: '1234.apps.googleusercontent.com',
       clientSecret: secret,
       openToPublic: false,
+      refreshTokens: false,
       hostedDomains: ['example.com'],
       environment: {
         OAUTH2_PROXY_PROVIDER: 'oidc',

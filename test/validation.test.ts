@@ -336,7 +336,7 @@ describe('sessions', () => {
   });
 
   test('both may be at their limits', () => {
-    expect(environmentOf(synthesise({ sessionRefresh: Duration.minutes(1), sessionDuration: Duration.seconds(61) }).template, 'oauth2-proxy'))
+    expect(environmentOf(synthesise({ authProvider: oidc({}), sessionRefresh: Duration.minutes(1), sessionDuration: Duration.seconds(61) }).template, 'oauth2-proxy'))
       .toMatchObject({ OAUTH2_PROXY_COOKIE_REFRESH: '60s', OAUTH2_PROXY_COOKIE_EXPIRE: '61s' });
     expect(environmentOf(synthesise({ sessionDuration: Duration.minutes(1) }).template, 'oauth2-proxy').OAUTH2_PROXY_COOKIE_EXPIRE).toBe('60s');
   });
@@ -531,7 +531,7 @@ describe('a value that is only known at deployment is not judged', () => {
     ['cpu', stack => ({ cpu: number(stack) }), template => task(template).Cpu, { Ref: 'Number' }],
     ['memoryLimitMiB', stack => ({ memoryLimitMiB: number(stack) }), template => task(template).Memory, { Ref: 'Number' }],
     ['sessionDuration', stack => ({ sessionDuration: Duration.seconds(number(stack)) }), proxy('OAUTH2_PROXY_COOKIE_EXPIRE'), { 'Fn::Join': ['', [{ Ref: 'Number' }, 's']] }],
-    ['sessionRefresh', stack => ({ sessionRefresh: Duration.seconds(number(stack)) }), proxy('OAUTH2_PROXY_COOKIE_REFRESH'), { 'Fn::Join': ['', [{ Ref: 'Number' }, 's']] }],
+    ['sessionRefresh', stack => ({ authProvider: oidc({}), sessionRefresh: Duration.seconds(number(stack)) }), proxy('OAUTH2_PROXY_COOKIE_REFRESH'), { 'Fn::Join': ['', [{ Ref: 'Number' }, 's']] }],
     ['requestLimits.apiMiB', stack => ({ requestLimits: { apiMiB: number(stack) } }), mlflow('SECURE_MLFLOW_API_LIMIT_MIB'), { Ref: 'Number' }],
     ['requestLimits.tracesMiB', stack => ({ requestLimits: { tracesMiB: number(stack) } }), mlflow('SECURE_MLFLOW_TRACES_LIMIT_MIB'), { Ref: 'Number' }],
     ['privateProviders', stack => ({ aiGateway: { privateProviders: list(stack) } }), mlflow('SECURE_MLFLOW_PRIVATE_PROVIDERS'), { 'Fn::Join': [' ', { Ref: 'List' }] }],

@@ -1,4 +1,4 @@
-import { Lazy, Stack, Stage } from 'aws-cdk-lib';
+import { Duration, Lazy, Stack, Stage } from 'aws-cdk-lib';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { clientSecret, define, newApp, newStack, Overrides, OverridesOf, warningsIn } from './fixtures';
@@ -116,6 +116,26 @@ describe('trusted issuers beside Google', () => {
   test('the warning names them and says what to do', () => {
     expect(warningsIn(define({ trustedTokenIssuers: [...company.trustedTokenIssuers, ...gcloud.trustedTokenIssuers] }).stack)[0][1]).toBe(
       '`trustedTokenIssuers` holds https://id.example.com, but `authProvider` asks people for the claim `hd` of `hostedDomains`, which Google alone puts into tokens: theirs of that issuer are refused; list machines in `machineIdentities`, have the issuer add the claim, or leave it out');
+  });
+});
+
+describe('sessionRefresh', () => {
+  const sessionRefresh = Duration.minutes(30);
+  const given = (refreshTokens: boolean) => Object.assign(new Own(), { bind: () => ({ ...new Own().bind(), refreshTokens }) });
+
+  test.each<[string, OverridesOf, string[]]>([
+    ['with a provider that may give no refresh token', stack => ({ sessionRefresh, authProvider: oidc(stack, { scope: 'openid email' }) }), ['noRefreshToken']],
+    ['with one that gives it', stack => ({ sessionRefresh, authProvider: oidc(stack) }), []],
+    ['with one of the user\'s own', { sessionRefresh, authProvider: new Own() }, ['noRefreshToken']],
+    ['with one of the user\'s own that says that it gives it', { sessionRefresh, authProvider: given(true) }, []],
+    ['left out', stack => ({ authProvider: oidc(stack, { scope: 'openid email' }) }), []],
+  ])('%s', (_, overrides, expected) => {
+    expect(idsOf(overrides)).toEqual(expected);
+  });
+
+  test('the warning says what to do', () => {
+    expect(warningsIn(define({ sessionRefresh, authProvider: new Own() }).stack)[0][1]).toBe(
+      '`sessionRefresh` is set, but `authProvider` may give no refresh token, without which every session ends with its ID token, often after an hour: add to its scope what the provider gives one for, mostly `offline_access`; or acknowledge this where it gives one anyway');
   });
 });
 

@@ -1,6 +1,6 @@
 /** One stack for each way in which people can sign in: local/checks/providers.mts shows the settings of each to the real oauth2-proxy. */
 
-import { App, Fn, Stack, aws_cognito as cognito, aws_ec2 as ec2, aws_ecs as ecs, aws_route53 as route53, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
+import { App, Duration, Fn, Stack, aws_cognito as cognito, aws_ec2 as ec2, aws_ecs as ecs, aws_route53 as route53, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { AuthProvider, SecureMlflow } from 'cdk-secure-mlflow';
 
 interface Client {
@@ -68,10 +68,13 @@ const providers: Record<string, (client: Client, stack: Stack) => AuthProvider> 
   }),
 };
 
+/** Those where `sessionRefresh` is of use. */
+const refreshed = ['oidc', 'cognito', 'entra-id', 'keycloak', 'gitlab'].map(name => [`${name}-refreshed`, providers[name]] as const);
+
 const machineIdentities: Record<string, string[]> = { 'google-with-machines': ['ci@project.iam.gserviceaccount.com'] };
 
 const app = new App();
-for (const [name, provider] of Object.entries(providers)) {
+for (const [name, provider] of [...Object.entries(providers), ...refreshed]) {
   const stack = new Stack(app, name);
   const oauth = secretsmanager.Secret.fromSecretNameV2(stack, 'OAuth', 'mlflow/oauth');
   new SecureMlflow(stack, 'Mlflow', {
@@ -79,6 +82,7 @@ for (const [name, provider] of Object.entries(providers)) {
     hostedZone: route53.HostedZone.fromHostedZoneAttributes(stack, 'Zone', { zoneName: 'example.com', hostedZoneId: 'Z0123456789EXAMPLE' }),
     authProvider: provider({ clientId: '1234', clientSecret: ecs.Secret.fromSecretsManager(oauth, 'clientSecret') }, stack),
     emailDomains: ['example.com', 'ml.example.com'],
+    ...name.endsWith('-refreshed') && { sessionRefresh: Duration.minutes(30) },
     ...machineIdentities[name] && { machineIdentities: machineIdentities[name] },
     vpc: ec2.Vpc.fromVpcAttributes(stack, 'Vpc', {
       vpcId: 'vpc-0123456789abcdef0',

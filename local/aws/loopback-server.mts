@@ -6,7 +6,7 @@ export abstract class LoopbackServer {
   protected readonly server: Server;
 
   constructor(private readonly address: string) {
-    this.server = createServer((request, response) => {
+    this.server = createServer({ maxHeaderSize: 64 * 1024 }, (request, response) => {
       this.answer(request, response).catch((error: Error) => this.refuse(response, error.message));
     });
   }

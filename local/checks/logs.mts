@@ -70,7 +70,7 @@ async function checkSignIns(checks: Checks, deployment: Deployment, send: Send, 
       assert.equal(await signIn(url, 'someone@example.com'), 200);
       assert.equal(await showing(token), 200);
       assert.equal((await send(search)).status, 401);
-      assert.equal((await send('/')).status, 302);
+      assert.equal((await send('/')).status, 403);
     });
     assert(lines.some(line => line.includes('[AuthSuccess]')), 'the sign-in left no line');
     assert.deepEqual(counted('RefusedSignIns', lines), []);

@@ -1,6 +1,7 @@
 /** What people do in the browser, and what the browser of somebody else's victim would do. */
 
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { bearer, json, type Send } from '../clients/http.mjs';
@@ -15,6 +16,7 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
   await checkWayToProvider(checks, deployment, send);
   await checkMember(checks, deployment);
   await checkOutsiders(checks, deployment);
+  await checks.check('has an hour for a sign-in, and is told where it took longer', () => hasAnHour(deployment, send));
   await checks.check('with a Google account of her own making on a company address is refused, in the browser and with gcloud', () => refusesOwnGoogleAccount(deployment, send));
 
   const { clients, issuer } = deployment;
@@ -27,7 +29,7 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
   }
   await checks.check('all else leads to the provider: files, the version, and /health, which answers 200 to a token', async () => {
     const answers = await Promise.all(['/get-artifact', '/model-versions/get-artifact', '/version', '/health'].map(path => send(path)));
-    assert.deepEqual(answers.map(({ status, headers }) => [status, new URL(headers.location!).origin]), answers.map(() => [302, issuer.issuer]));
+    assert.deepEqual(answers.map(({ status, body }) => [status, body.includes('<a href="/oauth2/start?rd=')]), answers.map(() => [403, true]));
     assert.equal((await send('/health', { headers: bearer(await personToken(issuer.issuer, clients, 'someone@example.com')) })).status, 200);
   });
   await checks.check('/ping answers 200', async () => assert.equal((await send('/ping')).status, 200));
@@ -36,7 +38,10 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
 async function checkWayToProvider(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
   await checks.check('is sent from http to https', () => redirectsToHttps(deployment));
   await checks.check('is sent to the provider, with PKCE and a nonce', async () => {
-    const { status, headers } = await send('/');
+    const page = await send('/some/page?x=1');
+    assert.deepEqual([page.status, page.headers['cache-control']], [403, 'no-cache, no-store, must-revalidate, max-age=0']);
+    assert.match(page.body, /<a href="\/oauth2\/start\?rd=%2fsome%2fpage%3fx%3d1">/);
+    const { status, headers } = await send('/oauth2/start?rd=%2fsome%2fpage%3fx%3d1');
     assert.equal(status, 302);
     const { origin, searchParams } = new URL(headers.location!);
     assert.equal(origin, deployment.issuer.issuer);
@@ -69,8 +74,9 @@ async function checkMember(checks: Checks, { url }: Deployment): Promise<void> {
 async function checkOutsiders(checks: Checks, { issuer, url }: Deployment): Promise<void> {
   const outsider = await Person.meet('someone@evil.example');
   await checks.check('of another domain is refused after signing in, and gets no session', async () => {
-    const { status } = await outsider.open(`${url}/`);
+    const { status, text } = await outsider.open(`${url}/`);
     assert.equal(status, 403);
+    assert.match(text, /The domain of its e-mail address may not enter/);
     assert.deepEqual(await sessionsOf(outsider), []);
     assert.equal((await outsider.http.post(url + create, { headers: { origin: url }, data: { name: 'forged' } })).status(), 401);
   });
@@ -80,8 +86,25 @@ async function checkOutsiders(checks: Checks, { issuer, url }: Deployment): Prom
     const email = 'unverified@example.com';
     issuer.unverified.add(email);
     const stranger = await Person.meet(email);
-    assert.equal((await stranger.open(`${url}/`)).status, 403);
+    const { status, text } = await stranger.open(`${url}/`);
+    assert.equal(status, 403);
+    assert.match(text, /The provider has not verified its e-mail address/);
     await stranger.leave();
+  });
+}
+
+async function hasAnHour(deployment: Deployment, send: Send): Promise<void> {
+  const begin = async (at: Send) => {
+    const { headers } = await at('/oauth2/start?rd=/');
+    return { cookie: headers['set-cookie']![0], state: new URL(headers.location!).searchParams.get('state')! };
+  };
+  assert.match((await begin(send)).cookie, /; Max-Age=3600;/);
+  await deployment.withProxy({ OAUTH2_PROXY_COOKIE_CSRF_EXPIRE: '1s' }, async hasty => {
+    const { cookie, state } = await begin(hasty);
+    await sleep(2100);
+    const { status, body } = await hasty(`/oauth2/callback?code=x&state=${encodeURIComponent(state)}`, { headers: { cookie: cookie.split(';')[0] } });
+    assert.equal(status, 403);
+    assert.match(body, /The sign-in began more than an hour ago .*Sign in again\./);
   });
 }
 

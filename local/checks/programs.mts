@@ -63,6 +63,9 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
     const { status } = await send(search, { headers: { authorization: `Basic ${Buffer.from(`x:${token}`).toString('base64')}` } });
     assert.equal(status, 200);
   });
+  await checks.check('not write `bearer` in small letters, which gets 403', async () => {
+    assert.equal((await send(search, { headers: { authorization: `bearer ${token}` } })).status, 403);
+  });
   await checks.check('send OpenTelemetry traces', async () => {
     const trace = json({ resourceSpans: [] });
     const { status, body } = await send('/v1/traces', { ...trace, headers: { ...trace.headers, ...bearer(token), 'x-mlflow-experiment-id': '1' } });

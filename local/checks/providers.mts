@@ -1,6 +1,7 @@
 /** Whether the real oauth2-proxy takes the settings of every sign-in provider, and whom they let in where a provider is played. Nothing is sent to a real one. */
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -37,6 +38,17 @@ export async function checkProviders(checks: Checks, { assembly, proxy }: Provid
     await checks.check(stack, () => whoGetsIn(stack, cases[stack], door(stack)));
   }
   await checkGcloud(checks, door);
+
+  checks.heading('`sessionRefresh` keeps a session beyond its tokens with the settings of');
+  for (const [stack, refresh] of Object.entries(refreshed)) {
+    await checks.check(stack, () => staysRefreshed(stack, refresh, door(stack)));
+  }
+  checks.heading('The tokens of the provider, each with all groups,');
+  await checks.check('are not in the cookie of a session', () => keepsTokensOut(door('oidc')));
+  await checks.check('are in the cookie where they are refreshed: the proxy would not start otherwise', async () => {
+    const minimal = { ...settings.get('oidc-refreshed')!, OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true' };
+    assert.match(await configTest(proxy, minimal), /cookie_refresh > 0 requires oauth tokens in sessions/);
+  });
 
   checks.heading('Lists that come to nothing at deployment let nobody in');
   for (const [stack, account] of Object.entries(comeToNothing)) {
@@ -109,6 +121,44 @@ async function letsNobodyIn(stack: string, account: Account, door: Door): Promis
   return 'everybody gets in without the name that nobody has';
 }
 
+async function staysRefreshed(stack: string, { refreshScope, account }: Refresh, door: Door): Promise<string | undefined> {
+  const settings: Settings = { ...door.settings, OAUTH2_PROXY_COOKIE_REFRESH: '1s' };
+  const stay = async (changes: Settings = {}) => {
+    const signIns = await doorOf(stack, { ...door, settings: { ...settings, ...changes } }, refreshScope);
+    try {
+      return await signIns.stay(account);
+    } finally {
+      await signIns.stop();
+    }
+  };
+  assert.deepEqual(await stay(), { status: 200, refreshed: 1 });
+  const scopes = settings.OAUTH2_PROXY_SCOPE.split(' ');
+  assert.equal(scopes.includes('offline_access'), refreshScope !== undefined, 'others refuse this scope');
+  if (refreshScope === undefined) {
+    return undefined;
+  }
+  assert.deepEqual(await stay({ OAUTH2_PROXY_SCOPE: scopes.filter(scope => scope !== refreshScope).join(' ') }), { status: 401, refreshed: 0 });
+  return 'not without the scope offline_access';
+}
+
+async function keepsTokensOut(door: Door): Promise<string> {
+  const sizes = async (changes: Settings) => {
+    const signIns = await doorOf('oidc', { ...door, settings: { ...door.settings, ...changes } });
+    const found: number[] = [];
+    for (const count of [100, 150, 300]) {
+      const groups = Array.from({ length: count }, () => randomUUID());
+      const { status, headers = {}, cookie } = await signIns.enter({ claims: { ...ann, groups } });
+      assert.deepEqual([status, String(headers['x-forwarded-groups']).split(',').length], [200, count]);
+      found.push(cookie!.length);
+    }
+    await signIns.stop();
+    return found;
+  };
+  const [without, withTokens] = [await sizes({}), await sizes({ OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'false' })];
+  assert(without.every((size, index) => size < withTokens[index] / 2), `${without} and ${withTokens}`);
+  return `with 100, 150 and 300 groups ${without.join(', ')} bytes; with tokens ${withTokens.join(', ')}`;
+}
+
 interface Accounts {
   readonly in?: Record<string, Account>;
   readonly out?: Record<string, Account>;
@@ -164,6 +214,21 @@ const comeToNothing: Record<string, Account> = {
   'gitlab-with-no-projects': { claims: ann },
 };
 
+interface Refresh {
+  /** The scope for which the provider gives a refresh token, if it wants any. */
+  readonly refreshScope?: string;
+  readonly account: Account;
+}
+
+/** Stacks with `sessionRefresh`. */
+const refreshed: Record<string, Refresh> = {
+  'oidc-refreshed': { refreshScope: 'offline_access', account: { claims: ann } },
+  'entra-id-refreshed': { refreshScope: 'offline_access', account: { claims: { ...ann, tid: 'x' } } },
+  'cognito-refreshed': { account: { claims: ann } },
+  'keycloak-refreshed': { account: { claims: ann } },
+  'gitlab-refreshed': { account: { claims: ann } },
+};
+
 interface Door {
   readonly proxy: string;
   readonly folder: string;
@@ -174,10 +239,10 @@ function trustingGcloud(door: Door): Door {
   return { ...door, settings: { ...door.settings, OAUTH2_PROXY_EXTRA_JWT_ISSUERS: `https://accounts.google.com=${gcloud}` } };
 }
 
-async function doorOf(stack: string, { proxy, folder, settings }: Door): Promise<SignIns> {
+async function doorOf(stack: string, { proxy, folder, settings }: Door, refreshScope?: string): Promise<SignIns> {
   const machinesFile = join(folder, 'machines.csv');
   writeFileSync(machinesFile, `"${machine}"\n`);
-  return SignIns.start({ proxy, settings, machinesFile, log: join(folder, `${stack}.log`) });
+  return SignIns.start({ proxy, settings, machinesFile, refreshScope, log: join(folder, `${stack}.log`) });
 }
 
 /** Each of them in a browser, and with an ID token where the provider's are accepted. */

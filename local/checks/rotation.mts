@@ -106,7 +106,7 @@ async function checkChanges(checks: Checks, deployment: Deployment, token: strin
   });
   await checks.check('a new OAuth secret ends no session, a new cookie secret ends them all', async () => {
     const cookie = await sessionCookie(url, 'someone@example.com');
-    for (const [name, status] of [['OAUTH2_PROXY_CLIENT_SECRET', 200], ['OAUTH2_PROXY_COOKIE_SECRET', 302]] as const) {
+    for (const [name, status] of [['OAUTH2_PROXY_CLIENT_SECRET', 200], ['OAUTH2_PROXY_COOKIE_SECRET', 403]] as const) {
       const answer = await deployment.withProxy({ [name]: 'x'.repeat(32) }, send => send('/', { headers: { cookie } }));
       assert.equal(answer.status, status, name);
     }

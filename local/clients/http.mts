@@ -25,7 +25,7 @@ export function client(origin: string, ca?: string, agent: https.Agent | http.Ag
   const { request } = protocol === 'https:' ? https : http;
   return (path, { method = 'GET', headers, body } = {}) => new Promise((resolve, reject) => {
     // The name of the server is the one called, whatever the Host header claims.
-    request({ hostname, servername: hostname, port, path, method, headers, ca, agent }, response => {
+    request({ hostname, servername: hostname, port, path, method, headers, ca, agent, maxHeaderSize: 64 * 1024 }, response => {
       text(response).then(answer => resolve({ status: response.statusCode!, headers: response.headers, body: answer }), reject);
     }).on('error', reject).end(body);
   });

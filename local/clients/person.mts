@@ -2,6 +2,9 @@
 
 import { request, type APIRequestContext, type APIResponse } from 'playwright-core';
 
+/** Of the page for who has not signed in. */
+const startLink = /<a href="(\/oauth2\/start\?[^"]*)">/;
+
 export class Person {
   static async meet(email: string): Promise<Person> {
     // Certificates are verified by the SDK and by curl, with the CA file; here they are taken as they are.
@@ -26,6 +29,9 @@ export class Person {
           return { url: next, status: response.status(), text: '' };
         }
         response = await this.http.get(next, { maxRedirects: 0 });
+      } else if (response.status() === 403 && startLink.test(await response.text())) {
+        const [, link] = startLink.exec(await response.text())!;
+        response = await this.http.get(new URL(link, response.url()).href, { maxRedirects: 0 }); // as its script does
       } else if (new URL(response.url()).pathname.startsWith('/interaction/')) {
         response = await this.http.post(response.url(), { form: { email: this.email }, maxRedirects: 0 });
       } else {

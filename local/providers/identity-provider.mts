@@ -117,17 +117,18 @@ async function signIn(provider: Provider, request: IncomingMessage, response: Se
   if (email) {
     await provider.interactionFinished(request, response, { login: { accountId: email } });
   } else {
-    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page);
+    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page(request.url!));
   }
 }
 
-const page = `<!doctype html>
+/** The form names where it goes, as those of real providers do: without that the browser would pass a fragment of the address on. */
+const page = (action: string) => `<!doctype html>
 <html lang="en">
 <title>Sign in</title>
 <style>body { font: 16px sans-serif; max-width: 24em; margin: 4em auto } input, button { font: inherit; padding: .4em }</style>
 <h1>Sign in</h1>
 <p>This page plays your OpenID provider. It believes any address.</p>
-<form method="post">
+<form method="post" action="${action}">
   <input name="email" type="email" placeholder="you@example.com" autofocus required>
   <button>Sign in</button>
 </form>

@@ -2,6 +2,7 @@
 
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { JWTPayload } from 'jose';
 import { lifetime, SigningKey } from '../aws/issuer.mjs';
 import { LoopbackServer } from '../aws/loopback-server.mjs';
@@ -26,6 +27,8 @@ export interface Entrance {
   readonly status: number;
   /** What the server behind oauth2-proxy got, where the request came so far. */
   readonly headers?: IncomingHttpHeaders;
+  /** That of the session, in one or more parts. */
+  readonly cookie?: string;
 }
 
 /** Every provider that oauth2-proxy knows and this library offers: Google, Keycloak … by OpenID Connect, GitHub and GitLab by their own APIs. */
@@ -34,13 +37,26 @@ class PlayedProvider extends LoopbackServer {
   account: Account = {};
   /** Of the sign-in that is under way. */
   nonce: string | null = null;
+  /** What it asked for. */
+  scopes: string[] = [];
+  /** How long its tokens are valid, in seconds. */
+  tokenSeconds = 60;
+  refreshed = 0;
 
-  constructor(private readonly url: string, private readonly issuer: string | undefined, private readonly clientId: string) {
+  constructor(
+    private readonly url: string, private readonly issuer: string | undefined, private readonly clientId: string,
+    private readonly refreshScope: string | undefined,
+  ) {
     super(url);
   }
 
+  /** A refresh token for the scope that this provider wants for one, if it wants any. */
+  private get refreshToken() {
+    return this.refreshScope === undefined || this.scopes.includes(this.refreshScope) ? { refresh_token: 'played' } : {};
+  }
+
   token(claims: JWTPayload): Promise<string> {
-    return this.key.sign({ iss: this.issuer, aud: this.clientId, sub: '1', ...lifetime(60), ...claims });
+    return this.key.sign({ iss: this.issuer, aud: this.clientId, sub: '1', ...lifetime(this.tokenSeconds), ...claims });
   }
 
   protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -63,9 +79,17 @@ class PlayedProvider extends LoopbackServer {
         });
       case pathname === '/jwks':
         return send({ keys: [this.key.publicJwk] });
-      case pathname === '/token':
-        await text(request);
-        return send({ token_type: 'Bearer', expires_in: 60, access_token: await this.token({ realm_access: { roles } }), id_token: await this.token({ ...claims, nonce: this.nonce }) });
+      case pathname === '/token': {
+        const refreshes = new URLSearchParams(await text(request)).get('grant_type') === 'refresh_token';
+        this.refreshed += Number(refreshes);
+        return send({
+          token_type: 'Bearer',
+          expires_in: this.tokenSeconds,
+          access_token: await this.token({ ...claims, realm_access: { roles } }),
+          ...this.refreshToken,
+          id_token: await this.token({ ...claims, ...!refreshes && { nonce: this.nonce } }),
+        });
+      }
       case pathname === '/userinfo' || pathname === '/oauth/userinfo':
         return send({ sub: '1', ...claims });
       case pathname === '/login/oauth/access_token':
@@ -104,11 +128,13 @@ interface SignInsOptions {
   readonly settings: Record<string, string>;
   /** The list of machines, which there is no `prepare` to write. */
   readonly machinesFile: string;
+  /** The scope for which the provider gives a refresh token; without one it gives it always, and refuses `offline_access`. */
+  readonly refreshScope?: string;
   readonly log: string;
 }
 
 export class SignIns {
-  static async start({ proxy, settings, machinesFile, log }: SignInsOptions): Promise<SignIns> {
+  static async start({ proxy, settings, machinesFile, refreshScope, log }: SignInsOptions): Promise<SignIns> {
     const [provider, mirror] = [`http://127.0.0.1:${await freePort()}`, `http://127.0.0.1:${await freePort()}`];
     const url = `http://127.0.0.1:${await freePort()}`;
     // Of whichever provider these are the addresses: their paths stay.
@@ -120,7 +146,7 @@ export class SignIns {
         OAUTH2_PROXY_LOGIN_URL: `${provider}/login/oauth/authorize`, OAUTH2_PROXY_REDEEM_URL: `${provider}/login/oauth/access_token`, OAUTH2_PROXY_VALIDATE_URL: `${provider}/api/v3`,
       });
     }
-    const played = new PlayedProvider(provider, env.OAUTH2_PROXY_OIDC_ISSUER_URL, env.OAUTH2_PROXY_CLIENT_ID);
+    const played = new PlayedProvider(provider, env.OAUTH2_PROXY_OIDC_ISSUER_URL, env.OAUTH2_PROXY_CLIENT_ID, refreshScope);
     const server = new Mirror(mirror);
     await Promise.all([played.start(), server.start()]);
     const daemon = new Daemon([proxy], {
@@ -140,12 +166,26 @@ export class SignIns {
 
   /** Signs in in a browser, as far as the settings let this account. */
   async enter(account: Account): Promise<Entrance> {
+    const { status, cookie } = await this.signIn(account);
+    return cookie === undefined ? { status } : { ...await this.request({ cookie }), cookie };
+  }
+
+  /** Stays until its tokens have ended, and comes again. */
+  async stay(account: Account): Promise<{ readonly status: number; readonly refreshed: number }> {
+    this.provider.tokenSeconds = 2;
+    const { cookie = '' } = await this.signIn(account);
+    await sleep(3100); // the proxy counts whole seconds
+    const { status } = await this.request({ cookie });
+    return { status, refreshed: this.provider.refreshed };
+  }
+
+  private async signIn(account: Account): Promise<{ readonly status: number; readonly cookie?: string }> {
     const send = client(this.url);
     const start = await send('/oauth2/start?rd=/');
     const { searchParams } = new URL(start.headers.location!);
-    Object.assign(this.provider, { account, nonce: searchParams.get('nonce') });
+    Object.assign(this.provider, { account, nonce: searchParams.get('nonce'), scopes: searchParams.get('scope')!.split(' ') });
     const back = await send(`/oauth2/callback?code=played&state=${encodeURIComponent(searchParams.get('state')!)}`, { headers: { cookie: cookies(start.headers) } });
-    return back.status === 302 ? this.request({ cookie: cookies(back.headers) }) : { status: back.status };
+    return { status: back.status, ...back.status === 302 && { cookie: cookies(back.headers) } };
   }
 
   /** Sends an ID token of the provider; with other claims, one that it made for somebody else. */

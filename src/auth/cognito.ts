@@ -111,6 +111,7 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
   const config: AuthProviderConfig = {
     clientId: client.userPoolClientId,
     clientSecret: Secret.fromSecretsManager(clientSecret),
+    refreshTokens: true, // and Cognito refuses `offline_access`
     signOutUrl: `${domainUrl}/logout?client_id=${client.userPoolClientId}&logout_uri=${escapedUrl(url)}`,
     machineIdentities: machines.ids, // the subject of their tokens, which hold no address
     ...openTo(isOpen(userPool, identityProviders), allowedGroups),

@@ -1,3 +1,4 @@
+import type { Duration } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import type * as kms from 'aws-cdk-lib/aws-kms';
 
@@ -11,6 +12,14 @@ export interface AuthProviderBindOptions {
 
   /** Domains whose addresses may sign in: `emailDomains` of the `SecureMlflow`. */
   readonly emailDomains: string[];
+
+  /**
+   * How often the provider is asked again during a session: `sessionRefresh` of the `SecureMlflow`. It needs a refresh token, for which many
+   * providers want the scope `offline_access`.
+   *
+   * @default - never
+   */
+  readonly sessionRefresh?: Duration;
 
   /**
    * The key for a client secret that the provider makes. The role that starts the tasks may decrypt with it.
@@ -62,6 +71,13 @@ export interface AuthProviderConfig {
    * @default true - tokens that the provider made for the client are accepted as bearer tokens
    */
   readonly bearerTokens?: boolean;
+
+  /**
+   * Whether oauth2-proxy gets a refresh token for the scope in `environment`. `sessionRefresh` needs one, and is refused with `false`.
+   *
+   * @default - not known: `sessionRefresh` brings a warning that says what to check
+   */
+  readonly refreshTokens?: boolean;
 
   /**
    * The provider's page that ends its own session, for `SecureMlflow.signOutUrl`. It may hold CDK tokens in places where a URL needs no percent-encoding: host and path.

@@ -1,5 +1,5 @@
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
-import { Configure, DEFAULT_SCOPE, escapedUrl, requireId, requireList } from './rules';
+import { Configure, DEFAULT_SCOPE, escapedUrl, OFFLINE_ACCESS, requireId, requireList } from './rules';
 import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
@@ -44,18 +44,22 @@ export function entraId(options: EntraIdAuthProviderOptions): Configure {
   }
   requireId('AuthProvider.entraId: `clientId`', clientId);
   requireList('AuthProvider.entraId: `allowedGroups`', allowedGroups);
-  return ({ url }) => {
+  return ({ url, sessionRefresh }) => {
     const tenantUrl = `https://login.microsoftonline.com/${tenantId}`;
     return {
       clientId,
       clientSecret,
       signOutUrl: `${tenantUrl}/oauth2/v2.0/logout?post_logout_redirect_uri=${escapedUrl(url)}`,
       openToPublic: false,
+      refreshTokens: true,
       environment: {
         OAUTH2_PROXY_PROVIDER: 'entra-id',
         OAUTH2_PROXY_OIDC_ISSUER_URL: `${tenantUrl}/v2.0`,
-        // Who is in more groups than fit into a token is looked up in Microsoft Graph, which wants one scope more.
-        OAUTH2_PROXY_SCOPE: allowedGroups ? `${DEFAULT_SCOPE} User.Read` : DEFAULT_SCOPE,
+        OAUTH2_PROXY_SCOPE: [
+          DEFAULT_SCOPE,
+          ...allowedGroups ? ['User.Read'] : [], // who is in more groups than fit into a token is looked up in Microsoft Graph, which wants it
+          ...sessionRefresh ? [OFFLINE_ACCESS] : [],
+        ].join(' '),
         ...(emailClaim && { OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim }),
         ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
       },

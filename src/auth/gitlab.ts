@@ -50,6 +50,7 @@ export function gitlab(options: GitlabAuthProviderOptions): Configure {
     clientId,
     clientSecret,
     bearerTokens: false,
+    refreshTokens: true,
     ...openTo(baseUrl === GITLAB_COM ? true : undefined, allowedGroups, allowedProjects),
     environment: {
       OAUTH2_PROXY_PROVIDER: 'gitlab',

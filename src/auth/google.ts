@@ -39,6 +39,7 @@ export function google(options: GoogleAuthProviderOptions): Configure {
       clientId,
       clientSecret,
       openToPublic,
+      refreshTokens: false, // Google gives them for a parameter that oauth2-proxy does not send
       ...(!openToPublic && { hostedDomains: domains }),
       environment: {
         // oauth2-proxy's own Google provider neither checks a nonce nor accepts bearer tokens; its OpenID Connect provider does both.

@@ -1,7 +1,8 @@
 import { Fn } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
-import { isGitlab, isOpenIssuer, refusePublicIssuer } from './public-issuers';
-import { Configure, DEFAULT_SCOPE, openTo, requireId, requireList } from './rules';
+import type { AuthProviderConfig } from './config';
+import { isGitlab, isGoogle, isOpenIssuer, refusePublicIssuer } from './public-issuers';
+import { Configure, DEFAULT_SCOPE, OFFLINE_ACCESS, openTo, requireId, requireList } from './rules';
 import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
@@ -21,9 +22,11 @@ export interface OidcAuthProviderOptions {
   readonly clientSecret: Secret;
 
   /**
-   * Scopes to ask for, separated by spaces. Some providers want one more for group claims or refresh tokens.
+   * Scopes to ask for, separated by spaces. Some providers want one more for group claims.
    *
-   * @default 'openid email profile'
+   * With `sessionRefresh` it must hold the one that the provider gives refresh tokens for: mostly `offline_access`. Where it lacks that, synthesis warns.
+   *
+   * @default 'openid email profile' - with `sessionRefresh` also `offline_access`
    */
   readonly scope?: string;
 
@@ -73,18 +76,30 @@ export function oidc(options: OidcAuthProviderOptions): Configure {
   requireId('AuthProvider.oidc: `clientId`', clientId);
   requireList('AuthProvider.oidc: `allowedGroups`', allowedGroups);
   requireList('AuthProvider.oidc: `extraAudiences`', extraAudiences);
-  return () => ({
-    clientId,
-    clientSecret,
-    ...openTo(isOpenIssuer(issuerUrl) ? true : undefined, allowedGroups),
-    environment: {
-      OAUTH2_PROXY_PROVIDER: 'oidc',
-      OAUTH2_PROXY_OIDC_ISSUER_URL: issuerUrl,
-      OAUTH2_PROXY_SCOPE: scope ?? DEFAULT_SCOPE,
-      ...(emailClaim && { OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim }),
-      ...(groupsClaim && { OAUTH2_PROXY_OIDC_GROUPS_CLAIM: groupsClaim }),
-      ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
-      ...(extraAudiences && { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: Fn.join(',', extraAudiences) }),
-    },
-  });
+  return ({ sessionRefresh }) => {
+    const asked = scope ?? (sessionRefresh ? `${DEFAULT_SCOPE} ${OFFLINE_ACCESS}` : DEFAULT_SCOPE);
+    return {
+      clientId,
+      clientSecret,
+      ...refreshTokens(issuerUrl, asked),
+      ...openTo(isOpenIssuer(issuerUrl) ? true : undefined, allowedGroups),
+      environment: {
+        OAUTH2_PROXY_PROVIDER: 'oidc',
+        OAUTH2_PROXY_OIDC_ISSUER_URL: issuerUrl,
+        OAUTH2_PROXY_SCOPE: asked,
+        ...(emailClaim && { OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim }),
+        ...(groupsClaim && { OAUTH2_PROXY_OIDC_GROUPS_CLAIM: groupsClaim }),
+        ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
+        ...(extraAudiences && { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: Fn.join(',', extraAudiences) }),
+      },
+    };
+  };
+}
+
+/** Known where the scope says so, and of Google, which gives them for a parameter that oauth2-proxy does not send. */
+function refreshTokens(issuerUrl: string, scope: string): Pick<AuthProviderConfig, 'refreshTokens'> {
+  if (isGoogle(issuerUrl)) {
+    return { refreshTokens: false };
+  }
+  return !known(scope) || scope.split(' ').includes(OFFLINE_ACCESS) ? { refreshTokens: true } : {};
 }

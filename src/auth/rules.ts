@@ -7,6 +7,9 @@ export type Configure = (options: AuthProviderBindOptions) => AuthProviderConfig
 /** Written out everywhere, because with allowed groups oauth2-proxy would add the scope `groups`, which several providers refuse. */
 export const DEFAULT_SCOPE = 'openid email profile';
 
+/** The scope for which most providers give a refresh token; others refuse it. */
+export const OFFLINE_ACCESS = 'offline_access';
+
 /** The address of the server as a value in a query. Its host needs no escaping and may be a token. */
 export function escapedUrl(url: string): string {
   return url.replace('https://', 'https%3A%2F%2F');

@@ -56,6 +56,9 @@ export function validateProvider(path: string, props: SecureMlflowProps, provide
   if (provider.hostedDomains !== undefined && (rules.length > 0 || 'OAUTH2_PROXY_OIDC_GROUPS_CLAIM' in provider.environment)) {
     problems.push('`authProvider` must not have `hostedDomains` together with settings for groups, in whose place oauth2-proxy compares them: leave one of them out');
   }
+  if (props.sessionRefresh !== undefined && provider.refreshTokens === false) {
+    problems.push('`sessionRefresh` must be left out with this `authProvider`, which gives oauth2-proxy no refresh token to ask again with: use a shorter `sessionDuration`, after which people come by the provider again');
+  }
   for (const name of ['awsIdentityIssuer', 'machineIdentities', 'trustedTokenIssuers'] as const) {
     if (props[name] === undefined) {
       continue;

@@ -62,6 +62,15 @@ export function warningsAboutNames(props: SecureMlflowProps, { environment: auth
   };
 }
 
+/** Warnings about sessions that end too early. */
+export function warningsAboutSessions({ sessionRefresh }: SecureMlflowProps, { refreshTokens }: AuthProviderConfig): Warnings {
+  return {
+    ...(sessionRefresh !== undefined && refreshTokens === undefined && {
+      noRefreshToken: '`sessionRefresh` is set, but `authProvider` may give no refresh token, without which every session ends with its ID token, often after an hour: add to its scope what the provider gives one for, mostly `offline_access`; or acknowledge this where it gives one anyway',
+    }),
+  };
+}
+
 /** Warnings about what everybody who is in can have the server do. */
 export function warningsAboutJobs({ environment = {} }: SecureMlflowProps): Warnings {
   const jobs = environment.MLFLOW_SERVER_ENABLE_JOB_EXECUTION;

@@ -13,6 +13,8 @@ export const MACHINE_IDENTITIES_FILE = `${CONFIG_DIRECTORY}/machine-identities.c
 
 /** Where `prepare` puts the inner door, a Python package: nobody but root may write there. */
 const DOOR_DIRECTORY = `${CONFIG_DIRECTORY}/python`;
+/** The pages that oauth2-proxy shows. */
+export const PAGES_DIRECTORY = `${DOOR_DIRECTORY}/secure_mlflow/pages`;
 /** The name of the inner door among MLflow's apps. */
 export const DOOR = 'secure-mlflow';
 

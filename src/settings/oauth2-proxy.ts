@@ -1,6 +1,6 @@
 import { Duration, Fn, Token, Tokenization } from 'aws-cdk-lib';
 import { allowList } from './allow-list';
-import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, UVICORN_PATHS, UVICORN_PORT } from './mlflow';
+import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, PAGES_DIRECTORY, UVICORN_PATHS, UVICORN_PORT } from './mlflow';
 import { TokenIssuer } from '../auth/token-issuer';
 
 /** Settings of the oauth2-proxy container: pure functions of what they depend on. Facts about each are in docs/settings.md. */
@@ -55,6 +55,7 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
   const { sessionRefresh, sessionServer, trustedTokenIssuers } = options;
   return {
     OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256', // off by default; an `AuthProvider` that cannot do it may say so
+    OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: PAGES_DIRECTORY,
     ...options.providerEnvironment,
     ...options.environment,
 
@@ -79,7 +80,7 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
       ...(!options.machines && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(options.hostedDomains) }),
     }),
     OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false', // that is: check it
-    OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'true',
+    OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'false', // a redirect would lose what follows "#" in an address; our page needs no click
 
     OAUTH2_PROXY_COOKIE_NAME: COOKIE_NAME,
     OAUTH2_PROXY_COOKIE_SECURE: 'true',
@@ -87,8 +88,10 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_COOKIE_SAMESITE: 'lax', // `strict` would not be sent on the way back from the provider
     OAUTH2_PROXY_COOKIE_EXPIRE: seconds(options.sessionDuration),
     ...(sessionRefresh && { OAUTH2_PROXY_COOKIE_REFRESH: seconds(sessionRefresh) }),
+    OAUTH2_PROXY_COOKIE_CSRF_EXPIRE: '1h', // how long a sign-in may take; error.html says it, too
     OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true', // several tabs may sign in at once
     OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
+    ...(sessionServer === undefined && !needsTokens(options) && { OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true' }), // that is: without the provider's tokens
     ...(sessionServer && {
       OAUTH2_PROXY_SESSION_STORE_TYPE: 'redis',
       // `rediss` is TLS, verified. oauth2-proxy dials five times and does so twice for a request: with the default of 5 seconds a store that
@@ -118,6 +121,12 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_SHOW_DEBUG_ON_ERROR: 'false',
     OAUTH2_PROXY_FOOTER: '-', // no version number for strangers
   };
+}
+
+/** A session needs the provider's tokens to be refreshed, and where an address for signing out holds the ID token. */
+function needsTokens({ sessionRefresh, signOutUrl: page, providerEnvironment }: ProxyOptions): boolean {
+  const backend = providerEnvironment.OAUTH2_PROXY_BACKEND_LOGOUT_URL;
+  return sessionRefresh !== undefined || [page, backend].some(address => address?.includes('{id_token}'));
 }
 
 function seconds(duration: Duration): string {
@@ -168,7 +177,7 @@ export const OTHER_PROXY_NAMES = [
   'GITHUB_TOKEN', 'JWT_KEY', 'SIGNATURE_KEY',
   'BANNER', 'CUSTOM_SIGN_IN_LOGO', 'CUSTOM_TEMPLATES_DIR', 'DISPLAY_HTPASSWD_FORM', 'PROVIDER_DISPLAY_NAME',
   'ACR_VALUES', 'APPROVAL_PROMPT', 'AUTH_REQUEST_RESPONSE_MODE', 'ENCODE_STATE', 'PROMPT', 'RELATIVE_REDIRECT_URL', 'RESOURCE', 'SKIP_CLAIMS_FROM_PROFILE_URL',
-  'SESSION_COOKIE_MINIMAL', 'PROVIDER_CA_FILES', 'USE_SYSTEM_TRUST_STORE',
+  'PROVIDER_CA_FILES', 'USE_SYSTEM_TRUST_STORE',
   'METRICS_ADDRESS', 'METRICS_SECURE_ADDRESS', 'METRICS_TLS_CERT_FILE', 'METRICS_TLS_KEY_FILE',
   'ALLOW_QUERY_SEMICOLONS', 'DISABLE_KEEP_ALIVES', 'ERRORS_TO_INFO_LOG', 'FLUSH_INTERVAL', 'REQUEST_ID_HEADER', 'SET_XAUTHREQUEST',
   'CONFIG_TEST', 'CONVERT_CONFIG_TO_ALPHA', 'VERSION',
@@ -196,7 +205,7 @@ export const RESERVED_PROXY_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE': 'use `machineIdentities`',
   'OAUTH2_PROXY_WHITELIST_DOMAINS': 'a link could lead people from here to any page of those domains',
   'OAUTH2_PROXY_HTPASSWD_*': DOOR,
-  'OAUTH2_PROXY_SKIP_PROVIDER_BUTTON': ANSWERS,
+  'OAUTH2_PROXY_SKIP_PROVIDER_BUTTON': 'people are sent to the provider without a click, by a page that keeps what follows "#" in an address',
   'OAUTH2_PROXY_SKIP_AUTH_*': DOOR,
   'OAUTH2_PROXY_TRUSTED_*': DOOR,
   'OAUTH2_PROXY_INSECURE_*': DOOR,
@@ -212,11 +221,12 @@ export const RESERVED_PROXY_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_GCP_HEALTHCHECKS': 'requests of a certain look would be answered without sign-in',
   'OAUTH2_PROXY_SESSION_STORE_TYPE': 'use `sessionStore`',
   'OAUTH2_PROXY_REDIS_*': 'use `sessionStore`',
+  'OAUTH2_PROXY_SESSION_COOKIE_MINIMAL': 'the construct sets it where nothing needs the tokens in the cookie; leave it out',
   'OAUTH2_PROXY_COOKIE_EXPIRE': 'use `sessionDuration`',
   'OAUTH2_PROXY_COOKIE_REFRESH': 'use `sessionRefresh`',
   'OAUTH2_PROXY_COOKIE_SECRET': GENERATED,
   'OAUTH2_PROXY_COOKIE_SECRET_FILE': GENERATED,
-  'OAUTH2_PROXY_COOKIE_CSRF_EXPIRE': 'it goes with the sign-in alone, which has 15 minutes; leave it out',
+  'OAUTH2_PROXY_COOKIE_CSRF_EXPIRE': 'it is how long a sign-in may take, an hour; leave it out',
   'OAUTH2_PROXY_COOKIE_*': COOKIE,
   'OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK': ANSWERS,
   'OAUTH2_PROXY_API_ROUTES': ANSWERS,

@@ -1,5 +1,10 @@
 """What the page may do, and that MLflow's page is the one expected."""
 
+import base64
+import hashlib
+import re
+from pathlib import Path
+
 import pytest
 
 from secure_mlflow import door, page
@@ -25,6 +30,14 @@ def test_a_file_is_shown_with_an_origin_of_its_own():
     policy = asgi(echo, path=page.PREVIEW)[1][b"content-security-policy"]
     assert policy.startswith(b"sandbox allow-scripts; ")
     assert b"allow-same-origin" not in policy
+
+
+def test_the_sign_in_page_may_run_its_own_script_alone():
+    text = (Path(page.__file__).parent / "pages" / "sign_in.html").read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; script-src 'sha256-{digest}'; base-uri 'none'" in text
+    assert "{{" not in script  # what a link holds is never part of it
 
 
 def test_a_page_without_a_head_is_not_taken(tmp_path):

@@ -84,8 +84,8 @@ class TestInnerDoor:
     def test_is_written_as_an_installed_package_that_only_root_changes(self, tmp_path):
         prepare.write_door(self.PACKED, str(tmp_path)).wait()
         source = Path(prepare.__file__).parent / "secure_mlflow"
-        for file in source.glob("*.py"):
-            assert (tmp_path / "secure_mlflow" / file.name).read_text() == file.read_text()
+        for file in [*source.glob("*.py"), *source.glob("pages/*.html")]:
+            assert (tmp_path / "secure_mlflow" / file.relative_to(source)).read_text() == file.read_text()
         assert {mode(file) for file in tmp_path.rglob("*.*") if file.is_file() and file.suffix != ".pyc"} == {0o444}
         (package,) = distributions(path=[str(tmp_path)])
         assert [(app.group, app.name, app.value) for app in package.entry_points] == [("mlflow.app", "secure-mlflow", "secure_mlflow:create_app")]

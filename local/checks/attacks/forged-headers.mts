@@ -25,7 +25,7 @@ export async function forgedHeadersChangeNothing(suite: Suite): Promise<void> {
   });
   await suite.attack('the user agent of a health check', suite.opens({ 'user-agent': 'GoogleHC/1.0' }));
   await suite.attack('where the sign-in returns to', async send => {
-    const { headers } = await send('/', { headers: { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'http', 'host': 'evil.example', 'forwarded': 'host=evil.example' } });
+    const { headers } = await send('/oauth2/start', { headers: { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'http', 'host': 'evil.example', 'forwarded': 'host=evil.example' } });
     return headers.location!.includes('evil.example');
   }, { OAUTH2_PROXY_REDIRECT_URL: '/oauth2/callback', OAUTH2_PROXY_REVERSE_PROXY: 'true' });
   await suite.attack('the client address, to reach the assistant with a session', async send => {

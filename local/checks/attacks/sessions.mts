@@ -83,11 +83,18 @@ async function otherSitesDoNothing(suite: Suite, cookie: string): Promise<void> 
     });
   }
   const own = new URL(url).host;
-  await suite.spellings([
+  const elsewhere = [
     'https://evil.example/', '//evil.example/', '/\\evil.example/', '\\\\evil.example', 'https:evil.example', 'https:///evil.example', `https://${own}@evil.example/`, `https://${own}.evil.example/`,
     '/%09/evil.example', '/./\\evil.example', 'javascript:alert(1)', '/%5cevil.example',
-  ], target => `signing out leads to ${target}`, target => async send => {
+  ];
+  await suite.spellings(elsewhere, target => `signing out leads to ${target}`, target => async send => {
     const { headers } = await send(`/oauth2/sign_out?rd=${encodeURIComponent(target)}`);
     return new URL(headers.location!, url).origin !== url;
+  }, { OAUTH2_PROXY_WHITELIST_DOMAINS: 'evil.example' });
+  // The link of the sign-in page, whatever the part after "#" that its script adds.
+  await suite.spellings([...elsewhere, '/#//evil.example', '/#@evil.example'], target => `signing in leads to ${target}`, target => async send => {
+    const { headers } = await send(`/oauth2/start?rd=${encodeURIComponent(target)}`);
+    const state = new URL(headers.location!).searchParams.get('state')!;
+    return new URL(state.slice(state.indexOf(':') + 1), url).origin !== url;
   }, { OAUTH2_PROXY_WHITELIST_DOMAINS: 'evil.example' });
 }
