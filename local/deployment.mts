@@ -8,7 +8,7 @@ import { CaBundle, createCertificates, type Certificates } from './aws/certifica
 import { DatabaseTokens } from './aws/database-tokens.mjs';
 import { Database, type DatabaseCluster } from './aws/database.mjs';
 import { Task, type Container, type ContainerDefinition } from './aws/ecs.mjs';
-import { Front } from './aws/front.mjs';
+import { Front, type TargetGroup } from './aws/front.mjs';
 import { AccountIssuer } from './aws/issuer.mjs';
 import { Roles } from './aws/roles.mjs';
 import { S3 } from './aws/s3.mjs';
@@ -107,6 +107,7 @@ interface ScheduledTask {
 interface Target {
   readonly ContainerName: string;
   readonly ContainerPort: number;
+  readonly TargetGroupArn: string;
 }
 
 interface Service {
@@ -175,9 +176,10 @@ export class Deployment {
     }
     writeFileSync(this.caFile, certificates.ca);
 
-    const service = template.single<Service>('AWS::ECS::Service');
+    const taskOf = (one: Service) => template.properties<TaskDefinition>(one.TaskDefinition);
+    const service = template.all<Service>('AWS::ECS::Service').find(one => taskOf(one).ContainerDefinitions.some(({ Name }) => Name === 'mlflow'))!;
     [this.target] = service.LoadBalancers;
-    this.serviceTask = template.properties(service.TaskDefinition);
+    this.serviceTask = taskOf(service);
     const { ContainerDefinitions: definitions } = this.serviceTask;
     this.taskRole = roleOf(this.serviceTask);
     const proxy = plainEnvironment(definitions.find(({ Name }) => Name === this.target.ContainerName)!);
@@ -236,7 +238,10 @@ export class Deployment {
     if (this.container('mlflow').env.PGPASSFILE !== undefined) {
       this.databaseTokens = new DatabaseTokens(this.database, this.s3, surroundings.database, template.attribute(clusterId, 'DBClusterResourceId'));
     }
-    this.front = new Front(template, { 443: ports.front, 80: ports.redirect }, certificates);
+    this.front = new Front(template, {
+      ports: { 443: ports.front, 80: ports.redirect },
+      publicHost: new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).hostname,
+    }, certificates);
   }
 
   container(name: string): Container {
@@ -246,6 +251,11 @@ export class Deployment {
   /** The container that the load balancer talks to. */
   get proxy(): Container {
     return this.container(this.target.ContainerName);
+  }
+
+  /** What the load balancer sends requests to. */
+  private get targetGroup(): TargetGroup {
+    return this.front.targetGroup(this.target.TargetGroupArn);
   }
 
   /** Subjects of tokens that it lets in by name. */
@@ -352,7 +362,7 @@ export class Deployment {
     void this.databaseTokens?.follow(this.container('mlflow').env.PGPASSFILE);
     await this.task.start(report);
     await this.front.start();
-    await this.front.register(this.proxyUrl, () => this.task.endedBecause);
+    await this.targetGroup.register(this.proxyUrl, () => this.task.endedBecause);
   }
 
   /**
@@ -379,7 +389,7 @@ export class Deployment {
     this.running.add(plan.task);
     try {
       await plan.task.start(report);
-      await this.front.register(plan.url, () => plan.task.endedBecause);
+      await this.targetGroup.register(plan.url, () => plan.task.endedBecause);
     } catch (error) {
       await this.stopTask(plan);
       throw error;
@@ -432,7 +442,7 @@ export class Deployment {
 
   /** As ECS replaces a task: no new requests, those in flight end, then the containers. */
   async stopTask({ task, url }: Pick<TaskPlan, 'task' | 'url'>): Promise<void> {
-    await this.front.deregister(url);
+    await this.targetGroup.deregister(url);
     await task.stop();
     this.running.delete(task);
   }

@@ -4,7 +4,7 @@ import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as scheduler from 'aws-cdk-lib/aws-scheduler';
-import { ArtifactTransfer, DatabaseAuthentication, SecureMlflowProps } from './props';
+import { ArtifactTransfer, DatabaseAuthentication, FargateCapacity, SecureMlflowProps } from './props';
 
 /** Those that error texts name, too. */
 export const DEFAULT_CPU = 1024;
@@ -61,6 +61,8 @@ export function withDefaults(props: SecureMlflowProps) {
 
 function taskDefaults(props: SecureMlflowProps) {
   return {
+    containerInsights: props.containerInsights ?? ecs.ContainerInsights.ENABLED,
+    capacity: props.capacity ?? FargateCapacity.ON_DEMAND,
     cpu: props.cpu ?? DEFAULT_CPU,
     memoryLimitMiB: props.memoryLimitMiB ?? DEFAULT_MEMORY_MIB,
     ephemeralStorageGiB: props.ephemeralStorageGiB ?? 21,

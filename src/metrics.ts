@@ -10,7 +10,7 @@ import type { IConstruct } from 'constructs';
 /** The parts that are measured. */
 interface Measured extends IConstruct {
   readonly targetGroup: elbv2.ApplicationTargetGroup;
-  readonly loadBalancer: elbv2.ApplicationLoadBalancer;
+  readonly loadBalancer: elbv2.IApplicationLoadBalancer;
   readonly cluster: ecs.ICluster;
   readonly service: ecs.FargateService;
   readonly database: rds.DatabaseCluster;

@@ -2,6 +2,7 @@ import type { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import type * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as ecs from 'aws-cdk-lib/aws-ecs';
+import type * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import type * as kms from 'aws-cdk-lib/aws-kms';
 import type * as logs from 'aws-cdk-lib/aws-logs';
 import type * as rds from 'aws-cdk-lib/aws-rds';
@@ -115,6 +116,20 @@ export enum ArtifactTransfer {
    * Every file passes through the disk of a task (`ephemeralStorageGiB`), and a transfer may take 15 minutes.
    */
   THROUGH_SERVER = 'through-server',
+}
+
+/** What the tasks run on. */
+export enum FargateCapacity {
+  /** Fargate at its usual price. A task runs until it is stopped. */
+  ON_DEMAND = 'on-demand',
+
+  /**
+   * Spare capacity, up to 70 percent cheaper. AWS may end a task at any time, with a notice of two minutes, and starts another when it has capacity.
+   * With one task that is an outage of some minutes; there is no fallback to the usual price.
+   *
+   * @see https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-capacity-providers.html
+   */
+  SPOT = 'spot',
 }
 
 /**
@@ -289,6 +304,36 @@ export interface SecureMlflowProps {
   readonly certificate?: acm.ICertificate;
 
   /**
+   * HTTPS listener of an Application Load Balancer that several services share: requests for `domainName` come here. Needs the `vpc` of the load balancer.
+   *
+   * Two rules and the certificate are added; nothing else of the listener or the load balancer is changed, so the owner decides who may connect. The load
+   * balancer should have an idle timeout of 15 minutes and drop invalid header fields; the listener should send Strict-Transport-Security and refuse TLS
+   * older than 1.2. Synthesis warns where that is not so, or cannot be seen. See docs/shared-load-balancer.md.
+   *
+   * @default - a load balancer of its own
+   * @example
+   *
+   * declare const loadBalancer: elbv2.ApplicationLoadBalancer;
+   * const listener = loadBalancer.listeners[0];
+   */
+  readonly listener?: elbv2.IApplicationListener;
+
+  /**
+   * Load balancer of `listener`. It must be given where the listener is imported.
+   *
+   * @default - the one that the listener of this app belongs to
+   */
+  readonly loadBalancer?: elbv2.IApplicationLoadBalancer;
+
+  /**
+   * Priority of the first of the two rules in `listener`; the second has the next number. It must be given where the listener is imported. Name it
+   * where other services come and go, because a priority that changes may be taken in the middle of a deployment.
+   *
+   * @default - the two after the highest that this app uses so far
+   */
+  readonly listenerPriority?: number;
+
+  /**
    * VPC to live in, of the region of the stack. Its tasks need a way out to S3, the image registries and the sign-in provider.
    *
    * @default - a new one on two zones, with a gateway endpoint for S3 and a log of refused connections
@@ -452,6 +497,29 @@ export interface SecureMlflowProps {
    * @default - the official image of 7.15.6
    */
   readonly oauth2ProxyImage?: ecs.ContainerImage;
+
+  /**
+   * ECS cluster to run in. Needs `vpc`. With `FargateCapacity.SPOT` it must have the capacity provider `FARGATE_SPOT`.
+   *
+   * @default - a new one
+   */
+  readonly cluster?: ecs.ICluster;
+
+  /**
+   * Container Insights of the new cluster: number of tasks and their disk, in CloudWatch. Not with `cluster`, whose owner decides.
+   *
+   * `ContainerInsights.DISABLED` saves 11 USD a month; `addMonitoring` then has no alarms `missingTasks` and `ephemeralStorage`.
+   *
+   * @default ecs.ContainerInsights.ENABLED
+   */
+  readonly containerInsights?: ecs.ContainerInsights;
+
+  /**
+   * What the tasks run on. The clean-up runs on Fargate at its usual price.
+   *
+   * @default FargateCapacity.ON_DEMAND
+   */
+  readonly capacity?: FargateCapacity;
 
   /**
    * CPU units of a task; 1024 are one vCPU.

@@ -13,12 +13,13 @@ import { Construct } from 'constructs';
 import { grantTokens, roleArnOf } from './auth/aws-roles';
 import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
+import { priorityProblems, sharedListener, warningsAboutListener } from './checks/listener';
 import { referenceProblems } from './checks/names';
 import { taskSizeProblems, warningsAboutQuotas } from './checks/quotas';
 import { validateProps, validateProvider } from './checks/validation';
 import {
-  Deployment, nameOfBucket, Warnings, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople, warningsAboutSessions,
-  warningsAboutSnapshots,
+  Deployment, nameOfBucket, Warnings, warningsAboutInsights, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople,
+  warningsAboutSessions, warningsAboutSnapshots,
 } from './checks/warnings';
 import { Settings, withDefaults } from './defaults';
 import { ImportedSecureMlflow, ISecureMlflow, SecureMlflowAttributes } from './imported';
@@ -30,7 +31,7 @@ import { Database } from './parts/database';
 import { Ingress } from './parts/ingress';
 import { Monitoring, validateMonitoring } from './parts/monitoring';
 import { Network } from './parts/network';
-import { Service } from './parts/service';
+import { containerInsightsOf, Service } from './parts/service';
 import type { SecureMlflowProps } from './props';
 import type { SessionServer } from './session-store';
 import { cleanUpEnvironment, mlflowEnvironment, MlflowOptions, networkProxyEnvironment, uvicornEnvironment } from './settings/mlflow';
@@ -65,7 +66,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   /** The VPC, brought or made. */
   public readonly vpc: ec2.IVpc;
 
-  /** The ECS cluster. */
+  /** The ECS cluster, brought or made. */
   public readonly cluster: ecs.ICluster;
 
   /** The service that keeps the tasks running. Use its `connections` for what the tasks may reach, beside port 443. */
@@ -77,11 +78,14 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   /** The task that cleans up: containers `prepare` and `clean-up`. Only with `cleanUp`. */
   public readonly cleanUpTaskDefinition?: ecs.FargateTaskDefinition;
 
-  /** The load balancer. */
-  public readonly loadBalancer: elbv2.ApplicationLoadBalancer;
+  /** The load balancer, brought or made. */
+  public readonly loadBalancer: elbv2.IApplicationLoadBalancer;
 
-  /** The HTTPS listener. */
-  public readonly listener: elbv2.ApplicationListener;
+  /** The load balancer that was made, for attributes and the like. Only without `listener`. */
+  public readonly createdLoadBalancer?: elbv2.ApplicationLoadBalancer;
+
+  /** The HTTPS listener, brought or made. Of one that was made, the priority 1 is taken. */
+  public readonly listener: elbv2.IApplicationListener;
 
   /** The target group: port 4180 of the tasks, where oauth2-proxy listens. */
   public readonly targetGroup: elbv2.ApplicationTargetGroup;
@@ -149,7 +153,12 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
 
     const network = new Network(this, 'Network', settings);
     const { vpc } = network;
-    const ingress = new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: network.loadBalancerSubnets });
+    const shared = sharedListener(this, props);
+    const ingress = new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: network.loadBalancerSubnets, ...(shared && { shared }) });
+    if (shared !== undefined) {
+      this.warn(warningsAboutListener(shared));
+      this.node.addValidation({ validate: () => priorityProblems(this, shared) });
+    }
     const database = new Database(this, 'Database', {
       ...settings,
       ...settings.databaseCapacity,
@@ -195,6 +204,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     this.service = service.service;
     this.taskDefinition = service.taskDefinition;
     this.loadBalancer = ingress.loadBalancer;
+    this.createdLoadBalancer = ingress.createdLoadBalancer;
     this.listener = ingress.listener;
     this.targetGroup = ingress.targetGroup;
     this.certificate = ingress.certificate;
@@ -242,8 +252,14 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     }
     validateMonitoring(this.node.path, options);
     const { url, metrics, logGroup, artifactBucket, maxTasks, cleanUpErrors } = this;
+    const insights = containerInsightsOf(this.cluster);
+    this.warn(warningsAboutInsights(insights));
     const { dashboard, alarms } = new Monitoring(this, 'Monitoring', {
-      ...options, url, metrics, logGroup, artifactBucket, maxTasks, ...(cleanUpErrors && { cleanUpErrors }),
+      ...options,
+      ...{ url, metrics, logGroup, artifactBucket, maxTasks },
+      containerInsights: insights !== ecs.ContainerInsights.DISABLED,
+      ownLoadBalancer: this.createdLoadBalancer !== undefined,
+      ...(cleanUpErrors && { cleanUpErrors }),
     });
     return { dashboard, alarms };
   }

@@ -9,7 +9,7 @@ import * as rds from 'aws-cdk-lib/aws-rds';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler';
 import { broughtVpc, clientSecret, Overrides, resources, synthesise } from './fixtures';
-import { ArtifactTransfer, AuthProvider, DatabaseAuthentication, SecureMlflowProps, SessionStore, TokenIssuer } from '../src';
+import { ArtifactTransfer, AuthProvider, DatabaseAuthentication, FargateCapacity, SecureMlflowProps, SessionStore, TokenIssuer } from '../src';
 
 /** The resources; the Python files, which have tests of their own, are cut out. */
 function snapshot(template: Template): Record<string, unknown> {
@@ -67,6 +67,8 @@ test('an app with every prop', () => {
       databaseInsightsMode: rds.DatabaseInsightsMode.ADVANCED,
     },
     databaseAuthentication: DatabaseAuthentication.IAM,
+    containerInsights: ecs.ContainerInsights.ENHANCED,
+    capacity: FargateCapacity.SPOT,
     gunicornOpts: '--timeout 300 --threads 4',
     requestLimits: { apiMiB: 16, tracesMiB: 128 },
     aiGateway: { privateProviders: ['http://vllm.internal:8000'] },
@@ -88,6 +90,6 @@ test('an app with every prop', () => {
     encryptionKey: kms.Key.fromKeyArn(stack, 'EncryptionKey', 'arn:aws:kms:eu-west-1:111122223333:key/2'),
     removalPolicy: RemovalPolicy.DESTROY,
     deletionProtection: false,
-  } satisfies Required<Omit<SecureMlflowProps, 'domainName' | 'hostedZone' | 'natGateways' | 'artifactTiering' | 'accessLogsBucket'>>); // the first two are minimal props, the others go with no VPC and no bucket, the last needs a region
+  } satisfies Required<Omit<SecureMlflowProps, 'domainName' | 'hostedZone' | 'natGateways' | 'artifactTiering' | 'accessLogsBucket' | 'listener' | 'loadBalancer' | 'listenerPriority' | 'cluster'>>); // the first two are minimal props, the next two go with no VPC and no bucket, logs need a region; shared.test.ts has the others
   expect(snapshot(synthesise(everyProp).template)).toMatchSnapshot();
 });

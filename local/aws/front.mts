@@ -21,33 +21,42 @@ interface Listener {
   readonly ListenerAttributes?: { readonly Key: string; readonly Value: string }[];
 }
 
+interface Values {
+  readonly Values: string[];
+}
+
 interface ListenerRule {
   readonly ListenerArn: string;
   readonly Priority: number;
-  readonly Conditions: { readonly Field: string; readonly PathPatternConfig?: { readonly Values: string[] } }[];
+  readonly Conditions: { readonly Field: string; readonly HostHeaderConfig?: Values; readonly PathPatternConfig?: Values }[];
   readonly Actions: Action[];
 }
 
-interface TargetGroup {
-  readonly HealthCheckPath: string;
-  readonly Matcher: { readonly HttpCode: string };
+interface TargetGroupProperties {
+  readonly HealthCheckPath?: string;
+  readonly Matcher?: { readonly HttpCode: string };
   readonly TargetGroupAttributes: { readonly Key: string; readonly Value: string }[];
 }
 
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void;
 
+/** `localhost` stands for the host of the server's public address; others are what they are. */
+interface FrontOptions {
+  /** Which port of this machine stands for which port of the load balancer. */
+  readonly ports: Record<number, number>;
+  readonly publicHost: string;
+}
+
 export class Front {
   private readonly servers: { readonly server: http.Server | https.Server; readonly port: number }[] = [];
   private readonly attributes: Record<string, string>;
-  private readonly targetGroup: TargetGroup;
-  private readonly targets: { readonly url: string; inFlight: number }[] = [];
+  private readonly targetGroups: ReadonlyMap<string, TargetGroup>;
   private readonly agent = new http.Agent({ keepAlive: true });
 
-  /** `ports` says which port of this machine stands for which port of the load balancer. */
-  constructor(private readonly template: Template, private readonly ports: Record<number, number>, certificates: Certificates) {
+  constructor(private readonly template: Template, private readonly played: FrontOptions, certificates: Certificates) {
     const { LoadBalancerAttributes } = template.single<{ LoadBalancerAttributes: { Key: string; Value: string }[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
     this.attributes = Object.fromEntries(LoadBalancerAttributes.map(({ Key, Value }) => [Key, Value]));
-    this.targetGroup = template.single('AWS::ElasticLoadBalancingV2::TargetGroup');
+    this.targetGroups = new Map(template.ids('AWS::ElasticLoadBalancingV2::TargetGroup').map(id => [id, new TargetGroup(template.properties(id))]));
     for (const id of template.ids('AWS::ElasticLoadBalancingV2::Listener')) {
       const { Port, Protocol, DefaultActions, ListenerAttributes = [] } = template.properties<Listener>(id);
       const handle = this.handler(id, Port, DefaultActions);
@@ -62,7 +71,7 @@ export class Front {
         ? https.createServer({ ...options, ...certificates.server, minVersion: 'TLSv1.2' }, handler)
         : http.createServer(options, handler);
       server.setTimeout(this.idleTimeout);
-      this.servers.push({ server, port: ports[Port] });
+      this.servers.push({ server, port: played.ports[Port] });
     }
   }
 
@@ -72,9 +81,94 @@ export class Front {
     })));
   }
 
+  targetGroup(id: string): TargetGroup {
+    return this.targetGroups.get(id)!;
+  }
+
+  stop(): void {
+    for (const { server } of this.servers) {
+      server.close();
+    }
+  }
+
+  private get idleTimeout(): number {
+    return Number(this.attributes['idle_timeout.timeout_seconds'] ?? 60) * 1000;
+  }
+
+  private handler(listener: string, listenerPort: number, defaultActions: Action[]): Handler {
+    const rules = this.template.all<ListenerRule>('AWS::ElasticLoadBalancingV2::ListenerRule')
+      .filter(rule => rule.ListenerArn === listener)
+      .sort((one, other) => one.Priority - other.Priority)
+      .map(rule => ({ matches: matcher(rule), handle: this.perform(rule.Actions, listenerPort) }));
+    const handleDefault = this.perform(defaultActions, listenerPort);
+    return (request, response) => {
+      const [host] = (request.headers.host ?? '').toLowerCase().split(':');
+      const [path] = request.url!.split('?');
+      const handle = rules.find(rule => rule.matches(host === 'localhost' ? this.played.publicHost : host, path))?.handle ?? handleDefault;
+      handle(request, response);
+    };
+  }
+
+  private perform(actions: Action[], listenerPort: number): Handler {
+    const [action] = actions;
+    switch (action.Type) {
+      case 'forward':
+        return this.forward(this.targetGroup(action.TargetGroupArn!), listenerPort);
+      case 'fixed-response': {
+        const { StatusCode, ContentType = 'text/plain', MessageBody = '' } = action.FixedResponseConfig!;
+        return (_, response) => response.writeHead(Number(StatusCode), { 'content-type': ContentType }).end(MessageBody);
+      }
+      case 'redirect': {
+        const { Protocol, Port, StatusCode } = action.RedirectConfig!;
+        return (request, response) => {
+          const location = new URL(request.url!, `${Protocol!.toLowerCase()}://${request.headers.host}`);
+          location.port = String(this.played.ports[Number(Port)]);
+          response.writeHead(Number(StatusCode.slice('HTTP_'.length)), { location: location.href }).end();
+        };
+      }
+      default:
+        throw new Error(`the listener action ${action.Type} is not played here`);
+    }
+  }
+
+  private forward(targetGroup: TargetGroup, listenerPort: number): Handler {
+    const proxy = createProxyServer({ agent: this.agent, timeout: this.idleTimeout, proxyTimeout: this.idleTimeout });
+    proxy.on('error', (_error, _request, response) => {
+      if ('writeHead' in response && !response.headersSent) {
+        response.writeHead(502);
+      }
+      response.end();
+    });
+    return (request, response) => {
+      const target = targetGroup.next();
+      if (target === undefined) {
+        response.writeHead(503, { 'content-type': 'text/plain' }).end('no healthy target');
+        return;
+      }
+      target.inFlight += 1;
+      response.once('close', () => target.inFlight -= 1);
+      const { headers } = request;
+      if (this.attributes['routing.http.drop_invalid_header_fields.enabled'] === 'true') {
+        Object.keys(headers).filter(name => !/^[-a-z0-9]+$/.test(name)).forEach(name => delete headers[name]);
+      }
+      const peer = request.socket.remoteAddress!;
+      headers['x-forwarded-for'] = headers['x-forwarded-for'] ? `${headers['x-forwarded-for']}, ${peer}` : peer;
+      headers['x-forwarded-proto'] = 'encrypted' in request.socket ? 'https' : 'http';
+      headers['x-forwarded-port'] = String(listenerPort);
+      proxy.web(request, response, { target: target.url });
+    };
+  }
+}
+
+/** Tasks that requests are sent to, each in turn. */
+export class TargetGroup {
+  private readonly targets: { readonly url: string; inFlight: number }[] = [];
+
+  constructor(private readonly properties: TargetGroupProperties) {}
+
   /** Sends requests to a task, too, as soon as it answers its health check. `ended` says why it never will. */
   async register(url: string, ended: () => string | undefined): Promise<void> {
-    const { HealthCheckPath, Matcher } = this.targetGroup;
+    const { HealthCheckPath = '/', Matcher = { HttpCode: '200' } } = this.properties;
     const healthy = Matcher.HttpCode.split(',').map(Number);
     const deadline = Date.now() + 60_000;
     while (!healthy.includes(await status(url + HealthCheckPath))) {
@@ -97,86 +191,20 @@ export class Front {
       return;
     }
     this.targets.splice(this.targets.indexOf(target), 1);
-    const delay = this.targetGroup.TargetGroupAttributes.find(({ Key }) => Key === 'deregistration_delay.timeout_seconds')?.Value ?? '300';
+    const delay = this.properties.TargetGroupAttributes.find(({ Key }) => Key === 'deregistration_delay.timeout_seconds')?.Value ?? '300';
     const deadline = Date.now() + Number(delay) * 1000;
     while (target.inFlight > 0 && Date.now() < deadline) {
       await sleep(50);
     }
   }
 
-  stop(): void {
-    for (const { server } of this.servers) {
-      server.close();
-    }
-  }
-
-  private get idleTimeout(): number {
-    return Number(this.attributes['idle_timeout.timeout_seconds'] ?? 60) * 1000;
-  }
-
-  private handler(listener: string, listenerPort: number, defaultActions: Action[]): Handler {
-    const rules = this.template.all<ListenerRule>('AWS::ElasticLoadBalancingV2::ListenerRule')
-      .filter(rule => rule.ListenerArn === listener)
-      .sort((one, other) => one.Priority - other.Priority)
-      .map(rule => ({ matches: pathMatcher(rule), handle: this.perform(rule.Actions, listenerPort) }));
-    const handleDefault = this.perform(defaultActions, listenerPort);
-    return (request, response) => {
-      const path = request.url!.split('?')[0];
-      const handle = rules.find(rule => rule.matches(path))?.handle ?? handleDefault;
-      handle(request, response);
-    };
-  }
-
-  private perform(actions: Action[], listenerPort: number): Handler {
-    const [action] = actions;
-    switch (action.Type) {
-      case 'forward':
-        return this.forward(listenerPort);
-      case 'fixed-response': {
-        const { StatusCode, ContentType = 'text/plain', MessageBody = '' } = action.FixedResponseConfig!;
-        return (_, response) => response.writeHead(Number(StatusCode), { 'content-type': ContentType }).end(MessageBody);
-      }
-      case 'redirect': {
-        const { Protocol, Port, StatusCode } = action.RedirectConfig!;
-        return (request, response) => {
-          const location = new URL(request.url!, `${Protocol!.toLowerCase()}://${request.headers.host}`);
-          location.port = String(this.ports[Number(Port)]);
-          response.writeHead(Number(StatusCode.slice('HTTP_'.length)), { location: location.href }).end();
-        };
-      }
-      default:
-        throw new Error(`the listener action ${action.Type} is not played here`);
-    }
-  }
-
-  /** To each target in turn. */
-  private forward(listenerPort: number): Handler {
-    const proxy = createProxyServer({ agent: this.agent, timeout: this.idleTimeout, proxyTimeout: this.idleTimeout });
-    proxy.on('error', (_error, _request, response) => {
-      if ('writeHead' in response && !response.headersSent) {
-        response.writeHead(502);
-      }
-      response.end();
-    });
-    return (request, response) => {
-      const target = this.targets.shift();
-      if (target === undefined) {
-        response.writeHead(503, { 'content-type': 'text/plain' }).end('no healthy target');
-        return;
-      }
+  /** Undefined where there is none. */
+  next() {
+    const target = this.targets.shift();
+    if (target !== undefined) {
       this.targets.push(target);
-      target.inFlight += 1;
-      response.once('close', () => target.inFlight -= 1);
-      const { headers } = request;
-      if (this.attributes['routing.http.drop_invalid_header_fields.enabled'] === 'true') {
-        Object.keys(headers).filter(name => !/^[-a-z0-9]+$/.test(name)).forEach(name => delete headers[name]);
-      }
-      const peer = request.socket.remoteAddress!;
-      headers['x-forwarded-for'] = headers['x-forwarded-for'] ? `${headers['x-forwarded-for']}, ${peer}` : peer;
-      headers['x-forwarded-proto'] = 'encrypted' in request.socket ? 'https' : 'http';
-      headers['x-forwarded-port'] = String(listenerPort);
-      proxy.web(request, response, { target: target.url });
-    };
+    }
+    return target;
   }
 }
 
@@ -189,15 +217,17 @@ function responseHeader(attribute: string): string {
   return name.replaceAll('_', '-');
 }
 
-/** Path patterns are matched against the path as it was sent, nothing decoded: `*` is any text, `?` one character. */
-function pathMatcher({ Conditions }: ListenerRule): (path: string) => boolean {
-  const patterns = Conditions.map(({ Field, PathPatternConfig }) => {
-    if (Field !== 'path-pattern') {
+/** Matched against host and path as they were sent, nothing decoded: `*` is any text, `?` one character. */
+function matcher({ Conditions }: ListenerRule): (host: string, path: string) => boolean {
+  const conditions = Conditions.map(({ Field, HostHeaderConfig, PathPatternConfig }) => {
+    const patterns = (HostHeaderConfig ?? PathPatternConfig)?.Values;
+    if (patterns === undefined) {
       throw new Error(`the listener condition ${Field} is not played here`);
     }
-    return PathPatternConfig!.Values.map(value => new RegExp(`^${value.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')}$`));
+    const alternatives = patterns.map(value => new RegExp(`^${value.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')}$`));
+    return (host: string, path: string) => alternatives.some(pattern => pattern.test(HostHeaderConfig === undefined ? path : host));
   });
-  return path => patterns.every(alternatives => alternatives.some(pattern => pattern.test(path)));
+  return (host, path) => conditions.every(holds => holds(host, path));
 }
 
 async function status(url: string): Promise<number> {

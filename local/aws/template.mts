@@ -21,6 +21,11 @@ interface Resource {
   readonly Properties: Record<string, unknown>;
 }
 
+interface Output {
+  readonly Value: unknown;
+  readonly Export?: { readonly Name: string };
+}
+
 type Attributes = Record<string, (id: string, template: Template) => string>;
 
 /** What CloudFormation returns for a resource: `Ref`, and the attributes of `Fn::GetAtt`. */
@@ -56,17 +61,18 @@ const attributes: Record<string, Attributes> = {
 };
 
 export class Template {
-  /** The template of a stack, or the only one. */
+  /** The template of a stack, or those of all stacks as one. */
   static read(assembly: string, stack?: string): Template {
     const files = readdirSync(assembly).filter(file => stack === undefined ? file.endsWith('.template.json') : file === `${stack}.template.json`);
-    if (files.length !== 1) {
-      throw new Error(`expected one template in ${assembly}, found ${files.length}`);
+    const templates = files.map(file => JSON.parse(readFileSync(join(assembly, file), 'utf8')) as Record<'Resources' | 'Outputs', object>);
+    const ids = templates.flatMap(({ Resources }) => Object.keys(Resources));
+    if (ids.length === 0 || new Set(ids).size < ids.length) {
+      throw new Error(`expected templates in ${assembly} whose resources have different ids, found ${files.length}`);
     }
-    const { Resources, Outputs } = JSON.parse(readFileSync(join(assembly, files[0]), 'utf8'));
-    return new Template(Resources, Outputs);
+    return new Template(Object.assign({}, ...templates.map(({ Resources }) => Resources)), Object.assign({}, ...templates.map(({ Outputs }) => Outputs)));
   }
 
-  private constructor(private readonly resources: Record<string, Resource>, private readonly outputs: Record<string, { readonly Value: unknown }>) {}
+  private constructor(private readonly resources: Record<string, Resource>, private readonly outputs: Record<string, Output>) {}
 
   /** Logical ids of the resources that another template has otherwise, in addition or not at all. */
   differences({ resources }: Template): string[] {
@@ -132,6 +138,13 @@ export class Template {
       case 'Fn::GetAtt': {
         const [id, attribute] = argument as [string, string];
         return this.attribute(id, attribute, where);
+      }
+      case 'Fn::ImportValue': {
+        const output = Object.values(this.outputs).find(({ Export }) => Export?.Name === argument);
+        if (output === undefined) {
+          throw new Error(`${where}: no stack exports ${argument}`);
+        }
+        return this.evaluate(output.Value, where);
       }
       case 'Fn::Join': {
         const [separator, parts] = this.evaluate(argument, where) as [string, string[]];

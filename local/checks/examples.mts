@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { Checks } from './checks.mjs';
+import { checkNeighbours } from './neighbours.mjs';
 import { redirectsToHttps, signsIn } from './people.mjs';
 import { mostMeanwhile, processesOf, residentMiB } from './processes.mjs';
 import { checkJob, clientSettings, runLongJob, type JobOptions } from './programs.mjs';
@@ -18,6 +19,7 @@ const particulars: Record<string, (checks: Checks, options: JobOptions) => Promi
   'private': checkPrivate,
   'cheapest': checkCheapest,
   'production': checkProduction,
+  'shared-load-balancer': checkNeighbours,
 };
 
 export const examples = Object.keys(particulars);

@@ -249,7 +249,7 @@ function options({ url, caFile }: Deployment, token: string, path: string): Requ
   return { hostname, port, path, ca: readFileSync(caFile), headers: bearer(token), agent: false };
 }
 
-async function put(deployment: Deployment, token: string, path: string, body: Readable, length: number): Promise<number> {
+export async function put(deployment: Deployment, token: string, path: string, body: Readable, length: number): Promise<number> {
   const base = options(deployment, token, path);
   const sending = request({ ...base, method: 'PUT', headers: { ...base.headers, 'content-length': length } });
   const answer = new Promise<number>((resolve, reject) => sending.on('response', response => {

@@ -3,9 +3,13 @@ import { known } from './problems';
 import type { SecureMlflowProps } from '../props';
 
 /** What is brought and must stand in the region of the stack. */
-export function regionProblems(region: string, { vpc, certificate, artifactBucket, accessLogsBucket, encryptionKey }: SecureMlflowProps): string[] {
+export function regionProblems(region: string, props: SecureMlflowProps): string[] {
+  const { vpc, listener, loadBalancer, cluster, certificate, artifactBucket, accessLogsBucket, encryptionKey } = props;
   const regions = {
     vpc: vpc?.env.region,
+    listener: listener?.env.region,
+    loadBalancer: loadBalancer?.env.region,
+    cluster: cluster?.env.region,
     certificate: certificate && regionOf(certificate),
     artifactBucket: artifactBucket?.env.region,
     accessLogsBucket: accessLogsBucket?.env.region,

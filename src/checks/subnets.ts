@@ -7,13 +7,14 @@ import { subnetSelections, SubnetProps, zoneOf } from '../subnets';
 const LEAST_ZONES = { loadBalancerSubnets: 2, serviceSubnets: 1, databaseSubnets: 2 };
 
 /** What is wrong with the subnets of a VPC that is brought, as far as their zones are known. */
-export function subnetProblems({ vpc }: SecureMlflowProps, settings: SubnetProps): string[] {
+export function subnetProblems({ vpc, listener }: SecureMlflowProps, settings: SubnetProps): string[] {
   if (vpc === undefined) {
     return [];
   }
   const problems: string[] = [];
   const found: Record<string, ISubnet[]> = {};
-  for (const [name, selection] of Object.entries(subnetSelections(vpc, settings))) {
+  const { loadBalancerSubnets: own, ...others } = subnetSelections(vpc, settings);
+  for (const [name, selection] of Object.entries({ ...others, ...listener === undefined && { loadBalancerSubnets: own } })) {
     try {
       const { subnets, isPendingLookup } = vpc.selectSubnets(selection);
       if (isPendingLookup) {

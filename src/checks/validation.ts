@@ -3,6 +3,7 @@ import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { databaseOptionsProblems } from './database';
 import { gunicornProblems } from './gunicorn';
+import { clusterProblems, listenerProblems } from './listener';
 import { environmentProblems, providerProblems } from './names';
 import { DOMAIN, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
 import { regionProblems } from './regions';
@@ -25,6 +26,8 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...machineProblems(props),
     ...networkProblems(props),
     ...subnetProblems(props, settings),
+    ...listenerProblems(props),
+    ...clusterProblems(props),
     ...artifactPathProblems(props.artifactPath),
     ...cleanUpProblems(props),
     ...accessLogsProblems(region, props.accessLogsBucket),

@@ -90,6 +90,15 @@ export function warningsAboutSnapshots({ databaseOptions }: SecureMlflowProps): 
   };
 }
 
+/** Warnings about alarms that measure nothing. `insights` is undefined where the setting cannot be seen. */
+export function warningsAboutInsights(insights?: string): Warnings {
+  const alarms = 'the alarms `missingTasks` and `ephemeralStorage`';
+  return {
+    ...(insights === 'disabled' && { noContainerInsights: `Container Insights is off, so addMonitoring leaves out ${alarms}` }),
+    ...(insights === undefined && { unseenContainerInsights: `Container Insights of \`cluster\` cannot be seen, and ${alarms} need it: see to it that it is on, or take them out by \`thresholds\`` }),
+  };
+}
+
 /**
  * Domains where anybody can have an address (the best known, as in https://github.com/jgillich/free-email-domains), and where
  * nobody has one: registries that sell names below it (https://publicsuffix.org), whose customers have domains of their own.

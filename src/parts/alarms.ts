@@ -6,17 +6,19 @@ import type { MonitoringThresholds } from '../monitoring-options';
 /** What the alarms look at, beside single metrics. */
 export interface Measurements {
   readonly metrics: SecureMlflowMetrics;
-  readonly missingTasks: cloudwatch.IMetric;
+  /** Only with Container Insights, as `ephemeralStorage`. */
+  readonly missingTasks?: cloudwatch.IMetric;
   readonly taskStarts: cloudwatch.IMetric;
   readonly failedPreparations: cloudwatch.IMetric;
   /** Only with `cleanUp`, as the next. */
   readonly failedCleanUps?: cloudwatch.IMetric;
   readonly unstartedCleanUps?: cloudwatch.IMetric;
   readonly targetErrors: cloudwatch.Metric;
-  readonly loadBalancerErrors: cloudwatch.Metric;
+  /** Only of a load balancer that is not shared. */
+  readonly loadBalancerErrors?: cloudwatch.Metric;
   readonly latency: cloudwatch.IMetric;
   readonly refusedSignIns: cloudwatch.IMetric;
-  readonly ephemeralStorage: cloudwatch.IMetric;
+  readonly ephemeralStorage?: cloudwatch.IMetric;
   readonly databaseStorage: cloudwatch.IMetric;
   readonly artifactStorage: cloudwatch.IMetric;
 }

@@ -8,6 +8,10 @@ import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { ASSISTANT_PATH, PROXY_PORT } from '../settings/oauth2-proxy';
 
+/** oauth2-proxy gives up on MLflow after this time, and the load balancer must not do so before. */
+export const IDLE_TIMEOUT = Duration.minutes(15);
+export const HSTS_ATTRIBUTE = 'routing.http.response.strict_transport_security.header_value';
+
 const EVERYONE = [ec2.Peer.anyIpv4(), ec2.Peer.anyIpv6()].map(({ uniqueId }) => uniqueId);
 
 export interface IngressProps {
@@ -19,23 +23,36 @@ export interface IngressProps {
   readonly internetFacing: boolean;
   readonly allowedSources: ec2.IPeer[];
   readonly accessLogsBucket?: s3.IBucket;
+  /** Of somebody else. */
+  readonly shared?: SharedListener;
+}
+
+/** A listener that other services use, too. */
+export interface SharedListener {
+  readonly listener: elbv2.IApplicationListener;
+  readonly loadBalancer: elbv2.IApplicationLoadBalancer;
+  readonly priority: number;
 }
 
 /** The way in: DNS record, certificate, load balancer. Where it leads is decided by who adds targets to the target group. */
 export class Ingress extends Construct {
   public readonly certificate: acm.ICertificate;
-  public readonly loadBalancer: elbv2.ApplicationLoadBalancer;
-  public readonly listener: elbv2.ApplicationListener;
+  public readonly loadBalancer: elbv2.IApplicationLoadBalancer;
+  /** Without a shared listener. */
+  public readonly createdLoadBalancer?: elbv2.ApplicationLoadBalancer;
+  public readonly listener: elbv2.IApplicationListener;
   public readonly targetGroup: elbv2.ApplicationTargetGroup;
   /** Who may come, on port 443 unless said otherwise. */
   public readonly connections: ec2.Connections;
 
   public constructor(scope: Construct, id: string, props: IngressProps) {
     super(scope, id);
-    const { domainName, hostedZone, vpc } = props;
-    const securityGroup = this.securityGroup(props);
-    this.connections = new ec2.Connections({ securityGroups: [securityGroup], defaultPort: ec2.Port.tcp(443) });
-    this.loadBalancer = this.defineLoadBalancer(props, securityGroup);
+    const { domainName, hostedZone, vpc, shared } = props;
+    if (shared === undefined) {
+      this.createdLoadBalancer = this.defineLoadBalancer(props);
+    }
+    this.loadBalancer = this.createdLoadBalancer ?? shared!.loadBalancer;
+    this.connections = new ec2.Connections({ securityGroups: this.loadBalancer.connections.securityGroups, defaultPort: ec2.Port.tcp(443) });
     this.certificate = props.certificate ?? new acm.Certificate(this, 'Certificate', {
       domainName,
       validation: acm.CertificateValidation.fromDns(hostedZone),
@@ -48,7 +65,7 @@ export class Ingress extends Construct {
       healthCheck: { path: '/ping', healthyHttpCodes: '200' }, // answered by the proxy, without sign-in; MLflow has a check of its own
       deregistrationDelay: Duration.minutes(2), // as long as a container may take to stop
     });
-    this.listener = this.defineListeners();
+    this.listener = shared === undefined ? this.defineListeners(this.createdLoadBalancer!) : this.useListener(shared, domainName);
     if (hostedZone !== undefined) {
       new route53.ARecord(this, 'Record', {
         zone: hostedZone,
@@ -58,7 +75,8 @@ export class Ingress extends Construct {
     }
   }
 
-  private securityGroup({ vpc, allowedSources }: IngressProps): ec2.SecurityGroup {
+  private defineLoadBalancer(props: IngressProps): elbv2.ApplicationLoadBalancer {
+    const { vpc, allowedSources, accessLogsBucket } = props;
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
       vpc,
       description: 'MLflow load balancer',
@@ -70,28 +88,24 @@ export class Ingress extends Construct {
         securityGroup.addIngressRule(source, ec2.Port.tcp(80), 'HTTP, answered with a redirect');
       }
     }
-    return securityGroup;
-  }
-
-  private defineLoadBalancer(props: IngressProps, securityGroup: ec2.ISecurityGroup): elbv2.ApplicationLoadBalancer {
     const loadBalancer = new elbv2.ApplicationLoadBalancer(this, 'LoadBalancer', {
-      vpc: props.vpc,
+      vpc,
       vpcSubnets: props.vpcSubnets,
       internetFacing: props.internetFacing,
       securityGroup,
-      idleTimeout: Duration.minutes(15), // not before oauth2-proxy gives up on MLflow
+      idleTimeout: IDLE_TIMEOUT,
       dropInvalidHeaderFields: true,
       desyncMitigationMode: elbv2.DesyncMitigationMode.DEFENSIVE,
     });
-    if (props.accessLogsBucket !== undefined) {
-      loadBalancer.logAccessLogs(props.accessLogsBucket);
+    if (accessLogsBucket !== undefined) {
+      loadBalancer.logAccessLogs(accessLogsBucket);
     }
     return loadBalancer;
   }
 
   /** Returns the one for HTTPS; the other redirects to it. */
-  private defineListeners(): elbv2.ApplicationListener {
-    const listener = this.loadBalancer.addListener('Https', {
+  private defineListeners(loadBalancer: elbv2.ApplicationLoadBalancer): elbv2.ApplicationListener {
+    const listener = loadBalancer.addListener('Https', {
       port: 443,
       protocol: elbv2.ApplicationProtocol.HTTPS,
       sslPolicy: elbv2.SslPolicy.TLS13_RES,
@@ -100,13 +114,9 @@ export class Ingress extends Construct {
       defaultTargetGroups: [this.targetGroup],
     });
     // Here and not at the server: the answers of oauth2-proxy and of the load balancer itself have it, too.
-    listener.setAttribute('routing.http.response.strict_transport_security.header_value', `max-age=${Duration.days(365).toSeconds()}`);
-    listener.addAction('Assistant', {
-      priority: 1,
-      conditions: [elbv2.ListenerCondition.pathPatterns([`${ASSISTANT_PATH}*`])],
-      action: elbv2.ListenerAction.fixedResponse(403, { contentType: 'text/plain', messageBody: 'The assistant is closed.' }),
-    });
-    this.loadBalancer.addListener('Http', {
+    listener.setAttribute(HSTS_ATTRIBUTE, `max-age=${Duration.days(365).toSeconds()}`);
+    listener.addAction('Assistant', { priority: 1, conditions: [ASSISTANT], action: CLOSED });
+    loadBalancer.addListener('Http', {
       port: 80,
       protocol: elbv2.ApplicationProtocol.HTTP,
       open: false,
@@ -114,4 +124,18 @@ export class Ingress extends Construct {
     });
     return listener;
   }
+
+  /** The rules and the certificate belong to this construct, so that the stack of the listener needs no change. */
+  private useListener({ listener, priority }: SharedListener, domainName: string): elbv2.IApplicationListener {
+    const host = elbv2.ListenerCondition.hostHeaders([domainName]);
+    new elbv2.ApplicationListenerCertificate(this, 'ListenerCertificate', { listener, certificates: [this.certificate] });
+    new elbv2.ApplicationListenerRule(this, 'Assistant', { listener, priority, conditions: [host, ASSISTANT], action: CLOSED });
+    new elbv2.ApplicationListenerRule(this, 'Rule', {
+      listener, priority: priority + 1, conditions: [host], action: elbv2.ListenerAction.forward([this.targetGroup]),
+    });
+    return listener;
+  }
 }
+
+const ASSISTANT = elbv2.ListenerCondition.pathPatterns([`${ASSISTANT_PATH}*`]);
+const CLOSED = elbv2.ListenerAction.fixedResponse(403, { contentType: 'text/plain', messageBody: 'The assistant is closed.' });

@@ -16,6 +16,10 @@ export interface MonitoringProps extends MonitoringOptions {
   readonly artifactBucket: s3.IBucket;
   /** The most tasks that there may be at once. */
   readonly maxTasks: number;
+  /** Whether the cluster has the metrics of Container Insights. */
+  readonly containerInsights: boolean;
+  /** Whether no other service uses the load balancer. */
+  readonly ownLoadBalancer: boolean;
   /** Errors of the scheduler in starting the clean-up, if there is one. */
   readonly cleanUpErrors?: cloudwatch.IMetric;
 }
@@ -63,7 +67,7 @@ export class Monitoring extends Construct {
   }
 
   private measure(): Measurements {
-    const { metrics, cleanUpErrors } = this.props;
+    const { metrics, cleanUpErrors, containerInsights, ownLoadBalancer } = this.props;
     return {
       metrics,
       refusedSignIns: this.countLines('RefusedSignIns', logPatterns.refusedSignIns, Duration.minutes(5)),
@@ -73,17 +77,19 @@ export class Monitoring extends Construct {
         failedCleanUps: this.countLines('FailedCleanUps', logPatterns.failedCleanUps, Duration.minutes(5)),
         unstartedCleanUps: cleanUpErrors,
       }),
-      missingTasks: new cloudwatch.MathExpression({
-        expression: 'desired - running',
-        usingMetrics: { desired: metrics.desiredTaskCount(fiveMinutes), running: metrics.runningTaskCount(fiveMinutes) },
-        label: 'Missing tasks',
-        ...fiveMinutes,
-      }),
-      ephemeralStorage: new cloudwatch.MathExpression({
-        expression: '100 * used / reserved',
-        usingMetrics: { used: metrics.ephemeralStorageUtilized(fullest), reserved: metrics.ephemeralStorageReserved(fullest) },
-        label: 'Disk',
-        ...fiveMinutes,
+      ...(containerInsights && {
+        missingTasks: new cloudwatch.MathExpression({
+          expression: 'desired - running',
+          usingMetrics: { desired: metrics.desiredTaskCount(fiveMinutes), running: metrics.runningTaskCount(fiveMinutes) },
+          label: 'Missing tasks',
+          ...fiveMinutes,
+        }),
+        ephemeralStorage: new cloudwatch.MathExpression({
+          expression: '100 * used / reserved',
+          usingMetrics: { used: metrics.ephemeralStorageUtilized(fullest), reserved: metrics.ephemeralStorageReserved(fullest) },
+          label: 'Disk',
+          ...fiveMinutes,
+        }),
       }),
       databaseStorage: new cloudwatch.MathExpression({
         expression: `bytes / ${GIB}`,
@@ -93,7 +99,8 @@ export class Monitoring extends Construct {
       }),
       artifactStorage: this.artifactStorage(),
       targetErrors: metrics.httpCodeTarget(HttpCodeTarget.TARGET_5XX_COUNT, fiveMinutes),
-      loadBalancerErrors: metrics.httpCodeElb(HttpCodeElb.ELB_5XX_COUNT, fiveMinutes),
+      // Of a load balancer that is shared, they may be those of any service.
+      ...(ownLoadBalancer && { loadBalancerErrors: metrics.httpCodeElb(HttpCodeElb.ELB_5XX_COUNT, fiveMinutes) }),
       latency: metrics.targetResponseTime({ ...fiveMinutes, statistic: 'p99' }),
     };
   }
@@ -145,19 +152,19 @@ export class Monitoring extends Construct {
 }
 
 function graphs(measured: Measurements): cloudwatch.IWidget[][] {
-  const { metrics, targetErrors, loadBalancerErrors, failedPreparations, failedCleanUps, unstartedCleanUps } = measured;
+  const { metrics, targetErrors, loadBalancerErrors, ephemeralStorage, failedPreparations, failedCleanUps, unstartedCleanUps } = measured;
   const failures = [failedPreparations, failedCleanUps, unstartedCleanUps].filter(metric => metric !== undefined);
   return [
     [
       graph('Requests', [metrics.requestCount(fiveMinutes)]),
-      graph('Answers 5xx', [targetErrors.with({ label: 'of the tasks' }), loadBalancerErrors.with({ label: 'of the load balancer' })]),
+      graph('Answers 5xx', [targetErrors.with({ label: 'of the tasks' }), ...loadBalancerErrors === undefined ? [] : [loadBalancerErrors.with({ label: 'of the load balancer' })]]),
       graph('Seconds until the answer', [measured.latency, metrics.targetResponseTime({ ...fiveMinutes, statistic: 'p50' })]),
       graph('Refused sign-ins', [measured.refusedSignIns]),
     ],
     [
-      graph('Tasks', [metrics.runningTaskCount(fiveMinutes), metrics.desiredTaskCount(fiveMinutes), measured.taskStarts]),
+      graph('Tasks', [...measured.missingTasks === undefined ? [] : [metrics.runningTaskCount(fiveMinutes), metrics.desiredTaskCount(fiveMinutes)], measured.taskStarts]),
       graph('CPU and memory of the tasks, percent', [metrics.cpuUtilization(fiveMinutes), metrics.memoryUtilization(fiveMinutes)]),
-      graph('Disk of the tasks, percent', [measured.ephemeralStorage]),
+      ...ephemeralStorage === undefined ? [] : [graph('Disk of the tasks, percent', [ephemeralStorage])],
       graph('Failures of prepare and clean-up', failures),
     ],
     [

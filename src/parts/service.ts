@@ -8,7 +8,7 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { Database } from './database';
 import { CONFIG, containerFile, MLFLOW_USER, OAUTH2_PROXY_IMAGE, pythonFile, TaskKit, TMP, VOLUMES } from './task-kit';
-import type { ScalingOptions } from '../props';
+import { FargateCapacity, ScalingOptions } from '../props';
 import type { SessionServer } from '../session-store';
 import {
   DATABASE_IAM_USER, DATABASE_PORT, DOOR, MLFLOW_PORT, mlflowHealthCheck, prepareDoorEnvironment, prepareEnvironment, TOKEN_HEALTH_CHECK,
@@ -40,6 +40,9 @@ export interface ServiceProps {
   /** One a line. */
   readonly machineIdentities: string;
 
+  readonly cluster?: ecs.ICluster;
+  readonly containerInsights: ecs.ContainerInsights;
+  readonly capacity: FargateCapacity;
   readonly cpu: number;
   readonly memoryLimitMiB: number;
   readonly ephemeralStorageGiB: number;
@@ -52,9 +55,20 @@ export interface ServiceProps {
   readonly removalPolicy: RemovalPolicy;
 }
 
+/** Undefined where that cannot be seen: of an imported cluster, or of one for which the setting of the account decides. */
+export function containerInsightsOf(cluster: ecs.ICluster): string | undefined {
+  const resource = cluster.node.defaultChild;
+  const settings: ecs.CfnCluster.ClusterSettingsProperty[] = resource instanceof ecs.CfnCluster
+    ? Stack.of(cluster).resolve(resource.clusterSettings) ?? [] : [];
+  return settings.find(({ name }) => name === 'containerInsights')?.value;
+}
+
+/** The name of AWS's own capacity provider. */
+const SPOT = 'FARGATE_SPOT';
+
 /** One task: `prepare` runs to its end, then MLflow on loopback, then oauth2-proxy, the only one with a port. */
 export class Service extends Construct {
-  public readonly cluster: ecs.Cluster;
+  public readonly cluster: ecs.ICluster;
   public readonly taskDefinition: ecs.FargateTaskDefinition;
   /** What all containers print. */
   public readonly logGroup: logs.LogGroup;
@@ -66,8 +80,6 @@ export class Service extends Construct {
 
   public constructor(scope: Construct, id: string, private readonly props: ServiceProps) {
     super(scope, id);
-    const { vpc, database, sessionServer } = props;
-
     this.taskDefinition = new ecs.FargateTaskDefinition(this, 'TaskDefinition', {
       cpu: props.cpu,
       memoryLimitMiB: props.memoryLimitMiB,
@@ -84,32 +96,10 @@ export class Service extends Construct {
     this.defineContainers(props);
     this.kit.grantSecretsKey(this.taskDefinition);
 
-    // Made here and not by the FargateService: the database's rules refer to it, and the service waits for all of the database.
-    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow tasks', allowAllOutbound: false });
-    securityGroup.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'AWS, images, the sign-in provider');
-    database.cluster.connections.allowFrom(securityGroup, ec2.Port.tcp(DATABASE_PORT), 'MLflow tasks');
-    sessionServer?.connectable?.connections.allowFrom(securityGroup, ec2.Port.tcp(sessionServer.port), 'MLflow tasks');
-
-    this.cluster = new ecs.Cluster(this, 'Cluster', { vpc, containerInsightsV2: ecs.ContainerInsights.ENABLED });
-    this.service = new ecs.FargateService(this, 'Service', {
-      cluster: this.cluster,
-      taskDefinition: this.taskDefinition,
-      platformVersion: ecs.FargatePlatformVersion.VERSION1_4,
-      vpcSubnets: props.vpcSubnets,
-      assignPublicIp: props.assignPublicIp,
-      securityGroups: [securityGroup],
-      ...(props.scaling === undefined && { desiredCount: props.desiredCount }), // else every deployment would undo the scaling
-      minHealthyPercent: props.minHealthyPercent,
-      maxHealthyPercent: props.minHealthyPercent === 0 ? 100 : 200, // with 0 the old tasks stop first, and two versions never run at once
-      circuitBreaker: { enable: true, rollback: false }, // an older MLflow cannot run on a schema that a newer one has migrated
-      healthCheckGracePeriod: Duration.minutes(10), // a database that wakes, a first migration
-      enableExecuteCommand: false,
-      propagateTags: ecs.PropagatedTagSource.SERVICE,
-    });
+    const securityGroup = this.defineSecurityGroup(props);
+    this.cluster = props.cluster ?? new ecs.Cluster(this, 'Cluster', { vpc: props.vpc, containerInsightsV2: props.containerInsights });
+    this.service = this.defineService(props, securityGroup);
     this.target = this.service.loadBalancerTarget({ containerName: 'oauth2-proxy', containerPort: PROXY_PORT });
-    // None is implied: without the database `prepare` waits in vain, without the policy no secret can be read, without its session store oauth2-proxy exits.
-    const sessionStore = sessionServer?.dependency ? [sessionServer.dependency] : [];
-    this.service.node.addDependency(database, this.taskDefinition.obtainExecutionRole(), ...sessionStore);
   }
 
   /** Lets the number of tasks follow the load, if that was asked for: `targetGroup` knows the requests. */
@@ -124,6 +114,46 @@ export class Service extends Construct {
     const count = this.service.autoScaleTaskCount({ minCapacity: desiredCount, maxCapacity: maxCount });
     count.scaleOnCpuUtilization('Cpu', { targetUtilizationPercent: cpuUtilizationPercent, ...cooldowns });
     count.scaleOnRequestCount('Requests', { targetGroup, requestsPerTarget, ...cooldowns });
+  }
+
+  private defineSecurityGroup({ vpc, database, sessionServer }: ServiceProps): ec2.SecurityGroup {
+    // Made here and not by the FargateService: the database's rules refer to it, and the service waits for all of the database.
+    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow tasks', allowAllOutbound: false });
+    securityGroup.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'AWS, images, the sign-in provider');
+    database.cluster.connections.allowFrom(securityGroup, ec2.Port.tcp(DATABASE_PORT), 'MLflow tasks');
+    sessionServer?.connectable?.connections.allowFrom(securityGroup, ec2.Port.tcp(sessionServer.port), 'MLflow tasks');
+    return securityGroup;
+  }
+
+  private defineService(props: ServiceProps, securityGroup: ec2.ISecurityGroup): ecs.FargateService {
+    const { database, sessionServer } = props;
+    const spot = props.capacity === FargateCapacity.SPOT;
+    const service = new ecs.FargateService(this, 'Service', {
+      cluster: this.cluster,
+      taskDefinition: this.taskDefinition,
+      platformVersion: ecs.FargatePlatformVersion.VERSION1_4,
+      vpcSubnets: props.vpcSubnets,
+      assignPublicIp: props.assignPublicIp,
+      securityGroups: [securityGroup],
+      ...(props.scaling === undefined && { desiredCount: props.desiredCount }), // else every deployment would undo the scaling
+      minHealthyPercent: props.minHealthyPercent,
+      maxHealthyPercent: props.minHealthyPercent === 0 ? 100 : 200, // with 0 the old tasks stop first, and two versions never run at once
+      circuitBreaker: { enable: true, rollback: false }, // an older MLflow cannot run on a schema that a newer one has migrated
+      healthCheckGracePeriod: Duration.minutes(10), // a database that wakes, a first migration
+      enableExecuteCommand: false,
+      propagateTags: ecs.PropagatedTagSource.SERVICE,
+      ...(spot && { capacityProviderStrategies: [{ capacityProvider: SPOT, weight: 1 }] }),
+    });
+    if (spot && props.cluster === undefined) {
+      // The cluster would add it without a dependency, and ECS refuses a service whose capacity provider is not there yet, or no longer.
+      service.node.addDependency(new ecs.CfnClusterCapacityProviderAssociations(this, 'CapacityProviders', {
+        cluster: this.cluster.clusterName, capacityProviders: [SPOT], defaultCapacityProviderStrategy: [],
+      }));
+    }
+    // None is implied: without the database `prepare` waits in vain, without the policy no secret can be read, without its session store oauth2-proxy exits.
+    const sessionStore = sessionServer?.dependency ? [sessionServer.dependency] : [];
+    service.node.addDependency(database, this.taskDefinition.obtainExecutionRole(), ...sessionStore);
+    return service;
   }
 
   private defineContainers(props: ServiceProps): void {

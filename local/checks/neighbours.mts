@@ -1,0 +1,101 @@
+/** A load balancer that services share: who gets which requests, and whether its owner has set what MLflow needs. */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Checks } from './checks.mjs';
+import { put } from './faults.mjs';
+import { redirectsToHttps, signsIn } from './people.mjs';
+import type { JobOptions } from './programs.mjs';
+import { LoopbackServer } from '../aws/loopback-server.mjs';
+import type { Template } from '../aws/template.mjs';
+import { bearer, client } from '../clients/http.mjs';
+import { Person } from '../clients/person.mjs';
+import { freePort } from '../processes.mjs';
+
+const search = '/api/2.0/mlflow/experiments/search?max_results=1';
+const assistant = '/ajax-api/3.0/mlflow/assistant/config';
+const otherHost = 'other.example.com';
+/** Longer than a load balancer waits where nothing is set. */
+const stallSeconds = 70;
+
+/** Stands for the task of the other service. */
+class Neighbour extends LoopbackServer {
+  readonly requests: { readonly path: string; readonly headers: IncomingMessage['headers'] }[] = [];
+
+  protected async answer({ url, headers }: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.requests.push({ path: url!, headers });
+    response.end('the neighbour');
+  }
+}
+
+export async function checkNeighbours(checks: Checks, { deployment, token }: JobOptions): Promise<void> {
+  const { url, caFile, front, template, logs } = deployment;
+  const send = client(url, readFileSync(caFile, 'utf8'));
+  const at = (host: string, path: string, headers = {}) => send(path, { headers: { host, ...headers } });
+  const address = `http://127.0.0.1:${await freePort()}`;
+  const neighbour = new Neighbour(address);
+  await neighbour.start();
+  await front.targetGroup(targetGroupOf(template, otherHost)).register(address, () => undefined);
+  neighbour.requests.length = 0; // the health check
+
+  checks.heading(`Beside another service at the same listener, an upload that says nothing for ${stallSeconds} s meanwhile`);
+  const upload = put(deployment, token, '/api/2.0/mlflow-artifacts/artifacts/neighbours/stalled.bin', Readable.from(stalled()), 2 * 1024);
+  await checks.check('requests for its host reach the other service alone', async () => {
+    const answers = await Promise.all([otherHost, otherHost.toUpperCase(), `${otherHost}:443`].map(host => at(host, '/marked')));
+    assert.deepEqual(answers.map(({ status, body }) => [status, body]), Array(3).fill([200, 'the neighbour']));
+    assert.deepEqual(neighbour.requests.map(({ path }) => path), Array(3).fill('/marked'));
+    assert(!readFileSync(join(logs, 'oauth2-proxy.log'), 'utf8').includes('/marked'), 'MLflow has got them, too');
+  });
+  await checks.check('requests for MLflow\'s host reach MLflow alone, whatever other headers name', async () => {
+    const before = neighbour.requests.length;
+    for (const headers of [{}, { 'x-forwarded-host': otherHost }, { forwarded: `host=${otherHost}` }]) {
+      const { status, body } = await send(search, { headers: { ...bearer(token), ...headers } });
+      assert.deepEqual([status, Object.keys(JSON.parse(body))[0]], [200, 'experiments']);
+      assert.equal((await send(search, { headers })).status, 401);
+    }
+    const person = await Person.meet('someone@example.com');
+    await signsIn(person, url);
+    await person.leave();
+    assert.equal(neighbour.requests.length, before);
+  });
+  await checks.check('any other host gets what the listener answers by default', async () => {
+    for (const host of ['unknown.example.com', `x.${otherHost}`, 'mlflow.example.com.evil.example']) {
+      const { status, body } = await at(host, search, bearer(token));
+      assert.deepEqual([host, status, body], [host, 404, '']);
+    }
+  });
+  await checks.check('the assistant is closed at MLflow\'s host, and the other service keeps that path', async () => {
+    const { status, body } = await send(assistant, { headers: bearer(token) });
+    assert.deepEqual([status, body], [403, 'The assistant is closed.']);
+    assert.equal((await at(otherHost, assistant)).body, 'the neighbour');
+  });
+  await checks.check('browsers are told to stay with TLS, and sent to it', async () => {
+    assert.equal((await send('/')).headers['strict-transport-security'], 'max-age=31536000');
+    await redirectsToHttps(deployment);
+  });
+  await checks.check('the certificate of the host is added to the listener, and only the load balancer reaches the tasks, in the template', async () => {
+    const [{ SecurityGroups: [loadBalancer] }] = template.all<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
+    const { Certificates: [{ CertificateArn }] } = template.single<{ Certificates: { CertificateArn: string }[] }>('AWS::ElasticLoadBalancingV2::ListenerCertificate');
+    assert.equal(template.properties<{ DomainName: string }>(CertificateArn).DomainName, 'mlflow.example.com');
+    const ingress = template.all<{ FromPort: number; SourceSecurityGroupId: string }>('AWS::EC2::SecurityGroupIngress').filter(({ FromPort }) => FromPort === 4180);
+    assert.deepEqual(ingress.map(({ SourceSecurityGroupId }) => SourceSecurityGroupId), [loadBalancer]);
+  });
+  await checks.check('the upload ends well', async () => assert.equal(await upload, 200));
+  neighbour.stop();
+}
+
+/** Where the rule for a host leads. */
+function targetGroupOf(template: Template, host: string): string {
+  const rules = template.all<{ Conditions: { HostHeaderConfig?: { Values: string[] } }[]; Actions: { TargetGroupArn: string }[] }>('AWS::ElasticLoadBalancingV2::ListenerRule');
+  return rules.find(({ Conditions }) => Conditions.some(({ HostHeaderConfig }) => HostHeaderConfig?.Values.includes(host)))!.Actions[0].TargetGroupArn;
+}
+
+async function* stalled(): AsyncGenerator<Buffer> {
+  yield Buffer.alloc(1024, 'a');
+  await sleep(stallSeconds * 1000);
+  yield Buffer.alloc(1024, 'b');
+}

@@ -1,0 +1,116 @@
+import { Stack, Token } from 'aws-cdk-lib';
+import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
+import type { Construct } from 'constructs';
+import { known, wholeNumberProblems } from './problems';
+import type { Warnings } from './warnings';
+import { HSTS_ATTRIBUTE, IDLE_TIMEOUT, SharedListener } from '../parts/ingress';
+import type { SecureMlflowProps } from '../props';
+
+/** The listener that is brought, if one is; the props are checked. */
+export function sharedListener(scope: Construct, { listener, loadBalancer, listenerPriority }: SecureMlflowProps): SharedListener | undefined {
+  return listener && {
+    listener,
+    loadBalancer: loadBalancer ?? loadBalancerOf(listener)!,
+    priority: listenerPriority ?? Math.max(0, ...rulesOf(scope, listener).map(rule => rule.priority)) + 1,
+  };
+}
+
+/** What is wrong with a listener that is brought, and with props that are about it or contradict it. */
+export function listenerProblems(props: SecureMlflowProps): string[] {
+  const { listener, listenerPriority, loadBalancer } = props;
+  if (listener === undefined) {
+    return (['loadBalancer', 'listenerPriority'] as const).filter(name => props[name] !== undefined)
+      .map(name => `\`${name}\` needs \`listener\`, got none: pass the HTTPS listener of the load balancer, or leave it out`);
+  }
+  const problems = [
+    ...wholeNumberProblems('listenerPriority', listenerPriority, 1, 49999, ': the next number is the second rule\'s, and 50000 is the highest'),
+    ...vpcProblems('listener', props),
+    ...contradictions('listener', props, ['internetFacing', 'loadBalancerSubnets', 'allowedSources', 'accessLogsBucket'], 'load balancer'),
+  ];
+  const { protocol, port } = resourceOf(listener) ?? {};
+  if (known(protocol) && protocol !== 'HTTPS') {
+    problems.push(`\`listener\` must be an HTTPS listener, got one for ${protocol}, where cookies and tokens would travel in plain text: pass the one on port 443`);
+  } else if (known(port) && port !== 443) {
+    problems.push(`\`listener\` must be on port 443, got ${port}: people and programs come to https://<domainName>, which names no port`);
+  }
+  if (loadBalancerOf(listener) === undefined) {
+    const imported = 'must be given where `listener` is imported, got nothing';
+    if (loadBalancer === undefined) {
+      problems.push(`\`loadBalancer\` ${imported}: pass it, too, such as \`ApplicationLoadBalancer.fromLookup(…)\``);
+    }
+    if (listenerPriority === undefined) {
+      problems.push(`\`listenerPriority\` ${imported}: rules of other apps cannot be seen; choose a number that is free, and of which the next is free, too`);
+    }
+  }
+  return problems;
+}
+
+export function clusterProblems(props: SecureMlflowProps): string[] {
+  return props.cluster === undefined ? [] : [...vpcProblems('cluster', props), ...contradictions('cluster', props, ['containerInsights'], 'cluster')];
+}
+
+function vpcProblems(name: string, { vpc }: SecureMlflowProps): string[] {
+  return vpc === undefined ? [`\`vpc\` must be given where \`${name}\` is, got nothing: pass the VPC that it is in`] : [];
+}
+
+function contradictions(name: string, props: SecureMlflowProps, others: (keyof SecureMlflowProps)[], what: string): string[] {
+  return others.filter(other => props[other] !== undefined).map(other => `\`${other}\` must be left out where \`${name}\` is given: the owner of the ${what} decides`);
+}
+
+/** Undefined where the listener is imported. */
+function loadBalancerOf(listener: elbv2.IApplicationListener): elbv2.IApplicationLoadBalancer | undefined {
+  return (listener as Partial<elbv2.ApplicationListener>).loadBalancer;
+}
+
+/** Rules of the app that have the same priority, to be called when there are all. */
+export function priorityProblems(scope: Construct, { listener }: SharedListener): string[] {
+  const rules = rulesOf(scope, listener);
+  return rules.filter(rule => isOf(scope, rule)).flatMap(rule => rules.filter(other => !isOf(scope, other) && other.priority === rule.priority)
+    .map(other => `\`listenerPriority\` must be free, got ${rule.priority}, which ${other.node.path} has: choose another, of which the next is free, too`));
+}
+
+/** What the owner of the load balancer should set, and has not, or nobody can see. */
+export function warningsAboutListener({ listener, loadBalancer }: SharedListener): Warnings {
+  const own = attributesOf(loadBalancer.node.defaultChild, resource => (resource as elbv2.CfnLoadBalancer).loadBalancerAttributes);
+  const ofListener = attributesOf(listener.node.defaultChild, resource => (resource as elbv2.CfnListener).listenerAttributes);
+  const policy = resourceOf(listener)?.sslPolicy ?? '';
+  const seconds = Number(own?.['idle_timeout.timeout_seconds'] ?? 60);
+  const todo = [
+    ...own !== undefined && seconds >= IDLE_TIMEOUT.toSeconds() ? [] : [`an idle timeout of ${IDLE_TIMEOUT.toSeconds()} s, or long uploads break`],
+    ...own?.['routing.http.drop_invalid_header_fields.enabled'] === 'true' ? [] : ['`dropInvalidHeaderFields`'],
+    ...ofListener?.[HSTS_ATTRIBUTE] === undefined ? [`the listener attribute ${HSTS_ATTRIBUTE}`] : [],
+    ...Token.isUnresolved(policy) || MODERN_TLS.test(policy) ? [] : ['an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
+  ];
+  return {
+    ...(todo.length > 0 && {
+      sharedListener: `\`listener\` belongs to a load balancer that ${own === undefined ? 'is imported, so its settings cannot be seen' : 'lacks settings'}: see to it that it has ${todo.join('; ')}`,
+    }),
+  };
+}
+
+/** Names of the policies that refuse TLS 1.0 and 1.1, which the one that is used where none is named accepts. */
+const MODERN_TLS = /-1-[23]-/; // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
+
+/** Undefined where the listener is imported. */
+function resourceOf({ node }: elbv2.IApplicationListener): elbv2.CfnListener | undefined {
+  return node.defaultChild instanceof elbv2.CfnListener ? node.defaultChild : undefined;
+}
+
+type Attributes = Record<string, string | undefined>;
+
+function attributesOf(resource: unknown, read: (resource: unknown) => unknown): Attributes | undefined {
+  if (!(resource instanceof elbv2.CfnLoadBalancer || resource instanceof elbv2.CfnListener)) {
+    return undefined;
+  }
+  const attributes: { key: string; value?: string }[] = Stack.of(resource).resolve(read(resource)) ?? [];
+  return Object.fromEntries(attributes.map(({ key, value }) => [key, value]));
+}
+
+function rulesOf(scope: Construct, listener: elbv2.IApplicationListener): elbv2.CfnListenerRule[] {
+  return scope.node.root.node.findAll().filter((construct): construct is elbv2.CfnListenerRule => construct instanceof elbv2.CfnListenerRule)
+    .filter(rule => rule.listenerArn === listener.listenerArn && !Token.isUnresolved(rule.priority));
+}
+
+function isOf(scope: Construct, rule: Construct): boolean {
+  return rule.node.scopes.includes(scope);
+}

@@ -1,0 +1,301 @@
+import { CfnParameter, Duration, Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as ecs from 'aws-cdk-lib/aws-ecs';
+import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import { broughtVpc, define, minimalProps, newApp, newStack, only, Overrides, OverridesOf, resources, rulesOf, synthesise, warningsIn } from './fixtures';
+import { FargateCapacity, SecureMlflow } from '../src';
+
+interface Shared {
+  readonly vpc: ec2.IVpc;
+  readonly loadBalancer: elbv2.ApplicationLoadBalancer;
+  readonly listener: elbv2.ApplicationListener;
+}
+
+const fixed = elbv2.ListenerAction.fixedResponse(404);
+const certificates = [elbv2.ListenerCertificate.fromArn('arn:aws:acm:eu-west-1:111122223333:certificate/owner')];
+
+/** A load balancer with the settings that it should have, unless said otherwise. */
+function share(stack: Stack, options: Partial<elbv2.ApplicationLoadBalancerProps> = {}): Shared {
+  const vpc = new ec2.Vpc(stack, 'Vpc', { natGateways: 0, restrictDefaultSecurityGroup: false });
+  const loadBalancer = new elbv2.ApplicationLoadBalancer(stack, 'Shared', {
+    vpc, internetFacing: true, idleTimeout: Duration.minutes(15), dropInvalidHeaderFields: true, ...options,
+  });
+  const listener = loadBalancer.addListener('Https', { port: 443, certificates, sslPolicy: elbv2.SslPolicy.TLS12, defaultAction: fixed });
+  return { vpc, loadBalancer, listener };
+}
+
+const withHsts = (shared: Shared) => {
+  shared.listener.setAttribute('routing.http.response.strict_transport_security.header_value', 'max-age=31536000');
+  return shared;
+};
+const brought = (stack: Stack) => {
+  const { vpc, listener } = withHsts(share(stack));
+  return { vpc, listener };
+};
+const imported = (stack: Stack) => ({
+  vpc: broughtVpc(stack),
+  listener: elbv2.ApplicationListener.fromApplicationListenerAttributes(stack, 'Listener', {
+    listenerArn: 'arn:aws:elasticloadbalancing:eu-west-1:111122223333:listener/app/shared/50dc6c495c0c9188/f2f7dc8efc522ab2',
+    securityGroup: ec2.SecurityGroup.fromSecurityGroupId(stack, 'OwnersGroup', 'sg-shared', { allowAllOutbound: false }),
+  }),
+  loadBalancer: elbv2.ApplicationLoadBalancer.fromApplicationLoadBalancerAttributes(stack, 'LoadBalancer', {
+    loadBalancerArn: 'arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/app/shared/50dc6c495c0c9188',
+    loadBalancerDnsName: 'shared.eu-west-1.elb.amazonaws.com',
+    loadBalancerCanonicalHostedZoneId: 'ZONEOFELB',
+    securityGroupId: 'sg-shared',
+  }),
+  listenerPriority: 20,
+});
+
+const refusal = (overrides: OverridesOf): string => {
+  try {
+    define(overrides);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return 'nothing was refused';
+};
+const one = (problem: string) => `Stack/Mlflow: a prop needs a change\n  - ${problem}`;
+
+const rules = (template: Template) => resources(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').map(([, { Properties }]) => Properties);
+
+describe('listener', () => {
+  test('gets two rules for the host and a certificate, and no load balancer is made', () => {
+    const { template, mlflow } = synthesise(brought);
+    expect(resources(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').map(([id]) => id)).toEqual([expect.stringMatching(/^Shared/)]);
+    expect(resources(template, 'AWS::ElasticLoadBalancingV2::Listener')).toHaveLength(1);
+    expect(mlflow.createdLoadBalancer).toBeUndefined();
+    const host = { Field: 'host-header', HostHeaderConfig: { Values: ['mlflow.example.com'] } };
+    expect(rules(template).map(({ Priority, Conditions, Actions: [{ Type }] }) => [Priority, Conditions, Type])).toEqual([
+      [1, [host, { Field: 'path-pattern', PathPatternConfig: { Values: ['/ajax-api/3.0/mlflow/assistant*'] } }], 'fixed-response'],
+      [2, [host], 'forward'],
+    ]);
+    expect(only(template, 'AWS::ElasticLoadBalancingV2::ListenerCertificate').Properties.Certificates)
+      .toEqual([{ CertificateArn: { Ref: only(template, 'AWS::CertificateManager::Certificate').id } }]);
+    const { AliasTarget } = only(template, 'AWS::Route53::RecordSet').Properties;
+    expect(JSON.stringify(AliasTarget)).toContain(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').id);
+  });
+
+  test('only the security group of that load balancer reaches the tasks', () => {
+    const { template } = synthesise(brought);
+    const ids = Object.fromEntries(resources(template, 'AWS::EC2::SecurityGroup').map(([id]) => [/Service/.test(id) ? 'tasks' : /Database/.test(id) ? 'database' : 'shared', id]));
+    expect(rulesOf(template, ids.tasks, 'Ingress').map(({ SourceSecurityGroupId, FromPort, ToPort }) => [SourceSecurityGroupId, FromPort, ToPort]))
+      .toEqual([[{ 'Fn::GetAtt': [ids.shared, 'GroupId'] }, 4180, 4180]]);
+  });
+
+  test('in another stack changes nothing of that stack: the rule to the tasks is in this one', () => {
+    const app = newApp();
+    const owner = new Stack(app, 'Owner');
+    const { vpc, listener } = withHsts(share(owner));
+    const { stack } = define({ vpc, listener }, new Stack(app, 'Stack'));
+    const alone = newStack();
+    withHsts(share(alone));
+    const own = Template.fromStack(stack);
+    expect(rules(own)).toHaveLength(2);
+    expect(resources(own, 'AWS::EC2::SecurityGroupEgress').map(([id]) => id).filter(id => id.includes('Shared'))).toHaveLength(1);
+    expect(resources(Template.fromStack(owner)).map(([id]) => id)).toEqual(resources(Template.fromStack(alone)).map(([id]) => id));
+  });
+
+  test('that is imported is used as it was told', () => {
+    const { template, mlflow, stack } = synthesise(imported);
+    expect(rules(template).map(({ Priority }) => Priority)).toEqual([20, 21]);
+    expect(only(template, 'AWS::Route53::RecordSet').Properties.AliasTarget).toMatchObject({ HostedZoneId: 'ZONEOFELB' });
+    expect(only(template, 'AWS::EC2::SecurityGroupEgress', 'OwnersGroup').Properties).toMatchObject({ GroupId: 'sg-shared', FromPort: 4180 });
+    expect(stack.resolve(mlflow.metrics.httpCodeElb(elbv2.HttpCodeElb.ELB_5XX_COUNT).toMetricConfig().metricStat?.dimensions))
+      .toEqual([{ name: 'LoadBalancer', value: 'app/shared/50dc6c495c0c9188' }]);
+    expect(stack.resolve(mlflow.metrics.requestCount().toMetricConfig().metricStat?.dimensions)[0].value).toBe('app/shared/50dc6c495c0c9188');
+  });
+
+  test('its rules come after those that the app has', () => {
+    const { template } = synthesise(stack => {
+      const { vpc, listener } = brought(stack);
+      listener.addAction('Other', { priority: 7, conditions: [elbv2.ListenerCondition.hostHeaders(['other.example.com'])], action: fixed });
+      return { vpc, listener };
+    });
+    expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 8, 9]);
+  });
+
+  test.each([[7, 7], [7, 8]])('priority %i fails at synthesis where %i is taken', (listenerPriority, taken) => {
+    const { stack, mlflow } = define(own => ({ ...brought(own), listenerPriority }));
+    (mlflow.listener as elbv2.ApplicationListener)
+      .addAction('Other', { priority: taken, conditions: [elbv2.ListenerCondition.hostHeaders(['other.example.com'])], action: fixed });
+    expect(() => Template.fromStack(stack)).toThrow(
+      `\`listenerPriority\` must be free, got ${taken}, which Stack/Shared/Https/OtherRule/Resource has: choose another, of which the next is free, too`);
+  });
+
+  test('protocol and port may be known only at deployment', () => {
+    const { template } = synthesise(stack => {
+      const { vpc, listener } = brought(stack);
+      const resource = listener.node.defaultChild as elbv2.CfnListener;
+      resource.protocol = new CfnParameter(stack, 'Protocol').valueAsString;
+      resource.port = new CfnParameter(stack, 'Port', { type: 'Number' }).valueAsNumber;
+      return { vpc, listener };
+    });
+    expect(rules(template)).toHaveLength(2);
+  });
+
+  test('a priority may be known only at deployment', () => {
+    const { template } = synthesise(stack => ({ ...brought(stack), listenerPriority: new CfnParameter(stack, 'Priority', { type: 'Number', default: 5 }).valueAsNumber }));
+    expect(rules(template)[0].Priority).toEqual({ Ref: 'Priority' });
+  });
+
+  test.each<[string, (stack: Stack) => Overrides, string]>([
+    ['no VPC', stack => ({ listener: share(stack).listener }), '`vpc` must be given where `listener` is, got nothing: pass the VPC that it is in'],
+    ['a rule for who may connect', stack => ({ ...brought(stack), allowedSources: [] }), '`allowedSources` must be left out where `listener` is given: the owner of the load balancer decides'],
+    ['public or not', stack => ({ ...brought(stack), internetFacing: true }), '`internetFacing` must be left out where `listener` is given: the owner of the load balancer decides'],
+    ['no load balancer', stack => ({ ...imported(stack), loadBalancer: undefined }), '`loadBalancer` must be given where `listener` is imported, got nothing: pass it, too, such as `ApplicationLoadBalancer.fromLookup(…)`'],
+    ['no priority', stack => ({ ...imported(stack), listenerPriority: undefined }),
+      '`listenerPriority` must be given where `listener` is imported, got nothing: rules of other apps cannot be seen; choose a number that is free, and of which the next is free, too'],
+    ['a priority that is none', stack => ({ ...brought(stack), listenerPriority: 50000 }),
+      '`listenerPriority` must be a whole number, 1 to 49999, got 50000: the next number is the second rule\'s, and 50000 is the highest'],
+    ['plain HTTP', stack => {
+      const { vpc, loadBalancer } = share(stack);
+      return { vpc, listener: loadBalancer.addListener('Http', { port: 80, defaultAction: fixed }) };
+    }, '`listener` must be an HTTPS listener, got one for HTTP, where cookies and tokens would travel in plain text: pass the one on port 443'],
+    ['another port', stack => {
+      const { vpc, loadBalancer } = share(stack);
+      return { vpc, listener: loadBalancer.addListener('Other', { port: 8443, certificates, defaultAction: fixed }) };
+    }, '`listener` must be on port 443, got 8443: people and programs come to https://<domainName>, which names no port'],
+    ['a priority without a listener', () => ({ listenerPriority: 3 }), '`listenerPriority` needs `listener`, got none: pass the HTTPS listener of the load balancer, or leave it out'],
+  ])('fails with %s', (_, overrides, problem) => {
+    expect(refusal(overrides)).toBe(one(problem));
+  });
+
+  test.each<[string, (stack: Stack) => Overrides, string | undefined]>([
+    ['none where all is set', brought, undefined],
+    ['one where nothing is set', stack => {
+      const { vpc, loadBalancer } = share(stack, { idleTimeout: undefined, dropInvalidHeaderFields: false });
+      return { vpc, listener: loadBalancer.addListener('Bare', { port: 443, certificates, defaultAction: fixed }) };
+    }, 'lacks settings: see to it that it has an idle timeout of 900 s, or long uploads break; `dropInvalidHeaderFields`; the listener attribute routing.http.response.strict_transport_security.header_value; an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
+    ['one where the time is short', stack => {
+      const { vpc, listener } = withHsts(share(stack, { idleTimeout: Duration.seconds(899) }));
+      return { vpc, listener };
+    }, 'lacks settings: see to it that it has an idle timeout of 900 s, or long uploads break'],
+    ['none where the policy of TLS is only known at deployment', stack => {
+      const { vpc, listener } = withHsts(share(stack));
+      (listener.node.defaultChild as elbv2.CfnListener).sslPolicy = new CfnParameter(stack, 'Policy').valueAsString;
+      return { vpc, listener };
+    }, undefined],
+    ['one where old TLS is accepted', stack => {
+      const { vpc, listener } = withHsts(share(stack));
+      (listener.node.defaultChild as elbv2.CfnListener).sslPolicy = elbv2.SslPolicy.TLS11;
+      return { vpc, listener };
+    }, 'lacks settings: see to it that it has an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
+    ['one where it is imported', imported, 'is imported, so its settings cannot be seen: see to it that it has an idle timeout of 900 s, or long uploads break; `dropInvalidHeaderFields`; the listener attribute routing.http.response.strict_transport_security.header_value; an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
+  ])('has %s among the warnings', (_, overrides, text) => {
+    expect(warningsIn(define(overrides).stack)).toEqual(text === undefined ? [] : [['sharedListener', `\`listener\` belongs to a load balancer that ${text}`]]);
+  });
+});
+
+const monitor = (overrides: OverridesOf) => {
+  const { stack, mlflow } = define(overrides);
+  mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))] });
+  const template = Template.fromStack(stack);
+  const alarms = resources(template, 'AWS::CloudWatch::Alarm').map(([id]) => /Monitoring(\w+)[0-9A-F]{8}$/.exec(id)![1]);
+  return { warnings: warningsIn(stack), alarms, dashboard: JSON.stringify(only(template, 'AWS::CloudWatch::Dashboard').Properties) };
+};
+const insightsOf = (template: Template) => only(template, 'AWS::ECS::Cluster').Properties.ClusterSettings;
+const needInsights = ['MissingTasks', 'EphemeralStorage'];
+
+describe('cluster', () => {
+  const cluster = (stack: Stack, props: ecs.ClusterProps = {}) => {
+    const vpc = broughtVpc(stack);
+    return { vpc, cluster: new ecs.Cluster(stack, 'Own', { vpc, ...props }) };
+  };
+
+  test('is used, and no other made', () => {
+    const { template, mlflow, stack } = synthesise(own => ({ ...cluster(own), cleanUp: { olderThan: Duration.days(30) } }));
+    const { id } = only(template, 'AWS::ECS::Cluster');
+    expect(mlflow.cluster).toBe(stack.node.findChild('Own'));
+    expect(only(template, 'AWS::ECS::Service').Properties.Cluster).toEqual({ Ref: id });
+    expect(only(template, 'AWS::Scheduler::Schedule').Properties.Target.Arn).toEqual({ 'Fn::GetAtt': [id, 'Arn'] });
+  });
+
+  test.each<[string, (stack: Stack) => Overrides, string]>([
+    ['no VPC', stack => ({ cluster: cluster(stack).cluster }), '`vpc` must be given where `cluster` is, got nothing: pass the VPC that it is in'],
+    ['Container Insights', stack => ({ ...cluster(stack), containerInsights: ecs.ContainerInsights.DISABLED }),
+      '`containerInsights` must be left out where `cluster` is given: the owner of the cluster decides'],
+  ])('fails with %s', (_, overrides, problem) => {
+    expect(refusal(overrides)).toBe(one(problem));
+  });
+
+  test.each<[string, (stack: Stack) => Overrides, string[], string[]]>([
+    ['with Container Insights', stack => cluster(stack, { containerInsightsV2: ecs.ContainerInsights.ENHANCED }), needInsights, []],
+    ['without', stack => cluster(stack, { containerInsightsV2: ecs.ContainerInsights.DISABLED }), [], ['noContainerInsights']],
+    ['of which the account decides', stack => cluster(stack), needInsights, ['unseenContainerInsights']],
+    ['that is imported', stack => {
+      const vpc = broughtVpc(stack);
+      return { vpc, cluster: ecs.Cluster.fromClusterAttributes(stack, 'Own', { clusterName: 'own', vpc }) };
+    }, needInsights, ['unseenContainerInsights']],
+  ])('%s has the alarms and warnings that it can have', (_, overrides, alarms, warnings) => {
+    const monitored = monitor(overrides);
+    expect(monitored.alarms.filter(name => needInsights.includes(name))).toEqual(alarms);
+    expect(monitored.warnings.map(([id]) => id)).toEqual(warnings);
+  });
+});
+
+describe('containerInsights', () => {
+  test('is on by default', () => {
+    expect(insightsOf(synthesise().template)).toEqual([{ Name: 'containerInsights', Value: 'enabled' }]);
+  });
+
+  test('off leaves out the alarms and graphs that need it, and says so', () => {
+    const off = { containerInsights: ecs.ContainerInsights.DISABLED };
+    expect(insightsOf(synthesise(off).template)).toEqual([{ Name: 'containerInsights', Value: 'disabled' }]);
+    const monitored = monitor(off);
+    expect(monitored.alarms).toHaveLength(monitor({}).alarms.length - needInsights.length);
+    expect(monitored.alarms).not.toEqual(expect.arrayContaining(needInsights));
+    expect(monitored.dashboard).not.toContain('ECS/ContainerInsights');
+    expect(monitored.warnings).toEqual([['noContainerInsights', 'Container Insights is off, so addMonitoring leaves out the alarms `missingTasks` and `ephemeralStorage`']]);
+  });
+
+  test('on has them on the dashboard', () => {
+    expect(monitor({}).dashboard).toContain('ECS/ContainerInsights');
+  });
+});
+
+test('a shared load balancer has no alarm for its own errors, which may be those of any service', () => {
+  const { alarms, dashboard } = monitor(brought);
+  expect(alarms).not.toContain('LoadBalancerErrors');
+  expect(dashboard).not.toContain('HTTPCode_ELB_5XX_Count');
+  expect(monitor({}).alarms).toContain('LoadBalancerErrors');
+});
+
+describe('capacity', () => {
+  const service = (template: Template) => only(template, 'AWS::ECS::Service');
+
+  test('is Fargate at its usual price by default', () => {
+    const { template } = synthesise();
+    expect(service(template).Properties).toMatchObject({ LaunchType: 'FARGATE' });
+    expect(resources(template, 'AWS::ECS::ClusterCapacityProviderAssociations')).toEqual([]);
+  });
+
+  test('SPOT runs the service there, after the cluster has it', () => {
+    const { template } = synthesise({ capacity: FargateCapacity.SPOT });
+    expect(service(template).Properties.LaunchType).toBeUndefined();
+    expect(service(template).Properties.CapacityProviderStrategy).toEqual([{ CapacityProvider: 'FARGATE_SPOT', Weight: 1 }]);
+    const { id, Properties } = only(template, 'AWS::ECS::ClusterCapacityProviderAssociations');
+    expect(Properties).toEqual({ Cluster: { Ref: only(template, 'AWS::ECS::Cluster').id }, CapacityProviders: ['FARGATE_SPOT'], DefaultCapacityProviderStrategy: [] });
+    expect(service(template).DependsOn).toContain(id);
+  });
+
+  test('SPOT changes nothing of a cluster that is brought', () => {
+    const { template } = synthesise(stack => {
+      const vpc = broughtVpc(stack);
+      return { vpc, cluster: ecs.Cluster.fromClusterAttributes(stack, 'Own', { clusterName: 'own', vpc }), capacity: FargateCapacity.SPOT };
+    });
+    expect(service(template).Properties.CapacityProviderStrategy).toEqual([{ CapacityProvider: 'FARGATE_SPOT', Weight: 1 }]);
+    expect(resources(template, 'AWS::ECS::ClusterCapacityProviderAssociations')).toEqual([]);
+  });
+});
+
+test('two deployments share a listener', () => {
+  const stack = newStack();
+  const { vpc, listener } = brought(stack);
+  define({ vpc, listener }, stack);
+  new SecureMlflow(stack, 'Second', { ...minimalProps(stack), domainName: 'second.example.com', vpc, listener });
+  expect(rules(Template.fromStack(stack)).map(({ Priority }) => Priority)).toEqual([1, 2, 3, 4]);
+});
