@@ -163,7 +163,8 @@ def migrate(uri):
     if "Can't locate revision" in upgrade.stdout:
         fail("the schema of the database is newer than this MLflow: deploy the newer image again, "
              "or restore the database to a time before its upgrade; docs/upgrades.md says how")
-    print(upgrade.stdout, flush=True)
+    for line in upgrade.stdout.splitlines():
+        say(line)
     reasons = [line for line in upgrade.stdout.splitlines() if "Error" in line] or upgrade.stdout.splitlines() or ["no output"]
     fail(f"mlflow db upgrade exited with {upgrade.returncode}: {reasons[-1]}")
 
@@ -224,4 +225,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Exception as error:  # noqa: BLE001: whatever it is, one line says so, and the alarm counts it
+        fail(f"{type(error).__name__}: {error}")

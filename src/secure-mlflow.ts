@@ -117,7 +117,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   private readonly cleanUpErrors?: cloudwatch.IMetric;
   private readonly maxTasks: number;
   private readonly awsIdentityIssuer?: string;
-  private readonly machineIdentities: string[];
+  private readonly machineIdentities: string[] = [];
   private readonly deployment: Deployment;
 
   /**
@@ -126,48 +126,21 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   public constructor(scope: Construct, id: string, props: SecureMlflowProps) {
     super(scope, id);
     validateProps(this.node.path, Stack.of(this).region, props);
-    // References hide in values that are only known now.
-    this.node.addValidation({ validate: () => referenceProblems(props, value => Stack.of(this).resolve(value)) });
     const encryption = props.encryptionKey && { encryptionKey: this.openKeyToLogs(props.encryptionKey) };
     const settings = { ...withDefaults(props), ...encryption };
     this.url = `https://${props.domainName}`;
-    this.maxTasks = props.scaling?.maxCount ?? settings.desiredCount;
+    this.maxTasks = settings.scaling?.maxCount ?? settings.desiredCount;
     this.awsIdentityIssuer = props.awsIdentityIssuer;
-
-    const { emailDomains, sessionRefresh } = props;
-    const refresh = sessionRefresh && { sessionRefresh };
-    const provider = props.authProvider.bind(this, { url: this.url, redirectUrl: redirectUrl(this.url), emailDomains, ...refresh, ...encryption });
-    validateProvider(this.node.path, props, provider);
-    this.signOutUrl = signOutUrl(this.url, provider.signOutUrl);
-    this.machineIdentities = [...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities)];
-    const trustedTokenIssuers = this.trustedTokenIssuers(props);
-    const machines = this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined;
-    this.warn({
-      ...warningsAboutPeople(props, provider, trustedTokenIssuers),
-      ...warningsAboutNames(props, provider),
-      ...warningsAboutSessions(props, provider),
-      ...warningsAboutJobs(props),
-      ...warningsAboutQuotas(settings.allowedSources),
-      ...warningsAboutSnapshots(props),
-    });
+    const signIn = this.bindProvider(props, settings);
+    this.signOutUrl = signOutUrl(this.url, signIn.provider.signOutUrl);
 
     const network = new Network(this, 'Network', settings);
-    const { vpc } = network;
-    const shared = sharedListener(this, props);
-    const ingress = new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: network.loadBalancerSubnets, ...(shared && { shared }) });
-    if (shared !== undefined) {
-      this.warn(warningsAboutListener(shared));
-      this.node.addValidation({ validate: () => priorityProblems(this, shared) });
-    }
+    const { vpc, databaseSubnets: vpcSubnets } = network;
+    const ingress = this.defineIngress(props, settings, network);
     const database = new Database(this, 'Database', {
-      ...settings,
-      ...settings.databaseCapacity,
-      ...settings.databaseOptions,
-      vpc,
-      vpcSubnets: network.databaseSubnets,
-      removalPolicy: settings.databaseRemovalPolicy,
+      ...settings, ...settings.databaseCapacity, ...settings.databaseOptions, vpc, vpcSubnets, removalPolicy: settings.databaseRemovalPolicy,
     });
-    const sessionServer = props.sessionStore?._bind(this, { vpc, vpcSubnets: network.databaseSubnets, ...encryption });
+    const sessionServer = props.sessionStore?._bind(this, { vpc, vpcSubnets, ...encryption });
     const artifacts = new ArtifactStore(this, 'Artifacts', {
       ...settings,
       bucket: props.artifactBucket,
@@ -175,24 +148,9 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
       tiering: settings.artifactTiering,
       keepVersionsFor: settings.cleanUp?.keepVersionsFor,
     });
-    this.deployment = { path: this.node.path, bucketName: nameOfBucket(artifacts.bucket), artifactPath: settings.artifactPath, provider };
+    this.deployment = { path: this.node.path, bucketName: nameOfBucket(artifacts.bucket), artifactPath: settings.artifactPath, provider: signIn.provider };
     this.warn(warningsAboutOthers(this.deployment, this.others()));
-
-    const service = new Service(this, 'Service', {
-      ...settings,
-      vpc,
-      vpcSubnets: network.serviceSubnets,
-      assignPublicIp: network.assignPublicIp,
-      database,
-      ...this.environments(settings, { provider, trustedTokenIssuers, machines }, artifacts.uri, sessionServer),
-      secrets: props.secrets ?? {},
-      proxySecrets: { ...props.proxySecrets, OAUTH2_PROXY_CLIENT_SECRET: provider.clientSecret },
-      ...(sessionServer && { sessionServer }),
-      machineIdentities: Lazy.string({ produce: () => this.machineIdentities.join('\n') }), // grants come later
-    });
-    const { containerDefinitions } = service.taskDefinition.node.defaultChild as ecs.CfnTaskDefinition;
-    this.node.addValidation({ validate: () => taskSizeProblems(Stack.of(this).resolve(containerDefinitions)) });
-    artifacts.grantUse(service.taskDefinition.taskRole);
+    const service = this.defineService(settings, signIn, { network, database, artifacts, ...(sessionServer && { sessionServer }) });
     const cleanUp = this.defineCleanUp(settings, network, service, artifacts);
     this.cleanUpTaskDefinition = cleanUp?.taskDefinition;
     this.cleanUpErrors = cleanUp?.errors;
@@ -262,6 +220,59 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
       ...(cleanUpErrors && { cleanUpErrors }),
     });
     return { dashboard, alarms };
+  }
+
+  private bindProvider(props: SecureMlflowProps, settings: Settings): SignIn {
+    const { emailDomains, sessionRefresh, encryptionKey } = settings;
+    const provider = props.authProvider.bind(this, {
+      url: this.url,
+      redirectUrl: redirectUrl(this.url),
+      emailDomains,
+      ...(sessionRefresh && { sessionRefresh }),
+      ...(encryptionKey && { encryptionKey }),
+    });
+    validateProvider(this.node.path, props, provider);
+    // References hide in values that are only known when all is defined.
+    this.node.addValidation({ validate: () => referenceProblems(props, value => Stack.of(this).resolve(value)) });
+    this.machineIdentities.push(...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities));
+    const trustedTokenIssuers = this.trustedTokenIssuers(props);
+    this.warn({
+      ...warningsAboutPeople(props, provider, trustedTokenIssuers),
+      ...warningsAboutNames(props, provider),
+      ...warningsAboutSessions(props, provider),
+      ...warningsAboutJobs(props),
+      ...warningsAboutQuotas(settings.allowedSources),
+      ...warningsAboutSnapshots(props),
+    });
+    return { provider, trustedTokenIssuers, machines: this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined };
+  }
+
+  private defineIngress(props: SecureMlflowProps, settings: Settings, { vpc, loadBalancerSubnets }: Network): Ingress {
+    const shared = sharedListener(this, props);
+    if (shared !== undefined) {
+      this.warn(warningsAboutListener(shared));
+      this.node.addValidation({ validate: () => priorityProblems(this, shared) });
+    }
+    return new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: loadBalancerSubnets, ...(shared && { shared }) });
+  }
+
+  private defineService(settings: Settings, signIn: SignIn, { network, database, artifacts, sessionServer }: Parts): Service {
+    const service = new Service(this, 'Service', {
+      ...settings,
+      vpc: network.vpc,
+      vpcSubnets: network.serviceSubnets,
+      assignPublicIp: network.assignPublicIp,
+      database,
+      ...this.environments(settings, signIn, artifacts.uri, sessionServer),
+      secrets: settings.secrets ?? {},
+      proxySecrets: { ...settings.proxySecrets, OAUTH2_PROXY_CLIENT_SECRET: signIn.provider.clientSecret },
+      ...(sessionServer && { sessionServer }),
+      machineIdentities: Lazy.string({ produce: () => this.machineIdentities.join('\n') }), // grants come later
+    });
+    const { containerDefinitions } = service.taskDefinition.node.defaultChild as ecs.CfnTaskDefinition;
+    this.node.addValidation({ validate: () => taskSizeProblems(Stack.of(this).resolve(containerDefinitions)) });
+    artifacts.grantUse(service.taskDefinition.taskRole);
+    return service;
   }
 
   private defineCleanUp(settings: Settings, network: Network, service: Service, artifacts: ArtifactStore): CleanUp | undefined {
@@ -356,6 +367,14 @@ interface SignIn {
   readonly trustedTokenIssuers: TokenIssuer[];
   /** Whether programs of their own identity may come. */
   readonly machines: boolean;
+}
+
+/** What a task needs around it. */
+interface Parts {
+  readonly network: Network;
+  readonly database: Database;
+  readonly artifacts: ArtifactStore;
+  readonly sessionServer?: SessionServer;
 }
 
 /** A list that is only known at deployment counts as one entry, of several lines. */

@@ -136,7 +136,7 @@ class ExistingStore extends SessionStore {
   public constructor(private readonly options: ExistingSessionStoreOptions) {
     super();
     const { host, port, username, password } = options;
-    const misfit = noSecretOfEcs(password);
+    const wrongValue = noSecretOfEcs(password);
     if (known(host) && !(DOMAIN.test(host) && (isIPv4(host) || !/\.\d+$/.test(host)))) {
       throw new Error(`SessionStore.existing: \`host\` must be a host name in lower case or an IPv4 address, got ${JSON.stringify(host)}: leave out scheme, port and password`);
     }
@@ -146,8 +146,8 @@ class ExistingStore extends SessionStore {
     if (known(username) && !/^\S+$/.test(username)) {
       throw new Error(`SessionStore.existing: \`username\` must not be empty nor hold blanks, got ${JSON.stringify(username)}: leave it out for the user \`default\``);
     }
-    if (misfit !== undefined) {
-      throw new Error(`SessionStore.existing: \`password\` ${misfit}`);
+    if (wrongValue !== undefined) {
+      throw new Error(`SessionStore.existing: \`password\` ${wrongValue}`);
     }
   }
 

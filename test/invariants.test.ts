@@ -45,8 +45,8 @@ describe.each(each)(
 
     test('MLflow has no port and binds to the loopback', () => {
       expect(containers(template).filter(({ PortMappings }) => PortMappings !== undefined).map(({ Name }) => Name)).toEqual(['oauth2-proxy']);
-      const servers = containers(template).filter(({ Command }) => Command?.join(' ') === 'mlflow server').map(({ Name }) => environmentOf(template, Name));
-      expect(servers.map(({ MLFLOW_HOST, MLFLOW_PORT }) => `${MLFLOW_HOST}:${MLFLOW_PORT}`)).toEqual(['127.0.0.1:5000', '127.0.0.1:5001'].slice(0, servers.length));
+      const servers = containers(template).filter(({ Name }) => Name.startsWith('mlflow')).map(({ Name }) => environmentOf(template, Name));
+      expect(servers.map(({ MLFLOW_HOST, MLFLOW_PORT }) => `${MLFLOW_HOST}:${MLFLOW_PORT}`)).toEqual(['127.0.0.1:5000', '127.0.0.1:5001'].slice(0, Math.max(1, servers.length)));
       expect(JSON.stringify(servers)).not.toContain('0.0.0.0');
     });
 

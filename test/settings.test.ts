@@ -3,7 +3,8 @@ import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
 import { ArtifactTransfer, AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
-import { databaseEnvironment, mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/settings/mlflow';
+import { databaseEnvironment } from '../src/settings/database';
+import { mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/settings/mlflow';
 import { ASSISTANT_PATH, CONFIG_NAMES, PROVIDER_NAMES, proxyEnvironment, ProxyOptions, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
 
 class Custom extends AuthProvider {

@@ -43,9 +43,10 @@ export class Roles {
   /** Throws unless a statement allows the action, which knows no resource, in this context. */
   authorize(role: string, action: string, context: Context): void {
     const all = this.policies(role).flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
+    const named = all.every(({ Effect, Action }) => Effect === 'Allow' && [Action].flat().every(name => name !== undefined && !name.includes('*')));
+    assert(named, `only statements that allow actions by their whole names are played here, and ${role} has others`);
     const statements = all.filter(({ Action }) => [Action].flat().includes(action));
-    const played = statements.every(({ Effect, Resource }) => Effect === 'Allow' && Resource === '*');
-    assert(played, `only statements that allow ${action} for "*" are played here`);
+    assert(statements.every(({ Resource }) => Resource === '*'), `only statements that allow ${action} for "*" are played here`);
     const allowed = statements.some(({ Condition }) =>
       Object.entries(Condition ?? {}).every(([operator, keys]) =>
         Object.entries(keys).every(([key, wanted]) => meets(operator, context[key], [wanted].flat()))));

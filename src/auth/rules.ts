@@ -10,7 +10,7 @@ export const DEFAULT_SCOPE = 'openid email profile';
 /** The scope for which most providers give a refresh token; others refuse it. */
 export const OFFLINE_ACCESS = 'offline_access';
 
-/** The address of the server as a value in a query. Its host needs no escaping and may be a token. */
+/** The address of the server as a value in a query. Its host needs no escaping and may be a CDK token. */
 export function escapedUrl(url: string): string {
   return url.replace('https://', 'https%3A%2F%2F');
 }

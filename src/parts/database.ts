@@ -4,8 +4,7 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
-import { databaseParameters } from '../settings/database';
-import { DATABASE_NAME, DATABASE_PORT, DATABASE_USER } from '../settings/mlflow';
+import { DATABASE_NAME, DATABASE_PORT, DATABASE_USER, databaseParameters } from '../settings/database';
 
 export interface DatabaseProps {
   readonly vpc: ec2.IVpc;

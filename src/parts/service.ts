@@ -10,10 +10,8 @@ import { Database } from './database';
 import { CONFIG, containerFile, MLFLOW_USER, OAUTH2_PROXY_IMAGE, pythonFile, TaskKit, TMP, VOLUMES } from './task-kit';
 import { FargateCapacity, ScalingOptions } from '../props';
 import type { SessionServer } from '../session-store';
-import {
-  DATABASE_IAM_USER, DATABASE_PORT, DOOR, MLFLOW_PORT, mlflowHealthCheck, prepareDoorEnvironment, prepareEnvironment, TOKEN_HEALTH_CHECK,
-  tokenEnvironment, UVICORN_PORT,
-} from '../settings/mlflow';
+import { DATABASE_IAM_USER, DATABASE_PORT, TOKEN_HEALTH_CHECK, tokenEnvironment } from '../settings/database';
+import { DOOR, MLFLOW_PORT, mlflowHealthCheck, prepareDoorEnvironment, prepareEnvironment, UVICORN_PORT } from '../settings/mlflow';
 import { PROXY_PORT } from '../settings/oauth2-proxy';
 
 export interface ServiceProps {

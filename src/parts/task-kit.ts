@@ -7,7 +7,8 @@ import type * as kms from 'aws-cdk-lib/aws-kms';
 import type * as logs from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 import type { Database } from './database';
-import { CONFIG_DIRECTORY, databaseEnvironment, iamDatabaseEnvironment, TEMPORARY_DIRECTORY } from '../settings/mlflow';
+import { databaseEnvironment, iamDatabaseEnvironment } from '../settings/database';
+import { CONFIG_DIRECTORY, TEMPORARY_DIRECTORY } from '../settings/mlflow';
 
 /** MLflow with database drivers, boto3 and uvloop; the plain image has none of them. */
 export const MLFLOW_IMAGE = 'ghcr.io/mlflow/mlflow:v3.17.2-full';

@@ -52,7 +52,7 @@ function encode(text: string): string {
 
 /** Settings of oauth2-proxy. Beware: it ignores names it does not know, and lists have plural names and no escape for a comma. */
 export function proxyEnvironment(options: ProxyOptions): Record<string, string> {
-  const { sessionRefresh, sessionServer, trustedTokenIssuers } = options;
+  const { trustedTokenIssuers } = options;
   return {
     OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256', // off by default; an `AuthProvider` that cannot do it may say so
     OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: PAGES_DIRECTORY,
@@ -82,24 +82,7 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_INSECURE_OIDC_SKIP_NONCE: 'false', // that is: check it
     OAUTH2_PROXY_SKIP_PROVIDER_BUTTON: 'false', // a redirect would lose what follows "#" in an address; our page needs no click
 
-    OAUTH2_PROXY_COOKIE_NAME: COOKIE_NAME,
-    OAUTH2_PROXY_COOKIE_SECURE: 'true',
-    OAUTH2_PROXY_COOKIE_HTTPONLY: 'true',
-    OAUTH2_PROXY_COOKIE_SAMESITE: 'lax', // `strict` would not be sent on the way back from the provider
-    OAUTH2_PROXY_COOKIE_EXPIRE: seconds(options.sessionDuration),
-    ...(sessionRefresh && { OAUTH2_PROXY_COOKIE_REFRESH: seconds(sessionRefresh) }),
-    OAUTH2_PROXY_COOKIE_CSRF_EXPIRE: '1h', // how long a sign-in may take; error.html says it, too
-    OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true', // several tabs may sign in at once
-    OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
-    ...(sessionServer === undefined && !needsTokens(options) && { OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true' }), // that is: without the provider's tokens
-    ...(sessionServer && {
-      OAUTH2_PROXY_SESSION_STORE_TYPE: 'redis',
-      // `rediss` is TLS, verified. oauth2-proxy dials five times and does so twice for a request: with the default of 5 seconds a store that
-      // hangs would delay each request by a minute.
-      OAUTH2_PROXY_REDIS_CONNECTION_URL: `rediss://${sessionServer.host}:${Tokenization.stringifyNumber(sessionServer.port)}?dial_timeout=1s`,
-      ...(sessionServer.username !== undefined && { OAUTH2_PROXY_REDIS_USERNAME: sessionServer.username }),
-      OAUTH2_PROXY_REDIS_CONNECTION_IDLE_TIMEOUT: '120', // seconds; must be shorter than what ends idle connections: the server, the network in between
-    }),
+    ...sessionEnvironment(options),
 
     OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: String(options.bearerTokens), // that is: a valid token needs no session
     OAUTH2_PROXY_BEARER_TOKEN_LOGIN_FALLBACK: 'false', // a bad token is refused, not sent to sign in
@@ -120,6 +103,30 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_SILENCE_PING_LOGGING: 'true',
     OAUTH2_PROXY_SHOW_DEBUG_ON_ERROR: 'false',
     OAUTH2_PROXY_FOOTER: '-', // no version number for strangers
+  };
+}
+
+function sessionEnvironment(options: ProxyOptions): Record<string, string> {
+  const { sessionRefresh, sessionServer } = options;
+  return {
+    OAUTH2_PROXY_COOKIE_NAME: COOKIE_NAME,
+    OAUTH2_PROXY_COOKIE_SECURE: 'true',
+    OAUTH2_PROXY_COOKIE_HTTPONLY: 'true',
+    OAUTH2_PROXY_COOKIE_SAMESITE: 'lax', // `strict` would not be sent on the way back from the provider
+    OAUTH2_PROXY_COOKIE_EXPIRE: seconds(options.sessionDuration),
+    ...(sessionRefresh && { OAUTH2_PROXY_COOKIE_REFRESH: seconds(sessionRefresh) }),
+    OAUTH2_PROXY_COOKIE_CSRF_EXPIRE: '1h', // how long a sign-in may take; error.html says it, too
+    OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST: 'true', // several tabs may sign in at once
+    OAUTH2_PROXY_COOKIE_CSRF_PER_REQUEST_LIMIT: '10',
+    ...(sessionServer === undefined && !needsTokens(options) && { OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true' }), // that is: without the provider's tokens
+    ...(sessionServer && {
+      OAUTH2_PROXY_SESSION_STORE_TYPE: 'redis',
+      // `rediss` is TLS, verified. oauth2-proxy dials five times and does so twice for a request: with the default of 5 seconds a store that
+      // hangs would delay each request by a minute.
+      OAUTH2_PROXY_REDIS_CONNECTION_URL: `rediss://${sessionServer.host}:${Tokenization.stringifyNumber(sessionServer.port)}?dial_timeout=1s`,
+      ...(sessionServer.username !== undefined && { OAUTH2_PROXY_REDIS_USERNAME: sessionServer.username }),
+      OAUTH2_PROXY_REDIS_CONNECTION_IDLE_TIMEOUT: '120', // seconds; must be shorter than what ends idle connections: the server, the network in between
+    }),
   };
 }
 

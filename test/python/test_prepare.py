@@ -432,6 +432,7 @@ class TestProcess:
         assert process.returncode == 1
         assert len(counted("failedPreparations", out)) == 1
         assert out.endswith("FAILED: mlflow db upgrade exited with 1: DatabaseError: read-only\n")
+        assert all(line.startswith("prepare ") for line in out.splitlines() if "SQL:" not in line)
 
     def test_stops_when_it_is_told_to(self, run):
         process = run(locked=False, migration="")
@@ -440,3 +441,9 @@ class TestProcess:
         out, _ = process.communicate(timeout=30)
         assert process.returncode == 1
         assert out.splitlines()[-1].endswith("FAILED: stopped by SIGTERM")
+
+
+def test_an_error_that_nobody_has_thought_of_is_one_line():
+    out, _ = start("prepare.py", {}).communicate(timeout=30)
+    assert out == "prepare FAILED: KeyError: 'MLFLOW_BACKEND_STORE_URI'\n"
+    assert counted("failedPreparations", out) == [out.strip()]

@@ -9,7 +9,7 @@ import { deflate, deflateRaw, gzip } from 'node:zlib';
 import { serviceAccount, type Side, type Suite } from './suite.mjs';
 import { bearer, json } from '../../clients/http.mjs';
 import { search } from '../api.mjs';
-import { processesOf, read } from '../processes.mjs';
+import { processesOf, read } from '../proc.mjs';
 
 const MiB = 1024 * 1024;
 /** What a bomb holds, and by how much the server may grow at it. */
