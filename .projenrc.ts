@@ -72,6 +72,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'openid-client@^6.9.0',
     'http-proxy-3@^1.23.3',
     'selfsigned@^5.5.0',
+    'chokidar@^5.0.0',
     'playwright-core@^1.65.1',
     // scripts/: pictures and pages
     '@terrastruct/d2@^0.1.33',

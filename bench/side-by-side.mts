@@ -12,7 +12,7 @@ import { folder, installPrograms, listr, surround } from '../local/run.mjs';
 export async function measureSideBySide(options: Options): Promise<Table[]> {
   const programs = await installPrograms();
   const deployment = await surround('examples/typescript/quick-start', programs);
-  const withGunicorn = await surround('local/apps/gunicorn-app.ts', programs, join(folder, 'gunicorn'));
+  const withGunicorn = await surround('local/apps/gunicorn-app.ts', programs, { folder: join(folder, 'gunicorn') });
 
   const servers: Server[] = [];
   const tables: Table[] = [];

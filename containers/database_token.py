@@ -19,7 +19,7 @@ RETRY_SECONDS = 5
 
 
 def say(message):
-    print(f"database-token: {' '.join(str(message).split())}", flush=True)
+    print(f"database-token {' '.join(str(message).split())}", flush=True)
 
 
 def write(token, path):
@@ -45,7 +45,7 @@ def main():
             say(f"written for {database.username}, {len(token)} characters, the next in {seconds} s")
             time.sleep(seconds)
         except Exception as error:  # noqa: BLE001: whatever it is, the old token holds for minutes; the health check ends the task after that
-            say(f"FAILED, trying again in {RETRY_SECONDS} s: {error}")
+            say(f"FAILED: {error}; trying again in {RETRY_SECONDS} s")
             time.sleep(RETRY_SECONDS)
 
 

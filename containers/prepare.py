@@ -36,11 +36,9 @@ NOT_READY = ("the database system is", "Connection refused", "timeout expired", 
              "server closed the connection", "Network is unreachable", "No route to host",
              "EOF detected", "Connection reset by peer", "remaining connection slots")
 
-started = time.monotonic()
-
 
 def say(message):
-    print(f"prepare [{time.monotonic() - started:.1f}s] {' '.join(str(message).split())}", flush=True)
+    print(f"prepare {' '.join(str(message).split())}", flush=True)
 
 
 def fail(message):

@@ -1,7 +1,8 @@
 /** Everything that runs here, wired together from the template alone. */
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { execa } from 'execa';
 import { CaBundle, createCertificates, type Certificates } from './aws/certificates.mjs';
 import { DatabaseTokens } from './aws/database-tokens.mjs';
@@ -16,14 +17,21 @@ import { SessionServer } from './aws/session-server.mjs';
 import { plainEnvironment, Substitutions, type Program } from './aws/substitutions.mjs';
 import { region, type Template } from './aws/template.mjs';
 import { client, type Send } from './clients/http.mjs';
-import { Daemon, freePort, isFree, untilReady } from './processes.mjs';
+import { Daemon, freePort, tryToListen, untilReady } from './processes.mjs';
 import { IdentityProvider, type Clients } from './providers/identity-provider.mjs';
 
-const publicPort = 8443;
+/** Where the load balancer listens, if nothing else is said. */
+export const publicPort = 8443;
 
-interface DeploymentOptions {
+/** Two deployments at a time need a place of their own each: two of one checkout another folder, two that use the load balancer another port. */
+export interface Place {
   /** Where volumes, data, logs and the CA's certificate go. */
   readonly folder: string;
+  /** Where the load balancer listens. The addresses of the tasks follow from it. */
+  readonly port: number;
+}
+
+interface DeploymentOptions extends Place {
   readonly programs: Program[];
   /** The Python that has moto. */
   readonly awsPython: string;
@@ -86,6 +94,12 @@ interface ServerOptions {
   readonly env?: Changes;
 }
 
+/** Settings of the task that what surrounds it is made from, too. */
+const surrounding = [
+  'MLFLOW_ARTIFACTS_DESTINATION', 'OAUTH2_PROXY_CLIENT_ID', 'OAUTH2_PROXY_CLIENT_SECRET', 'OAUTH2_PROXY_EXTRA_JWT_ISSUERS', 'OAUTH2_PROXY_OIDC_ISSUER_URL',
+  'OAUTH2_PROXY_REDIRECT_URL', 'PGPASSFILE',
+];
+
 interface ScheduledTask {
   readonly Target: { readonly EcsParameters: { readonly TaskDefinitionArn: string } };
 }
@@ -95,10 +109,15 @@ interface Target {
   readonly ContainerPort: number;
 }
 
+interface Service {
+  readonly LoadBalancers: Target[];
+  readonly TaskDefinition: string;
+}
+
 export class Deployment {
   static async create(template: Template, options: DeploymentOptions): Promise<Deployment> {
     const ports: Ports = {
-      front: publicPort,
+      front: options.port,
       redirect: await freePort(),
       database: await freePort(),
       sessions: await freePort(),
@@ -114,7 +133,6 @@ export class Deployment {
   /** Where the listener on port 80 is. */
   readonly plainUrl: string;
   readonly caFile: string;
-  readonly substitutions: Substitutions;
   readonly database: Database;
   /** Where the server signs in to the database by IAM. */
   readonly databaseTokens?: DatabaseTokens;
@@ -127,21 +145,26 @@ export class Deployment {
   /** The issuer of tokens of AWS roles, where the template trusts one. */
   readonly account?: AccountIssuer;
   readonly clients: Clients;
-  readonly containers: Container[];
   /** The role of the service's tasks. */
   readonly taskRole: string;
-  readonly task: Task;
+  /** The first task of the service, or what `update` has replaced it by. */
+  task: Task;
+  containers: Container[];
+  substitutions: Substitutions;
+  /** Stands for its loopback and its network interface. */
+  readonly address: string;
   /** Where its proxy listens, past the load balancer. */
   readonly proxyUrl: string;
   readonly front: Front;
   private readonly plan: (address: string, name: string, task?: TaskDefinition) => TaskPlan;
+  private serviceTask: TaskDefinition;
   private readonly running = new Set<Task>();
   private added = 0;
   private readonly caBundle: CaBundle;
   private readonly target: Target;
 
   private constructor(
-    readonly template: Template, private readonly options: DeploymentOptions, private readonly ports: Ports, certificates: Certificates,
+    public template: Template, private readonly options: DeploymentOptions, private readonly ports: Ports, certificates: Certificates,
   ) {
     this.url = `https://localhost:${ports.front}`;
     this.plainUrl = `http://localhost:${ports.redirect}`;
@@ -152,11 +175,11 @@ export class Deployment {
     }
     writeFileSync(this.caFile, certificates.ca);
 
-    const service = template.single<{ LoadBalancers: Target[]; TaskDefinition: string }>('AWS::ECS::Service');
+    const service = template.single<Service>('AWS::ECS::Service');
     [this.target] = service.LoadBalancers;
-    const serviceTask = template.properties<TaskDefinition>(service.TaskDefinition);
-    const { ContainerDefinitions: definitions } = serviceTask;
-    this.taskRole = roleOf(serviceTask);
+    this.serviceTask = template.properties(service.TaskDefinition);
+    const { ContainerDefinitions: definitions } = this.serviceTask;
+    this.taskRole = roleOf(this.serviceTask);
     const proxy = plainEnvironment(definitions.find(({ Name }) => Name === this.target.ContainerName)!);
     const extraIssuers = (proxy.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split(',').map(entry => entry.split('=')[0]);
     const accountIssuer = extraIssuers.find(issuer => issuer.endsWith('.tokens.sts.global.api.aws'));
@@ -176,12 +199,13 @@ export class Deployment {
     this.s3 = new S3(template, this.roles, MLFLOW_ARTIFACTS_DESTINATION, ports.s3);
     this.caBundle = new CaBundle(`http://127.0.0.1:${ports.caBundle}`, certificates.ca);
     const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
-    this.plan = (address, name, definition = serviceTask) => {
+    this.plan = (address, name, definition = this.serviceTask) => {
       const volumes = join(this.volumes, name);
-      const substitutions = new Substitutions(definitions, `${template.attribute(clusterId, 'Endpoint.Address')}:${databasePort}`, this.secrets, {
+      const substitutions = new Substitutions(this.serviceTask.ContainerDefinitions, `${template.attribute(clusterId, 'Endpoint.Address')}:${databasePort}`, this.secrets, {
         ...surroundings, taskAddress: address, volumes, credentialsEndpoint: this.s3.credentialsEndpoint(roleOf(definition)),
       });
       for (const { Name } of definition.Volumes) {
+        rmSync(join(volumes, Name), { recursive: true, force: true });
         mkdirSync(join(volumes, Name), { recursive: true, mode: 0o755 }); // as Fargate hands them out: empty, and writable for their owner alone
       }
       const logs = join(this.logs, name);
@@ -202,7 +226,9 @@ export class Deployment {
       programs: options.programs,
       declaredUsers: options.declaredUsers,
     };
-    ({ substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl } = this.plan('127.0.0.1', ''));
+    ({
+      address: this.address, substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl,
+    } = this.plan(this.addressOf(1), ''));
     this.running.add(this.task);
     this.clients = clientsOf(this.proxy, template);
     this.issuer = new IdentityProvider(issuers.get(proxy.OAUTH2_PROXY_OIDC_ISSUER_URL)!, this.clients);
@@ -237,10 +263,20 @@ export class Deployment {
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(5) };
   }
 
+  /** The same until `use` has ended. */
+  async withProxy<T>(changes: Changes, use: (send: Send) => Promise<T>): Promise<T> {
+    const proxy = await this.startProxy(changes);
+    try {
+      return await use(proxy.send);
+    } finally {
+      await proxy.stop();
+    }
+  }
+
   /** Starts one more MLflow server on the same database and bucket, without a proxy. With another command it may lack the inner door. */
   async startServer({ command = this.container('mlflow').command, env: changes = {} }: ServerOptions): Promise<Beside> {
     const { env, user } = this.container('mlflow');
-    const url = `http://127.0.0.1:${await freePort()}`;
+    const url = `http://${this.address}:${await freePort()}`;
     const { host, port } = new URL(url);
     const daemon = new Daemon(command, {
       env: changed(env, { MLFLOW_PORT: port, MLFLOW_SERVER_ALLOWED_HOSTS: host, MLFLOW_WORKERS: '1', ...changes }), user, log: join(this.logs, 'servers-beside.log'),
@@ -267,18 +303,32 @@ export class Deployment {
     return join(this.options.folder, 'logs');
   }
 
+  /** What a program has printed so far. */
+  log(name: string): string {
+    return readFileSync(join(this.logs, `${name}.log`), 'utf8');
+  }
+
   private get volumes(): string {
     return join(this.options.folder, 'volumes');
   }
 
-  /** The template decides the ports of the task, and the redirect URL that of the front. */
+  /** 127.0.0.1 for the first task at the usual port, 127.0.0.2 for the second, 127.0.1.1 for the first at the next port: no two ports share one. */
+  private addressOf(task: number): string {
+    const ahead = (this.ports.front - publicPort + 65_536) % 65_536;
+    return `127.${Math.floor(ahead / 256)}.${ahead % 256}.${task}`;
+  }
+
+  /** The template decides the ports of the task, the place where the load balancer listens. */
   async refuseTakenPorts(): Promise<void> {
     const declared = this.containers.flatMap(({ definition: { PortMappings = [] }, env }) =>
       [...PortMappings.map(({ ContainerPort }) => ContainerPort), Number(env.MLFLOW_PORT)]);
-    for (const port of [this.ports.front, ...declared.filter(Number)]) {
-      if (!await isFree(port)) {
-        throw new Error(`port ${port} of 127.0.0.1 is taken: stop what listens there (another \`npm run try\`?) and try again`);
-      }
+    const needed = [{ port: this.ports.front, address: '127.0.0.1' }, ...declared.filter(Number).map(port => ({ port, address: this.address }))];
+    for (const { port, address } of needed) {
+      await tryToListen(port, address).catch(({ code, message }: NodeJS.ErrnoException) => {
+        throw new Error(code === 'EADDRNOTAVAIL'
+          ? `${message}: only Linux has such an address without being told; on macOS \`sudo ifconfig lo0 alias ${address}\` adds it`
+          : `${message}: stop what listens there (another \`npm run try\`?), or take another port with \`npm run try -- --port\``);
+      });
     }
   }
 
@@ -322,7 +372,7 @@ export class Deployment {
   /** The same in two steps: not started yet. */
   nextTask(): TaskPlan {
     this.added += 1;
-    return this.plan(`127.0.0.${1 + this.added}`, `task-${1 + this.added}`);
+    return this.plan(this.addressOf(1 + this.added), `task-${1 + this.added}`);
   }
 
   async startAdded(plan: TaskPlan, report: (status: string) => void = () => undefined): Promise<void> {
@@ -337,13 +387,40 @@ export class Deployment {
   }
 
   /**
+   * Takes another template up: its task replaces the one that runs, at the same address, and finds everything there as it was. Returns false
+   * where there is nothing to replace, and is rejected where the templates differ in more than the task.
+   */
+  async update(template: Template): Promise<boolean> {
+    const { TaskDefinition: id } = template.single<Service>('AWS::ECS::Service');
+    const definition = template.properties<TaskDefinition>(id);
+    const differences = this.template.differences(template);
+    const beyond = [
+      ...differences.filter(different => different !== id),
+      ...surrounding.filter(name => !isDeepStrictEqual(valuesOf(name, definition), valuesOf(name, this.serviceTask))),
+    ];
+    if (beyond.length > 0) {
+      throw new Error(`more than the task changes (${beyond.join(', ')}): start \`npm run try\` again to take that up`);
+    }
+    if (differences.length === 0 && this.running.has(this.task) && this.task.endedBecause === undefined) {
+      return false;
+    }
+    await this.stopTask({ task: this.task, url: this.proxyUrl });
+    this.template = template;
+    this.serviceTask = definition;
+    const plan = this.plan(this.address, '');
+    ({ task: this.task, containers: this.containers, substitutions: this.substitutions } = plan);
+    await this.startAdded(plan);
+    return true;
+  }
+
+  /**
    * Runs the task that the schedule starts to its end, beside the service as on AWS: with volumes, a role and a log of its own. It listens
    * nowhere. Returns how it ended and what it printed last.
    */
   async runScheduledTask(changes: Record<string, string> = {}): Promise<string> {
     this.added += 1;
     const { Target: { EcsParameters: { TaskDefinitionArn } } } = this.template.single<ScheduledTask>('AWS::Scheduler::Schedule');
-    const { containers, logs } = this.plan('127.0.0.1', `scheduled-${this.added}`, this.template.properties<TaskDefinition>(TaskDefinitionArn));
+    const { containers, logs } = this.plan(this.address, `scheduled-${this.added}`, this.template.properties<TaskDefinition>(TaskDefinitionArn));
     const task = new Task(containers.map(container => ({ ...container, env: { ...container.env, ...changes } })), logs);
     this.running.add(task);
     await task.start(() => undefined).catch(() => undefined); // the reason is below
@@ -380,6 +457,11 @@ function assertOk({ ok, status }: Response): void {
   if (!ok) {
     throw new Error(`status ${status}`);
   }
+}
+
+function valuesOf(name: string, { ContainerDefinitions }: TaskDefinition): Set<object> {
+  const settings = ContainerDefinitions.flatMap(definition => [...definition.Environment ?? [], ...definition.Secrets ?? []]);
+  return new Set(settings.filter(({ Name }) => Name === name));
 }
 
 function roleOf({ TaskRoleArn }: TaskDefinition): string {

@@ -93,10 +93,15 @@ export async function freePort(): Promise<number> {
 }
 
 export async function isFree(port: number): Promise<boolean> {
+  return tryToListen(port, '127.0.0.1').then(() => true, () => false);
+}
+
+/** Rejected with the reason where a server cannot listen. */
+export async function tryToListen(port: number, address: string): Promise<void> {
   const server = createServer();
-  return new Promise(resolve => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, address, () => server.close(() => resolve()));
   });
 }
 

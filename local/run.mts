@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { Listr, PRESET_TIMER } from 'listr2';
 import { parseUser, type Program } from './aws/substitutions.mjs';
 import { Template } from './aws/template.mjs';
-import { Deployment } from './deployment.mjs';
+import { Deployment, publicPort, type Place } from './deployment.mjs';
 import { canRun, findPython, installProxy, installPython } from './install.mjs';
 
 export const root = resolve(import.meta.dirname, '..');
@@ -58,24 +58,22 @@ function asRoot(): boolean {
 }
 
 /** Synthesises an app and runs what it describes. */
-export async function deploy(app: string, programs: Programs): Promise<Deployment> {
-  const created = await surround(app, programs);
+export async function deploy(app: string, programs: Programs, place?: Partial<Place>): Promise<Deployment> {
+  const created = await surround(app, programs, place);
   await new Listr([
     { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => created.startTask(status => { task.output = status; }) },
   ], listr).run();
   return created;
 }
 
-/** The same without the task: what it finds when it starts. Two at a time need a place of their own each. */
-export async function surround(app: string, { proxy }: Programs, place = folder): Promise<Deployment> {
+/** The same without the task: what it finds when it starts. */
+export async function surround(app: string, { proxy }: Programs, place: Partial<Place> = {}): Promise<Deployment> {
   const { created } = await new Listr<{ template: Template; created: Deployment }>([
     { title: `Synthesise ${app}`, task: async context => { context.template = Template.read(await synthesise(app.endsWith('.ts') ? app : join(app, 'app.ts'))); } },
-    { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy, place); } },
+    { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy, { folder, port: publicPort, ...place }); } },
   ], listr).run();
   deployments.push(created);
-  console.log('\nWhat differs from AWS, and nothing else does:');
-  console.table(created.substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
-
+  showSubstitutions(created);
   await new Listr([
     { title: 'PostgreSQL', task: () => created.startDatabase() },
     { title: 'Store of the sessions', enabled: () => created.sessionServer !== undefined, task: () => created.startSessionServer() },
@@ -83,6 +81,11 @@ export async function surround(app: string, { proxy }: Programs, place = folder)
     { title: 'OpenID provider, CA bundle', task: () => created.startIssuers() },
   ], listr).run();
   return created;
+}
+
+export function showSubstitutions({ substitutions }: Deployment): void {
+  console.log('\nWhat differs from AWS, and nothing else does:');
+  console.table(substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
 }
 
 /** Returns the folder of the cloud assembly, another one for who works beside a deployment. */
@@ -94,7 +97,7 @@ export async function synthesise(app: string, assembly = join(folder, 'cdk.out')
   return assembly;
 }
 
-async function deploymentOf(template: Template, proxy: string, place: string): Promise<Deployment> {
+async function deploymentOf(template: Template, proxy: string, place: Place): Promise<Deployment> {
   const users = template.all<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition')
     .flatMap(({ ContainerDefinitions }) => ContainerDefinitions.map(({ User }) => parseUser(User)));
   const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(python, user)))).every(Boolean);
@@ -103,7 +106,7 @@ async function deploymentOf(template: Template, proxy: string, place: string): P
     { image: 'ghcr.io/mlflow/mlflow', entryPoint: [], path, here: `${mlflowFolder} (PyPI)` },
     { image: 'quay.io/oauth2-proxy/oauth2-proxy', entryPoint: [proxy], path: '/usr/bin:/bin', here: proxy },
   ];
-  const created = await Deployment.create(template, { folder: place, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
+  const created = await Deployment.create(template, { ...place, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
   await created.refuseTakenPorts();
   return created;
 }

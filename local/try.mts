@@ -1,8 +1,9 @@
 /** `npm run try`: synthesises the quick start, plays AWS for it and says how to use it. With `--check`, uses it itself and ends. */
 
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { Listr } from 'listr2';
 import { findSessionServer } from './aws/session-server.mjs';
 import { Template } from './aws/template.mjs';
@@ -16,9 +17,10 @@ import { checkNames } from './checks/names.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { checkSignedUrls } from './checks/signed-urls.mjs';
 import { personToken } from './clients/tokens.mjs';
-import type { Deployment } from './deployment.mjs';
+import { publicPort, type Deployment } from './deployment.mjs';
 import { installPython } from './install.mjs';
 import { deploy, folder, installPrograms, listr, python, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
+import { watchSources } from './watch.mjs';
 
 /** An older MLflow, whose store the checks of an upgrade start from. */
 const oldFolder = join(folder, 'mlflow-old');
@@ -28,29 +30,29 @@ const reader = 'someone@example.com';
 
 /** What `--check` consists of; each with deployments of its own. */
 const phases: Record<string, (checks: Checks, programs: Programs) => Promise<void>> = {
-  'quick-start': async (checks, programs) => checkQuickStart(checks, await deploy('examples/typescript/quick-start', programs), python),
-  'identities': async (checks, programs) => checkIdentities(checks, await deploy('examples/typescript/cognito', programs), python, join(folder, 'client')),
-  'behind-the-door': async (checks, programs) => checkInside(checks, await deploy('examples/typescript/quick-start', programs)),
+  'quick-start': async (checks, programs) => checkQuickStart(checks, await deploy('examples/typescript/quick-start', programs, { port }), python),
+  'identities': async (checks, programs) => checkIdentities(checks, await deploy('examples/typescript/cognito', programs, { port }), python, join(folder, 'client')),
+  'behind-the-door': async (checks, programs) => checkInside(checks, await deploy('examples/typescript/quick-start', programs, { port })),
   'examples': async (checks, programs) => {
     for (const example of examples) {
-      await checkExample(checks, example, await deploy(`examples/typescript/${example}`, programs), python);
+      await checkExample(checks, example, await deploy(`examples/typescript/${example}`, programs, { port }), python);
     }
   },
-  'scaling': async (checks, programs) => checkTwoTasks(checks, await deploy('examples/typescript/quick-start', programs)),
-  'faults': async (checks, programs) => checkResilience(checks, await deploy('examples/typescript/quick-start', programs)),
+  'scaling': async (checks, programs) => checkTwoTasks(checks, await deploy('examples/typescript/quick-start', programs, { port })),
+  'faults': async (checks, programs) => checkResilience(checks, await deploy('examples/typescript/quick-start', programs, { port })),
   'upgrades': async (checks, programs) => {
     await new Listr([{ title: 'An older MLflow from PyPI', task: () => installPython(oldFolder, programs.python, 'mlflow-old.txt') }], listr).run();
-    await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs), python, oldPrograms: join(oldFolder, 'bin') });
+    await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs, { port }), python, oldPrograms: join(oldFolder, 'bin') });
   },
-  'rotation': async (checks, programs) => checkDatabaseTokens(checks, await deploy('local/apps/rotation-app.ts', programs), python),
+  'rotation': async (checks, programs) => checkDatabaseTokens(checks, await deploy('local/apps/rotation-app.ts', programs, { port }), python),
   'sessions': async (checks, programs) => {
     if (findSessionServer() === undefined) {
       console.log('\nSessions on the server\n  - left out: there is no valkey-server or redis-server here');
       return;
     }
-    await checkServerSessions(checks, await deploy('local/apps/session-store-app.ts', programs));
+    await checkServerSessions(checks, await deploy('local/apps/session-store-app.ts', programs, { port }));
   },
-  'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/apps/clean-up-app.ts', programs)),
+  'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/apps/clean-up-app.ts', programs, { port })),
   'names': async (checks, { proxy }) => {
     await checkNames(checks, { python, proxy });
     await checkSignedUrls(checks, python, Template.read(await synthesise('examples/typescript/quick-start/app.ts')));
@@ -58,20 +60,34 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/apps/providers-app.ts'), proxy }),
 };
 
-const { check } = new Command('npm run try --')
+const { check, watch, port } = new Command('npm run try --')
   .description('Runs the quick start on this machine: the synthesised task with the real programs, no AWS account.')
   .addOption(new Option('--check [phases...]', 'use it as people, programs and intruders would, print a line for each check, and end; all of it, or some phases').choices(Object.keys(phases)))
+  .addOption(new Option('--watch', 'take changes of src/, containers/ and the example up: the task starts anew, on the data that there is').conflicts('check'))
+  .addOption(new Option('--port <port>', 'where MLflow is; a second checkout that runs at the same time takes another').argParser(parsePort).default(publicPort))
   .parse()
-  .opts<{ check?: true | string[] }>();
+  .opts<{ check?: true | string[]; watch?: true; port: number }>();
+
+function parsePort(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1 || number > 65_535) {
+    throw new InvalidArgumentError('Expected a number from 1 to 65535.');
+  }
+  return number;
+}
 
 async function main(stopping: AbortSignal): Promise<boolean> {
   const programs = await installPrograms();
   if (check) {
     return runChecks(check === true ? Object.keys(phases) : check, programs);
   }
-  const quickStart = await deploy('examples/typescript/quick-start', programs);
+  const example = 'examples/typescript/quick-start';
+  const quickStart = await deploy(example, programs, { port });
   await explain(quickStart);
-  return waitForTheEnd(quickStart, stopping);
+  const unwanted = watch ? watchSources(quickStart, join(example, 'app.ts')) : failWhenItEnds(quickStart);
+  console.log('Ctrl-C stops everything.');
+  await Promise.race([unwanted, once(stopping, 'abort')]);
+  return true;
 }
 
 async function explain({ url, caFile, issuer, clients, logs }: Deployment): Promise<void> {
@@ -93,13 +109,8 @@ ${lines.join('\n')}
 Logs: ${relative(process.cwd(), logs)}/`);
 }
 
-async function waitForTheEnd({ task }: Deployment, stopping: AbortSignal): Promise<boolean> {
-  console.log('Ctrl-C stops everything.');
-  const reason = await Promise.race([task.ended, new Promise<undefined>(stop => stopping.addEventListener('abort', () => stop(undefined)))]);
-  if (reason !== undefined) {
-    throw new Error(`the task has stopped by itself: ${reason}`);
-  }
-  return true;
+async function failWhenItEnds({ task }: Deployment): Promise<never> {
+  throw new Error(`the task has stopped by itself: ${await task.ended}`);
 }
 
 async function runChecks(names: string[], programs: Programs): Promise<boolean> {

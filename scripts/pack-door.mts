@@ -11,8 +11,14 @@ const folder = join(import.meta.dirname, '..', 'containers');
 const source = join(folder, 'secure_mlflow');
 const packed = join(folder, 'secure_mlflow.packed');
 
-const names = readdirSync(source).filter(name => name.endsWith('.py')).sort();
-const files = JSON.stringify(Object.fromEntries(names.map(name => [name, readFileSync(join(source, name), 'utf8')])));
-if (!existsSync(packed) || inflateSync(Buffer.from(readFileSync(packed, 'utf8'), 'base64')).toString() !== files) {
-  writeFileSync(packed, deflateSync(files, { level: 9 }).toString('base64'));
+export function packDoor(): void {
+  const names = readdirSync(source).filter(name => name.endsWith('.py')).sort();
+  const files = JSON.stringify(Object.fromEntries(names.map(name => [name, readFileSync(join(source, name), 'utf8')])));
+  if (!existsSync(packed) || inflateSync(Buffer.from(readFileSync(packed, 'utf8'), 'base64')).toString() !== files) {
+    writeFileSync(packed, deflateSync(files, { level: 9 }).toString('base64'));
+  }
+}
+
+if (process.argv[1] === import.meta.filename) {
+  packDoor();
 }

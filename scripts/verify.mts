@@ -12,6 +12,7 @@ import { compareLanguages, requireJava } from './languages.mjs';
 import { checkPictures } from './pictures.mjs';
 import { rehearseRelease } from './release.mjs';
 import { install, installPython, root, run, work, type Count } from './steps.mjs';
+import { checkTwoCheckouts } from './two-checkouts.mjs';
 import { checkMoney } from '../bench/check-money.mjs';
 import { subject } from '../bench/servers.mjs';
 import type { Table } from '../bench/table.mjs';
@@ -23,7 +24,7 @@ const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'newest': ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
   'python': ['the Python of the containers: unit tests', testPython],
   'deployment': ['the deployment on this machine, checked', checkDeployment],
-  'ctrl-c': ['the deployment on this machine, ended by Ctrl-C', endByCtrlC],
+  'ctrl-c': ['the deployment on this machine, in two checkouts, until Ctrl-C', checkTwoCheckouts],
   'bench': ['every measurement works: npm run bench -- --quick', benchQuickly],
   'languages': ['examples from the packages: every language gives what TypeScript gives', compareLanguages],
   'plugin': ['the plugin that renews tokens', testPlugin],
@@ -102,22 +103,6 @@ async function checkDeployment(): Promise<Count> {
   rmSync(report, { force: true });
   await execa('npm', ['run', '--silent', 'try', '--', '--check'], { cwd: root, stdio: 'inherit', reject: false });
   return JSON.parse(readFileSync(report, 'utf8')) as Count;
-}
-
-/** As a terminal does it: to every process of the command at once. */
-async function endByCtrlC(): Promise<Count> {
-  const command = execa('npm', ['run', '--silent', 'try'], { cwd: root, detached: true, reject: false, all: true });
-  const ready = new Promise<void>(up => command.all.on('data', (chunk: Buffer) => chunk.includes('Ctrl-C stops') && up()));
-  await Promise.race([ready, command]);
-  process.kill(-command.pid!, 'SIGINT');
-  const { all } = await command;
-  const { stdout } = await execa('ps', ['-Ao', 'args']);
-  const left = stdout.split('\n').filter(args => args.includes(join(root, '.try')));
-  if (!all.includes('MLflow is at') || left.length > 0) {
-    throw new Error(`left behind: ${left.join('\n') || 'nothing, but it never came up'}\n${all}`);
-  }
-  console.log('✓ it came up, and no process is left');
-  return { passed: 1, failed: 0 };
 }
 
 /** Its figures mean nothing, but those of this library must be figures: what others cannot bear is not for this to say. */

@@ -7,7 +7,7 @@ import type * as logs from 'aws-cdk-lib/aws-logs';
 import type * as route53 from 'aws-cdk-lib/aws-route53';
 import type * as s3 from 'aws-cdk-lib/aws-s3';
 import type * as scheduler from 'aws-cdk-lib/aws-scheduler';
-import type { AuthProvider } from './auth/auth-provider';
+import type { IAuthProvider } from './auth/auth-provider';
 import type { TokenIssuer } from './auth/token-issuer';
 import type { SessionStore } from './session-store';
 
@@ -163,7 +163,7 @@ export interface SecureMlflowProps {
   readonly domainName: string;
 
   /** Where people sign in. */
-  readonly authProvider: AuthProvider;
+  readonly authProvider: IAuthProvider;
 
   /**
    * Domains whose e-mail addresses may sign in or send tokens; subdomains are domains of their own. An address that its token marks as unverified is

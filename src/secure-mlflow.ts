@@ -22,7 +22,7 @@ import { ArtifactStore } from './parts/artifact-store';
 import { CleanUp } from './parts/clean-up';
 import { Database } from './parts/database';
 import { Ingress } from './parts/ingress';
-import { Monitoring } from './parts/monitoring';
+import { Monitoring, validateMonitoring } from './parts/monitoring';
 import { Network } from './parts/network';
 import { Service } from './parts/service';
 import type { SecureMlflowProps } from './props';
@@ -103,7 +103,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
     validateProps(this.node.path, Stack.of(this).region, props);
     // References hide in values that are only known now.
     this.node.addValidation({ validate: () => referenceProblems(props, value => Stack.of(this).resolve(value)) });
-    const encryption = props.encryptionKey && { encryptionKey: this.useKey(props.encryptionKey) };
+    const encryption = props.encryptionKey && { encryptionKey: this.openKeyToLogs(props.encryptionKey) };
     const settings = { ...withDefaults(props), ...encryption };
     this.url = `https://${props.domainName}`;
     this.maxTasks = props.scaling?.maxCount ?? settings.desiredCount;
@@ -208,11 +208,15 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
   /**
    * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins. None of them rings on an idle system with a paused database.
    *
-   * At most once. docs/monitoring.md says what to do when one rings.
+   * docs/monitoring.md says what to do when one rings.
    *
-   * @throws if `alarmActions` is empty
+   * @throws if `alarmActions` is empty or a threshold cannot work, or at a second call
    */
   public addMonitoring(options: MonitoringOptions): void {
+    if (this.node.tryFindChild('Monitoring') !== undefined) {
+      throw new Error(`${this.node.path}: addMonitoring must be called once, got a second call: name all \`alarmActions\` and \`thresholds\` in one`);
+    }
+    validateMonitoring(this.node.path, options);
     const { url, metrics, logGroup, artifactBucket, maxTasks, cleanUpErrors } = this;
     new Monitoring(this, 'Monitoring', { ...options, url, metrics, logGroup, artifactBucket, maxTasks, ...(cleanUpErrors && { cleanUpErrors }) });
   }
@@ -275,7 +279,7 @@ export class SecureMlflow extends Construct implements ec2.IConnectable, iam.IGr
    * Lets CloudWatch Logs use the key, which takes its policy. All else is allowed by the policies of roles: so the parts know the key
    * by its ARN alone, and it may live in another stack, which must not depend on this one.
    */
-  private useKey(key: kms.IKey): kms.IKey {
+  private openKeyToLogs(key: kms.IKey): kms.IKey {
     const { account, region, partition } = Stack.of(this);
     const { statementAdded } = key.addToResourcePolicy(new iam.PolicyStatement({
       principals: [new iam.ServicePrincipal(`logs.${region}.amazonaws.com`)],

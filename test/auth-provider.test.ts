@@ -4,7 +4,7 @@ import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, only, resources, secretsOf, synthesise } from './fixtures';
 import {
-  AuthProvider, AuthProviderConfig, CognitoAuthProvider, CognitoAuthProviderOptions, EntraIdAuthProviderOptions, GithubAuthProviderOptions,
+  AuthProvider, AuthProviderConfig, CognitoAuthProviderOptions, EntraIdAuthProviderOptions, GithubAuthProviderOptions,
   GitlabAuthProviderOptions, KeycloakAuthProviderOptions, OidcAuthProviderOptions, TokenIssuer,
 } from '../src';
 
@@ -212,7 +212,7 @@ describe('GitHub', () => {
 
   test('fails where the organization is only known at deployment: an empty one would let in everybody', () => {
     expect(() => github({ organization: token })).toThrow(new Error(
-      'AuthProvider.github: `organization` must be known at synthesis, got a token, which could be empty and let in every account of GitHub: write the name, or use `teams`'));
+      'AuthProvider.github: `organization` must be known at synthesis, got a CDK token, which could be empty and let in every account of GitHub: write the name, or use `teams`'));
   });
 
   test.each(['', 'one,other', 'one:team', 'https://github.com/one', 'a b'])('fails for the organization %j', organization => {
@@ -586,7 +586,7 @@ describe('Cognito', () => {
   });
 
   test('its parts fail before there is a server', () => {
-    const provider = new CognitoAuthProvider({ machineClients: ['training'] });
+    const provider = AuthProvider.cognito({ machineClients: ['training'] });
     expect(() => provider.userPool).toThrow(new Error(
       'AuthProvider.cognito: `userPool` is there once a SecureMlflow has been made with the provider: use it after `new SecureMlflow(…)`'));
     expect(() => provider.machineClientSecret('training')).toThrow(/^AuthProvider\.cognito: `machineClientSecret` is there once /);

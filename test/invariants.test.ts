@@ -110,10 +110,6 @@ describe.each(each)(
       expect(kept.map(([id, { DeletionPolicy, UpdateReplacePolicy }]) => [id, DeletionPolicy, UpdateReplacePolicy])).toEqual(kept.map(([id]) => [id, 'Retain', 'Retain']));
     });
 
-    test('nothing depends on itself, however indirectly', () => {
-      expect(() => Template.fromStack(stack)).not.toThrow();
-    });
-
     test('the service waits for the database, for the right to read secrets, and for the listener with its rule', () => {
       expect(only(template, 'AWS::ECS::Service').DependsOn).toEqual(expect.arrayContaining([
         only(template, 'AWS::RDS::DBCluster').id,

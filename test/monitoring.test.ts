@@ -109,6 +109,12 @@ describe('with addMonitoring', () => {
     expect(rings(alarms(template)[name], () => undefined)).toBe(false);
   });
 
+  test('without data, those of what is measured once a day keep their state, and the others are OK', () => {
+    const daily = ['ArtifactStorage', 'CertificateExpiry', 'DatabaseStorage'];
+    expect(Object.entries(alarms(template)).map(([name, { TreatMissingData }]) => [name, TreatMissingData]).sort())
+      .toEqual(names.map(name => [name, daily.includes(name) ? 'ignore' : 'notBreaching']));
+  });
+
   test.each(names)('%s is silent on an idle system whose database is paused', name => {
     expect(rings(alarms(template)[name], idle)).toBe(false);
   });
@@ -150,8 +156,8 @@ describe('with addMonitoring', () => {
     expect(Object.fromEntries(filters.map(({ FilterPattern, MetricTransformations: [{ MetricNamespace, MetricName, MetricValue, DefaultValue }] }) =>
       [`${MetricNamespace} ${MetricName}`, [FilterPattern, MetricValue, DefaultValue]]))).toEqual({
       'SecureMlflow/mlflow.example.com RefusedSignIns': ['?"[AuthFailure]" ?"Error retrieving session from token"', '1', undefined],
-      'SecureMlflow/mlflow.example.com TaskStarts': ['[program = "prepare", clock, first = "machine", second = "identities", third = "written:", ...]', '1', undefined],
-      'SecureMlflow/mlflow.example.com FailedPreparations': ['[program = "prepare", clock, result = "FAILED:", ...]', '1', undefined],
+      'SecureMlflow/mlflow.example.com TaskStarts': ['[program = "prepare", first = "machine", second = "identities", third = "written:", ...]', '1', undefined],
+      'SecureMlflow/mlflow.example.com FailedPreparations': ['[program = "prepare", result = "FAILED:", ...]', '1', undefined],
       'SecureMlflow/mlflow.example.com FailedCleanUps': ['[program = "clean-up", result = "FAILED:", ...]', '1', undefined],
     });
   });
@@ -233,9 +239,22 @@ describe('thresholds', () => {
 
   test('fails where nobody would hear the alarms, or one could never ring', () => {
     expect(() => define().mlflow.addMonitoring({ alarmActions: [], thresholds: { cpu: { evaluationPeriods: 0 } } })).toThrow(
-      'Stack/Mlflow/Monitoring: 2 props need a change\n'
+      'Stack/Mlflow: 2 props need a change\n'
       + '  - `thresholds.cpu.evaluationPeriods` must be a whole number, 1 or more, got 0\n'
       + '  - `alarmActions` must hold at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
+  });
+
+  test('fails without a trace, and can be called again', () => {
+    const { stack, mlflow } = define();
+    expect(() => mlflow.addMonitoring({ alarmActions: [] })).toThrow('`alarmActions` must hold at least one action');
+    mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))] });
+    expect(resources(Template.fromStack(stack), 'AWS::CloudWatch::Dashboard')).toHaveLength(1);
+  });
+
+  test('fails at a second call', () => {
+    const { stack, mlflow } = monitor();
+    expect(() => mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Other'))] })).toThrow(new Error(
+      'Stack/Mlflow: addMonitoring must be called once, got a second call: name all `alarmActions` and `thresholds` in one'));
   });
 
   test('accept numbers that are only known at deployment', () => {
@@ -329,7 +348,7 @@ describe('accessLogsBucket', () => {
 
   test('fails in a stack without a region', () => {
     expect(() => define(scope => ({ accessLogsBucket: bucket(scope) }), newStack())).toThrow(
-      '`accessLogsBucket` needs a stack whose region is known at synthesis, got a token: give the stack `env: { region: … }`');
+      '`accessLogsBucket` needs a stack whose region is known at synthesis, got a CDK token: give the stack `env: { region: … }`');
   });
 
   test('fails with a KMS key', () => {

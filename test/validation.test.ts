@@ -202,7 +202,7 @@ describe('network', () => {
 
   test('natGateways fails where it is only known at deployment: it decides which subnets there are', () => {
     expect(refusal(stack => ({ natGateways: new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber })))
-      .toBe(one('`natGateways` must be known at synthesis, got a token: use a number'));
+      .toBe(one('`natGateways` must be known at synthesis, got a CDK token: use a number'));
   });
 
   test('subnets that refer to constructs are named in words', () => {
@@ -514,7 +514,7 @@ test('everything that is wrong is listed in one error, with the path of the cons
 });
 
 test('artifactPath fails where it is only known at deployment: it goes into policies', () => {
-  expect(refusal({ artifactPath: Lazy.string({ produce: () => 'mlflow' }) })).toBe(one('`artifactPath` must be known at synthesis, got a token: it goes into policies, where a "*" would widen them; write it out'));
+  expect(refusal({ artifactPath: Lazy.string({ produce: () => 'mlflow' }) })).toBe(one('`artifactPath` must be known at synthesis, got a CDK token: it goes into policies, where a "*" would widen them; write it out'));
 });
 
 describe('a value that is only known at deployment is not judged', () => {

@@ -1,5 +1,4 @@
 import { Lazy, Stack, Stage } from 'aws-cdk-lib';
-import { Annotations, Match } from 'aws-cdk-lib/assertions';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { clientSecret, define, newApp, newStack, Overrides, OverridesOf } from './fixtures';
@@ -13,10 +12,10 @@ const google = (stack: Stack, hostedDomains: string[]) => AuthProvider.google({ 
 const gcloud = { trustedTokenIssuers: [TokenIssuer.gcloud()] };
 const everybody = { emailDomains: ['*'] };
 
-/** Ids and texts of our warnings; the CDK has some of its own, of references between stacks. */
+/** Ids and texts of our warnings, which synthesis would print; the CDK has some of its own, of references between stacks. */
 function warningsIn(stack: Stack): [id: string, text: string][] {
-  return Annotations.fromStack(stack).findWarning('*', Match.anyValue()).flatMap(({ entry }): [string, string][] => {
-    const [, text, id] = /^(.*) \[ack: cdk-secure-mlflow:(\w+)\]$/.exec(String(entry.data)) ?? [];
+  return stack.node.findAll().flatMap(({ node }) => node.metadata).flatMap(({ data }): [string, string][] => {
+    const [, text, id] = /^(.*) \[ack: cdk-secure-mlflow:(\w+)\]$/.exec(String(data)) ?? [];
     return id === undefined ? [] : [[id, text]];
   });
 }

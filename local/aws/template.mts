@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 
 export const account = '123456789012';
 export const region = 'eu-central-1';
@@ -66,6 +67,11 @@ export class Template {
   }
 
   private constructor(private readonly resources: Record<string, Resource>, private readonly outputs: Record<string, { readonly Value: unknown }>) {}
+
+  /** Logical ids of the resources that another template has otherwise, in addition or not at all. */
+  differences({ resources }: Template): string[] {
+    return Object.keys({ ...this.resources, ...resources }).filter(id => !isDeepStrictEqual(this.resources[id], resources[id]));
+  }
 
   /** Logical ids of the resources of a type. */
   ids(type: string): string[] {

@@ -72,7 +72,7 @@ async function inABrowser(suite: Suite): Promise<void> {
 }
 
 function realSide(deployment: Deployment): Side {
-  const { url, caFile, task } = deployment;
-  const server = `http://127.0.0.1:${deployment.container('mlflow').env.MLFLOW_PORT}`;
+  const { url, caFile, task, address } = deployment;
+  const server = `http://${address}:${deployment.container('mlflow').env.MLFLOW_PORT}`;
   return { url, send: client(url, readFileSync(caFile, 'utf8')), server: { url: server, send: client(server), pid: task.pid('mlflow') } };
 }

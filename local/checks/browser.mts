@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import type { Checks } from './checks.mjs';
 import type { Deployment } from '../deployment.mjs';
 
@@ -38,50 +38,18 @@ export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployme
       await signIn(page, url);
       assert.equal(new URL(page.url()).origin, url);
     });
-    await checks.check('creates an experiment', async () => {
-      await page.goto(`${url}/#/experiments`);
-      await page.getByRole('button', { name: 'Create', exact: true }).click();
-      const dialog = page.getByRole('dialog', { name: 'Create Experiment' });
-      await dialog.getByPlaceholder('Input an experiment name').fill('made by hand');
-      await dialog.getByRole('button', { name: 'Create' }).click();
-      await page.waitForURL(/#\/experiments\/\d+/);
-    });
+    await checks.check('creates an experiment', () => createsExperiment(page, url));
     await checks.check('sees an image that a run has logged', async () => {
       assert(run, 'the job has logged none');
-      await page.goto(`${url}/#/experiments/${run.experimentId}/runs/${run.runId}/artifacts/${run.image}`);
-      // Not `waitForFunction`: it makes code of text, which the policy of the page does not allow.
-      const shown = () => page.evaluate<boolean>('Array.from(document.images).some(image => image.naturalWidth > 300)');
-      for (let tries = 0; tries < 150 && !await shown(); tries += 1) {
-        await sleep(200);
-      }
-      assert(await shown(), 'no image is shown');
+      await seesImage(page, url, run);
     });
     await checks.check('gets a file from S3 by the download button', async () => {
       assert(run, 'the job has logged none');
       const { content, from } = await clickDownload(page, url, { ...run, file: run.image });
       assert.deepEqual([content.subarray(1, 4).toString(), from], ['PNG', s3.endpoint]);
     });
-    await checks.check('is not made to write by a page of another site', async () => {
-      const visitor = await context.newPage();
-      // The form's one field makes the body JSON; the address is another site than that of the server.
-      await visitor.route('http://evil.example/', route => route.fulfill({
-        contentType: 'text/html',
-        body: `<form method="post" enctype="text/plain" action="${url}/ajax-api/2.0/mlflow/experiments/create">
-          <input name='{"name": "forged in the browser", "x": "' value='"}'></form><script>document.forms[0].submit()</script>`,
-      }));
-      const answer = visitor.waitForResponse(response => response.request().method() === 'POST');
-      await visitor.goto('http://evil.example/');
-      assert.equal((await answer).status(), 401); // SameSite=Lax: the browser has not sent the cookie
-      await visitor.close();
-      const found = await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=forged+in+the+browser`);
-      assert.equal(found.status(), 404);
-    });
-    await checks.check('signs out, and is out', async () => {
-      await context.request.get(`${url}/oauth2/sign_out`, { maxRedirects: 0 });
-      const left = (await context.cookies(url)).map(({ name }) => name).filter(name => /^__Host-oauth2_proxy(_\d+)?$/.test(name)); // not those of sign-ins that were begun
-      assert.deepEqual(left, []);
-      assert.equal((await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/search?max_results=1`)).status(), 401);
-    });
+    await checks.check('is not made to write by a page of another site', () => writesNothingForOthers(context, url));
+    await checks.check('signs out, and is out', () => signsOut(context, url));
     await checks.check('is sent by the page to the provider and S3, and nowhere else', async () => {
       assert.deepEqual(strangers, []);
     });
@@ -117,6 +85,48 @@ export async function signIn(page: Page, url: string): Promise<void> {
   await page.getByPlaceholder('you@example.com').fill('someone@example.com');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByText('Experiments').first().waitFor();
+}
+
+async function createsExperiment(page: Page, url: string): Promise<void> {
+  await page.goto(`${url}/#/experiments`);
+  await page.getByRole('button', { name: 'Create', exact: true }).click();
+  const dialog = page.getByRole('dialog', { name: 'Create Experiment' });
+  await dialog.getByPlaceholder('Input an experiment name').fill('made by hand');
+  await dialog.getByRole('button', { name: 'Create' }).click();
+  await page.waitForURL(/#\/experiments\/\d+/);
+}
+
+async function seesImage(page: Page, url: string, { experimentId, runId, image }: RunWithImage): Promise<void> {
+  await page.goto(`${url}/#/experiments/${experimentId}/runs/${runId}/artifacts/${image}`);
+  // Not `waitForFunction`: it makes code of text, which the policy of the page does not allow.
+  const shown = () => page.evaluate<boolean>('Array.from(document.images).some(image => image.naturalWidth > 300)');
+  for (let tries = 0; tries < 150 && !await shown(); tries += 1) {
+    await sleep(200);
+  }
+  assert(await shown(), 'no image is shown');
+}
+
+async function writesNothingForOthers(context: BrowserContext, url: string): Promise<void> {
+  const visitor = await context.newPage();
+  // The form's one field makes the body JSON; the address is another site than that of the server.
+  await visitor.route('http://evil.example/', route => route.fulfill({
+    contentType: 'text/html',
+    body: `<form method="post" enctype="text/plain" action="${url}/ajax-api/2.0/mlflow/experiments/create">
+      <input name='{"name": "forged in the browser", "x": "' value='"}'></form><script>document.forms[0].submit()</script>`,
+  }));
+  const answer = visitor.waitForResponse(response => response.request().method() === 'POST');
+  await visitor.goto('http://evil.example/');
+  assert.equal((await answer).status(), 401); // SameSite=Lax: the browser has not sent the cookie
+  await visitor.close();
+  const found = await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=forged+in+the+browser`);
+  assert.equal(found.status(), 404);
+}
+
+async function signsOut(context: BrowserContext, url: string): Promise<void> {
+  await context.request.get(`${url}/oauth2/sign_out`, { maxRedirects: 0 });
+  const left = (await context.cookies(url)).map(({ name }) => name).filter(name => /^__Host-oauth2_proxy(_\d+)?$/.test(name)); // not those of sign-ins that were begun
+  assert.deepEqual(left, []);
+  assert.equal((await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/search?max_results=1`)).status(), 401);
 }
 
 /** Chromium, where there is one. */

@@ -8,30 +8,43 @@ import { request, type RequestOptions } from 'node:https';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { Load } from './load.mjs';
 import { mostMeanwhile, processesOf, residentMiB } from './processes.mjs';
 import { lifetime } from '../aws/issuer.mjs';
-import { bearer, type Send } from '../clients/http.mjs';
+import { bearer, withToken, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
 import type { Deployment, TaskPlan } from '../deployment.mjs';
 
-const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 const artifacts = '/api/2.0/mlflow-artifacts/artifacts/faults';
 const MiB = 1024 * 1024;
 
-export async function checkFaults(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
-  const { database, s3, issuer, url } = deployment;
-  let task: Pick<TaskPlan, 'task' | 'url' | 'containers'> = { task: deployment.task, url: deployment.proxyUrl, containers: deployment.containers };
-  const signed = (path: string, message: Parameters<Send>[1] = {}) => send(path, { ...message, headers: { ...message.headers, ...bearer(token) } });
-  const status = async (path: string, message?: Parameters<Send>[1]) => (await signed(path, message)).status;
-  /** ECS replaces a task that has ended. */
-  const replace = async () => {
-    await deployment.stopTask(task);
-    task = await deployment.addTask();
-  };
+/** The task that serves at the moment. */
+type Serving = Pick<TaskPlan, 'task' | 'url'>;
 
+export async function checkFaults(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   checks.heading('Database');
+  await checkDatabase(checks, deployment, send, token);
+  checks.heading('S3');
+  await checkS3(checks, deployment, send, token);
+  checks.heading('Sign-in provider');
+  await checkProvider(checks, deployment, send, token);
+
+  checks.heading('Processes');
+  let task = await checkKilled(checks, deployment, send, token);
+  task = await checkStopped(checks, deployment, token, task);
+  task = await checkFullDisk(checks, deployment, send, token, task);
+
+  checks.heading('Clocks');
+  await checks.check('five minutes apart: tokens of an hour are taken from an issuer that is ahead, and from one that is behind', () => takeSkewedTokens(deployment, send));
+
+  checks.heading('Load');
+  await checkLoad(checks, deployment, send, token, task);
+}
+
+async function checkDatabase(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
+  const { database } = deployment;
   await checks.check('restarted under load', async () => {
     const load = await Load.begin(send, token, { clients: 8 });
     await sleep(2000);
@@ -53,29 +66,32 @@ export async function checkFaults(checks: Checks, deployment: Deployment, send: 
     await deployment.stopTask(late);
     return `healthy after ${Math.round((Date.now() - started) / 1000)} s`;
   });
+}
 
-  checks.heading('S3');
+async function checkS3(checks: Checks, { s3 }: Deployment, send: Send, token: string): Promise<void> {
   for (const code of [500, 503]) {
     await checks.check(`answers ${code}: an upload fails with an error, and works again afterwards`, async () => {
       await s3.fault({ status: code });
-      const during = await status(`${artifacts}/s3-${code}.txt`, { method: 'PUT', body: 'x' });
+      const during = await upload(send, token, `s3-${code}.txt`);
       await s3.fault();
       await sleep(500); // MLflow closes the connection after such an error; the proxy has to notice, or it answers 502 once
-      const after = await status(`${artifacts}/s3-${code}.txt`, { method: 'PUT', body: 'x' });
+      const after = await upload(send, token, `s3-${code}.txt`);
       assert(during >= 500 && after === 200, `${during}, then ${after}`);
       return `${during}, then ${after}`;
     });
   }
   await checks.check('takes 3 s for each answer: uploads take longer, the rest goes on', async () => {
     await s3.fault({ delay: 3 });
-    const uploads = Promise.all(Array.from({ length: 8 }, (_, index) => status(`${artifacts}/slow-${index}.txt`, { method: 'PUT', body: 'x' })));
-    const others = await Promise.all(Array.from({ length: 20 }, () => status(search)));
+    const uploads = Promise.all(Array.from({ length: 8 }, (_, index) => upload(send, token, `slow-${index}.txt`)));
+    const others = await Promise.all(Array.from({ length: 20 }, () => statusOfSearch(send, bearer(token))));
     assert.deepEqual([...new Set(others)], [200]);
     assert.deepEqual([...new Set(await uploads)], [200]);
     await s3.fault();
   });
+}
 
-  checks.heading('Sign-in provider');
+async function checkProvider(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
+  const { issuer, url } = deployment;
   await checks.check('down: sessions and tokens go on, signing in does not, and works again afterwards', async () => {
     const person = await Person.meet('someone@example.com');
     const late = await Person.meet('someone@example.com');
@@ -83,7 +99,7 @@ export async function checkFaults(checks: Checks, deployment: Deployment, send: 
       await person.open(`${url}/`);
       issuer.stop();
       assert.equal((await person.http.get(url + search)).status(), 200, 'session');
-      assert.equal(await status(search), 200, 'token');
+      assert.equal(await statusOfSearch(send, bearer(token)), 200, 'token');
       await assert.rejects(late.open(`${url}/`));
       await issuer.start();
       assert.equal((await late.open(`${url}/`)).status, 200, 'signing in again');
@@ -100,63 +116,75 @@ export async function checkFaults(checks: Checks, deployment: Deployment, send: 
       await issuer.start();
     }
   });
+}
 
-  checks.heading('Processes');
+/** Returns the task that has come in the place of those that were killed. */
+async function checkKilled(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<Serving> {
+  let task: Serving = { task: deployment.task, url: deployment.proxyUrl };
   for (const container of ['mlflow', 'oauth2-proxy']) {
     await checks.check(`${container} killed under load: the task ends, the next one goes on`, async () => {
       const load = await Load.begin(send, token, { clients: 8 });
       await sleep(1000);
       process.kill(task.task.pid(container), 'SIGKILL');
       assert.match(await task.task.ended, new RegExp(`^essential container ${container} ended`));
-      await replace();
+      task = await replace(deployment, task);
       await sleep(1000);
       await load.end();
       await load.assertNothingLost();
       return load.summary;
     });
   }
+  return task;
+}
+
+/** Returns the next task. */
+async function checkStopped(checks: Checks, deployment: Deployment, token: string, task: Serving): Promise<Serving> {
+  let next = task;
   await checks.check('the task stopped in the middle of an upload of 200 MB: the upload ends well, then the task', async () => {
     const body = Buffer.alloc(200 * MiB, 'x');
-    const upload = put(deployment, token, `${artifacts}/stopped.bin`, Readable.from(chunks(body)), body.length);
+    const sending = put(deployment, token, `${artifacts}/stopped.bin`, Readable.from(chunks(body)), body.length);
     await sleep(500);
     const started = Date.now();
     const stopping = deployment.stopTask(task);
-    assert.equal(await upload, 200);
+    assert.equal(await sending, 200);
     await stopping;
     const seconds = ((Date.now() - started) / 1000).toFixed(1);
-    assert((await s3.objects()).some(({ key, size }) => key.endsWith('stopped.bin') && size === body.length));
-    task = await deployment.addTask();
+    assert((await deployment.s3.objects()).some(({ key, size }) => key.endsWith('stopped.bin') && size === body.length));
+    next = await deployment.addTask();
     return `stopped ${seconds} s after the order`;
   });
+  return next;
+}
+
+/** In a task of its own. Returns the one after that. */
+async function checkFullDisk(checks: Checks, deployment: Deployment, send: Send, token: string, task: Serving): Promise<Serving> {
   await deployment.stopTask(task);
-  const disk = await deployment.addTask({ diskMiB: 64 }).catch((error: Error) => error);
-  if (disk instanceof Error) {
-    console.log(`  - left out, the disk of the task is full: a small one cannot be mounted here, ${disk.message.split('\n')[0]}`);
-    task = await deployment.addTask();
-  } else {
-    task = disk;
-    await checks.check('the disk of the task is full: uploads that do not fit fail, the rest goes on', async () => {
-      const body = Buffer.alloc(100 * MiB, 'x');
-      const large = await put(deployment, token, `${artifacts}/full.bin`, Readable.from(chunks(body)), body.length);
-      const small = await status(`${artifacts}/small.txt`, { method: 'PUT', body: 'x' });
-      assert(large >= 500, String(large));
-      assert.deepEqual([small, await status(search)], [200, 200]);
-      return `${large}, then ${small}`;
-    });
-    await replace();
+  const small = await deployment.addTask({ diskMiB: 64 }).catch((error: Error) => error);
+  if (small instanceof Error) {
+    console.log(`  - left out, the disk of the task is full: a small one cannot be mounted here, ${small.message.split('\n')[0]}`);
+    return deployment.addTask();
   }
-
-  checks.heading('Clocks');
-  await checks.check('five minutes apart: tokens of an hour are taken from an issuer that is ahead, and from one that is behind', async () => {
-    const claims = { iss: issuer.issuer, aud: deployment.clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, hd: 'example.com' };
-    for (const skew of [-295, 295]) {
-      const now = lifetime(0).iat! + skew;
-      const skewed = await issuer.key.sign({ ...claims, iat: now, nbf: now, exp: now + 3600 });
-      assert.equal((await send(search, { headers: bearer(skewed) })).status, 200, `${skew} s`);
-    }
+  await checks.check('the disk of the task is full: uploads that do not fit fail, the rest goes on', async () => {
+    const body = Buffer.alloc(100 * MiB, 'x');
+    const tooLarge = await put(deployment, token, `${artifacts}/full.bin`, Readable.from(chunks(body)), body.length);
+    const fitting = await upload(send, token, 'small.txt');
+    assert(tooLarge >= 500, String(tooLarge));
+    assert.deepEqual([fitting, await statusOfSearch(send, bearer(token))], [200, 200]);
+    return `${tooLarge}, then ${fitting}`;
   });
+  return replace(deployment, small);
+}
 
-  checks.heading('Load');
+async function takeSkewedTokens({ clients, issuer }: Deployment, send: Send): Promise<void> {
+  const claims = { iss: issuer.issuer, aud: clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, hd: 'example.com' };
+  for (const skew of [-295, 295]) {
+    const now = lifetime(0).iat! + skew;
+    const skewed = await issuer.key.sign({ ...claims, iat: now, nbf: now, exp: now + 3600 });
+    assert.equal(await statusOfSearch(send, bearer(skewed)), 200, `${skew} s`);
+  }
+}
+
+async function checkLoad(checks: Checks, deployment: Deployment, send: Send, token: string, task: Serving): Promise<void> {
   await checks.check('100 clients log for a minute', async () => {
     const load = await Load.begin(send, token, { clients: 100, pause: 0 });
     await sleep(60_000);
@@ -185,8 +213,19 @@ export async function checkFaults(checks: Checks, deployment: Deployment, send: 
   });
 }
 
+/** ECS replaces a task that has ended. */
+async function replace(deployment: Deployment, task: Serving): Promise<Serving> {
+  await deployment.stopTask(task);
+  return deployment.addTask();
+}
+
+/** The status of the upload of a file of one byte. */
+async function upload(send: Send, token: string, name: string): Promise<number> {
+  return (await send(`${artifacts}/${name}`, withToken(token, { method: 'PUT', body: 'x' }))).status;
+}
+
 /** Resident memory of the largest process of the servers. */
-function largest({ task }: Pick<TaskPlan, 'task'>): number {
+function largest({ task }: Serving): number {
   return Math.max(...['mlflow', 'oauth2-proxy'].flatMap(container => processesOf(task.pid(container))).map(residentMiB));
 }
 
@@ -212,11 +251,11 @@ function options({ url, caFile }: Deployment, token: string, path: string): Requ
 
 async function put(deployment: Deployment, token: string, path: string, body: Readable, length: number): Promise<number> {
   const base = options(deployment, token, path);
-  const upload = request({ ...base, method: 'PUT', headers: { ...base.headers, 'content-length': length } });
-  const answer = new Promise<number>((resolve, reject) => upload.on('response', response => {
+  const sending = request({ ...base, method: 'PUT', headers: { ...base.headers, 'content-length': length } });
+  const answer = new Promise<number>((resolve, reject) => sending.on('response', response => {
     response.resume().on('end', () => resolve(response.statusCode!));
   }).on('error', reject));
-  await Promise.all([pipeline(body, upload).catch(() => undefined), answer]); // where the body is cut short, the answer says why
+  await Promise.all([pipeline(body, sending).catch(() => undefined), answer]); // where the body is cut short, the answer says why
   return answer;
 }
 

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import type { JWTPayload } from 'jose';
+import { search } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { lifetime } from '../aws/issuer.mjs';
 import { bearer, json, type Send } from '../clients/http.mjs';
@@ -27,16 +28,16 @@ export async function checkGunicorn(checks: Checks, deployment: Deployment, send
   await checks.check('it is uvicorn that takes traces, and gunicorn that searches', async () => {
     const traces = await send('/v1/traces', { ...json({ resourceSpans: [] }), headers: { ...bearer(token), 'content-type': 'application/json', 'x-mlflow-experiment-id': '0' } });
     assert.deepEqual([traces.status, traces.headers.server, /no spans found/.test(traces.body)], [400, 'uvicorn', true]);
-    const search = await send('/api/2.0/mlflow/experiments/search?max_results=1', { headers: bearer(token) });
-    assert.deepEqual([search.status, search.headers.server], [200, 'gunicorn']);
+    const found = await send(search, { headers: bearer(token) });
+    assert.deepEqual([found.status, found.headers.server], [200, 'gunicorn']);
   });
   await checks.check('both refuse a Google account of people\'s own making, which oauth2-proxy lets in where machines may come, and let in the machine', async () => {
     const { issuer: { issuer, key }, clients } = deployment;
     const statuses = async (claims: JWTPayload) => {
       const headers = { ...bearer(await key.sign({ iss: issuer, aud: clients.toolId, sub: '1', email_verified: true, ...lifetime(60), ...claims })), 'x-mlflow-experiment-id': '0' };
-      const search = await send('/api/2.0/mlflow/experiments/search?max_results=1', { headers });
+      const found = await send(search, { headers });
       const traces = await send('/v1/traces', { ...json({ resourceSpans: [] }), headers: { 'content-type': 'application/json', ...headers } });
-      return [search, traces].map(({ status, body }) => /Google Workspace/.test(body) ? 'not of the company' : status);
+      return [found, traces].map(({ status, body }) => /Google Workspace/.test(body) ? 'not of the company' : status);
     };
     const refused = ['not of the company', 'not of the company'];
     assert.deepEqual(await statuses({ email: 'left@example.com' }), refused);

@@ -2,14 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bearer, json, type Send } from '../clients/http.mjs';
+import { bearer, json, withToken, type Send } from '../clients/http.mjs';
 
 export class Load {
   /** Begins at once. */
   static async begin(send: Send, token: string, { clients, pause = 20 }: { readonly clients: number; readonly pause?: number }): Promise<Load> {
     const ask = async (path: string, body: unknown) => {
-      const message = json(body);
-      const answer = await send(path, { ...message, headers: { ...message.headers, ...bearer(token) } });
+      const answer = await send(path, withToken(token, json(body)));
       assert.equal(answer.status, 200, answer.body);
       return JSON.parse(answer.body) as { run: { info: { run_id: string } } };
     };
@@ -57,7 +56,7 @@ export class Load {
       const step = this.next;
       this.next += 1;
       const message = json({ run_id: this.runId, metrics: [{ key: 'load', value: step, timestamp: Date.now(), step }] });
-      const answer = await this.send('/api/2.0/mlflow/runs/log-batch', { ...message, headers: { ...message.headers, ...bearer(this.token) } })
+      const answer = await this.send('/api/2.0/mlflow/runs/log-batch', withToken(this.token, message))
         .then(({ status }) => String(status), (error: NodeJS.ErrnoException) => error.code ?? error.message);
       this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1);
       if (answer === '200') {

@@ -1,10 +1,9 @@
 /** Whether the metric filters of the monitoring count what they should, in what the programs really print. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JWTPayload } from 'jose';
+import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { lifetime, SigningKey } from '../aws/issuer.mjs';
 import { bearer, type Send } from '../clients/http.mjs';
@@ -16,68 +15,69 @@ interface MetricFilter {
   readonly MetricTransformations: { readonly MetricName: string }[];
 }
 
-const search = '/api/2.0/mlflow/experiments/search?max_results=1';
+/** Those of the lines that the filter of a metric counts. */
+type Counted = (metric: string, lines: string[]) => string[];
+
+const failures: [metric: string, what: string, changes: Record<string, string>][] = [
+  ['FailedPreparations', 'a failure of prepare', { PGPASSWORD: 'wrong' }],
+  ['FailedCleanUps', 'a failure of the clean-up', { CLEAN_UP_OLDER_THAN: 'long' }],
+];
 
 export async function checkLogs(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
-  const { clients, issuer, logs, template, url } = deployment;
-  const filters = template.all<MetricFilter>('AWS::Logs::MetricFilter');
-  const counted = (metric: string, lines: string[]) => {
+  const filters = deployment.template.all<MetricFilter>('AWS::Logs::MetricFilter');
+  const counted: Counted = (metric, lines) => {
     const { FilterPattern } = filters.find(({ MetricTransformations }) => MetricTransformations[0].MetricName === metric)!;
     return lines.filter(line => matches(FilterPattern, line));
   };
-  /** What oauth2-proxy prints meanwhile. */
-  const printed = async (action: () => Promise<unknown>): Promise<string[]> => {
-    const file = join(logs, 'oauth2-proxy.log');
-    const before = readFileSync(file, 'utf8').length;
-    await action();
-    await sleep(200); // on its way into the file
-    return readFileSync(file, 'utf8').slice(before).split('\n');
-  };
-  const statusOf = async (credentials: string) => (await send(search, { headers: bearer(credentials) })).status;
-  const tokenOf = (claims: JWTPayload, key = issuer.key) =>
-    key.sign({ iss: issuer.issuer, aud: clients.toolId ?? clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, hd: 'example.com', ...lifetime(60), ...claims });
-  const signIn = async (email: string) => {
-    const person = await Person.meet(email);
-    const { status } = await person.open(`${url}/`);
-    await person.leave();
-    return status;
-  };
 
   checks.heading('The log filters of the monitoring');
+  await checkSignIns(checks, deployment, send, token, counted);
+  await checks.check('count one start of the task', async () => {
+    const lines = deployment.log('prepare').split('\n');
+    assert.equal(counted('TaskStarts', lines).length, 1, lines.join('\n'));
+    assert.deepEqual(counted('FailedPreparations', lines), []);
+  });
+  await checkFailures(checks, deployment, send, counted);
+  await checks.check('count nothing of what MLflow prints', async () => {
+    const lines = deployment.log('mlflow').split('\n');
+    assert(lines.length > 10, 'MLflow has printed nothing');
+    assert.deepEqual(filters.flatMap(({ MetricTransformations: [{ MetricName }] }) => counted(MetricName, lines)), []);
+  });
+}
+
+async function checkSignIns(checks: Checks, deployment: Deployment, send: Send, token: string, counted: Counted): Promise<void> {
+  const { clients, issuer, url } = deployment;
+  const tokenOf = (claims: JWTPayload, key = issuer.key) =>
+    key.sign({ iss: issuer.issuer, aud: clients.toolId ?? clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, hd: 'example.com', ...lifetime(60), ...claims });
+  const showing = async (credentials: string) => statusOfSearch(send, bearer(credentials));
   const refused: Record<string, () => Promise<number>> = {
-    'a person of another domain': () => signIn('someone@evil.example'),
-    'a token of another domain': async () => statusOf(await tokenOf({ email: 'someone@evil.example' })),
-    'a token whose address has a space': async () => statusOf(await tokenOf({ email: 'some one@evil.example' })),
-    'a token whose address has a line break': async () => statusOf(await tokenOf({ email: 'someone\n- - [x] [AuthSuccess] @evil.example' })),
-    'a token that has expired': async () => statusOf(await tokenOf({ exp: Math.floor(Date.now() / 1000) - 1 })),
-    'a token of another key': async () => statusOf(await tokenOf({}, new SigningKey(issuer.key.kid))),
-    'what is no token': () => statusOf('x'),
+    'a person of another domain': () => signIn(url, 'someone@evil.example'),
+    'a token of another domain': async () => showing(await tokenOf({ email: 'someone@evil.example' })),
+    'a token whose address has a space': async () => showing(await tokenOf({ email: 'some one@evil.example' })),
+    'a token whose address has a line break': async () => showing(await tokenOf({ email: 'someone\n- - [x] [AuthSuccess] @evil.example' })),
+    'a token that has expired': async () => showing(await tokenOf({ exp: Math.floor(Date.now() / 1000) - 1 })),
+    'a token of another key': async () => showing(await tokenOf({}, new SigningKey(issuer.key.kid))),
+    'what is no token': () => showing('x'),
   };
   for (const [what, attempt] of Object.entries(refused)) {
     await checks.check(`count ${what}, once`, async () => {
-      const lines = await printed(async () => assert.equal(await attempt(), 403));
+      const lines = await printedMeanwhile(deployment, async () => assert.equal(await attempt(), 403));
       assert.equal(counted('RefusedSignIns', lines).length, 1, lines.join('\n'));
     });
   }
   await checks.check('count nobody who gets in, nor who has not tried', async () => {
-    const lines = await printed(async () => {
-      assert.equal(await signIn('someone@example.com'), 200);
-      assert.equal(await statusOf(token), 200);
+    const lines = await printedMeanwhile(deployment, async () => {
+      assert.equal(await signIn(url, 'someone@example.com'), 200);
+      assert.equal(await showing(token), 200);
       assert.equal((await send(search)).status, 401);
       assert.equal((await send('/')).status, 302);
     });
     assert(lines.some(line => line.includes('[AuthSuccess]')), 'the sign-in left no line');
     assert.deepEqual(counted('RefusedSignIns', lines), []);
   });
-  await checks.check('count one start of the task', async () => {
-    const lines = readFileSync(join(logs, 'prepare.log'), 'utf8').split('\n');
-    assert.equal(counted('TaskStarts', lines).length, 1, lines.join('\n'));
-    assert.deepEqual(counted('FailedPreparations', lines), []);
-  });
-  const failures: [metric: string, what: string, changes: Record<string, string>][] = [
-    ['FailedPreparations', 'a failure of prepare', { PGPASSWORD: 'wrong' }],
-    ['FailedCleanUps', 'a failure of the clean-up', { CLEAN_UP_OLDER_THAN: 'long' }],
-  ];
+}
+
+async function checkFailures(checks: Checks, deployment: Deployment, send: Send, counted: Counted): Promise<void> {
   for (const [metric, what, changes] of failures) {
     await checks.check(`count ${what}, once`, async () => {
       const end = await deployment.runScheduledTask(changes);
@@ -91,15 +91,25 @@ export async function checkLogs(checks: Checks, deployment: Deployment, send: Se
     assert.deepEqual(failures.flatMap(([metric]) => counted(metric, end.split('\n'))), []);
   });
   await checks.check('count no failure that a request merely tells of', async () => {
-    const lines = await printed(() => send(search, { headers: { 'x-request-id': 'FAILED:' } }));
+    const lines = await printedMeanwhile(deployment, () => send(search, { headers: { 'x-request-id': 'FAILED:' } }));
     assert(lines.some(line => line.split(' ')[2] === 'FAILED:'), lines.join('\n'));
     assert.deepEqual(failures.flatMap(([metric]) => counted(metric, lines)), []);
   });
-  await checks.check('count nothing of what MLflow prints', async () => {
-    const lines = readFileSync(join(logs, 'mlflow.log'), 'utf8').split('\n');
-    assert(lines.length > 10, 'MLflow has printed nothing');
-    assert.deepEqual(filters.flatMap(({ MetricTransformations: [{ MetricName }] }) => counted(MetricName, lines)), []);
-  });
+}
+
+/** By oauth2-proxy. */
+async function printedMeanwhile(deployment: Deployment, action: () => Promise<unknown>): Promise<string[]> {
+  const before = deployment.log('oauth2-proxy').length;
+  await action();
+  await sleep(200); // on its way into the file
+  return deployment.log('oauth2-proxy').slice(before).split('\n');
+}
+
+async function signIn(url: string, email: string): Promise<number> {
+  const person = await Person.meet(email);
+  const { status } = await person.open(`${url}/`);
+  await person.leave();
+  return status;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** What machines do: roles of AWS with `grantTrackingAccess`, machine clients of Cognito, each by the plugin in clients/. */
 
 import assert from 'node:assert/strict';
+import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { runLongJob } from './programs.mjs';
 import { lifetime } from '../aws/issuer.mjs';
@@ -18,20 +19,31 @@ interface MachineOptions {
   readonly pluginFolder: string;
 }
 
-const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 const jobSeconds = 15;
 const tokenSeconds = 4;
 
+/** Runs a job with these settings of the plugin. Returns how much it logged. */
+type LongJob = (env: Record<string, string>) => Promise<string>;
+
 export async function checkMachines(checks: Checks, { deployment, send, python, pluginFolder }: MachineOptions): Promise<void> {
-  const { url, caFile, issuer, clients, template, secrets, roles } = deployment;
-  const account = deployment.account!;
-  const [role] = template.ids('AWS::IAM::Role').filter(id => deployment.machineIdentities.includes(roles.arn(id)));
+  const { url, caFile } = deployment;
   await installPlugin(pluginFolder, python);
-  const longJob = (env: Record<string, string>) => runLongJob(python, jobSeconds, {
+  const longJob: LongJob = env => runLongJob(python, jobSeconds, {
     MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PYTHONPATH: pluginFolder, ...env,
   });
 
   checks.heading('A role that grantTrackingAccess was called with');
+  await checkRole(checks, deployment, send, longJob);
+  checks.heading('A machine client of Cognito');
+  await checkMachineClient(checks, deployment, send, longJob);
+  checks.heading('A person');
+  await checks.check('signs out of Cognito as well, and is asked anew', () => signsOutOfCognito(deployment));
+}
+
+async function checkRole(checks: Checks, deployment: Deployment, send: Send, longJob: LongJob): Promise<void> {
+  const { machineIdentities, roles, template, url } = deployment;
+  const account = deployment.account!;
+  const [role] = template.ids('AWS::IAM::Role').filter(id => machineIdentities.includes(roles.arn(id)));
   const ask = (changes: Record<string, string | string[]>) => () => roles.authorize(role, 'sts:GetWebIdentityToken', {
     'sts:IdentityTokenAudience': [url], 'sts:DurationSeconds': '3600', 'sts:SigningAlgorithm': 'RS256', ...changes,
   });
@@ -54,10 +66,12 @@ export async function checkMachines(checks: Checks, { deployment, send, python, 
   });
   await checks.check('gets in whatever the case of its name', async () => {
     const token = await account.key.sign({ iss: account.issuer, sub: roles.arn(role).toUpperCase(), aud: url, ...lifetime(60) });
-    assert.equal((await send(search, { headers: bearer(token) })).status, 200);
+    assert.equal(await statusOfSearch(send, bearer(token)), 200);
   });
+}
 
-  checks.heading('A machine client of Cognito');
+async function checkMachineClient(checks: Checks, deployment: Deployment, send: Send, longJob: LongJob): Promise<void> {
+  const { issuer, clients, template, secrets } = deployment;
   const credentials = template.ids('AWS::SecretsManager::Secret').map(id => secrets.valueFrom(template.attribute(id, 'Ref'))).find(value => value.startsWith('{"tokenUrl"'))!;
   const { tokenUrl, clientId, clientSecret, scope } = JSON.parse(credentials) as Record<string, string>;
   await checks.check(`logs for ${jobSeconds} s with tokens that live ${tokenSeconds} s, with what its secret holds`, async () => {
@@ -74,23 +88,22 @@ export async function checkMachines(checks: Checks, { deployment, send, python, 
   });
   const access = (id: string, sub = id) => issuer.key.sign({ iss: issuer.issuer, sub, client_id: id, token_use: 'access', ...lifetime(60) });
   await checks.check('gets in with its access token; another client does not, nor a person\'s', async () => {
-    assert.equal((await send(search, { headers: bearer(await access(clientId)) })).status, 200);
-    assert.equal((await send(search, { headers: bearer(await access('another-client')) })).status, 403);
-    assert.equal((await send(search, { headers: bearer(await access(clients.proxy.id, '4b1c2d3e-person')) })).status, 403);
+    assert.equal(await statusOfSearch(send, bearer(await access(clientId))), 200);
+    assert.equal(await statusOfSearch(send, bearer(await access('another-client'))), 403);
+    assert.equal(await statusOfSearch(send, bearer(await access(clients.proxy.id, '4b1c2d3e-person'))), 403);
   });
+}
 
-  checks.heading('A person');
-  await checks.check('signs out of Cognito as well, and is asked anew', async () => {
-    const person = await Person.meet('someone@example.com');
-    try {
-      await person.open(`${url}/`);
-      assert.equal((await person.http.get(url + search)).status(), 200);
-      const signOut = deployment.substitutions.applyEncoded(template.output('MlflowSignOut'));
-      const { url: end } = await person.open(signOut, `${issuer.issuer}/interaction/`);
-      assert(end.startsWith(`${issuer.issuer}/interaction/`), end);
-      assert.equal((await person.http.get(url + search)).status(), 401);
-    } finally {
-      await person.leave();
-    }
-  });
+async function signsOutOfCognito({ issuer, substitutions, template, url }: Deployment): Promise<void> {
+  const person = await Person.meet('someone@example.com');
+  try {
+    await person.open(`${url}/`);
+    assert.equal((await person.http.get(url + search)).status(), 200);
+    const signOut = substitutions.applyEncoded(template.output('MlflowSignOut'));
+    const { url: end } = await person.open(signOut, `${issuer.issuer}/interaction/`);
+    assert(end.startsWith(`${issuer.issuer}/interaction/`), end);
+    assert.equal((await person.http.get(url + search)).status(), 401);
+  } finally {
+    await person.leave();
+  }
 }

@@ -1,6 +1,7 @@
 /** What people do in the browser, and what the browser of somebody else's victim would do. */
 
 import assert from 'node:assert/strict';
+import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { bearer, json, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
@@ -8,22 +9,44 @@ import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
 
 const create = '/ajax-api/2.0/mlflow/experiments/create';
-const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 
 export async function checkPeople(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
-  const { url, issuer } = deployment;
   checks.heading('A person');
+  await checkWayToProvider(checks, deployment, send);
+  await checkMember(checks, deployment);
+  await checkOutsiders(checks, deployment);
+  await checks.check('with a Google account of her own making on a company address is refused, in the browser and with gcloud', () => refusesOwnGoogleAccount(deployment, send));
+
+  checks.heading('Without signing in');
+  for (const path of [search, '/ajax-api/2.0/mlflow/experiments/search?max_results=1', '/graphql', '/v1/traces', '/gateway/x/invocations']) {
+    await checks.check(`${path.split('?')[0]} answers 401`, async () => {
+      const answer = await send(path, json({}));
+      assert.deepEqual([answer.status, answer.body], [401, '{}']);
+    });
+  }
+  await checks.check('all else leads to the provider: files, the version, and /health, which answers 200 to a token', async () => {
+    const answers = await Promise.all(['/get-artifact', '/model-versions/get-artifact', '/version', '/health'].map(path => send(path)));
+    const { issuer: { issuer }, clients } = deployment;
+    assert.deepEqual(answers.map(({ status, headers }) => [status, new URL(headers.location!).origin]), answers.map(() => [302, issuer]));
+    assert.equal((await send('/health', { headers: bearer(await personToken(issuer, clients, 'someone@example.com')) })).status, 200);
+  });
+  await checks.check('/ping answers 200', async () => assert.equal((await send('/ping')).status, 200));
+}
+
+async function checkWayToProvider(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
   await checks.check('is sent from http to https', () => redirectsToHttps(deployment));
   await checks.check('is sent to the provider, with PKCE and a nonce', async () => {
     const { status, headers } = await send('/');
     assert.equal(status, 302);
     const { origin, searchParams } = new URL(headers.location!);
-    assert.equal(origin, issuer.issuer);
-    assert.equal(searchParams.get('redirect_uri'), `${url}/oauth2/callback`);
+    assert.equal(origin, deployment.issuer.issuer);
+    assert.equal(searchParams.get('redirect_uri'), `${deployment.url}/oauth2/callback`);
     assert.equal(searchParams.get('code_challenge_method'), 'S256');
     assert(searchParams.get('nonce'), 'no nonce');
   });
+}
 
+async function checkMember(checks: Checks, { url }: Deployment): Promise<void> {
   const member = await Person.meet('someone@example.com');
   await checks.check('signs in and comes to the page', () => signsIn(member, url));
   await checks.check('has a cookie for this host alone, over TLS, closed to scripts and to other sites\' writes', async () => {
@@ -41,13 +64,14 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
     assert.equal(response.status(), 403, await response.text());
   });
   await member.leave();
+}
 
+async function checkOutsiders(checks: Checks, { issuer, url }: Deployment): Promise<void> {
   const outsider = await Person.meet('someone@evil.example');
   await checks.check('of another domain is refused after signing in, and gets no session', async () => {
     const { status } = await outsider.open(`${url}/`);
     assert.equal(status, 403);
-    const cookies = (await outsider.http.storageState()).cookies.map(({ name }) => name).filter(name => name === '__Host-oauth2_proxy');
-    assert.deepEqual(cookies, []);
+    assert.deepEqual(await sessionsOf(outsider), []);
     assert.equal((await outsider.http.post(url + create, { headers: { origin: url }, data: { name: 'forged' } })).status(), 401);
   });
   await outsider.leave();
@@ -59,40 +83,27 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
     assert.equal((await stranger.open(`${url}/`)).status, 403);
     await stranger.leave();
   });
+}
 
-  // Google makes such accounts for everybody, and they stay with people who leave.
+/** Google makes such accounts for everybody, and they stay with people who leave. */
+async function refusesOwnGoogleAccount(deployment: Deployment, send: Send): Promise<string> {
+  const { clients, issuer, url } = deployment;
   const formerly = 'left@example.com';
   issuer.consumers.add(formerly);
-  await checks.check('with a Google account of her own making on a company address is refused, in the browser and with gcloud', async () => {
-    const leaver = await Person.meet(formerly);
-    assert.equal((await leaver.open(`${url}/`)).status, 403);
-    assert.deepEqual((await leaver.http.storageState()).cookies.filter(({ name }) => name === '__Host-oauth2_proxy'), []);
-    await leaver.leave();
-    const request = { headers: bearer(await personToken(issuer.issuer, deployment.clients, formerly)) };
-    assert.equal((await send(search, request)).status, 403);
-    const weak = await deployment.startProxy({ OAUTH2_PROXY_ALLOWED_GROUPS: undefined });
-    try {
-      assert.equal((await weak.send(search, request)).status, 200, 'it does not get in without its defence either');
-    } finally {
-      await weak.stop();
-    }
-    return 'gets in without its defence';
-  });
+  const leaver = await Person.meet(formerly);
+  assert.equal((await leaver.open(`${url}/`)).status, 403);
+  assert.deepEqual(await sessionsOf(leaver), []);
+  await leaver.leave();
+  const credentials = bearer(await personToken(issuer.issuer, clients, formerly));
+  assert.equal(await statusOfSearch(send, credentials), 403);
+  const weakly = await deployment.withProxy({ OAUTH2_PROXY_ALLOWED_GROUPS: undefined }, weak => statusOfSearch(weak, credentials));
+  assert.equal(weakly, 200, 'it does not get in without its defence either');
+  return 'gets in without its defence';
+}
 
-  checks.heading('Without signing in');
-  for (const path of ['/api/2.0/mlflow/experiments/search?max_results=1', '/ajax-api/2.0/mlflow/experiments/search?max_results=1', '/graphql', '/v1/traces', '/gateway/x/invocations']) {
-    await checks.check(`${path.split('?')[0]} answers 401`, async () => {
-      const answer = await send(path, json({}));
-      assert.deepEqual([answer.status, answer.body], [401, '{}']);
-    });
-  }
-  await checks.check('all else leads to the provider: files, the version, and /health, which answers 200 to a token', async () => {
-    const answers = await Promise.all(['/get-artifact', '/model-versions/get-artifact', '/version', '/health'].map(path => send(path)));
-    assert.deepEqual(answers.map(({ status, headers }) => [status, new URL(headers.location!).origin]), answers.map(() => [302, issuer.issuer]));
-    const token = await personToken(issuer.issuer, deployment.clients, 'someone@example.com');
-    assert.equal((await send('/health', { headers: bearer(token) })).status, 200);
-  });
-  await checks.check('/ping answers 200', async () => assert.equal((await send('/ping')).status, 200));
+/** Not those of sign-ins that were begun. */
+async function sessionsOf(person: Person): Promise<string[]> {
+  return (await person.http.storageState()).cookies.map(({ name }) => name).filter(name => name === '__Host-oauth2_proxy');
 }
 
 export async function redirectsToHttps({ plainUrl, url }: Deployment): Promise<void> {

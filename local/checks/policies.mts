@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import type { Checks } from './checks.mjs';
 import type { PolicyDocument, Statement } from '../aws/roles.mjs';
-import { bearer, json, type Message, type Send } from '../clients/http.mjs';
+import { json, withToken, type Message, type Send } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
 
 const artifacts = '/api/2.0/mlflow-artifacts';
@@ -30,11 +30,10 @@ interface Ask {
 }
 
 export async function checkPolicies(checks: Checks, { s3, template, roles, taskRole }: Deployment, send: Send, token: string): Promise<void> {
-  const signed = (message: Message = {}): Message => ({ ...message, headers: { ...message.headers, ...bearer(token) } });
   const ask: Ask = Object.assign(
-    async (path: string, message?: Message) => (await send(path, signed(message))).status,
+    async (path: string, message?: Message) => (await send(path, withToken(token, message))).status,
     {
-      text: async (path: string, message?: Message) => (await send(path, signed(message))).body,
+      text: async (path: string, message?: Message) => (await send(path, withToken(token, message))).body,
       objects: async () => (await s3.objects()).map(({ key }) => key),
     },
   );

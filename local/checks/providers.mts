@@ -26,47 +26,63 @@ const suffix = '.template.json';
 
 export async function checkProviders(checks: Checks, { assembly, proxy }: ProvidersOptions): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'providers-'));
-  const inFile = (settings: Settings) => configTest(proxy, {}, asFile(folder, settings));
-  const inEnvironment = (settings: Settings) => configTest(proxy, settings);
-  const stacks = readdirSync(assembly).filter(file => file.endsWith(suffix)).map(file => basename(file, suffix));
-  const settings = new Map<string, Settings>();
-
   checks.heading('oauth2-proxy knows every setting of, and finds no contradiction in');
+  const settings = await checkSettings(checks, assembly, proxy, folder);
+  checks.heading('These checks would notice');
+  await checkMistakes(checks, proxy, folder, settings.get('oidc') ?? {});
+
+  const door = (stack: string): Door => ({ proxy, folder, settings: settings.get(stack)! });
+  checks.heading('Who gets in with the settings of');
+  for (const stack of Object.keys(cases)) {
+    await checks.check(stack, () => whoGetsIn(stack, cases[stack], door(stack)));
+  }
+  await checkGcloud(checks, door);
+
+  checks.heading('Lists that come to nothing at deployment let nobody in');
+  for (const [stack, account] of Object.entries(comeToNothing)) {
+    await checks.check(stack, () => letsNobodyIn(stack, account, door(stack)));
+  }
+  rmSync(folder, { recursive: true });
+}
+
+/** Returns the settings of every stack. */
+async function checkSettings(checks: Checks, assembly: string, proxy: string, folder: string): Promise<Map<string, Settings>> {
+  const settings = new Map<string, Settings>();
+  const stacks = readdirSync(assembly).filter(file => file.endsWith(suffix)).map(file => basename(file, suffix));
   for (const stack of stacks) {
     await checks.check(stack, async () => {
       const own = settingsOf(Template.read(assembly, stack));
       settings.set(stack, own);
-      assert.equal(await inFile(own), 'configuration is valid');
-      assert.equal(await inEnvironment(own), 'configuration is valid');
+      assert.equal(await configTest(proxy, {}, asFile(folder, own)), 'configuration is valid');
+      assert.equal(await configTest(proxy, own), 'configuration is valid');
       return `${own.OAUTH2_PROXY_PROVIDER}, ${Object.keys(own).length} settings`;
     });
   }
+  return settings;
+}
 
-  checks.heading('These checks would notice');
-  const good = settings.get('oidc') ?? {};
+async function checkMistakes(checks: Checks, proxy: string, folder: string, good: Settings): Promise<void> {
   await checks.check('a misspelt name, which the proxy ignores where it starts', async () => {
     const misspelt = { ...good, OAUTH2_PROXY_ALLOWED_GROUP: 'ml-team' };
-    assert.match(await inFile(misspelt), /invalid keys: allowed_group\b/);
-    assert.equal(await inEnvironment(misspelt), 'configuration is valid');
+    assert.match(await configTest(proxy, {}, asFile(folder, misspelt)), /invalid keys: allowed_group\b/);
+    assert.equal(await configTest(proxy, misspelt), 'configuration is valid');
   });
   await checks.check('a value of the wrong kind', async () => {
-    assert.match(await inEnvironment({ ...good, OAUTH2_PROXY_COOKIE_EXPIRE: 'a while' }), /invalid duration/);
+    assert.match(await configTest(proxy, { ...good, OAUTH2_PROXY_COOKIE_EXPIRE: 'a while' }), /invalid duration/);
   });
   await checks.check('settings that contradict each other', async () => {
     const { OAUTH2_PROXY_COOKIE_EXPIRE } = good;
-    assert.match(await inEnvironment({ ...good, OAUTH2_PROXY_COOKIE_REFRESH: OAUTH2_PROXY_COOKIE_EXPIRE }), /cookie_refresh .* must be less than cookie_expire/);
+    assert.match(await configTest(proxy, { ...good, OAUTH2_PROXY_COOKIE_REFRESH: OAUTH2_PROXY_COOKIE_EXPIRE }), /cookie_refresh .* must be less than cookie_expire/);
   });
   await checks.check('a secret that is missing', async () => {
     const { OAUTH2_PROXY_CLIENT_SECRET: _, ...without } = good;
-    assert.match(await inEnvironment(without), /missing setting: client-secret/);
+    assert.match(await configTest(proxy, without), /missing setting: client-secret/);
   });
+}
 
-  checks.heading('Who gets in with the settings of');
-  for (const stack of Object.keys(cases)) {
-    await checks.check(stack, () => whoGetsIn(stack, cases[stack], { proxy, folder, settings: settings.get(stack)! }));
-  }
+async function checkGcloud(checks: Checks, door: (stack: string) => Door): Promise<void> {
   await checks.check('google, with tokens of gcloud', async () => {
-    const signIns = await doorOf('google-gcloud', { proxy, folder, settings: { ...settings.get('google'), ...trustGcloud } });
+    const signIns = await doorOf('google-gcloud', trustingGcloud(door('google')));
     const status = async (claims: JWTPayload) => (await signIns.show({ aud: gcloud, ...ann, ...claims })).status;
     assert.equal(await status({ hd: 'example.com' }), 200);
     assert.equal(await status({}), 403);
@@ -74,7 +90,7 @@ export async function checkProviders(checks: Checks, { assembly, proxy }: Provid
     await signIns.stop();
   });
   await checks.check('google-with-machines: the server is told the domain of an account, and the name of a machine', async () => {
-    const signIns = await doorOf('google-with-machines', { proxy, folder, settings: { ...settings.get('google-with-machines'), ...trustGcloud } });
+    const signIns = await doorOf('google-with-machines', trustingGcloud(door('google-with-machines')));
     const told = ({ headers = {} }: Entrance) => [headers['x-forwarded-email'], headers['x-forwarded-groups']];
     assert.deepEqual(told(await signIns.enter({ claims: { ...ann, hd: 'example.com' } })), [ann.email, 'example.com']);
     assert.deepEqual(told(await signIns.show({ aud: gcloud, ...ann, hd: 'example.com' })), [ann.email, 'example.com']);
@@ -82,19 +98,15 @@ export async function checkProviders(checks: Checks, { assembly, proxy }: Provid
     assert.deepEqual(told(await signIns.show({ ...ann, email: machine })), [machine, undefined]);
     await signIns.stop();
   });
+}
 
-  checks.heading('Lists that come to nothing at deployment let nobody in');
-  for (const [stack, account] of Object.entries(comeToNothing)) {
-    await checks.check(stack, async () => {
-      const own = settings.get(stack)!;
-      await whoGetsIn(stack, { out: { anybody: account } }, { proxy, folder, settings: own });
-      const emptied = Object.fromEntries(Object.entries(own).map(([name, value]) => [name, value.replace(/,?nobody:nobody/, '')]));
-      assert.notDeepEqual(emptied, own);
-      await whoGetsIn(stack, { in: { anybody: account } }, { proxy, folder, settings: emptied });
-      return 'everybody gets in without the name that nobody has';
-    });
-  }
-  rmSync(folder, { recursive: true });
+/** With the name that nobody has. Without it everybody gets in. */
+async function letsNobodyIn(stack: string, account: Account, door: Door): Promise<string> {
+  await whoGetsIn(stack, { out: { anybody: account } }, door);
+  const emptied = Object.fromEntries(Object.entries(door.settings).map(([name, value]) => [name, value.replace(/,?nobody:nobody/, '')]));
+  assert.notDeepEqual(emptied, door.settings);
+  await whoGetsIn(stack, { in: { anybody: account } }, { ...door, settings: emptied });
+  return 'everybody gets in without the name that nobody has';
 }
 
 interface Accounts {
@@ -103,9 +115,8 @@ interface Accounts {
 }
 
 const ann = { email: 'ann@example.com', email_verified: true };
-/** What `TokenIssuer.gcloud()` does. It is in no stack, since the proxy would ask the issuer before it looks at its settings. */
+/** The audience of `TokenIssuer.gcloud()`, which is in no stack, since the proxy would ask the issuer before it looks at its settings. */
 const gcloud = '32555940559.apps.googleusercontent.com';
-const trustGcloud = { OAUTH2_PROXY_EXTRA_JWT_ISSUERS: `https://accounts.google.com=${gcloud}` };
 const machine = 'ci@project.iam.gserviceaccount.com';
 
 /** By the stacks of local/apps/providers-app.ts. */
@@ -157,6 +168,10 @@ interface Door {
   readonly proxy: string;
   readonly folder: string;
   readonly settings: Settings;
+}
+
+function trustingGcloud(door: Door): Door {
+  return { ...door, settings: { ...door.settings, OAUTH2_PROXY_EXTRA_JWT_ISSUERS: `https://accounts.google.com=${gcloud}` } };
 }
 
 async function doorOf(stack: string, { proxy, folder, settings }: Door): Promise<SignIns> {

@@ -2,13 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { Load } from './load.mjs';
 import { client, type Send } from '../clients/http.mjs';
-import { Person } from '../clients/person.mjs';
+import { sessionCookie } from '../clients/person.mjs';
 import type { Deployment, TaskPlan } from '../deployment.mjs';
-
-const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 
 export async function checkScaling(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   checks.heading('Two tasks');
@@ -42,11 +41,8 @@ export async function checkScaling(checks: Checks, deployment: Deployment, send:
 }
 
 export async function takeOneSession({ url: front }: Deployment, tasks: Pick<TaskPlan, 'url'>[]): Promise<void> {
-  const person = await Person.meet('someone@example.com');
-  await person.open(`${front}/`);
-  const cookie = (await person.http.storageState()).cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
-  await person.leave();
+  const cookie = await sessionCookie(front, 'someone@example.com');
   for (const { url } of tasks) {
-    assert.equal((await client(url)(search, { headers: { cookie } })).status, 200, url);
+    assert.equal(await statusOfSearch(client(url), { cookie }), 200, url);
   }
 }

@@ -1,146 +1,37 @@
 /** Sessions on the server: signing out ends them, their cookie is small, and what happens while their store is unreachable. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { checkPeople } from './people.mjs';
 import { bearer, client, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
 import type { Deployment, TaskPlan } from '../deployment.mjs';
 
-const search = '/api/2.0/mlflow/experiments/search?max_results=1';
-const sessionCookie = '__Host-oauth2_proxy';
+const cookieName = '__Host-oauth2_proxy';
+const cookieStore = { OAUTH2_PROXY_SESSION_STORE_TYPE: 'cookie' };
 const hours = 3600;
 
 export async function checkSessions(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
-  const { issuer } = deployment;
-  const store = deployment.sessionServer!;
-  const cookieStore = { OAUTH2_PROXY_SESSION_STORE_TYPE: 'cookie' };
-  const signIn = (email = 'someone@example.com', at = send) => cookieOf(deployment, email, at);
-  const opens = async (cookie: string, at = send) => (await at(search, { headers: { cookie } })).status;
-  const page = async (cookie: string) => (await send('/', { headers: { cookie } })).status;
-  const signOut = (cookie: string, at = send) => at('/oauth2/sign_out', { headers: { cookie } });
-  /** With one more proxy, until `use` has ended. */
-  async function withProxy<T>(changes: Record<string, string | undefined>, use: (at: Send) => Promise<T>): Promise<T> {
-    const proxy = await deployment.startProxy(changes);
-    try {
-      return await use(proxy.send);
-    } finally {
-      await proxy.stop();
-    }
-  }
-  const keys = async () => (await store.ask('KEYS', '*')) as string[];
-  const calls = async (command: string) => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await store.ask('INFO', 'commandstats') as string)?.[1] ?? 0);
-
   await checkPeople(checks, deployment, send);
 
   checks.heading('Sessions on the server');
-  await checks.check('a session with 400 groups is one small cookie; in the cookie itself it takes several', async () => {
-    issuer.groups.set('many@example.com', Array.from({ length: 400 }, (_, index) => `group-${index}-of-a-large-company`));
-    const small = await signIn('many@example.com');
-    assert.equal(await opens(small), 200);
-    assert(small.length < 260 && !small.includes(';'), `${small.length} characters`);
-    const large = await withProxy(cookieStore, at => signIn('many@example.com', at));
-    assert(large.split('; ').length > 1, large);
-    return `${small.length} characters; else ${large.length} in ${large.split('; ').length} cookies`;
-  });
-  await checks.check('the store has one key for each session, which expires with it, and an encrypted value', async () => {
-    const before = await keys();
-    await signIn('reader@example.com');
-    const [key, ...others] = (await keys()).filter(found => !before.includes(found));
-    assert.deepEqual([key.startsWith(`${sessionCookie}-`), others], [true, []]);
-    const left = await store.ask('TTL', key) as number;
-    assert(left > 11.9 * hours && left <= 12 * hours, `${left} s`);
-    const value = await store.ask('GET', key) as string;
-    for (const text of ['reader', 'example.com', 'eyJ']) {
-      assert(!value.includes(text), `${text} can be read`);
-    }
-    return `${value.length} bytes`;
-  });
-  await checks.check('a copy of a cookie gets 401 after signing out; with the session in the cookie it still gets in', async () => {
-    const cookie = await signIn();
-    assert.equal(await opens(cookie), 200);
-    await signOut(cookie);
-    assert.deepEqual([await opens(cookie), await page(cookie)], [401, 302]);
-    await withProxy(cookieStore, async at => {
-      const kept = await signIn('someone@example.com', at);
-      await signOut(kept, at);
-      assert.equal(await opens(kept, at), 200);
-    });
-  });
-  await checks.check('signing out ends this session and no other of the same person', async () => {
-    const [one, other] = [await signIn(), await signIn()];
-    await signOut(one);
-    assert.deepEqual([await opens(one), await opens(other)], [401, 200]);
-  });
-  await checks.check('a session is refreshed under a lock, and ends when the provider blocks the person', async () => {
-    await withProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' }, async at => {
-      const cookie = await signIn('leaver@example.com', at);
-      await sleep(2100);
-      const locks = await calls('evalsha') + await calls('eval');
-      assert.deepEqual(await Promise.all(Array.from({ length: 5 }, () => opens(cookie, at))), Array(5).fill(200));
-      assert(await calls('evalsha') + await calls('eval') > locks, 'no lock was taken');
-      issuer.blocked.add('leaver@example.com');
-      await sleep(2100);
-      assert.equal(await opens(cookie, at), 401);
-    });
-    assert.doesNotMatch(proxyLog(deployment, 'weaker-proxies'), /NOPERM|CROSSSLOT/);
-  });
-  await checks.check('another deployment with the same store accepts none of its sessions', async () => {
-    const cookie = await signIn();
-    await withProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) }, async at => assert.equal(await opens(cookie, at), 401));
-    assert.equal(await opens(cookie), 200);
-  });
-  await checks.check('neither a token nor a cookie with a wrong signature causes a request to the store', async () => {
-    const cookie = await signIn();
-    const before = await calls('get');
-    assert.equal((await send(search, { headers: bearer(token) })).status, 200);
-    assert.equal(await opens(`${cookie.slice(0, 60)}${cookie[60] === 'A' ? 'B' : 'A'}${cookie.slice(61)}`), 401);
-    assert.equal(await calls('get'), before);
-    assert.equal(await opens(cookie), 200);
-    assert.equal(await calls('get'), before + 1);
-  });
-  await checks.check('the password of the store is in no plain setting and in no log', async () => {
-    const { OAUTH2_PROXY_REDIS_PASSWORD: password } = deployment.proxy.env;
-    assert(password.length === 64 && deployment.proxy.definition.Secrets!.some(({ Name }) => Name === 'OAUTH2_PROXY_REDIS_PASSWORD'));
-    assert(!JSON.stringify(deployment.proxy.definition).includes(password));
-    assert(!proxyLog(deployment, 'oauth2-proxy').includes(password));
-  });
-  for (const [what, changes, reason] of [
-    ['with a wrong password', { OAUTH2_PROXY_REDIS_PASSWORD: 'x'.repeat(64) }, /WRONGPASS/],
-    ['without a user', { OAUTH2_PROXY_REDIS_USERNAME: undefined, OAUTH2_PROXY_REDIS_PASSWORD: undefined }, /NOAUTH/],
-    ['with a certificate of a CA that it does not trust', { OAUTH2_PROXY_REDIS_CA_PATH: undefined }, /certificate signed by unknown authority/],
-    ['without TLS', { OAUTH2_PROXY_REDIS_CONNECTION_URL: deployment.proxy.env.OAUTH2_PROXY_REDIS_CONNECTION_URL.replace('rediss:', 'redis:'), OAUTH2_PROXY_REDIS_CA_PATH: undefined }, /EOF|reset by peer|broken pipe/],
-  ] as const) {
-    await checks.check(`${what} the proxy exits and says why`, async () => {
-      const before = proxyLog(deployment, 'weaker-proxies').length;
-      await assert.rejects(withProxy(changes, async () => undefined), /did not start/);
-      const line = proxyLog(deployment, 'weaker-proxies').slice(before).split('\n').find(text => reason.test(text));
-      assert(line, proxyLog(deployment, 'weaker-proxies').slice(before));
-      return line.trim();
-    });
-  }
+  await checkWhatIsStored(checks, deployment, send);
+  await checkSignOut(checks, deployment, send);
+  await checkRefresh(checks, deployment, send);
+  await checkRequestsToStore(checks, deployment, send, token);
+  await checkAccessToStore(checks, deployment);
 
   checks.heading('More tasks');
-  await checks.check('sessions survive the end of a task, and signing out at one task ends a session at the other', async () => {
-    const first = { task: deployment.task, url: deployment.proxyUrl };
-    const [kept, ended] = [await signIn(), await signIn()];
-    const second: TaskPlan = await deployment.addTask();
-    const [atFirst, atSecond] = [first, second].map(task => client(task.url));
-    await signOut(ended, atSecond);
-    assert.deepEqual([await opens(ended, atFirst), await opens(ended, atSecond)], [401, 401]);
-    await deployment.stopTask(first);
-    assert.equal(await opens(kept), 200);
-  });
+  await checks.check('sessions survive the end of a task, and signing out at one task ends a session at the other', () => tasksShareSessions(deployment, send));
 
   checks.heading('While the store hangs');
   await checks.check('a request with a session is refused within 20 s, one with a token is served', async () => {
-    const cookie = await signIn();
-    const [began, status] = [Date.now(), await store.whileItHangs(async () => {
-      assert.equal((await send(search, { headers: bearer(token) })).status, 200);
-      return opens(cookie);
+    const cookie = await signIn(deployment, send);
+    const [began, status] = [Date.now(), await deployment.sessionServer!.whileItHangs(async () => {
+      assert.equal(await statusOfSearch(send, bearer(token)), 200);
+      return opens(send, cookie);
     })];
     const seconds = (Date.now() - began) / 1000;
     assert.equal(status, 401);
@@ -149,51 +40,186 @@ export async function checkSessions(checks: Checks, deployment: Deployment, send
   });
 
   checks.heading('While the store is down');
-  const cookie = await signIn();
+  await checkStoreDown(checks, deployment, send, token);
+}
+
+async function checkWhatIsStored(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
+  const store = deployment.sessionServer!;
+  const keys = async () => (await store.ask('KEYS', '*')) as string[];
+  await checks.check('a session with 400 groups is one small cookie; in the cookie itself it takes several', async () => {
+    deployment.issuer.groups.set('many@example.com', Array.from({ length: 400 }, (_, index) => `group-${index}-of-a-large-company`));
+    const small = await signIn(deployment, send, 'many@example.com');
+    assert.equal(await opens(send, small), 200);
+    assert(small.length < 260 && !small.includes(';'), `${small.length} characters`);
+    const large = await deployment.withProxy(cookieStore, at => signIn(deployment, at, 'many@example.com'));
+    assert(large.split('; ').length > 1, large);
+    return `${small.length} characters; else ${large.length} in ${large.split('; ').length} cookies`;
+  });
+  await checks.check('the store has one key for each session, which expires with it, and an encrypted value', async () => {
+    const before = await keys();
+    await signIn(deployment, send, 'reader@example.com');
+    const [key, ...others] = (await keys()).filter(found => !before.includes(found));
+    assert.deepEqual([key.startsWith(`${cookieName}-`), others], [true, []]);
+    const left = await store.ask('TTL', key) as number;
+    assert(left > 11.9 * hours && left <= 12 * hours, `${left} s`);
+    const value = await store.ask('GET', key) as string;
+    for (const text of ['reader', 'example.com', 'eyJ']) {
+      assert(!value.includes(text), `${text} can be read`);
+    }
+    return `${value.length} bytes`;
+  });
+}
+
+async function checkSignOut(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
+  await checks.check('a copy of a cookie gets 401 after signing out; with the session in the cookie it still gets in', async () => {
+    const cookie = await signIn(deployment, send);
+    assert.equal(await opens(send, cookie), 200);
+    await signOut(send, cookie);
+    assert.deepEqual([await opens(send, cookie), await page(send, cookie)], [401, 302]);
+    await deployment.withProxy(cookieStore, async at => {
+      const kept = await signIn(deployment, at);
+      await signOut(at, kept);
+      assert.equal(await opens(at, kept), 200);
+    });
+  });
+  await checks.check('signing out ends this session and no other of the same person', async () => {
+    const [one, other] = [await signIn(deployment, send), await signIn(deployment, send)];
+    await signOut(send, one);
+    assert.deepEqual([await opens(send, one), await opens(send, other)], [401, 200]);
+  });
+}
+
+async function checkRefresh(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
+  await checks.check('a session is refreshed under a lock, and ends when the provider blocks the person', async () => {
+    const locks = async () => await calls(deployment, 'evalsha') + await calls(deployment, 'eval');
+    await deployment.withProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' }, async at => {
+      const cookie = await signIn(deployment, at, 'leaver@example.com');
+      await sleep(2100);
+      const before = await locks();
+      assert.deepEqual(await Promise.all(Array.from({ length: 5 }, () => opens(at, cookie))), Array(5).fill(200));
+      assert(await locks() > before, 'no lock was taken');
+      deployment.issuer.blocked.add('leaver@example.com');
+      await sleep(2100);
+      assert.equal(await opens(at, cookie), 401);
+    });
+    assert.doesNotMatch(deployment.log('weaker-proxies'), /NOPERM|CROSSSLOT/);
+  });
+  await checks.check('another deployment with the same store accepts none of its sessions', async () => {
+    const cookie = await signIn(deployment, send);
+    await deployment.withProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) }, async at => assert.equal(await opens(at, cookie), 401));
+    assert.equal(await opens(send, cookie), 200);
+  });
+}
+
+async function checkRequestsToStore(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
+  await checks.check('neither a token nor a cookie with a wrong signature causes a request to the store', async () => {
+    const cookie = await signIn(deployment, send);
+    const before = await calls(deployment, 'get');
+    assert.equal(await statusOfSearch(send, bearer(token)), 200);
+    assert.equal(await opens(send, `${cookie.slice(0, 60)}${cookie[60] === 'A' ? 'B' : 'A'}${cookie.slice(61)}`), 401);
+    assert.equal(await calls(deployment, 'get'), before);
+    assert.equal(await opens(send, cookie), 200);
+    assert.equal(await calls(deployment, 'get'), before + 1);
+  });
+}
+
+/** What the proxy needs to be let in by the store. */
+async function checkAccessToStore(checks: Checks, deployment: Deployment): Promise<void> {
+  const { OAUTH2_PROXY_REDIS_PASSWORD: password, OAUTH2_PROXY_REDIS_CONNECTION_URL: url } = deployment.proxy.env;
+  await checks.check('the password of the store is in no plain setting and in no log', async () => {
+    assert(password.length === 64 && deployment.proxy.definition.Secrets!.some(({ Name }) => Name === 'OAUTH2_PROXY_REDIS_PASSWORD'));
+    assert(!JSON.stringify(deployment.proxy.definition).includes(password));
+    assert(!deployment.log('oauth2-proxy').includes(password));
+  });
+  for (const [what, changes, reason] of [
+    ['with a wrong password', { OAUTH2_PROXY_REDIS_PASSWORD: 'x'.repeat(64) }, /WRONGPASS/],
+    ['without a user', { OAUTH2_PROXY_REDIS_USERNAME: undefined, OAUTH2_PROXY_REDIS_PASSWORD: undefined }, /NOAUTH/],
+    ['with a certificate of a CA that it does not trust', { OAUTH2_PROXY_REDIS_CA_PATH: undefined }, /certificate signed by unknown authority/],
+    ['without TLS', { OAUTH2_PROXY_REDIS_CONNECTION_URL: url.replace('rediss:', 'redis:'), OAUTH2_PROXY_REDIS_CA_PATH: undefined }, /EOF|reset by peer|broken pipe/],
+  ] as const) {
+    await checks.check(`${what} the proxy exits and says why`, async () => {
+      const before = deployment.log('weaker-proxies').length;
+      await assert.rejects(deployment.withProxy(changes, async () => undefined), /did not start/);
+      const printed = deployment.log('weaker-proxies').slice(before);
+      const line = printed.split('\n').find(text => reason.test(text));
+      assert(line, printed);
+      return line.trim();
+    });
+  }
+}
+
+async function tasksShareSessions(deployment: Deployment, send: Send): Promise<void> {
+  const first = { task: deployment.task, url: deployment.proxyUrl };
+  const [kept, ended] = [await signIn(deployment, send), await signIn(deployment, send)];
+  const second: TaskPlan = await deployment.addTask();
+  const [atFirst, atSecond] = [first, second].map(task => client(task.url));
+  await signOut(atSecond, ended);
+  assert.deepEqual([await opens(atFirst, ended), await opens(atSecond, ended)], [401, 401]);
+  await deployment.stopTask(first);
+  assert.equal(await opens(send, kept), 200);
+}
+
+async function checkStoreDown(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
+  const store = deployment.sessionServer!;
+  const cookie = await signIn(deployment, send);
   await store.stop();
   await checks.check('requests with a session are refused as if there were none: 401, or 302 to the provider', async () => {
     const began = Date.now();
-    assert.deepEqual([await opens(cookie), await page(cookie)], [401, 302]);
+    assert.deepEqual([await opens(send, cookie), await page(send, cookie)], [401, 302]);
     return `${((Date.now() - began) / 2000).toFixed(1)} s each`;
   });
   await checks.check('requests with a token are served, and the health check of the load balancer passes', async () => {
-    assert.equal((await send(search, { headers: bearer(token) })).status, 200);
+    assert.equal(await statusOfSearch(send, bearer(token)), 200);
     assert.equal((await send('/ping')).status, 200);
   });
   await checks.check('a sign-in ends with an error page without details', async () => {
-    const { status, text } = await signInAt(deployment, 'someone@example.com', send);
+    const { status, text } = await signInAt(deployment, send, 'someone@example.com');
     assert.equal(status, 500);
     assert.doesNotMatch(text, /redis|refused|6379|localhost:\d+.*connect/i);
     return `${status}`;
   });
   await checks.check('signing out fails with 500: the session could not be removed', async () => {
-    const { status } = await signOut(cookie);
+    const { status } = await signOut(send, cookie);
     assert.equal(status, 500);
   });
   await checks.check('a proxy that is started exits and says why', async () => {
-    await assert.rejects(withProxy({}, async () => undefined), /connection refused/);
+    await assert.rejects(deployment.withProxy({}, async () => undefined), /connection refused/);
   });
   await store.resume();
   await checks.check('after a restart without its data people sign in again', async () => {
-    assert.deepEqual([await opens(cookie), await page(cookie)], [401, 302]);
-    const again = await signIn();
-    assert.deepEqual([await opens(again), await page(again)], [200, 200]);
+    assert.deepEqual([await opens(send, cookie), await page(send, cookie)], [401, 302]);
+    const again = await signIn(deployment, send);
+    assert.deepEqual([await opens(send, again), await page(send, again)], [200, 200]);
   });
 }
 
-function proxyLog({ logs }: Deployment, name: string): string {
-  return readFileSync(join(logs, `${name}.log`), 'utf8');
+/** How often the store has been asked to run a command. */
+async function calls({ sessionServer }: Deployment, command: string): Promise<number> {
+  const statistics = await sessionServer!.ask('INFO', 'commandstats') as string;
+  return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(statistics)?.[1] ?? 0);
+}
+
+async function opens(at: Send, cookie: string): Promise<number> {
+  return statusOfSearch(at, { cookie });
+}
+
+async function page(at: Send, cookie: string): Promise<number> {
+  return (await at('/', { headers: { cookie } })).status;
+}
+
+async function signOut(at: Send, cookie: string) {
+  return at('/oauth2/sign_out', { headers: { cookie } });
 }
 
 /** The cookies of the session that a sign-in gives. */
-async function cookieOf(deployment: Deployment, email: string, at: Send): Promise<string> {
-  const { status, text, cookies } = await signInAt(deployment, email, at);
+async function signIn(deployment: Deployment, at: Send, email = 'someone@example.com'): Promise<string> {
+  const { status, text, cookies } = await signInAt(deployment, at, email);
   assert.equal(status, 302, text);
   return cookies.join('; ');
 }
 
 /** The sign-in itself, at a proxy beside the real one too, to which the provider does not lead back. */
-async function signInAt({ url, issuer }: Deployment, email: string, at: Send) {
+async function signInAt({ url, issuer }: Deployment, at: Send, email: string) {
   const cookiesOf = (headers: Awaited<ReturnType<Send>>['headers']) => (headers['set-cookie'] ?? []).map(text => text.split(';')[0]);
   const start = await at('/');
   assert(start.headers.location?.startsWith(issuer.issuer), `${start.status} ${start.body}`);
@@ -201,5 +227,5 @@ async function signInAt({ url, issuer }: Deployment, email: string, at: Send) {
   const { url: callback } = await person.open(start.headers.location!, `${url}/oauth2/callback`);
   await person.leave();
   const { status, headers, body } = await at(callback.slice(url.length), { headers: { cookie: cookiesOf(start.headers).join('; ') } });
-  return { status, text: body, cookies: cookiesOf(headers).filter(text => new RegExp(`^${sessionCookie}(_\\d+)?=.`).test(text)) };
+  return { status, text: body, cookies: cookiesOf(headers).filter(text => new RegExp(`^${cookieName}(_\\d+)?=.`).test(text)) };
 }

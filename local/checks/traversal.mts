@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
-import { bearer, json, type Message, type Send } from '../clients/http.mjs';
+import { json, withToken, type Message, type Send } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
 
 const canary = 'outside/canary.txt';
@@ -15,42 +15,19 @@ const ways = [
   `s3://bucket/${canary}`, `s3:%2f%2fbucket%2f${canary}`,
 ];
 
+/** As somebody who is in. */
+type Ask = (path: string, message?: Message) => Promise<{ readonly status: number; readonly body: string }>;
+/** Fails if an answer shows what is outside, or if anything there has changed. */
+type Unharmed = (body: string) => Promise<void>;
+
 export async function checkTraversal(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
-  const { s3 } = deployment;
-  const signed = async (path: string, message: Message = {}) => {
-    const { status, body } = await send(path, { ...message, headers: { ...message.headers, ...bearer(token) } });
-    return { status, body };
-  };
-  await s3.put(canary, content);
-  const outside = async () => (await s3.objects()).filter(({ key }) => !key.startsWith(`${s3.folder}/`));
-  const before = await outside();
-  const unharmed = async (body: string) => {
-    const leaks = [content, 'root:', 'PGPASSWORD', `"file_size": ${content.length}\n`, '"path": "passwd"', '"path": "environ"'];
-    assert.deepEqual(leaks.filter(leak => body.includes(leak)), [], body.slice(0, 300));
-    assert.deepEqual(await outside(), before);
-  };
+  const { s3: { bucketName } } = deployment;
+  const ask = (path: string, message?: Message) => send(path, withToken(token, message));
+  const unharmed = await watchOutside(deployment);
 
   checks.heading(`Out of the folder for artifacts, by ${ways.length} spellings, nobody can`);
   for (const base of ['/api/2.0/mlflow-artifacts', '/ajax-api/2.0/mlflow-artifacts']) {
-    const everyWay = (title: string, attempt: (way: string) => Promise<{ status: number; body: string }>) => checks.check(`${title} (${base})`, async () => {
-      const statuses: number[] = [];
-      for (const way of ways) {
-        const { status, body } = await attempt(way);
-        statuses.push(status);
-        await unharmed(body);
-      }
-      return `answers ${[...new Set(statuses)].sort().join(', ')}`;
-    });
-    await everyWay('download', way => signed(`${base}/artifacts/${way}`));
-    await everyWay('upload', way => signed(`${base}/artifacts/${way}`, { method: 'PUT', body: 'overwritten' }));
-    await everyWay('delete', way => signed(`${base}/artifacts/${way}`, { method: 'DELETE' }));
-    await everyWay('list', way => signed(`${base}/artifacts?path=${way.replace('/canary.txt', '')}`));
-    await everyWay('get a signed URL', async way => {
-      const answer = await signed(`${base}/presigned/${way}`);
-      const { url } = answer.status === 200 ? JSON.parse(answer.body) as { url: string } : { url: undefined };
-      return url === undefined ? answer : { ...answer, body: await (await fetch(url)).text() };
-    });
-    await everyWay('begin an upload in parts', way => signed(`${base}/mpu/create/${way}`, json({ path: 'x', num_parts: 1 })));
+    await checkPaths(checks, base, ask, unharmed);
   }
 
   checks.heading('As a second wall, the role of the task cannot');
@@ -60,46 +37,79 @@ export async function checkTraversal(checks: Checks, deployment: Deployment, sen
   });
 
   checks.heading('Through a run or an experiment of one\'s own, nobody can');
-  for (const location of ['file:///etc', '/etc', 'file:///proc/self', `s3://${s3.bucketName}/outside`, 's3://another-bucket/x', 'http://127.0.0.1:5000/', 'mlflow-artifacts:/../outside', 'mlflow-artifacts:///%2e%2e/outside', 'dbfs:/x', 'hdfs://x/y', 'sftp://x/y']) {
-    await checks.check(`read what is at ${location}`, async () => {
-      const created = await signed('/api/2.0/mlflow/experiments/create', json({ name: `at ${location}`, artifact_location: location }));
-      if (created.status !== 200) {
-        return `answers ${created.status}`;
-      }
-      const { experiment_id: experimentId } = JSON.parse(created.body) as { experiment_id: string };
-      const { run } = JSON.parse((await signed('/api/2.0/mlflow/runs/create', json({ experiment_id: experimentId }))).body) as { run: { info: { run_id: string; artifact_uri: string } } };
-      const statuses: number[] = [];
-      for (const path of ['passwd', 'environ', 'canary.txt', '../../passwd', '../../../../../../etc/passwd']) {
-        for (const address of [`/get-artifact?run_uuid=${run.info.run_id}&path=${path}`, `/ajax-api/2.0/mlflow/artifacts/list?run_id=${run.info.run_id}&path=${path}`]) {
-          const { status, body } = await signed(address);
-          statuses.push(status);
-          await unharmed(body);
-        }
-      }
-      const { status, body } = await signed(`/ajax-api/2.0/mlflow/artifacts/list?run_id=${run.info.run_id}`);
-      await unharmed(body);
-      return `answers ${[...new Set([...statuses, status])].sort().join(', ')}`;
-    });
+  for (const location of ['file:///etc', '/etc', 'file:///proc/self', `s3://${bucketName}/outside`, 's3://another-bucket/x', 'http://127.0.0.1:5000/', 'mlflow-artifacts:/../outside', 'mlflow-artifacts:///%2e%2e/outside', 'dbfs:/x', 'hdfs://x/y', 'sftp://x/y']) {
+    await checks.check(`read what is at ${location}`, () => readThroughRun(location, ask, unharmed));
   }
 
   checks.heading('Through a version of a model, nobody can');
-  await signed('/api/2.0/mlflow/registered-models/create', json({ name: 'traversal' }));
-  for (const source of ['file:///etc', '/etc', 'file:///proc/self', 'file://localhost/etc', `s3://${s3.bucketName}/outside`, 'mlflow-artifacts:/../outside', 'mlflow-artifacts:/%2e%2e/outside', '../../../../etc', 'models:/../../etc', 'http://127.0.0.1:5000/']) {
-    await checks.check(`read what is at ${source}`, async () => {
-      const created = await signed('/api/2.0/mlflow/model-versions/create', json({ name: 'traversal', source }));
-      if (created.status !== 200) {
-        return `answers ${created.status}`;
-      }
-      const { model_version: { version } } = JSON.parse(created.body) as { model_version: { version: string } };
-      const statuses: number[] = [];
-      for (const path of ['passwd', 'environ', 'canary.txt', '../../etc/passwd']) {
-        const { status, body } = await signed(`/model-versions/get-artifact?name=traversal&version=${version}&path=${path}`);
-        statuses.push(status);
-        await unharmed(body);
-      }
-      return `answers ${[...new Set(statuses)].sort().join(', ')}`;
-    });
+  await ask('/api/2.0/mlflow/registered-models/create', json({ name: 'traversal' }));
+  for (const source of ['file:///etc', '/etc', 'file:///proc/self', 'file://localhost/etc', `s3://${bucketName}/outside`, 'mlflow-artifacts:/../outside', 'mlflow-artifacts:/%2e%2e/outside', '../../../../etc', 'models:/../../etc', 'http://127.0.0.1:5000/']) {
+    await checks.check(`read what is at ${source}`, () => readThroughModel(source, ask, unharmed));
   }
+}
+
+/** Puts the canary outside. */
+async function watchOutside({ s3 }: Deployment): Promise<Unharmed> {
+  await s3.put(canary, content);
+  const outside = async () => (await s3.objects()).filter(({ key }) => !key.startsWith(`${s3.folder}/`));
+  const before = await outside();
+  return async body => {
+    const leaks = [content, 'root:', 'PGPASSWORD', `"file_size": ${content.length}\n`, '"path": "passwd"', '"path": "environ"'];
+    assert.deepEqual(leaks.filter(leak => body.includes(leak)), [], body.slice(0, 300));
+    assert.deepEqual(await outside(), before);
+  };
+}
+
+async function checkPaths(checks: Checks, base: string, ask: Ask, unharmed: Unharmed): Promise<void> {
+  const everyWay = (title: string, attempt: (way: string) => ReturnType<Ask>) =>
+    checks.check(`${title} (${base})`, () => tryAll(ways, attempt, unharmed));
+  await everyWay('download', way => ask(`${base}/artifacts/${way}`));
+  await everyWay('upload', way => ask(`${base}/artifacts/${way}`, { method: 'PUT', body: 'overwritten' }));
+  await everyWay('delete', way => ask(`${base}/artifacts/${way}`, { method: 'DELETE' }));
+  await everyWay('list', way => ask(`${base}/artifacts?path=${way.replace('/canary.txt', '')}`));
+  await everyWay('get a signed URL', async way => {
+    const answer = await ask(`${base}/presigned/${way}`);
+    const { url } = answer.status === 200 ? JSON.parse(answer.body) as { url: string } : { url: undefined };
+    return url === undefined ? answer : { ...answer, body: await (await fetch(url)).text() };
+  });
+  await everyWay('begin an upload in parts', way => ask(`${base}/mpu/create/${way}`, json({ path: 'x', num_parts: 1 })));
+}
+
+async function readThroughRun(location: string, ask: Ask, unharmed: Unharmed): Promise<string> {
+  const created = await ask('/api/2.0/mlflow/experiments/create', json({ name: `at ${location}`, artifact_location: location }));
+  if (created.status !== 200) {
+    return answered([created.status]);
+  }
+  const { experiment_id: experimentId } = JSON.parse(created.body) as { experiment_id: string };
+  const { body: made } = await ask('/api/2.0/mlflow/runs/create', json({ experiment_id: experimentId }));
+  const { run: { info: { run_id: run } } } = JSON.parse(made) as { run: { info: { run_id: string } } };
+  const list = `/ajax-api/2.0/mlflow/artifacts/list?run_id=${run}`;
+  const paths = ['passwd', 'environ', 'canary.txt', '../../passwd', '../../../../../../etc/passwd'];
+  return tryAll([...paths.flatMap(path => [`/get-artifact?run_uuid=${run}&path=${path}`, `${list}&path=${path}`]), list], ask, unharmed);
+}
+
+async function readThroughModel(source: string, ask: Ask, unharmed: Unharmed): Promise<string> {
+  const created = await ask('/api/2.0/mlflow/model-versions/create', json({ name: 'traversal', source }));
+  if (created.status !== 200) {
+    return answered([created.status]);
+  }
+  const { model_version: { version } } = JSON.parse(created.body) as { model_version: { version: string } };
+  const paths = ['passwd', 'environ', 'canary.txt', '../../etc/passwd'];
+  return tryAll(paths.map(path => `/model-versions/get-artifact?name=traversal&version=${version}&path=${path}`), ask, unharmed);
+}
+
+async function tryAll(all: string[], attempt: (one: string) => ReturnType<Ask>, unharmed: Unharmed): Promise<string> {
+  const statuses: number[] = [];
+  for (const one of all) {
+    const { status, body } = await attempt(one);
+    statuses.push(status);
+    await unharmed(body);
+  }
+  return answered(statuses);
+}
+
+function answered(statuses: number[]): string {
+  return `answers ${[...new Set(statuses)].sort().join(', ')}`;
 }
 
 /** Asks S3 with the credentials of the task's role. */

@@ -29,60 +29,78 @@ const found = [
   'write: a new run, the old run, a new version of the model',
 ];
 
-export async function checkUpgrades(checks: Checks, { deployment, python, oldPrograms }: UpgradeOptions): Promise<void> {
-  const { database, url, caFile } = deployment;
-  const prepare = deployment.container('prepare');
-  const mlflow = deployment.container('mlflow');
-  const withOldPrograms = (container: Container) => withEnvironment(container, { PATH: `${oldPrograms}:${container.env.PATH}` });
-  // Without the inner door, which refuses to stand in front of it.
-  const older = (container: Container) => withoutDoor(withOldPrograms(container));
-  const { stdout: oldVersion } = await execa(join(oldPrograms, 'python'), ['-c', 'import importlib.metadata; print(importlib.metadata.version("mlflow-skinny"))']);
-  const start = (name: string, container: Container) => new Start(withEnvironment(container, ownVolumes(deployment, name, container)), join(deployment.logs, `${name}.log`));
-  const on = (store: string, container: Container) => withEnvironment(container, {
-    MLFLOW_BACKEND_STORE_URI: container.env.MLFLOW_BACKEND_STORE_URI.replace(/\/\w+\?/, `/${store}?`),
-  });
-  const revision = async (store: string) => {
-    const [row] = await database.query<{ version_num: string }>('SELECT version_num FROM alembic_version', [], store);
-    return row.version_num;
-  };
-  const tables = async (store: string) => {
-    const [row] = await database.query<{ tables: number }>('SELECT count(*)::int AS tables FROM information_schema.tables WHERE table_schema = \'public\'', [], store);
-    return row.tables;
-  };
-  const main = database.name;
+/** The MLflow that has made the store. */
+interface OldMlflow {
+  readonly version: string;
+  readonly programs: string;
+}
 
-  checks.heading(`A store of MLflow ${oldVersion}`);
+export async function checkUpgrades(checks: Checks, { deployment, python, oldPrograms }: UpgradeOptions): Promise<void> {
+  const { database } = deployment;
+  const { stdout: version } = await execa(join(oldPrograms, 'python'), ['-c', 'import importlib.metadata; print(importlib.metadata.version("mlflow-skinny"))']);
+  const old = { version, programs: oldPrograms };
+
+  checks.heading(`A store of MLflow ${version}`);
+  const oldRevision = await checkOldStore(checks, deployment, old);
+  for (const copy of ['old_pair', 'old_killed', 'old_refused']) {
+    await database.create(copy, database.name);
+  }
+
+  checks.heading('The synthesised task on that store');
+  await checkMigration(checks, deployment, python);
+  const newRevision = await revision(deployment, database.name);
+
+  checks.heading('Two tasks that start at once');
+  await checks.check('on an empty database both come up, and one migrates', async () => {
+    await database.create('empty_pair');
+    return startTwo(deployment, 'empty_pair', newRevision);
+  });
+  await checks.check(`on the store of ${version} both come up, and one migrates`, () => startTwo(deployment, 'old_pair', newRevision));
+  await checks.check('docs/copy-store.py fills an empty store with all that another holds', () => copyStore(deployment, python, 'empty_pair'));
+
+  checks.heading('A task that is stopped');
+  await checkStopped(checks, deployment, oldRevision, newRevision);
+
+  checks.heading('A task that cannot come up says why in one line');
+  await checkRefusedStores(checks, deployment, old, oldRevision);
+  await checkRefusedSurroundings(checks, deployment);
+  await checks.check(`without prepare MLflow ${version} itself refuses the migrated store`, () => oldServerRefuses(deployment, old));
+}
+
+/** Returns the revision of its schema. */
+async function checkOldStore(checks: Checks, deployment: Deployment, old: OldMlflow): Promise<string> {
+  const { database: { name } } = deployment;
+  const [prepare, mlflow] = ['prepare', 'mlflow'].map(container => asOld(deployment.container(container), old));
   let oldRevision = '';
-  await checks.check(`is made by the task with MLflow ${oldVersion}: ${made.join(', ')}`, async () => {
+  await checks.check(`is made by the task with MLflow ${old.version}: ${made.join(', ')}`, async () => {
     const logs = join(deployment.logs, 'old');
     mkdirSync(logs);
     // `mlflow db upgrade` of that time needs tables; the server makes them.
-    const task = new Task([withEnvironment(older(prepare), { PREPARE_SCHEMA: 'leave' }), older(mlflow)], logs);
+    const task = new Task([withEnvironment(prepare, { PREPARE_SCHEMA: 'leave' }), mlflow], logs);
     const started = Date.now();
     try {
       await task.start(() => undefined);
       const healthy = Date.now();
-      const steps = await runClient('make', join(oldPrograms, 'python'), { MLFLOW_TRACKING_URI: `http://${mlflow.env.MLFLOW_HOST}:${mlflow.env.MLFLOW_PORT}` });
+      const steps = await runClient('make', join(old.programs, 'python'), { MLFLOW_TRACKING_URI: `http://${mlflow.env.MLFLOW_HOST}:${mlflow.env.MLFLOW_PORT}` });
       assert.deepEqual(steps.done, made, steps.error);
-      oldRevision = await revision(main);
-      return `${await tables(main)} tables, revision ${oldRevision}; task healthy after ${seconds(started, healthy)}`;
+      oldRevision = await revision(deployment, name);
+      return `${await tables(deployment, name)} tables, revision ${oldRevision}; task healthy after ${seconds(started, healthy)}`;
     } finally {
       await task.stop();
     }
   });
-  for (const copy of ['old_pair', 'old_killed', 'old_refused']) {
-    await database.create(copy, main);
-  }
+  return oldRevision;
+}
 
-  checks.heading('The synthesised task on that store');
+async function checkMigration(checks: Checks, deployment: Deployment, python: string): Promise<void> {
+  const { database: { name }, url, caFile } = deployment;
   const started = Date.now();
   let up = false;
   await checks.check('migrates it and comes up', async () => {
     await deployment.startTask(() => undefined);
     up = true;
-    const log = readFileSync(join(deployment.logs, 'prepare.log'), 'utf8');
-    const [, migration] = /\[([\d.]+)s\] schema upgraded/.exec(log)!;
-    return `prepare ${migration} s, task healthy after ${seconds(started)}, ${await tables(main)} tables, revision ${await revision(main)}`;
+    const [, migration] = /\[([\d.]+)s\] schema upgraded/.exec(deployment.log('prepare'))!;
+    return `prepare ${migration} s, task healthy after ${seconds(started)}, ${await tables(deployment, name)} tables, revision ${await revision(deployment, name)}`;
   });
   if (up) {
     const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
@@ -93,39 +111,39 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
       });
     }
   }
-  const newRevision = await revision(main);
+}
 
-  checks.heading('Two tasks that start at once');
-  for (const [title, copy, before] of [['on an empty database', 'empty_pair', undefined], [`on the store of ${oldVersion}`, 'old_pair', oldRevision]] as const) {
-    await checks.check(`${title} both come up, and one migrates`, async () => {
-      if (before === undefined) {
-        await database.create(copy);
-      }
-      const both = ['first', 'second'].map(name => start(`${copy}-${name}`, on(copy, prepare)));
-      const ends = await Promise.all(both.map(each => each.end()));
-      assert.deepEqual(ends, [0, 0], both.map(each => each.log).join('\n'));
-      const logs = both.map(each => each.log);
-      assert.equal(logs.filter(log => log.includes(`schema upgraded to revision ${newRevision}`)).length, 1, logs.join('\n'));
-      assert.equal(logs.filter(log => log.includes('another task is migrating') && log.includes(`schema is up to date, revision ${newRevision}`)).length, 1, logs.join('\n'));
-      return both.map(each => each.duration).join(' and ');
-    });
-  }
+async function startTwo(deployment: Deployment, store: string, newRevision: string): Promise<string> {
+  const both = ['first', 'second'].map(name => start(deployment, `${store}-${name}`, on(store, deployment.container('prepare'))));
+  const ends = await Promise.all(both.map(each => each.end()));
+  assert.deepEqual(ends, [0, 0], both.map(each => each.log).join('\n'));
+  const logs = both.map(each => each.log);
+  assert.equal(logs.filter(log => log.includes(`schema upgraded to revision ${newRevision}`)).length, 1, logs.join('\n'));
+  assert.equal(logs.filter(log => log.includes('another task is migrating') && log.includes(`schema is up to date, revision ${newRevision}`)).length, 1, logs.join('\n'));
+  return both.map(each => each.duration).join(' and ');
+}
 
-  await checks.check('docs/copy-store.py fills an empty store with all that another holds', async () => {
-    const address = (name: string) => on(name, prepare).env.MLFLOW_BACKEND_STORE_URI;
-    const { stdout } = await execa(python, [join(import.meta.dirname, '..', '..', 'docs', 'copy-store.py'), address(main), address('empty_pair')], { env: prepare.env });
-    const copied = stdout.split('\n').map(line => line.split(':')[0]);
-    assert(['runs', 'metrics', 'model_versions', 'spans'].every(table => copied.includes(table)), stdout);
-    const contents = (name: string) => Promise.all(copied.map(table => database.query(`SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM ${table} t`, [], name)));
-    assert.deepEqual(await contents('empty_pair'), await contents(main));
-    return `${copied.length} tables`;
-  });
+async function copyStore(deployment: Deployment, python: string, to: string): Promise<string> {
+  const { database } = deployment;
+  const prepare = deployment.container('prepare');
+  const address = (store: string) => on(store, prepare).env.MLFLOW_BACKEND_STORE_URI;
+  const program = join(import.meta.dirname, '..', '..', 'docs', 'copy-store.py');
+  const { stdout } = await execa(python, [program, address(database.name), address(to)], { env: prepare.env });
+  const copied = stdout.split('\n').map(line => line.split(':')[0]);
+  assert(['runs', 'metrics', 'model_versions', 'spans'].every(table => copied.includes(table)), stdout);
+  const contents = (store: string) => Promise.all(copied.map(table => database.query(`SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM ${table} t`, [], store)));
+  assert.deepEqual(await contents(to), await contents(database.name));
+  return `${copied.length} tables`;
+}
 
-  checks.heading('A task that is stopped');
-  const first = start('killed', on('old_killed', prepare));
+async function checkStopped(checks: Checks, deployment: Deployment, oldRevision: string, newRevision: string): Promise<void> {
+  const { database } = deployment;
+  const store = 'old_killed';
+  const prepare = on(store, deployment.container('prepare'));
+  const first = start(deployment, 'killed', prepare);
   await first.says('upgrading the schema');
   await checks.check('while it waits for the migration of another ends at once, with a line', async () => {
-    const second = start('waiting', withoutDoor(on('old_killed', prepare))); // which would take longer to look than the first to migrate
+    const second = start(deployment, 'waiting', withoutDoor(prepare)); // which would take longer to look than the first to migrate
     await second.says('another task is migrating, waiting for it');
     const asked = Date.now();
     second.signal('SIGTERM');
@@ -136,55 +154,79 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
   });
   await checks.check('dead, in the middle of its migration leaves the store as it was', async () => {
     const writing = 'SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND backend_xid IS NOT NULL';
-    while ((await database.query(writing, ['old_killed'])).length === 0) {
+    while ((await database.query(writing, [store])).length === 0) {
       assert(first.running, first.log);
       await sleep(10);
     }
     first.signal('SIGKILL');
     await first.end();
-    while ((await database.query(writing, ['old_killed'])).length > 0) {
+    while ((await database.query(writing, [store])).length > 0) {
       await sleep(10);
     }
-    assert.equal(await revision('old_killed'), oldRevision);
+    assert.equal(await revision(deployment, store), oldRevision);
     assert.doesNotMatch(first.log, /schema upgraded/);
   });
   await checks.check('is followed by one that migrates', async () => {
-    const next = start('next', on('old_killed', prepare));
+    const next = start(deployment, 'next', prepare);
     assert.equal(await next.end(), 0, next.log);
-    assert.equal(await revision('old_killed'), newRevision);
+    assert.equal(await revision(deployment, store), newRevision);
     return next.duration;
   });
+}
 
-  checks.heading('A task that cannot come up says why in one line');
-  const refuses = async (title: string, reason: RegExp, container: Container) => checks.check(title, async () => {
-    const attempt = start(title.replaceAll(/\W+/g, '-'), container);
-    assert.equal(await attempt.end(), 1, attempt.log);
-    assert.match(attempt.lastLine, reason, attempt.log);
-    assert.doesNotMatch(attempt.log, /Traceback/);
-    assert(attempt.log.trimEnd().split('\n').every(line => line.startsWith('prepare [')), attempt.log);
-    return attempt.duration;
-  });
-  const unknown = new RegExp(`FAILED: MLflow ${oldVersion} cannot be guarded, only 3\\.17\\.x: `);
-  await refuses(`MLflow ${oldVersion}, which the inner door does not know`, unknown, withOldPrograms(on('old_refused', prepare)));
-  await checks.check('and leaves the store as it was', async () => assert.equal(await revision('old_refused'), oldRevision));
+async function checkRefusedStores(checks: Checks, deployment: Deployment, old: OldMlflow, oldRevision: string): Promise<void> {
+  const { database } = deployment;
+  const prepare = deployment.container('prepare');
+  const unknown = new RegExp(`FAILED: MLflow ${old.version} cannot be guarded, only 3\\.17\\.x: `);
+  await refuses(checks, deployment, `MLflow ${old.version}, which the inner door does not know`, unknown, withPrograms(on('old_refused', prepare), old));
+  await checks.check('and leaves the store as it was', async () => assert.equal(await revision(deployment, 'old_refused'), oldRevision));
   const newer = /FAILED: the schema of the database is newer than this MLflow: deploy the newer image again, or restore /;
-  await refuses(`MLflow ${oldVersion} on the migrated store`, newer, older(on(main, prepare)));
+  await refuses(checks, deployment, `MLflow ${old.version} on the migrated store`, newer, asOld(on(database.name, prepare), old));
   await database.create('newer', 'empty_pair');
   await database.query('UPDATE alembic_version SET version_num = \'ffffffffffff\'', [], 'newer');
-  await refuses('a revision that this MLflow does not know', newer, on('newer', prepare));
-  await refuses('a wrong password', /FAILED: cannot connect to the database: .*password authentication failed for user/, withEnvironment(prepare, { PGPASSWORD: 'wrong' }));
+  await refuses(checks, deployment, 'a revision that this MLflow does not know', newer, on('newer', prepare));
+}
+
+async function checkRefusedSurroundings(checks: Checks, deployment: Deployment): Promise<void> {
+  const prepare = deployment.container('prepare');
+  const password = /FAILED: cannot connect to the database: .*password authentication failed for user/;
+  await refuses(checks, deployment, 'a wrong password', password, withEnvironment(prepare, { PGPASSWORD: 'wrong' }));
   const [interpreter, option, program, ...inputs] = prepare.command;
-  await refuses('no CA bundle', /FAILED: cannot get the CA bundle of the database from http:\S+ .*: HTTP Error 404/, {
+  const bundle = /FAILED: cannot get the CA bundle of the database from http:\S+ .*: HTTP Error 404/;
+  await refuses(checks, deployment, 'no CA bundle', bundle, {
     ...withEnvironment(prepare, { PREPARE_CA_BUNDLE_URL: new URL('/none.pem', prepare.env.PREPARE_CA_BUNDLE_URL).href }),
     command: [interpreter, option, `import time; time.sleep = lambda _: None\n${program}`, ...inputs], // 30 s between the attempts
   });
-  await checks.check(`without prepare MLflow ${oldVersion} itself refuses the migrated store`, async () => {
-    const server = new Start(withEnvironment(older(mlflow), { MLFLOW_PORT: String(await freePort()) }), join(deployment.logs, 'old-server.log'));
-    assert.notEqual(await server.end(), 0);
-    const [words] = /Detected out-of-date database schema \(found version \w+, but expected \w+\)/.exec(server.log) ?? [];
-    assert(words, server.log);
-    return `${words}, ${server.duration}`;
+}
+
+async function refuses(checks: Checks, deployment: Deployment, title: string, reason: RegExp, container: Container): Promise<void> {
+  await checks.check(title, async () => {
+    const attempt = start(deployment, title.replaceAll(/\W+/g, '-'), container);
+    assert.equal(await attempt.end(), 1, attempt.log);
+    assert.match(attempt.lastLine, reason, attempt.log);
+    assert.doesNotMatch(attempt.log, /Traceback/);
+    assert(attempt.log.trimEnd().split('\n').every(line => line.startsWith('prepare ')), attempt.log);
+    return attempt.duration;
   });
+}
+
+async function oldServerRefuses(deployment: Deployment, old: OldMlflow): Promise<string> {
+  const mlflow = asOld(deployment.container('mlflow'), old);
+  const server = new Start(withEnvironment(mlflow, { MLFLOW_PORT: String(await freePort()) }), join(deployment.logs, 'old-server.log'));
+  assert.notEqual(await server.end(), 0);
+  const [words] = /Detected out-of-date database schema \(found version \w+, but expected \w+\)/.exec(server.log) ?? [];
+  assert(words, server.log);
+  return `${words}, ${server.duration}`;
+}
+
+async function revision({ database }: Deployment, store: string): Promise<string> {
+  const [row] = await database.query<{ version_num: string }>('SELECT version_num FROM alembic_version', [], store);
+  return row.version_num;
+}
+
+async function tables({ database }: Deployment, store: string): Promise<number> {
+  const [row] = await database.query<{ tables: number }>('SELECT count(*)::int AS tables FROM information_schema.tables WHERE table_schema = \'public\'', [], store);
+  return row.tables;
 }
 
 /** Runs store.py; the steps that it has done, and why it went no further. */
@@ -194,6 +236,10 @@ async function runClient(what: 'make' | 'read', python: string, env: Record<stri
   });
   const done = stdout.split('\n').filter(line => line.startsWith('{')).map(line => (JSON.parse(line) as { step: string }).step);
   return { done, error: stderr.trimEnd().split('\n').slice(-12).join('\n') };
+}
+
+function start(deployment: Deployment, name: string, container: Container): Start {
+  return new Start(withEnvironment(container, ownVolumes(deployment, name, container)), join(deployment.logs, `${name}.log`));
 }
 
 /** One run of a container, outside a task. */
@@ -243,6 +289,20 @@ class Start {
 
 function withEnvironment(container: Container, changes: Record<string, string>): Container {
   return { ...container, env: { ...container.env, ...changes } };
+}
+
+/** The container on another database. */
+function on(store: string, container: Container): Container {
+  return withEnvironment(container, { MLFLOW_BACKEND_STORE_URI: container.env.MLFLOW_BACKEND_STORE_URI.replace(/\/\w+\?/, `/${store}?`) });
+}
+
+function withPrograms(container: Container, { programs }: OldMlflow): Container {
+  return withEnvironment(container, { PATH: `${programs}:${container.env.PATH}` });
+}
+
+/** Without the inner door, too, which refuses to stand in front of it. */
+function asOld(container: Container, old: OldMlflow): Container {
+  return withoutDoor(withPrograms(container, old));
 }
 
 function withoutDoor({ command, env: { PYTHONPATH: _, PREPARE_DOOR_DIRECTORY: __, ...env }, ...container }: Container): Container {

@@ -2,6 +2,7 @@
 
 import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import https from 'node:https';
+import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 
 interface Answer {
@@ -34,6 +35,24 @@ export function bearer(token: string): OutgoingHttpHeaders {
   return { authorization: `Bearer ${token}` };
 }
 
+/** The same message with a token. */
+export function withToken(token: string, message: Message = {}): Message {
+  return { ...message, headers: { ...message.headers, ...bearer(token) } };
+}
+
 export function json(value: unknown): Pick<Message, 'method' | 'body'> & { readonly headers: OutgoingHttpHeaders } {
   return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
+}
+
+/** Everything that comes back for a text, until the server closes or says nothing for so long. */
+export async function raw(url: string, message: string, silenceMs = 1000): Promise<string> {
+  const { hostname, port } = new URL(url);
+  return new Promise(resolve => {
+    let answer = '';
+    const socket = connect(Number(port), hostname, () => socket.write(message));
+    socket.setTimeout(silenceMs, () => socket.destroy());
+    socket.on('data', data => { answer += data.toString(); });
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(answer));
+  });
 }

@@ -35,7 +35,22 @@ export class Person {
     throw new Error(`too many redirects from ${url}`);
   }
 
+  /** The cookies of her session, as a request sends them. */
+  async sessionCookie(): Promise<string> {
+    const { cookies } = await this.http.storageState();
+    return cookies.filter(({ name }) => name.startsWith('__Host-oauth2_proxy')).map(({ name, value }) => `${name}=${value}`).join('; ');
+  }
+
   async leave(): Promise<void> {
     await this.http.dispose();
   }
+}
+
+/** The cookies of a session that somebody has begun at the page. */
+export async function sessionCookie(url: string, email: string): Promise<string> {
+  const person = await Person.meet(email);
+  await person.open(`${url}/`);
+  const cookie = await person.sessionCookie();
+  await person.leave();
+  return cookie;
 }

@@ -11,13 +11,25 @@ import { keycloak, KeycloakAuthProviderOptions } from './keycloak';
 import { oidc, OidcAuthProviderOptions } from './oidc';
 import type { Configure } from './rules';
 
+/** Where people sign in: what `AuthProvider` makes, or a provider of your own. */
+export interface IAuthProvider {
+  /**
+   * Called once, while `SecureMlflow` is being defined.
+   *
+   * @param scope where to define constructs of the provider's own, such as an OAuth client. Put them under one construct that has the provider's
+   *   name, because the ids of the other parts, such as `Service`, are taken
+   * @param options what the provider may need to know
+   */
+  bind(scope: Construct, options: AuthProviderBindOptions): AuthProviderConfig;
+}
+
 /**
  * Where people sign in.
  *
  * Pick a factory. For a provider that has none, extend this class: `bind` returns the settings that
  * oauth2-proxy wants for it.
  */
-export abstract class AuthProvider {
+export abstract class AuthProvider implements IAuthProvider {
   /**
    * Google accounts of the company's Workspace, by OpenID Connect. `emailDomains` and `hostedDomains` decide whose.
    *
@@ -47,7 +59,7 @@ export abstract class AuthProvider {
    * @throws if the options contradict each other, or a prefix, a group or a name cannot work
    */
   public static cognito(options: CognitoAuthProviderOptions = {}): CognitoAuthProvider {
-    return new CognitoAuthProvider(options);
+    return CognitoAuthProvider._of(options);
   }
 
   /**
@@ -98,12 +110,6 @@ export abstract class AuthProvider {
     return new PlainAuthProvider(gitlab(options));
   }
 
-  /**
-   * Called once, while `SecureMlflow` is being defined.
-   *
-   * @param scope where to define constructs of the provider's own, such as an OAuth client
-   * @param options what the provider may need to know
-   */
   public abstract bind(scope: Construct, options: AuthProviderBindOptions): AuthProviderConfig;
 }
 
@@ -119,18 +125,18 @@ class PlainAuthProvider extends AuthProvider {
 }
 
 /**
- * A Cognito user pool. Make it by `AuthProvider.cognito`, one for each `SecureMlflow`.
+ * A Cognito user pool. `AuthProvider.cognito` makes it, one for each `SecureMlflow`.
  */
-export class CognitoAuthProvider extends AuthProvider {
+export class CognitoAuthProvider implements IAuthProvider {
+  /** @internal */
+  public static _of(options: CognitoAuthProviderOptions): CognitoAuthProvider {
+    checkCognito(options);
+    return new CognitoAuthProvider(options);
+  }
+
   private bound?: Cognito & { readonly path: string };
 
-  /**
-   * @throws if the options contradict each other, or a prefix, a group or a name cannot work
-   */
-  public constructor(private readonly options: CognitoAuthProviderOptions = {}) {
-    super();
-    checkCognito(options);
-  }
+  private constructor(private readonly options: CognitoAuthProviderOptions) {}
 
   /**
    * The user pool, brought or made.
@@ -138,7 +144,7 @@ export class CognitoAuthProvider extends AuthProvider {
    * @throws before a `SecureMlflow` has been made with this provider
    */
   public get userPool(): cognito.IUserPool {
-    return this.afterBind('userPool').userPool;
+    return this.requireBound('userPool').userPool;
   }
 
   /**
@@ -147,7 +153,7 @@ export class CognitoAuthProvider extends AuthProvider {
    * @throws before a `SecureMlflow` has been made with this provider, or if `machineClients` does not hold the name
    */
   public machineClientSecret(name: string): secretsmanager.ISecret {
-    const secret = this.afterBind('machineClientSecret').machineSecrets.get(name);
+    const secret = this.requireBound('machineClientSecret').machineSecrets.get(name);
     if (secret === undefined) {
       throw new Error(`AuthProvider.cognito: there is no machine client ${JSON.stringify(name)}, there are ${JSON.stringify(this.options.machineClients ?? [])}: add it to \`machineClients\``);
     }
@@ -162,7 +168,7 @@ export class CognitoAuthProvider extends AuthProvider {
     return this.bound.config;
   }
 
-  private afterBind(member: string): NonNullable<CognitoAuthProvider['bound']> {
+  private requireBound(member: string): NonNullable<CognitoAuthProvider['bound']> {
     if (this.bound === undefined) {
       throw new Error(`AuthProvider.cognito: \`${member}\` is there once a SecureMlflow has been made with the provider: use it after \`new SecureMlflow(…)\``);
     }

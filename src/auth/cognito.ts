@@ -282,7 +282,7 @@ function refuseBadNames(names?: string[]): void {
   if (names === undefined) {
     return;
   }
-  // They name constructs, so they cannot be tokens either.
+  // They name constructs, so they cannot be CDK tokens either.
   if (names.length === 0 || new Set(names).size < names.length || !names.every(name => /^[A-Za-z][\w-]{0,63}$/.test(name))) {
     throw new Error(`AuthProvider.cognito: \`machineClients\` must hold at least one name, each once, of letters, digits, "-" and "_", such as "training", got ${JSON.stringify(names)}: leave it out for none`);
   }

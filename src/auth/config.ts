@@ -64,7 +64,7 @@ export interface AuthProviderConfig {
   readonly bearerTokens?: boolean;
 
   /**
-   * The provider's page that ends its own session, for `SecureMlflow.signOutUrl`. It may hold tokens in places where an address needs no escaping.
+   * The provider's page that ends its own session, for `SecureMlflow.signOutUrl`. It may hold CDK tokens in places where a URL needs no percent-encoding: host and path.
    *
    * @default - signing out ends the session of MLflow alone
    */

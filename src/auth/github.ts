@@ -37,7 +37,7 @@ export function github(options: GithubAuthProviderOptions): Configure {
   const { clientId, clientSecret, organization, teams, enterpriseUrl } = options;
   requireId('AuthProvider.github: `clientId`', clientId);
   if (organization !== undefined && Token.isUnresolved(organization)) {
-    throw new Error('AuthProvider.github: `organization` must be known at synthesis, got a token, which could be empty and let in every account of GitHub: write the name, or use `teams`');
+    throw new Error('AuthProvider.github: `organization` must be known at synthesis, got a CDK token, which could be empty and let in every account of GitHub: write the name, or use `teams`');
   }
   if (organization !== undefined && !/^[\w-]+$/.test(organization)) {
     throw new Error(`AuthProvider.github: \`organization\` must be the name of one organization, got ${JSON.stringify(organization)}: use the name in its address on GitHub`);

@@ -29,7 +29,7 @@ export class TokenIssuer {
    * The audience is the public client id of the command line itself.
    */
   public static gcloud(): TokenIssuer {
-    return new TokenIssuer('https://accounts.google.com', '32555940559.apps.googleusercontent.com', true);
+    return new TokenIssuer('https://accounts.google.com', '32555940559.apps.googleusercontent.com');
   }
 
   /**
@@ -48,15 +48,18 @@ export class TokenIssuer {
     if (!Token.isUnresolved(audience) && (audience.trim() === '' || audience.includes(','))) {
       throw new Error(`TokenIssuer.oidc: \`audience\` must not be empty nor hold a comma, got ${JSON.stringify(audience)}: use a value that stands for this server alone, such as its URL`);
     }
-    return new TokenIssuer(issuerUrl, audience, isOpenIssuer(issuerUrl));
+    return new TokenIssuer(issuerUrl, audience);
   }
+
+  /** Whether anybody in the world can have such a token. If so, `emailDomains: ['*']` brings a warning. */
+  public readonly openToPublic: boolean;
 
   private constructor(
     /** The `iss` claim of the tokens; their keys are found from it by OpenID Connect discovery. */
     public readonly issuerUrl: string,
     /** The `aud` claim of the tokens. */
     public readonly audience: string,
-    /** Whether anybody in the world can have such a token. If so, `emailDomains: ['*']` brings a warning. */
-    public readonly openToPublic: boolean,
-  ) {}
+  ) {
+    this.openToPublic = isOpenIssuer(issuerUrl);
+  }
 }

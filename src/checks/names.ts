@@ -75,14 +75,14 @@ function plainProblems(prop: string, variables: Record<string, string>, reserved
 
 function secretProblems(prop: string, secrets: Record<string, unknown>, reasonAgainst: (name: string) => string | undefined): string[] {
   return namesOf(secrets).flatMap(name => {
-    const [reason, misfit] = [reasonAgainst(name), noSecretOfEcs(secrets[name])];
+    const [reason, wrongValue] = [reasonAgainst(name), noSecretOfEcs(secrets[name])];
     if (!NAME.test(name)) {
       return [noName(prop, name)];
     }
     if (reason !== undefined) {
       return [`\`${prop}\` must not hold ${name}: ${reason}`];
     }
-    return misfit === undefined ? [] : [`\`${prop}\`: ${name} ${misfit}`];
+    return wrongValue === undefined ? [] : [`\`${prop}\`: ${name} ${wrongValue}`];
   });
 }
 

@@ -23,9 +23,9 @@ export function show(value: unknown): string {
 export const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
 export const DOMAIN = new RegExp(`^(?=.{4,253}$)(${LABEL}\\.)+${LABEL}$`);
 
-/** Not a number where the duration is absent or a token: no comparison holds then. */
-export function secondsOf(duration?: Duration): number {
-  return duration === undefined || duration.isUnresolved() ? NaN : duration.toSeconds({ integral: false });
+/** Undefined where the duration is absent or not known yet. */
+export function secondsOf(duration?: Duration): number | undefined {
+  return duration === undefined || duration.isUnresolved() ? undefined : duration.toSeconds({ integral: false });
 }
 
 /** `todo` is for those whose range does not say it. */

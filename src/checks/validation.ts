@@ -10,7 +10,7 @@ import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props'
 /**
  * Throws one error that lists everything wrong with the props, before any construct is defined.
  *
- * A value that is only known at deployment (a token) is not judged, but refused where a bad one would open a door.
+ * A value that is only known at deployment (a CDK token) is not judged, but refused where a bad one would open a door.
  */
 export function validateProps(path: string, region: string, props: SecureMlflowProps): void {
   const settings = withDefaults(props);
@@ -122,7 +122,7 @@ function machineProblems({ awsIdentityIssuer, emailDomains, machineIdentities }:
 function networkProblems({ vpc, natGateways, serviceSubnets, databaseSubnets, loadBalancerSubnets }: SecureMlflowProps): string[] {
   const problems = wholeNumberProblems('natGateways', natGateways, 0);
   if (natGateways !== undefined && Token.isUnresolved(natGateways)) { // it decides which subnets there are
-    problems.push('`natGateways` must be known at synthesis, got a token: use a number');
+    problems.push('`natGateways` must be known at synthesis, got a CDK token: use a number');
   }
   if (vpc !== undefined && natGateways !== undefined) {
     problems.push(`\`natGateways\` must be left out where \`vpc\` is given, got ${show(natGateways)}: it is about the VPC that the construct would make`);
@@ -137,7 +137,7 @@ function networkProblems({ vpc, natGateways, serviceSubnets, databaseSubnets, lo
 
 function artifactPathProblems(artifactPath?: string): string[] {
   if (artifactPath !== undefined && Token.isUnresolved(artifactPath)) {
-    return ['`artifactPath` must be known at synthesis, got a token: it goes into policies, where a "*" would widen them; write it out'];
+    return ['`artifactPath` must be known at synthesis, got a CDK token: it goes into policies, where a "*" would widen them; write it out'];
   }
   if (artifactPath === undefined || (/^[\w=.-]+(\/[\w=.-]+)*$/.test(artifactPath) && !artifactPath.includes('..') && !artifactPath.split('/').includes('.'))) {
     return [];
@@ -145,11 +145,14 @@ function artifactPathProblems(artifactPath?: string): string[] {
   return [`\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${show(artifactPath)}: leave out a slash at either end, "//" and ".."`];
 }
 
+/** Seconds. */
+const DAY = 86400;
+
 /** What the load balancer writes to: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html */
 function accessLogsProblems(region: string, bucket?: s3.IBucket): string[] {
   const problems: string[] = [];
   if (bucket !== undefined && Token.isUnresolved(region)) { // it decides who may write to the bucket
-    problems.push('`accessLogsBucket` needs a stack whose region is known at synthesis, got a token: give the stack `env: { region: … }`');
+    problems.push('`accessLogsBucket` needs a stack whose region is known at synthesis, got a CDK token: give the stack `env: { region: … }`');
   }
   if (bucket?.encryptionKey !== undefined) {
     problems.push(`\`accessLogsBucket\` must be encrypted with keys of S3 (SSE-S3), got the KMS key of ${bucket.node.path}: load balancers cannot write access logs to such a bucket; pass another one`);
@@ -159,11 +162,12 @@ function accessLogsProblems(region: string, bucket?: s3.IBucket): string[] {
 
 function cleanUpProblems({ artifactBucket, artifactTiering, cleanUp, environment = {} }: SecureMlflowProps): string[] {
   const problems: string[] = [];
-  if (secondsOf(cleanUp?.olderThan) < 86400) {
+  const age = secondsOf(cleanUp?.olderThan);
+  if (age !== undefined && age < DAY) {
     problems.push(`\`cleanUp.olderThan\` must be at least a day, got ${cleanUp?.olderThan.toHumanString()}: people need time to notice that they deleted too much`);
   }
-  const days = secondsOf(cleanUp?.keepVersionsFor) / 86400;
-  if (days < 1 || days % 1 > 0) {
+  const kept = secondsOf(cleanUp?.keepVersionsFor);
+  if (kept !== undefined && (kept < DAY || kept % DAY > 0)) {
     problems.push(`\`cleanUp.keepVersionsFor\` must be whole days, 1 or more, got ${cleanUp?.keepVersionsFor?.toHumanString()}: S3 counts in days`);
   }
   for (const [name, value] of Object.entries({ 'artifactTiering': artifactTiering, 'cleanUp.keepVersionsFor': cleanUp?.keepVersionsFor })) {
@@ -192,7 +196,7 @@ function databaseProblems({ pauseAfter }: DatabaseCapacity, { databaseCapacity: 
     problems.push(`\`databaseCapacity.pauseAfter\` needs \`minAcus: 0\`, got ${minAcus}: a database with a minimum never pauses; leave one of them out`);
   }
   const pause = secondsOf(pauseAfter);
-  if (pause < 300 || pause > 86400) {
+  if (pause !== undefined && (pause < 300 || pause > DAY)) {
     problems.push(`\`databaseCapacity.pauseAfter\` must be 5 minutes to 24 hours, got ${pauseAfter?.toHumanString()}`);
   }
   return problems;
@@ -248,11 +252,13 @@ function taskProblems(props: SecureMlflowProps, { cpu, memoryLimitMiB, desiredCo
 function sessionProblems({ sessionDuration, sessionRefresh }: Settings): string[] {
   const problems: string[] = [];
   for (const [name, value] of Object.entries({ sessionDuration, sessionRefresh })) {
-    if (secondsOf(value) < 60) {
+    const seconds = secondsOf(value);
+    if (seconds !== undefined && seconds < 60) {
       problems.push(`\`${name}\` must be at least a minute, got ${value?.toHumanString()}`);
     }
   }
-  if (secondsOf(sessionRefresh) >= secondsOf(sessionDuration)) {
+  const [refresh, whole] = [secondsOf(sessionRefresh), secondsOf(sessionDuration)];
+  if (refresh !== undefined && whole !== undefined && refresh >= whole) {
     problems.push(`\`sessionRefresh\` must be shorter than \`sessionDuration\`, got ${sessionRefresh?.toHumanString()} and ${sessionDuration.toHumanString()}`);
   }
   return problems;

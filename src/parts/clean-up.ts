@@ -41,7 +41,7 @@ export class CleanUp extends Construct {
     });
     const prepare = service.kit.addPrepare(this.taskDefinition, logStream, { ...prepareEnvironment(region, ''), PREPARE_SCHEMA: 'leave' });
     const cleanUp = this.taskDefinition.addContainer('clean-up', {
-      ...service.kit.mlflowOptions(logStream, props.environment),
+      ...service.kit.passwordOptions(logStream, props.environment),
       user: MLFLOW_USER,
       command: pythonFile('clean_up.py'),
     });

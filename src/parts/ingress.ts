@@ -31,30 +31,9 @@ export class Ingress extends Construct {
   public constructor(scope: Construct, id: string, props: IngressProps) {
     super(scope, id);
     const { domainName, hostedZone, vpc } = props;
-
-    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
-      vpc,
-      description: 'MLflow load balancer',
-      allowAllOutbound: false,
-    });
-    for (const source of props.allowedSources) {
-      securityGroup.addIngressRule(source, ec2.Port.tcp(443), 'HTTPS');
-      securityGroup.addIngressRule(source, ec2.Port.tcp(80), 'HTTP, answered with a redirect');
-    }
-
-    this.loadBalancer = new elbv2.ApplicationLoadBalancer(this, 'LoadBalancer', {
-      vpc,
-      vpcSubnets: props.vpcSubnets,
-      internetFacing: props.internetFacing,
-      securityGroup,
-      idleTimeout: Duration.minutes(15), // not before oauth2-proxy gives up on MLflow
-      dropInvalidHeaderFields: true,
-      desyncMitigationMode: elbv2.DesyncMitigationMode.DEFENSIVE,
-    });
-    if (props.accessLogsBucket !== undefined) {
-      this.loadBalancer.logAccessLogs(props.accessLogsBucket);
-    }
-
+    const securityGroup = this.securityGroup(props);
+    this.connections = new ec2.Connections({ securityGroups: [securityGroup], defaultPort: ec2.Port.tcp(443) });
+    this.loadBalancer = this.defineLoadBalancer(props, securityGroup);
     this.certificate = props.certificate ?? new acm.Certificate(this, 'Certificate', {
       domainName,
       validation: acm.CertificateValidation.fromDns(hostedZone),
@@ -67,7 +46,48 @@ export class Ingress extends Construct {
       healthCheck: { path: '/ping', healthyHttpCodes: '200' }, // answered by the proxy, without sign-in; MLflow has a check of its own
       deregistrationDelay: Duration.minutes(2), // as long as a container may take to stop
     });
-    this.listener = this.loadBalancer.addListener('Https', {
+    this.listener = this.defineListeners();
+    if (hostedZone !== undefined) {
+      new route53.ARecord(this, 'Record', {
+        zone: hostedZone,
+        recordName: `${domainName}.`, // the dot: a full name, nothing is to be appended
+        target: route53.RecordTarget.fromAlias(new targets.LoadBalancerTarget(this.loadBalancer)),
+      });
+    }
+  }
+
+  private securityGroup({ vpc, allowedSources }: IngressProps): ec2.SecurityGroup {
+    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
+      vpc,
+      description: 'MLflow load balancer',
+      allowAllOutbound: false,
+    });
+    for (const source of allowedSources) {
+      securityGroup.addIngressRule(source, ec2.Port.tcp(443), 'HTTPS');
+      securityGroup.addIngressRule(source, ec2.Port.tcp(80), 'HTTP, answered with a redirect');
+    }
+    return securityGroup;
+  }
+
+  private defineLoadBalancer(props: IngressProps, securityGroup: ec2.ISecurityGroup): elbv2.ApplicationLoadBalancer {
+    const loadBalancer = new elbv2.ApplicationLoadBalancer(this, 'LoadBalancer', {
+      vpc: props.vpc,
+      vpcSubnets: props.vpcSubnets,
+      internetFacing: props.internetFacing,
+      securityGroup,
+      idleTimeout: Duration.minutes(15), // not before oauth2-proxy gives up on MLflow
+      dropInvalidHeaderFields: true,
+      desyncMitigationMode: elbv2.DesyncMitigationMode.DEFENSIVE,
+    });
+    if (props.accessLogsBucket !== undefined) {
+      loadBalancer.logAccessLogs(props.accessLogsBucket);
+    }
+    return loadBalancer;
+  }
+
+  /** Returns the one for HTTPS; the other redirects to it. */
+  private defineListeners(): elbv2.ApplicationListener {
+    const listener = this.loadBalancer.addListener('Https', {
       port: 443,
       protocol: elbv2.ApplicationProtocol.HTTPS,
       sslPolicy: elbv2.SslPolicy.TLS13_RES,
@@ -76,8 +96,8 @@ export class Ingress extends Construct {
       defaultTargetGroups: [this.targetGroup],
     });
     // Here and not at the server: the answers of oauth2-proxy and of the load balancer itself have it, too.
-    this.listener.setAttribute('routing.http.response.strict_transport_security.header_value', `max-age=${Duration.days(365).toSeconds()}`);
-    this.listener.addAction('Assistant', {
+    listener.setAttribute('routing.http.response.strict_transport_security.header_value', `max-age=${Duration.days(365).toSeconds()}`);
+    listener.addAction('Assistant', {
       priority: 1,
       conditions: [elbv2.ListenerCondition.pathPatterns([`${ASSISTANT_PATH}*`])],
       action: elbv2.ListenerAction.fixedResponse(403, { contentType: 'text/plain', messageBody: 'The assistant is closed.' }),
@@ -88,15 +108,6 @@ export class Ingress extends Construct {
       open: false,
       defaultAction: elbv2.ListenerAction.redirect({ protocol: 'HTTPS', port: '443', permanent: true }),
     });
-
-    this.connections = new ec2.Connections({ securityGroups: [securityGroup], defaultPort: ec2.Port.tcp(443) });
-
-    if (hostedZone !== undefined) {
-      new route53.ARecord(this, 'Record', {
-        zone: hostedZone,
-        recordName: `${domainName}.`, // the dot: a full name, nothing is to be appended
-        target: route53.RecordTarget.fromAlias(new targets.LoadBalancerTarget(this.loadBalancer)),
-      });
-    }
+    return listener;
   }
 }

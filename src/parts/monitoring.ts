@@ -36,8 +36,8 @@ const REFUSED_SIGN_IN = ['[AuthFailure]', 'Error retrieving session from token']
 const logPatterns = {
   refusedSignIns: logs.FilterPattern.anyTerm(...REFUSED_SIGN_IN),
   /** Of `prepare`, once at every start of a task. Fields from the first on, so that no other container can print such a line. */
-  taskStarts: logs.FilterPattern.literal('[program = "prepare", clock, first = "machine", second = "identities", third = "written:", ...]'),
-  failedPreparations: logs.FilterPattern.literal('[program = "prepare", clock, result = "FAILED:", ...]'),
+  taskStarts: logs.FilterPattern.literal('[program = "prepare", first = "machine", second = "identities", third = "written:", ...]'),
+  failedPreparations: logs.FilterPattern.literal('[program = "prepare", result = "FAILED:", ...]'),
   failedCleanUps: logs.FilterPattern.literal('[program = "clean-up", result = "FAILED:", ...]'),
 };
 
@@ -45,7 +45,6 @@ const logPatterns = {
 export class Monitoring extends Construct {
   public constructor(scope: Construct, id: string, private readonly props: MonitoringProps) {
     super(scope, id);
-    validateMonitoring(this.node.path, props);
     const measured = this.measure();
     const alarms = Object.entries(ALARMS).flatMap(([name, definition]) => this.alarm(name as keyof MonitoringThresholds, definition, measured) ?? []);
     new cloudwatch.Dashboard(this, 'Dashboard', {
@@ -183,7 +182,7 @@ function newestFailures({ logGroupName }: logs.ILogGroup): cloudwatch.LogQueryWi
 }
 
 /** Throws if nobody would hear the alarms, or if one could never ring. */
-function validateMonitoring(path: string, { alarmActions, thresholds = {} }: MonitoringOptions): void {
+export function validateMonitoring(path: string, { alarmActions, thresholds = {} }: MonitoringOptions): void {
   const problems = Object.entries(thresholds).flatMap(([name, { evaluationPeriods }]: [string, AlarmThreshold]) =>
     wholeNumberProblems(`thresholds.${name}.evaluationPeriods`, evaluationPeriods, 1));
   if (alarmActions.length === 0) {

@@ -100,7 +100,7 @@ export class Service extends Construct {
       securityGroups: [securityGroup],
       ...(props.scaling === undefined && { desiredCount: props.desiredCount }), // else every deployment would undo the scaling
       minHealthyPercent: props.minHealthyPercent,
-      maxHealthyPercent: props.minHealthyPercent === 0 ? 100 : 200,
+      maxHealthyPercent: props.minHealthyPercent === 0 ? 100 : 200, // with 0 the old tasks stop first, and two versions never run at once
       circuitBreaker: { enable: true, rollback: false }, // an older MLflow cannot run on a schema that a newer one has migrated
       healthCheckGracePeriod: Duration.minutes(10), // a database that wakes, a first migration
       enableExecuteCommand: false,
@@ -127,30 +127,32 @@ export class Service extends Construct {
   }
 
   private defineContainers(props: ServiceProps): void {
-    const { encryptionKey, removalPolicy } = props;
-    const encryption = encryptionKey && { encryptionKey };
-    const encryptionPassphrase = new secretsmanager.Secret(this, 'EncryptionPassphrase', {
-      description: 'MLflow: encrypts the API keys that people store in it. Never change it: they would be lost.',
-      generateSecretString: { passwordLength: 64, excludePunctuation: true },
-      ...encryption,
-      removalPolicy,
-    });
-    const cookieSecret = new secretsmanager.Secret(this, 'CookieSecret', {
-      description: 'MLflow: encrypts session cookies. After a change and a new deployment everybody signs in again.',
-      generateSecretString: { passwordLength: 43, excludePunctuation: true }, // they decode to the 32 bytes of an AES-256 key
-      ...encryption,
-      removalPolicy,
-    });
     const prepare = this.kit.addPrepare(this.taskDefinition, 'task', {
       ...prepareEnvironment(Stack.of(this).region, props.machineIdentities),
       ...prepareDoorEnvironment,
       ...(props.iamAuthentication && { PREPARE_IAM_USER: DATABASE_IAM_USER }),
     }, [containerFile('secure_mlflow.packed')]);
-    const servers = [
+    const servers = this.addServers(props, prepare);
+    if (props.iamAuthentication) {
+      const databaseToken = this.addDatabaseToken(prepare);
+      servers.forEach(server => server.addContainerDependencies({ container: databaseToken, condition: ecs.ContainerDependencyCondition.HEALTHY }));
+    }
+    this.addProxy(props, servers);
+  }
+
+  /** MLflow, and with gunicorn a second server for what gunicorn does not serve. */
+  private addServers(props: ServiceProps, prepare: ecs.ContainerDefinition): ecs.ContainerDefinition[] {
+    const encryptionPassphrase = new secretsmanager.Secret(this, 'EncryptionPassphrase', {
+      description: 'MLflow: encrypts the API keys that people store in it. Never change it: they would be lost.',
+      generateSecretString: { passwordLength: 64, excludePunctuation: true },
+      ...(props.encryptionKey && { encryptionKey: props.encryptionKey }),
+      removalPolicy: props.removalPolicy,
+    });
+    return [
       { name: 'mlflow', port: MLFLOW_PORT, environment: props.mlflowEnvironment },
       ...props.uvicornEnvironment === undefined ? [] : [{ name: 'mlflow-uvicorn', port: UVICORN_PORT, environment: props.uvicornEnvironment }],
     ].map(({ name, port, environment }) => {
-      const options = props.iamAuthentication ? this.kit.iamOptions('task', environment) : this.kit.mlflowOptions('task', environment);
+      const options = props.iamAuthentication ? this.kit.iamOptions('task', environment) : this.kit.passwordOptions('task', environment);
       const server = this.taskDefinition.addContainer(name, {
         ...options,
         user: MLFLOW_USER,
@@ -172,11 +174,15 @@ export class Service extends Construct {
       server.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS });
       return server;
     });
-    if (props.iamAuthentication) {
-      const databaseToken = this.addDatabaseToken(prepare);
-      servers.forEach(server => server.addContainerDependencies({ container: databaseToken, condition: ecs.ContainerDependencyCondition.HEALTHY }));
-    }
+  }
 
+  private addProxy(props: ServiceProps, servers: ecs.ContainerDefinition[]): void {
+    const cookieSecret = new secretsmanager.Secret(this, 'CookieSecret', {
+      description: 'MLflow: encrypts session cookies. After a change and a new deployment everybody signs in again.',
+      generateSecretString: { passwordLength: 43, excludePunctuation: true }, // they decode to the 32 bytes of an AES-256 key
+      ...(props.encryptionKey && { encryptionKey: props.encryptionKey }),
+      removalPolicy: props.removalPolicy,
+    });
     const proxy = this.taskDefinition.addContainer('oauth2-proxy', {
       ...this.kit.commonOptions('task'),
       image: props.oauth2ProxyImage ?? ecs.ContainerImage.fromRegistry(OAUTH2_PROXY_IMAGE),
@@ -212,5 +218,4 @@ export class Service extends Construct {
     this.props.database.cluster.grantConnect(this.taskDefinition.taskRole, DATABASE_IAM_USER);
     return databaseToken;
   }
-
 }

@@ -56,7 +56,7 @@ export class TaskKit {
     taskDefinition: ecs.FargateTaskDefinition, streamPrefix: string, environment: Record<string, string>, inputs: string[] = [],
   ): ecs.ContainerDefinition {
     const prepare = taskDefinition.addContainer('prepare', {
-      ...this.mlflowOptions(streamPrefix, { ...this.props.networkProxyEnvironment, ...environment }),
+      ...this.passwordOptions(streamPrefix, { ...this.props.networkProxyEnvironment, ...environment }),
       essential: false,
       user: '0:0', // to open the volumes, which belong to root, for the others
       command: [...pythonFile('prepare.py'), ...inputs],
@@ -79,8 +79,8 @@ export class TaskKit {
     }
   }
 
-  /** What a container has that runs MLflow's code: it reaches the database. */
-  public mlflowOptions(streamPrefix: string, environment: Record<string, string>) {
+  /** What a container has that runs MLflow's code and reaches the database with the password. */
+  public passwordOptions(streamPrefix: string, environment: Record<string, string>) {
     const { cluster, secret } = this.props.database;
     return {
       ...this.imageOptions(streamPrefix),
@@ -89,7 +89,7 @@ export class TaskKit {
     };
   }
 
-  /** The same without a password: it reaches the database with a token. */
+  /** The same with tokens of RDS in place of the password. */
   public iamOptions(streamPrefix: string, environment: Record<string, string>) {
     const { hostname } = this.props.database.cluster.clusterEndpoint;
     return { ...this.imageOptions(streamPrefix), environment: { ...iamDatabaseEnvironment(hostname), ...environment }, secrets: {} };

@@ -1,4 +1,4 @@
-import { Duration, Fn, Tokenization } from 'aws-cdk-lib';
+import { Duration, Fn, Token, Tokenization } from 'aws-cdk-lib';
 import { allowList } from './allow-list';
 import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, UVICORN_PATHS, UVICORN_PORT } from './mlflow';
 import { TokenIssuer } from '../auth/token-issuer';
@@ -45,9 +45,9 @@ export function signOutUrl(url: string, providerPage?: string): string {
   return `${url}/oauth2/sign_out${page}`;
 }
 
-/** Percent-encoded but for tokens, which stand for text that needs none. */
+/** Percent-encoded but for CDK tokens, which stand for text that needs no escaping. */
 function encode(text: string): string {
-  return encodeURIComponent(text).replace(/%24%7BToken%5B.*?%5D%7D/g, decodeURIComponent);
+  return text.split(/(\$\{Token\[.*?\]\})/).map(part => Token.isUnresolved(part) ? part : encodeURIComponent(part)).join('');
 }
 
 /** Settings of oauth2-proxy. Beware: it ignores names it does not know, and lists have plural names and no escape for a comma. */

@@ -102,14 +102,14 @@ class TestMain:
         assert rds.asked == 3 * [{"DBHostname": "host", "Port": 5432, "DBUsername": "mlflow_iam"}]
         assert file.exists()
         lines = capsys.readouterr().out.splitlines()
-        assert lines == 3 * ["database-token: written for mlflow_iam, 27 characters, the next in 600 s"]
+        assert lines == 3 * ["database-token written for mlflow_iam, 27 characters, the next in 600 s"]
 
     def test_tries_again_soon_and_keeps_the_old_token(self, rds, monkeypatch, capsys, file):
         file.write_text("old")
         rds.error = RuntimeError("no\ncredentials")
         assert naps(monkeypatch, 2) == [5, 5]
         assert file.read_text() == "old"
-        assert capsys.readouterr().out.splitlines() == 2 * ["database-token: FAILED, trying again in 5 s: no credentials"]
+        assert capsys.readouterr().out.splitlines() == 2 * ["database-token FAILED: no credentials; trying again in 5 s"]
 
 
 def test_as_a_process_it_writes_a_real_token_and_stops_when_it_is_told_to(file):
@@ -125,7 +125,7 @@ def test_as_a_process_it_writes_a_real_token_and_stops_when_it_is_told_to(file):
     line = process.stdout.readline()
     process.terminate()
     assert process.wait(timeout=30) == 0
-    assert line.startswith("database-token: written for mlflow_iam, "), line
+    assert line.startswith("database-token written for mlflow_iam, "), line
     assert time.time() - file.stat().st_mtime < 30
     *prefix, token = file.read_text().removesuffix("\n").split(":", 4)
     token = urlsplit(f"https://{token.replace(chr(92), '')}")

@@ -1,7 +1,7 @@
 /** The server calls no address for a person that is not public: not by any provider, not by any field, not by a redirect. */
 
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serviceAccount, unique, webhooks, type Attempt, type Side, type Suite } from './suite.mjs';
@@ -51,7 +51,7 @@ const multicast = '224.0.0.1';
 const closed = ['169.254.170.2', '169.254.169.254', '10.0.0.1', '172.16.0.1', '192.168.0.1', '100.64.0.1', '[fd00:ec2::254]', '[fe80::1]', '[::1]', '[64:ff9b::a9fe:aa02]', '[2002:a9fe:aa02::1]', multicast, '255.255.255.255'];
 
 export async function noPrivateAddressIsFetched(suite: Suite): Promise<void> {
-  const { checks, deployment, inner, provider, sides } = suite;
+  const { checks, inner } = suite;
   checks.heading('To a server that is not public leads');
   await suite.variants(ways, ([title]) => title, ([, endpoint, call]) => reaches(suite, side => endpoint(suite, side, inner.url), inner, call));
 
@@ -62,6 +62,27 @@ export async function noPrivateAddressIsFetched(suite: Suite): Promise<void> {
   await suite.variants(spellings, host => host, host => reaches(suite, side => suite.endpoint(side, { provider: 'openai', config: { api_base: `${spelled(host)}/v1` } })));
 
   checks.heading('Nor does anybody');
+  await nothingAroundIsRead(suite);
+  await noCallIsLedElsewhere(suite);
+  await checks.check('have artifacts fetched from a server of the network', () => fetchesNoArtifacts(suite));
+
+  checks.heading('Refused before it is tried, with a line in the log, is');
+  for (const host of closed) {
+    await checks.check(host, async () => {
+      for (const endpoint of [
+        await vertex(suite, suite.sides.open, `http://${host}/token`),
+        await vertex(suite, suite.sides.open, `https://${host}/token`),
+        await suite.endpoint(suite.sides.open, { provider: 'openai', config: { api_base: `http://${host}/v1` } }),
+      ]) {
+        await isRefusedWithALine(suite, host, endpoint);
+      }
+    });
+  }
+}
+
+/** An answer of the network, a file, a program beside the server. */
+async function nothingAroundIsRead(suite: Suite): Promise<void> {
+  const { deployment, inner, provider } = suite;
   await suite.attack('read an answer of the network, out of the error of a stream', async side => {
     const endpoint = await vertex(suite, side, provider.redirect(`${inner.url}/secret-of-the-network`, 302));
     const { body } = await suite.chat(side, endpoint, { stream: true });
@@ -83,58 +104,57 @@ export async function noPrivateAddressIsFetched(suite: Suite): Promise<void> {
   } else {
     console.log(`  - left out, a program beside the server by the address that MLflow has for Ollama: port ${ollama} is taken here`);
   }
+}
+
+async function noCallIsLedElsewhere(suite: Suite): Promise<void> {
+  const { checks, inner, provider, sides: { open } } = suite;
   await checks.check('lead a call elsewhere by the redirect of a provider', async () => {
-    const got = await reaches(suite, side => suite.endpoint(side, { provider: 'openai', config: { api_base: provider.redirect(inner.url, 307) } }))(sides.open);
+    const got = await reaches(suite, side => suite.endpoint(side, { provider: 'openai', config: { api_base: provider.redirect(inner.url, 307) } }))(open);
     assert.equal(got, undefined);
     return 'MLflow follows none';
   });
   await checks.check('lead a call elsewhere by the path of a raw call', async () => {
-    for (const path of [`@${new URL(inner.url).host}/x`, `/${new URL(inner.url).host}/x`, `%2f%2f${new URL(inner.url).host}/x`, `..%2f..%2f@${new URL(inner.url).host}`, `:${new URL(inner.url).port}/x`]) {
-      const endpoint = await suite.endpoint(sides.open, { provider: 'openai', config: { api_base: `${provider.url}/v1` } });
+    const { host, port } = new URL(inner.url);
+    for (const path of [`@${host}/x`, `/${host}/x`, `%2f%2f${host}/x`, `..%2f..%2f@${host}`, `:${port}/x`]) {
+      const endpoint = await suite.endpoint(open, { provider: 'openai', config: { api_base: `${provider.url}/v1` } });
       const before = inner.connections;
-      await suite.call(sides.open, `/gateway/proxy/${endpoint}/${path}`, json({ messages: [] }));
+      await suite.call(open, `/gateway/proxy/${endpoint}/${path}`, json({ messages: [] }));
       assert.equal(inner.connections, before, path);
     }
     return 'nor without the inner door';
   });
-  await checks.check('have artifacts fetched from a server of the network', async () => {
-    for (const scheme of ['http', 'https', 'ftp', 'sftp', 'hdfs', 'dbfs', 'mlflow-artifacts', 's3', 'wasbs']) {
-      const before = inner.connections;
-      const location = inner.url.replace('http:', `${scheme}:`);
-      const { status, body } = await suite.call(sides.open, '/api/2.0/mlflow/experiments/create', json({ name: unique(), artifact_location: location }));
-      if (status === 200) {
-        const { experiment_id: experimentId } = JSON.parse(body) as { experiment_id: string };
-        const { run } = await suite.need<{ run: { info: { run_id: string } } }>(sides.open, '/api/2.0/mlflow/runs/create', json({ experiment_id: experimentId }));
-        await suite.call(sides.open, `/api/2.0/mlflow/artifacts/list?run_id=${run.info.run_id}`);
-        await suite.call(sides.open, `/get-artifact?run_uuid=${run.info.run_id}&path=x`);
-      }
-      assert.equal(inner.connections, before, location);
-    }
-    return 'nor without the inner door';
-  });
+}
 
-  checks.heading('Refused before it is tried, with a line in the log, is');
-  for (const host of closed) {
-    await checks.check(host, async () => {
-      for (const endpoint of [
-        await vertex(suite, sides.open, `http://${host}/token`),
-        await vertex(suite, sides.open, `https://${host}/token`),
-        await suite.endpoint(sides.open, { provider: 'openai', config: { api_base: `http://${host}/v1` } }),
-      ]) {
-        const before = logOf(suite).length;
-        const started = Date.now();
-        const { status, body } = await Promise.race([suite.chat(sides.open, endpoint), late()]);
-        assert(status >= 400, `${status}: ${body}`);
-        const line = (text: string) => text.startsWith('secure-mlflow refused a connection') && text.includes(host.replace(/[[\]]/g, ''));
-        let log = '';
-        for (let tries = 0; tries < 20 && !log.split('\n').some(line); tries += 1) { // the line may come a moment after the answer
-          await sleep(100);
-          log = logOf(suite).slice(before);
-        }
-        assert(log.split('\n').some(line), `no line about it, ${status} after ${Date.now() - started} ms: ${body.slice(0, 200)}`);
-      }
-    });
+async function fetchesNoArtifacts(suite: Suite): Promise<string> {
+  const { inner, sides: { open } } = suite;
+  for (const scheme of ['http', 'https', 'ftp', 'sftp', 'hdfs', 'dbfs', 'mlflow-artifacts', 's3', 'wasbs']) {
+    const before = inner.connections;
+    const location = inner.url.replace('http:', `${scheme}:`);
+    const { status, body } = await suite.call(open, '/api/2.0/mlflow/experiments/create', json({ name: unique(), artifact_location: location }));
+    if (status === 200) {
+      const { experiment_id: experimentId } = JSON.parse(body) as { experiment_id: string };
+      const { run } = await suite.need<{ run: { info: { run_id: string } } }>(open, '/api/2.0/mlflow/runs/create', json({ experiment_id: experimentId }));
+      await suite.call(open, `/api/2.0/mlflow/artifacts/list?run_id=${run.info.run_id}`);
+      await suite.call(open, `/get-artifact?run_uuid=${run.info.run_id}&path=x`);
+    }
+    assert.equal(inner.connections, before, location);
   }
+  return 'nor without the inner door';
+}
+
+async function isRefusedWithALine(suite: Suite, host: string, endpoint: string): Promise<void> {
+  const printed = () => suite.deployment.log('servers-beside');
+  const before = printed().length;
+  const started = Date.now();
+  const { status, body } = await Promise.race([suite.chat(suite.sides.open, endpoint), late()]);
+  assert(status >= 400, `${status}: ${body}`);
+  const line = (text: string) => text.startsWith('secure-mlflow refused a connection') && text.includes(host.replace(/[[\]]/g, ''));
+  let log = '';
+  for (let tries = 0; tries < 20 && !log.split('\n').some(line); tries += 1) { // the line may come a moment after the answer
+    await sleep(100);
+    log = printed().slice(before);
+  }
+  assert(log.split('\n').some(line), `no line about it, ${status} after ${Date.now() - started} ms: ${body.slice(0, 200)}`);
 }
 
 /** Whether a call connects to the server of the network, even where it says nothing that the server understands. */
@@ -148,10 +168,6 @@ function reaches(suite: Suite, endpointOf: (side: Side) => Promise<string>, targ
     }
     return arrivals.length > 0 ? `${arrivals[0].method} ${arrivals[0].path} has arrived` : 'the server has connected';
   };
-}
-
-function logOf({ deployment }: Suite): string {
-  return readFileSync(join(deployment.logs, 'servers-beside.log'), 'utf8');
 }
 
 async function late(): Promise<never> {

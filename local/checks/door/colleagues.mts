@@ -9,20 +9,19 @@ import type { Arrival } from '../../providers/ai-provider.mjs';
 const key = 'sk-of-the-owner';
 
 export async function keysStayWithTheirOwners(suite: Suite): Promise<void> {
-  const { checks, provider } = suite;
-  const own = { api_base: `${provider.url}/owner/v1` };
-  const elsewhere = { api_base: `${provider.url}/thief/v1` };
-  const update = (side: Side, secretId: string, change: object) => suite.call(side, `${gateway}/secrets/update`, json({ secret_id: secretId, ...change }));
-  /** What a call sends to the thief. */
-  const stolen = async (side: Side, endpoint: string) => holding(await suite.arrivals(() => suite.chat(side, endpoint)), '/thief/');
-
-  checks.heading('A stored key goes only where its owner has sent it');
-  await checks.check('(there it goes)', async () => {
+  suite.checks.heading('A stored key goes only where its owner has sent it');
+  await suite.checks.check('(there it goes)', async () => {
     const { open } = suite.sides;
-    const endpoint = await suite.endpoint(open, { provider: 'openai', secret: { api_key: key }, config: own });
+    const endpoint = await suite.endpoint(open, { provider: 'openai', secret: { api_key: key }, config: configOf(suite, 'owner') });
     assert(holding(await suite.arrivals(() => suite.chat(open, endpoint)), '/owner/') !== undefined);
   });
-  await checks.check('not by a raw call that leaves its folder', async () => {
+  await notByAnotherPath(suite);
+  await notByAnotherAddress(suite);
+  await notToAnotherProvider(suite);
+}
+
+async function notByAnotherPath(suite: Suite): Promise<void> {
+  await suite.checks.check('not by a raw call that leaves its folder', async () => {
     for (const spelling of tidied) {
       assert.equal(await stolenByRawCall(suite, suite.call.bind(suite), spelling)(suite.sides.weak), undefined, spelling);
     }
@@ -30,58 +29,64 @@ export async function keysStayWithTheirOwners(suite: Suite): Promise<void> {
   });
   await suite.variants(tidied, spelling => `nor were the proxy to let ${spelling} pass`, spelling => stolenByRawCall(suite, suite.callBehindTheProxy.bind(suite), spelling));
   await suite.variants(['%09../..%09', '.%09./.%09.'], spelling => `not by one that leaves it with ${spelling}`, spelling => stolenByRawCall(suite, suite.call.bind(suite), spelling));
-  await suite.attack('not by the name of a model, which is a part of the address', async side => stolen(side, await suite.endpoint(side, {
-    provider: 'azure', secret: { api_key: key }, config: { api_base: `${provider.url}/owner/v1`, api_version: '1' }, model: '../../../../thief',
+  await suite.attack('not by the name of a model, which is a part of the address', async side => stolen(suite, side, await suite.endpoint(side, {
+    provider: 'azure', secret: { api_key: key }, config: { ...configOf(suite, 'owner'), api_version: '1' }, model: '../../../../thief',
   })));
-  await suite.attack('not after somebody has changed the address alone', async side => {
-    const secret = await suite.secret(side, 'openai', { api_key: key }, own);
+}
+
+async function notByAnotherAddress(suite: Suite): Promise<void> {
+  const own = configOf(suite, 'owner');
+  const elsewhere = configOf(suite, 'thief');
+  /** A key whose settings are changed once a model has it. */
+  const afterChange = (config: Record<string, string>, change: object): Attempt => async side => {
+    const secret = await suite.secret(side, 'openai', { api_key: key }, config);
     const endpoint = await suite.endpointOf(side, secret, 'openai');
-    await update(side, secret, { auth_config: elsewhere });
-    return stolen(side, endpoint);
-  });
-  await suite.attack('not after somebody has changed it with an empty key', async side => {
-    const secret = await suite.secret(side, 'openai', { api_key: key }, own);
-    const endpoint = await suite.endpointOf(side, secret, 'openai');
-    await update(side, secret, { auth_config: elsewhere, secret_value: {} });
-    return stolen(side, endpoint);
-  });
-  await suite.attack('not after somebody has added an address where there was none', async side => {
-    const secret = await suite.secret(side, 'openai', { api_key: key }, {});
-    const endpoint = await suite.endpointOf(side, secret, 'openai');
-    await update(side, secret, { auth_config: elsewhere });
-    return stolen(side, endpoint);
-  });
-  await checks.check('not after somebody has changed it with another field', async () => {
-    const { open } = suite.sides;
-    const secret = await suite.secret(open, 'openai', { api_key: key }, own);
-    const endpoint = await suite.endpointOf(open, secret, 'openai');
-    await update(open, secret, { auth_config: elsewhere, secret_value: { other: 'x' } });
-    assert.equal(await stolen(open, endpoint), undefined);
+    await suite.call(side, `${gateway}/secrets/update`, json({ secret_id: secret, ...change }));
+    return stolen(suite, side, endpoint);
+  };
+  await suite.attack('not after somebody has changed the address alone', afterChange(own, { auth_config: elsewhere }));
+  await suite.attack('not after somebody has changed it with an empty key', afterChange(own, { auth_config: elsewhere, secret_value: {} }));
+  await suite.attack('not after somebody has added an address where there was none', afterChange({}, { auth_config: elsewhere }));
+  await suite.checks.check('not after somebody has changed it with another field', async () => {
+    assert.equal(await afterChange(own, { auth_config: elsewhere, secret_value: { other: 'x' } })(suite.sides.open), undefined);
     return 'nor without the inner door: the fields of a key are stored together';
   });
-  const accepted: Attempt = async side => {
+}
+
+async function notToAnotherProvider(suite: Suite): Promise<void> {
+  /** A model that is changed once it is there. */
+  const changeModel = async (side: Side, provider: string, secret: string, change: object) => {
+    const { model_definition: { model_definition_id: id } } = await suite.need<{ model_definition: { model_definition_id: string } }>(side, `${gateway}/model-definitions/create`, json({
+      name: unique(), secret_id: secret, provider, model_name: 'played',
+    }));
+    await suite.need(side, `${gateway}/model-definitions/update`, json({ model_definition_id: id, ...change }));
+  };
+  await suite.attack('not to the provider of another model', async side => {
     const secret = await suite.secret(side, 'openai', { api_key: key }, {});
     await suite.endpointOf(side, secret, 'ollama');
     return 'a model of Ollama has the key of OpenAI, and sends it to port 11434 of the server';
-  };
-  await suite.attack('not to the provider of another model', accepted);
+  });
   await suite.attack('not to another provider that a model gets later', async side => {
     const secret = await suite.secret(side, 'openai', { api_key: key }, {});
-    const { model_definition: { model_definition_id: id } } = await suite.need<{ model_definition: { model_definition_id: string } }>(side, `${gateway}/model-definitions/create`, json({
-      name: unique(), secret_id: secret, provider: 'openai', model_name: 'played',
-    }));
-    await suite.need(side, `${gateway}/model-definitions/update`, json({ model_definition_id: id, provider: 'ollama' }));
+    await changeModel(side, 'openai', secret, { provider: 'ollama' });
     return 'the model is one of Ollama now';
   });
   await suite.attack('not to another provider whose model gets the key later', async side => {
-    const mine = await suite.secret(side, 'databricks', { api_key: 'x' }, elsewhere);
-    const theirs = await suite.secret(side, 'openai', { api_key: key }, own);
-    const { model_definition: { model_definition_id: id } } = await suite.need<{ model_definition: { model_definition_id: string } }>(side, `${gateway}/model-definitions/create`, json({
-      name: unique(), secret_id: mine, provider: 'databricks', model_name: 'played',
-    }));
-    await suite.need(side, `${gateway}/model-definitions/update`, json({ model_definition_id: id, secret_id: theirs }));
+    const mine = await suite.secret(side, 'databricks', { api_key: 'x' }, configOf(suite, 'thief'));
+    const theirs = await suite.secret(side, 'openai', { api_key: key }, configOf(suite, 'owner'));
+    await changeModel(side, 'databricks', mine, { secret_id: theirs });
     return 'the model of Databricks has the key of OpenAI';
   });
+}
+
+/** A folder of the provider that stands for whoever listens there. */
+function configOf({ provider }: Suite, listener: 'owner' | 'thief'): Record<string, string> {
+  return { api_base: `${provider.url}/${listener}/v1` };
+}
+
+/** What a call sends to the thief. */
+async function stolen(suite: Suite, side: Side, endpoint: string): Promise<string | undefined> {
+  return holding(await suite.arrivals(() => suite.chat(side, endpoint)), '/thief/');
 }
 
 const tidied = ['..%2f..', '%2e%2e/%2e%2e', '..%252f..'];

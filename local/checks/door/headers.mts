@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Suite } from './suite.mjs';
-import { bearer, json, type Message } from '../../clients/http.mjs';
+import { bearer, json, withToken, type Message } from '../../clients/http.mjs';
+import { search } from '../api.mjs';
 
 type Rule = (headers: IncomingHttpHeaders) => string | undefined;
 
@@ -28,7 +29,7 @@ export async function answersAreGuarded(suite: Suite): Promise<void> {
   const { body: page } = await suite.call(sides.real, '/');
   const [, script] = /src="\.?\/?(static-files\/[^"]+\.js)"/.exec(page)!;
   const places: [title: string, path: string, message?: Message][] = [
-    ['an answer of the API', '/api/2.0/mlflow/experiments/search?max_results=1'],
+    ['an answer of the API', search],
     ['an answer to the page', '/ajax-api/2.0/mlflow/experiments/search?max_results=1'],
     ['an error of the API', '/api/2.0/mlflow/experiments/get?experiment_id=4711'],
     ['an address that there is not', '/api/2.0/mlflow/nothing'],
@@ -45,8 +46,8 @@ export async function answersAreGuarded(suite: Suite): Promise<void> {
   const isStatic = (path: string) => path.startsWith('/static-files/');
 
   checks.heading('An answer is guarded: no script in it, no frame around it, not shared with others');
-  await suite.variants(places, ([title]) => title, ([, path, message = {}]) => async side => {
-    const { headers } = await side.send(path, { ...message, headers: { ...message.headers, ...bearer(member.token) } });
+  await suite.variants(places, ([title]) => title, ([, path, message]) => async side => {
+    const { headers } = await side.send(path, withToken(member.token, message));
     const wrong = Object.entries({ ...rules, ...isStatic(path) ? { 'no cache shares it': notShared } : { 'nobody keeps it': notKept } })
       .flatMap(([rule, check]) => { const found = check(headers); return found === undefined ? [] : [`${rule}: ${found}`]; });
     return wrong.length === 0 ? undefined : wrong.join('; ');

@@ -1,11 +1,10 @@
 /** Nobody gets to MLflow whom the proxy has not named, and no page of another site writes with the session of whoever opened it. */
 
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
 import { unique, type Attempt, type Suite } from './suite.mjs';
-import { bearer, json, type Message } from '../../clients/http.mjs';
+import { bearer, json, raw, type Message } from '../../clients/http.mjs';
+import { search } from '../api.mjs';
 
-const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 const named = 'X-Forwarded-Email: someone@example.com';
 
 /** A request straight to MLflow, as what runs in the task or is led there could send it: its first line and the headers that name somebody. */
@@ -41,11 +40,11 @@ export async function nobodyIsSomebody(suite: Suite): Promise<void> {
   checks.heading('Straight to MLflow, past the proxy, nobody gets in');
   await checks.check('(the health check, and a request with a name, get in)', async () => {
     for (const [line, headers] of [['GET /health', []], [`GET ${search}`, [named]]] as const) {
-      assert.match(await raw(real.server.url, line, headers), /^HTTP\/1\.1 200 /, line);
+      assert.match(await answerTo(real.server.url, line, headers), /^HTTP\/1\.1 200 /, line);
     }
   });
   await suite.variants(straight, ([title]) => title, ([, line, headers]) => async side => {
-    const answer = await raw(side.server.url, line, headers);
+    const answer = await answerTo(side.server.url, line, headers);
     return refused(answer) ? undefined : answer.split('\r\n')[0];
   }, real);
 
@@ -116,16 +115,11 @@ function refused(answer: string): boolean {
   return /^HTTP\/1\.1 (400|403) /.test(answer) || answer === '';
 }
 
-async function raw(url: string, line: string, headers: readonly string[]): Promise<string> {
-  const { port, host } = new URL(url);
+async function answerTo(url: string, line: string, headers: readonly string[]): Promise<string> {
+  const { host } = new URL(url);
   const write = !line.startsWith('GET');
-  return new Promise(resolve => {
-    let answer = '';
-    const message = [`${line} HTTP/1.1`, `Host: ${host}`, ...headers, ...headers.some(header => header.startsWith('Connection:')) ? [] : ['Connection: close'], ...write ? ['Content-Type: application/json', 'Content-Length: 2', '', '{}'] : ['', '']].join('\r\n');
-    const socket = connect(Number(port), '127.0.0.1', () => socket.write(message));
-    socket.setTimeout(2000, () => socket.destroy());
-    socket.on('data', data => { answer += data.toString(); });
-    socket.on('error', () => undefined);
-    socket.on('close', () => resolve(answer));
-  });
+  return raw(url, [
+    `${line} HTTP/1.1`, `Host: ${host}`, ...headers, ...headers.some(header => header.startsWith('Connection:')) ? [] : ['Connection: close'],
+    ...write ? ['Content-Type: application/json', 'Content-Length: 2', '', '{}'] : ['', ''],
+  ].join('\r\n'), 2000);
 }

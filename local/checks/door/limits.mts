@@ -8,10 +8,10 @@ import { promisify } from 'node:util';
 import { deflate, deflateRaw, gzip } from 'node:zlib';
 import { serviceAccount, type Side, type Suite } from './suite.mjs';
 import { bearer, json } from '../../clients/http.mjs';
+import { search } from '../api.mjs';
 import { processesOf, read } from '../processes.mjs';
 
 const MiB = 1024 * 1024;
-const search = '/api/2.0/mlflow/experiments/search?max_results=1';
 /** What a bomb holds, and by how much the server may grow at it. */
 const bombMiB = 256;
 const growthMiB = 150;

@@ -119,24 +119,8 @@ export async function noStoredScriptRuns(suite: Suite, browser: Browser): Promis
 
   checks.heading('Nor from an HTML file, opened by itself:');
   const html: Place[1] = async (_, side, mark) => runPage(await makeRun(suite, side, { files: { 'page.html': htmlOf(mark) } }), '/artifacts/page.html');
-  await suite.variants([
-    ['its frame in a tab of its own', async page => {
-      const address = (await frameOf(page)).url();
-      await Promise.all([page.context().waitForEvent('page'), page.evaluate(`void open(${JSON.stringify(address)})`)]);
-    }],
-    ['its frame in a tab of its own, without the page', async page => {
-      const address = (await frameOf(page)).url();
-      await (await page.context().newPage()).goto(address).catch(() => undefined);
-    }],
-    ['its frame in the place of the page', async page => {
-      const address = (await frameOf(page)).url();
-      await page.evaluate(`location.assign(${JSON.stringify(address)})`);
-    }],
-    ['the frame without its attributes', async page => {
-      const address = (await frameOf(page)).url();
-      await page.evaluate(`(() => { const frame = document.createElement('iframe'); frame.src = ${JSON.stringify(address)}; document.body.append(frame); })()`);
-    }],
-  ] as [string, (page: Page) => Promise<void>][], ([title]) => title, ([, open]) => watched(suite, browser, html, open), real);
+  await suite.variants(openings, ([title]) => title, ([, open]) => watched(suite, browser, html, open), real);
+
   checks.heading('Nor does a stored file run where the page were made to name it as its script:');
   const module: Place[1] = async (_, side, mark) => runPage(await makeRun(suite, side, { files: { 'stored.mjs': script(mark) } }));
   await suite.variants(['', '/static-files/..%2f', '/secure-mlflow/..%2f'], way => way || 'by its address', way => watched(suite, browser, module, async page => {
@@ -144,7 +128,34 @@ export async function noStoredScriptRuns(suite: Suite, browser: Browser): Promis
     const address = `${way || '/'}ajax-api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/stored.mjs`;
     await page.evaluate(`(() => { const script = document.createElement('script'); script.src = '${address}'; document.head.append(script); })()`);
   }), real);
-  await suite.attack('nor does a note sign out whoever reads it', async side => {
+
+  await suite.attack('nor does a note sign out whoever reads it', signOutByNote(suite, browser), real);
+  await checks.check('an HTML file that the page offers as a download is that file', () => savesFile(suite, browser));
+  await checks.check('the file itself, which is a download', () => runsNoDownload(suite, browser));
+}
+
+/** Ways to open the frame that shows an HTML file outside of the page. */
+const openings: [title: string, open: (page: Page) => Promise<void>][] = [
+  ['its frame in a tab of its own', async page => {
+    const address = (await frameOf(page)).url();
+    await Promise.all([page.context().waitForEvent('page'), page.evaluate(`void open(${JSON.stringify(address)})`)]);
+  }],
+  ['its frame in a tab of its own, without the page', async page => {
+    const address = (await frameOf(page)).url();
+    await (await page.context().newPage()).goto(address).catch(() => undefined);
+  }],
+  ['its frame in the place of the page', async page => {
+    const address = (await frameOf(page)).url();
+    await page.evaluate(`location.assign(${JSON.stringify(address)})`);
+  }],
+  ['the frame without its attributes', async page => {
+    const address = (await frameOf(page)).url();
+    await page.evaluate(`(() => { const frame = document.createElement('iframe'); frame.src = ${JSON.stringify(address)}; document.body.append(frame); })()`);
+  }],
+];
+
+function signOutByNote(suite: Suite, browser: Browser): Attempt {
+  return async side => {
     const { experiment, run } = await makeRun(suite, side, { tags: { 'mlflow.note.content': `${word} ![x](/oauth2/sign_out)` } });
     const context = await signedIn(browser, suite, side);
     try {
@@ -157,32 +168,36 @@ export async function noStoredScriptRuns(suite: Suite, browser: Browser): Promis
     } finally {
       await context.close();
     }
-  }, real);
-  await checks.check('an HTML file that the page offers as a download is that file', async () => {
-    const context = await signedIn(browser, suite, real);
-    try {
-      const page = await context.newPage();
-      await page.goto(`${real.url}/`);
-      const saved = page.waitForEvent('download');
-      await page.evaluate("(() => { const link = document.createElement('a'); link.href = URL.createObjectURL(new Blob(['<p>mine</p>'], { type: 'text/html' })); link.download = 'report.html'; document.body.append(link); link.click(); })()");
-      assert.equal(await streamText(await (await saved).createReadStream()), '<p>mine</p>');
-    } finally {
-      await context.close();
+  };
+}
+
+async function savesFile(suite: Suite, browser: Browser): Promise<void> {
+  const { real } = suite.sides;
+  const context = await signedIn(browser, suite, real);
+  try {
+    const page = await context.newPage();
+    await page.goto(`${real.url}/`);
+    const saved = page.waitForEvent('download');
+    await page.evaluate("(() => { const link = document.createElement('a'); link.href = URL.createObjectURL(new Blob(['<p>mine</p>'], { type: 'text/html' })); link.download = 'report.html'; document.body.append(link); link.click(); })()");
+    assert.equal(await streamText(await (await saved).createReadStream()), '<p>mine</p>');
+  } finally {
+    await context.close();
+  }
+}
+
+async function runsNoDownload(suite: Suite, browser: Browser): Promise<void> {
+  const { real } = suite.sides;
+  const mark = unique();
+  const { experiment, run } = await makeRun(suite, real, { files: { 'page.html': htmlOf(mark) } });
+  const context = await signedIn(browser, suite, real);
+  try {
+    for (const path of [`/get-artifact?run_uuid=${run}&path=page.html`, `/api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/page.html`, `/ajax-api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/page.html`]) {
+      await (await context.newPage()).goto(real.url + path).catch(() => undefined);
     }
-  });
-  await checks.check('the file itself, which is a download', async () => {
-    const mark = unique();
-    const { experiment, run } = await makeRun(suite, real, { files: { 'page.html': htmlOf(mark) } });
-    const context = await signedIn(browser, suite, real);
-    try {
-      for (const path of [`/get-artifact?run_uuid=${run}&path=page.html`, `/api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/page.html`, `/ajax-api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/page.html`]) {
-        await (await context.newPage()).goto(real.url + path).catch(() => undefined);
-      }
-      assert.equal(await written(suite, real, mark), false);
-    } finally {
-      await context.close();
-    }
-  });
+    assert.equal(await written(suite, real, mark), false);
+  } finally {
+    await context.close();
+  }
 }
 
 /** What reports need: scripts in them, and what libraries for figures do. */

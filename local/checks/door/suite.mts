@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import type { OutgoingHttpHeaders } from 'node:http';
-import { bearer, json, type Message, type Send } from '../../clients/http.mjs';
-import { Person } from '../../clients/person.mjs';
+import { json, withToken, type Message, type Send } from '../../clients/http.mjs';
+import { sessionCookie } from '../../clients/person.mjs';
 import { personToken } from '../../clients/tokens.mjs';
 import type { Deployment } from '../../deployment.mjs';
 import type { Arrival, PlayedProvider } from '../../providers/ai-provider.mjs';
@@ -87,7 +87,7 @@ export class Suite {
 
   /** As a program of the member. */
   async call(side: Side, path: string, message: Message = {}): Promise<{ readonly status: number; readonly body: string }> {
-    return side.send(path, { ...message, headers: { ...message.headers, ...bearer(this.member.token) } });
+    return side.send(path, withToken(this.member.token, message));
   }
 
   /** The same past the proxy, with what the proxy would say of the member. */
@@ -172,14 +172,10 @@ async function got(attempt: Attempt, side: Side): Promise<string | undefined> {
 
 /** Somebody with a session and a token. */
 export async function signIn(deployment: Deployment, address: string): Promise<Member> {
-  const person = await Person.meet(address);
-  await person.open(`${deployment.url}/`);
-  const cookies = (await person.http.storageState()).cookies.filter(({ name }) => name.startsWith('__Host-oauth2_proxy'));
-  await person.leave();
   return {
     address,
     token: await personToken(deployment.issuer.issuer, deployment.clients, address),
-    cookie: cookies.map(({ name, value }) => `${name}=${value}`).join('; '),
+    cookie: await sessionCookie(deployment.url, address),
   };
 }
 

@@ -1,0 +1,93 @@
+/** Cookies with a flaw, sessions that should have ended, and what a page of another site does with one that has not. */
+
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Suite } from './suite.mjs';
+import { json } from '../../clients/http.mjs';
+import { Person, sessionCookie } from '../../clients/person.mjs';
+
+const someone = 'someone@example.com';
+const afterRefresh = 2100; // oauth2-proxy leaves out the fractions of a second of now, and not of when the session began
+
+export async function badSessionsGetNobodyIn(suite: Suite): Promise<void> {
+  const cookie = await sessionCookie(suite.deployment.url, someone);
+  suite.checks.heading('Sessions that get nobody in');
+  await badCookiesGetNobodyIn(suite, cookie);
+  await sessionsEnd(suite);
+  await otherSitesDoNothing(suite, cookie);
+}
+
+async function badCookiesGetNobodyIn(suite: Suite, cookie: string): Promise<void> {
+  const { checks, send } = suite;
+  const opens = suite.opens({ cookie });
+  const [name, value] = cookie.split(/=(.*)/s);
+  await checks.check('(a cookie without a flaw gets in)', async () => assert(await opens(send)));
+  await suite.attack('a cookie that was changed', suite.opens({ cookie: `${name}=${value.slice(0, 40)}${value[40] === 'A' ? 'B' : 'A'}${value.slice(41)}` }));
+  await suite.attack('a cookie without its signature', suite.opens({ cookie: `${name}=${value.split('|')[0]}` }));
+  await suite.attack('a cookie under another name', suite.opens({ cookie: `_oauth2_proxy=${value}` }));
+  await checks.check('a cookie of another deployment, nor one that is too old', async () => {
+    await sleep(1000);
+    assert(await suite.withProxy({}, opens), 'a proxy with the same secret must take it');
+    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) }, opens), 'a proxy with another secret has taken it');
+    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_EXPIRE: '1s' }, opens), 'a cookie older than the session was taken');
+  });
+}
+
+async function sessionsEnd(suite: Suite): Promise<void> {
+  const { checks, send, deployment: { issuer, url } } = suite;
+  await checks.check('a person whom the provider blocks, at the next refresh; with a refresh token she stays as long as it lets her', async () => {
+    const person = 'leaver@example.com';
+    await suite.withProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' }, async refreshing => {
+      const kept = await sessionCookie(url, person);
+      await sleep(afterRefresh);
+      assert(await suite.opens({ cookie: kept })(refreshing), 'the refresh must succeed');
+      const blocked = await sessionCookie(url, person);
+      issuer.blocked.add(person);
+      assert(await suite.opens({ cookie: blocked })(refreshing), 'before the refresh she is in');
+      await sleep(afterRefresh);
+      assert(!await suite.opens({ cookie: blocked })(refreshing), 'she is still in');
+    });
+  });
+  await checks.check('a person without a refresh token, at the first refresh after the ID token has expired, not before', async () => {
+    Object.assign(issuer, { givesRefreshTokens: false, idTokenSeconds: 4 });
+    try {
+      await suite.withProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' }, async refreshing => {
+        const short = await sessionCookie(url, someone);
+        await sleep(afterRefresh);
+        assert(await suite.opens({ cookie: short })(refreshing), 'the ID token is still valid');
+        await sleep(3500);
+        assert(!await suite.opens({ cookie: short })(refreshing), 'she is still in');
+      });
+    } finally {
+      Object.assign(issuer, { givesRefreshTokens: true, idTokenSeconds: 8 * 3600 });
+    }
+  });
+  // By default the session is in the cookie and nothing on the server, so signing out cannot end a copy. With a store it does: ../sessions.mts.
+  await checks.check('(a copy of a cookie outlives signing out, as long as the session would have lasted)', async () => {
+    const person = await Person.meet(someone);
+    await person.open(`${url}/`);
+    const copy = await person.sessionCookie();
+    await person.open(`${url}/oauth2/sign_out`, issuer.issuer);
+    await person.leave();
+    assert(await suite.opens({ cookie: copy })(send));
+  });
+}
+
+async function otherSitesDoNothing(suite: Suite, cookie: string): Promise<void> {
+  const { url } = suite.deployment;
+  for (const [what, session] of [['with a session', { cookie }], ['without a session', {}]] as const) {
+    await suite.attack(`a write ${what} from a page of another site`, async send => {
+      const body = json({ name: `forged ${Math.random()}` });
+      const { status } = await send('/ajax-api/2.0/mlflow/experiments/create', { ...body, headers: { ...body.headers, ...session, origin: 'https://evil.example' } });
+      return status === 200;
+    });
+  }
+  const own = new URL(url).host;
+  await suite.spellings([
+    'https://evil.example/', '//evil.example/', '/\\evil.example/', '\\\\evil.example', 'https:evil.example', 'https:///evil.example', `https://${own}@evil.example/`, `https://${own}.evil.example/`,
+    '/%09/evil.example', '/./\\evil.example', 'javascript:alert(1)', '/%5cevil.example',
+  ], target => `signing out leads to ${target}`, target => async send => {
+    const { headers } = await send(`/oauth2/sign_out?rd=${encodeURIComponent(target)}`);
+    return new URL(headers.location!, url).origin !== url;
+  }, { OAUTH2_PROXY_WHITELIST_DOMAINS: 'evil.example' });
+}

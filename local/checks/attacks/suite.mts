@@ -1,0 +1,99 @@
+/** What the attacks on the sign-in have in common: whom they attack, with which tokens, and how they count. */
+
+import assert from 'node:assert/strict';
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { JWTPayload } from 'jose';
+import { lifetime } from '../../aws/issuer.mjs';
+import { bearer, type Message, type Send } from '../../clients/http.mjs';
+import type { Deployment } from '../../deployment.mjs';
+import { search } from '../api.mjs';
+import type { Checks } from '../checks.mjs';
+
+export type Settings = Record<string, string | undefined>;
+/** Whether somebody has got in. */
+export type Attempt = (send: Send) => Promise<boolean>;
+
+const withoutDefence = 'gets in without its defence';
+export const assistant = '/ajax-api/3.0/mlflow/assistant/config';
+
+export class Suite {
+  constructor(
+    readonly checks: Checks,
+    readonly deployment: Deployment,
+    /** To the load balancer of the deployment. */
+    readonly send: Send,
+    private readonly bareServer: string,
+  ) {}
+
+  /** Fails if the attempt succeeds on the real deployment, or if it does not where its defence is missing. */
+  async attack(title: string, attempt: Attempt, without?: Settings): Promise<void> {
+    await this.checks.check(title, async () => {
+      assert(!await attempt(this.send), 'it got in');
+      if (without === undefined) {
+        return undefined;
+      }
+      const weakly = await this.withProxy(without, attempt);
+      assert(weakly, `it does not get in without its defence either, so this check proves nothing: ${JSON.stringify(without)}`);
+      return withoutDefence;
+    });
+  }
+
+  /** Spellings of one attack, of which several must get in where the defence is missing. The rest lead nowhere by themselves. */
+  async spellings(
+    all: string[], title: (spelling: string) => string, attempt: (spelling: string) => Attempt, without: Settings,
+  ): Promise<void> {
+    let getIn = 0;
+    await this.withProxy(without, async weak => {
+      for (const spelling of all) {
+        await this.checks.check(title(spelling), async () => {
+          assert(!await attempt(spelling)(this.send), 'it got in');
+          const weakly = await attempt(spelling)(weak);
+          getIn += weakly ? 1 : 0;
+          return weakly ? withoutDefence : 'nor without its defence';
+        });
+      }
+    });
+    await this.checks.check('(several of them get in without their defence)', async () => assert(getIn >= 2, String(getIn)));
+  }
+
+  /** One more proxy, in front of an MLflow without the inner door. The assistant is closed by the proxy alone then. */
+  async withProxy<T>(changes: Settings, use: (send: Send) => Promise<T>): Promise<T> {
+    const upstreams = changes.OAUTH2_PROXY_UPSTREAMS?.split(',') ?? this.upstreams;
+    return this.deployment.withProxy({ ...changes, OAUTH2_PROXY_UPSTREAMS: [`${this.bareServer}/`, ...upstreams.slice(1)].join(',') }, use);
+  }
+
+  /** MLflow, then what the proxy answers itself. */
+  get upstreams(): string[] {
+    return this.deployment.proxy.env.OAUTH2_PROXY_UPSTREAMS.split(',');
+  }
+
+  opens(headers: OutgoingHttpHeaders): Attempt {
+    return send => this.reaches(send, search, { headers });
+  }
+
+  /** Whether the answer is MLflow's own and not a refusal, a redirect or the proxy's page. */
+  async reaches(send: Send, path: string, message: Message = {}): Promise<boolean> {
+    const { status, headers } = await send(path, message);
+    return status >= 200 && status < 300 && !String(headers.location ?? '').includes('/oauth2/');
+  }
+
+  /** Of a token of the sign-in provider, which is good but for the changes. */
+  claims(changes: JWTPayload = {}): JWTPayload {
+    const { issuer: { issuer }, clients } = this.deployment;
+    return { iss: issuer, aud: clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, ...lifetime(60), ...changes };
+  }
+
+  token(changes: JWTPayload): Attempt {
+    return async send => this.opens(bearer(await this.deployment.issuer.key.sign(this.claims(changes))))(send);
+  }
+
+  roleToken(change: (role: string) => string, audience = this.deployment.url, more: JWTPayload = {}): Attempt {
+    const account = this.deployment.account!;
+    const claims = { iss: account.issuer, sub: change(this.listedRole), aud: audience, ...more };
+    return async send => this.opens(bearer(await account.key.sign({ ...claims, ...lifetime(60) })))(send);
+  }
+
+  get listedRole(): string {
+    return this.deployment.machineIdentities.find(identity => identity.includes(':role/'))!;
+  }
+}

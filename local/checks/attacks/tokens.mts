@@ -1,0 +1,60 @@
+/** Tokens with a flaw. */
+
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import type { JWTPayload } from 'jose';
+import type { Suite } from './suite.mjs';
+import { lifetime, SigningKey } from '../../aws/issuer.mjs';
+import { bearer } from '../../clients/http.mjs';
+
+export async function badTokensGetNobodyIn(suite: Suite): Promise<void> {
+  const { checks, deployment: { issuer: { key }, clients: { proxy } } } = suite;
+  const stranger = new SigningKey(key.kid);
+  checks.heading('Tokens that get nobody in');
+  await checks.check('(a token without a flaw gets in)', async () => {
+    assert(await suite.opens(bearer(await key.sign(suite.claims())))(suite.send));
+  });
+
+  await suite.attack('no token', suite.opens({}), { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' });
+  await suite.attack('expired', suite.token({ ...lifetime(60), exp: seconds() - 1 }));
+  await suite.attack('not valid before ten minutes from now', suite.token({ nbf: seconds() + 600 }));
+  await suite.attack('made for another audience', suite.token({ aud: 'another-client' }), { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: 'another-client' });
+  await suite.attack('of another issuer', suite.token({ iss: 'https://issuer.evil.example' }));
+  await suite.attack('of another issuer, with a key of its own', async send => {
+    const token = await stranger.sign(suite.claims({ iss: 'https://issuer.evil.example' }), { jku: 'https://issuer.evil.example/jwks' });
+    return suite.opens(bearer(token))(send);
+  });
+  await suite.attack('signed with another key under the same kid', async send => suite.opens(bearer(await stranger.sign(suite.claims())))(send));
+  await suite.attack('whose header brings its own key', async send => {
+    const token = await stranger.sign(suite.claims(), { kid: 'mine', jwk: stranger.publicJwk as never });
+    return suite.opens(bearer(token))(send);
+  });
+  await suite.attack('whose kid is a path', async send => suite.opens(bearer(await stranger.sign(suite.claims(), { kid: '../../../dev/null' })))(send));
+  await suite.attack('with alg none', async send => suite.opens(bearer(unsigned({ alg: 'none', typ: 'JWT' }, suite.claims(), '')))(send));
+  await suite.attack('with alg none and an old signature', async send => {
+    const [, , signature] = (await key.sign(suite.claims())).split('.');
+    return suite.opens(bearer(unsigned({ alg: 'none', typ: 'JWT' }, suite.claims(), signature)))(send);
+  });
+  await suite.attack('with HS256, signed with the public key', async send => {
+    const head = unsigned({ alg: 'HS256', kid: key.kid, typ: 'JWT' }, suite.claims(), '').slice(0, -1);
+    const pem = key.publicKey.export({ type: 'spki', format: 'pem' });
+    return suite.opens(bearer(`${head}.${createHmac('sha256', pem).update(head).digest('base64url')}`))(send);
+  });
+  await suite.attack('changed after signing', async send => {
+    const [head, , signature] = (await key.sign(suite.claims({ email: 'someone@evil.example' }))).split('.');
+    return suite.opens(bearer(`${head}.${Buffer.from(JSON.stringify(suite.claims())).toString('base64url')}.${signature}`))(send);
+  });
+  await suite.attack('as the password, expired', async send => {
+    const token = await key.sign(suite.claims({ exp: seconds() - 1 }));
+    return suite.opens({ authorization: `Basic ${Buffer.from(`x:${token}`).toString('base64')}` })(send);
+  });
+  await suite.attack('the client id and secret as user and password', suite.opens({ authorization: `Basic ${Buffer.from(`${proxy.id}:${proxy.secret}`).toString('base64')}` }));
+}
+
+function seconds(): number {
+  return Math.floor(Date.now() / 1000);
+}
+
+function unsigned(header: object, claims: JWTPayload, signature: string): string {
+  return [header, claims].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.') + `.${signature}`;
+}

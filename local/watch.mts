@@ -1,0 +1,51 @@
+/** `npm run try -- --watch`: takes changes of the sources up for as long as the deployment runs. */
+
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { watch } from 'chokidar';
+import { Template } from './aws/template.mjs';
+import type { Deployment } from './deployment.mjs';
+import { root, showSubstitutions, synthesise } from './run.mjs';
+import { packDoor } from '../scripts/pack-door.mjs';
+
+/** Says in a line what became of each change. Never ends: what fails waits for the next change. */
+export async function watchSources(deployment: Deployment, app: string): Promise<never> {
+  const changed = new Set<string>();
+  const watcher = watch(['src', 'containers', app], {
+    cwd: root,
+    ignoreInitial: true,
+    ignored: (path, stats) => stats?.isFile() === true && !/\.(ts|py)$/.test(path), // the packed door among others, which is written here
+  }).on('all', (_, path) => changed.add(path));
+  await once(watcher, 'ready');
+  console.log(`Changes in src/, containers/ and ${app} are taken up.`);
+  tellTheEnd(deployment);
+  for (;;) {
+    if (changed.size === 0) {
+      await once(watcher, 'all');
+    }
+    await sleep(200); // editors and git write more than once
+    const [first, ...others] = changed;
+    changed.clear();
+    process.stdout.write(`${first}${others.length > 0 ? ` and ${others.length} more` : ''} changed: `);
+    await takeUp(deployment, app).then(console.log, ({ message }: Error) => console.log(`✗ ${message}\nWaiting for the next change.`));
+  }
+}
+
+async function takeUp(deployment: Deployment, app: string): Promise<string> {
+  const began = Date.now();
+  const { substitutions: { table } } = deployment;
+  packDoor();
+  if (!await deployment.update(Template.read(await synthesise(app)))) {
+    return 'nothing changes for the task';
+  }
+  tellTheEnd(deployment);
+  if (!isDeepStrictEqual(deployment.substitutions.table, table)) {
+    showSubstitutions(deployment);
+  }
+  return `task restarted in ${Math.round((Date.now() - began) / 1000)} s`;
+}
+
+function tellTheEnd({ task }: Deployment): void {
+  void task.ended.then(reason => console.log(`✗ the task has stopped by itself: ${reason}\nWaiting for the next change.`));
+}

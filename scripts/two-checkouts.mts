@@ -1,0 +1,113 @@
+/** `npm run try` as contributors use it: in two checkouts at a time, one of which takes changes up; until Ctrl-C. */
+
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { root, work, type Count } from './steps.mjs';
+import { Checks } from '../local/checks/checks.mjs';
+import { bearer, client, json, type Message } from '../local/clients/http.mjs';
+import { folder, installPrograms } from '../local/run.mjs';
+
+/** Files change here, so that the checkout itself stays as it is. It lies inside, where the packages of Node.js are found. */
+const copy = join(work, 'checkout');
+const anotherPort = '8444';
+
+interface Run { readonly info: { readonly run_id: string } }
+
+export async function checkTwoCheckouts(): Promise<Count> {
+  await installPrograms();
+  copyCheckout();
+  const checks = new Checks();
+  const first = new Try(root);
+  const second = new Try(copy, '--port', anotherPort, '--watch');
+  await checks.check('two checkouts run at a time', async () => {
+    await Promise.all([first, second].map(each => each.prints(/Ctrl-C stops/)));
+  });
+  await checks.check('a change restarts what it concerns: a task on the data that there is, and nothing else', () => change(second));
+  await checks.check('Ctrl-C ends both and leaves no process behind', async () => {
+    await Promise.all([first, second].map(each => each.interrupt()));
+    const { stdout } = await execa('ps', ['-Ao', 'args']);
+    const left = stdout.split('\n').filter(args => args.includes(copy) || args.includes(folder) && !args.includes(work)); // where other steps work
+    assert.deepEqual(left, []);
+  });
+  return checks;
+}
+
+function copyCheckout(): void {
+  rmSync(copy, { recursive: true, force: true });
+  for (const name of ['package.json', 'src', 'containers', 'local', 'scripts', join('examples', 'typescript', 'quick-start')]) {
+    cpSync(join(root, name), join(copy, name), { recursive: true });
+  }
+  mkdirSync(join(copy, '.try'));
+  for (const name of ['mlflow', 'aws', 'oauth2-proxy']) {
+    symlinkSync(join(folder, name), join(copy, '.try', name));
+  }
+}
+
+/** Each change waits for what is said of it. */
+async function change(watching: Try): Promise<string> {
+  const app = join(copy, 'examples', 'typescript', 'quick-start', 'app.ts');
+  const door = join(copy, 'containers', 'secure_mlflow', 'door.py');
+  const [appNow, doorNow] = [app, door].map(file => readFileSync(file, 'utf8'));
+  await watching.prints(/are taken up/);
+  const run = await call('/api/2.0/mlflow/runs/create', json({ experiment_id: '0' }));
+
+  writeFileSync(app, `${appNow}throw new Error('not like this');`);
+  await watching.prints(/app\.ts changed: ✗ [^]*not like this[^]*Waiting for the next change/);
+  writeFileSync(app, appNow.replace('emailDomains:', 'databaseCapacity: { maxAcus: 8 }, emailDomains:'));
+  await watching.prints(/app\.ts changed: ✗ more than the task changes \(MlflowDatabaseCluster\w+\)/);
+  writeFileSync(app, `${appNow}// a comment\n`);
+  await watching.prints(/app\.ts changed: nothing changes for the task/);
+  writeFileSync(door, 'raise SystemExit("not like this")\n');
+  await watching.prints(/door\.py changed: ✗ [^]*Waiting for the next change/);
+  writeFileSync(door, `${doorNow}# a comment\n`);
+  const restarted = await watching.prints(/(?<=door\.py changed: )task restarted in \d+ s/);
+
+  assert.deepEqual((await call(`/api/2.0/mlflow/runs/get?run_id=${run.info.run_id}`)).info, run.info);
+  return restarted;
+}
+
+/** With what is left to copy from. */
+async function call(path: string, message: Message = {}): Promise<Run> {
+  const [, token] = /TOKEN=(.*)/.exec(readFileSync(join(copy, '.try', 'env.sh'), 'utf8'))!;
+  const send = client(`https://localhost:${anotherPort}`, readFileSync(join(copy, '.try', 'ca.pem'), 'utf8'));
+  const { status, body } = await send(path, { ...message, headers: { ...message.headers, ...bearer(token) } });
+  assert.equal(status, 200, body);
+  return JSON.parse(body).run;
+}
+
+function start(cwd: string, options: string[]) {
+  return execa('npm', ['run', '--silent', 'try', '--', ...options], { cwd, detached: true, reject: false, all: true });
+}
+
+class Try {
+  private readonly running: ReturnType<typeof start>;
+  private printed = '';
+
+  constructor(cwd: string, ...options: string[]) {
+    this.running = start(cwd, options);
+    this.running.all.on('data', (chunk: Buffer) => { this.printed += chunk.toString(); });
+  }
+
+  /** Waits for something that was not waited for before. */
+  async prints(pattern: RegExp): Promise<string> {
+    const deadline = Date.now() + 180_000;
+    for (;;) {
+      const found = pattern.exec(this.printed);
+      if (found !== null) {
+        this.printed = this.printed.slice(found.index + found[0].length);
+        return found[0];
+      }
+      assert(this.running.exitCode === null && Date.now() < deadline, `it has not printed ${pattern}, but\n${this.printed}`);
+      await sleep(100);
+    }
+  }
+
+  /** As a terminal does it: to every process of the command at once. */
+  async interrupt(): Promise<void> {
+    process.kill(-this.running.pid!, 'SIGINT');
+    await this.running;
+  }
+}
