@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import autocannon from 'autocannon';
 import { why, type Server, type SignIn } from './servers.mjs';
 import { rounded, type Options, type Table } from './table.mjs';
-import { cpuSeconds } from '../local/checks/processes.mjs';
+import { cpuSeconds } from '../local/checks/proc.mjs';
 import { client, json } from '../local/clients/http.mjs';
 
 const most = 16;

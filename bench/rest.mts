@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Server } from './servers.mjs';
 import { rounded, type Options, type Table } from './table.mjs';
-import { cpuSeconds, memoryMiB, processesOf } from '../local/checks/processes.mjs';
+import { cpuSeconds, memoryMiB, processesOf } from '../local/checks/proc.mjs';
 
 /** Of each program of each server. */
 export function measureMemory(servers: Server[]): Map<number, number> {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import type { Checks } from './checks.mjs';
 import { checkNeighbours } from './neighbours.mjs';
 import { redirectsToHttps, signsIn } from './people.mjs';
-import { mostMeanwhile, processesOf, residentMiB } from './processes.mjs';
+import { mostMeanwhile, processesOf, residentMiB } from './proc.mjs';
 import { checkJob, clientSettings, runLongJob, type JobOptions } from './programs.mjs';
 import { takeOneSession } from './scaling.mjs';
 import { keepsToItsFolder } from './task.mjs';

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { Load } from './load.mjs';
-import { mostMeanwhile, processesOf, residentMiB } from './processes.mjs';
+import { mostMeanwhile, processesOf, residentMiB } from './proc.mjs';
 import { lifetime } from '../aws/issuer.mjs';
 import { bearer, withToken, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';

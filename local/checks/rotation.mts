@@ -5,7 +5,7 @@ import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
-import { processesOf, read, residentMiB } from './processes.mjs';
+import { processesOf, read, residentMiB } from './proc.mjs';
 import { clientSettings } from './programs.mjs';
 import { parseUser } from '../aws/substitutions.mjs';
 import { sessionCookie } from '../clients/person.mjs';

@@ -8,7 +8,7 @@ import { statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { bearer, type Send } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { processesOf, read } from './processes.mjs';
+import { processesOf, read } from './proc.mjs';
 
 export async function checkTask(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   const { database, s3, containers, task } = deployment;
