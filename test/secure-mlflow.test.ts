@@ -158,6 +158,8 @@ describe('by default', () => {
       Port: 4180,
       Protocol: 'HTTP',
       HealthCheckPath: '/ping',
+      HealthCheckIntervalSeconds: 10,
+      UnhealthyThresholdCount: 6,
       Matcher: { HttpCode: '200' },
       TargetGroupAttributes: expect.arrayContaining([{ Key: 'deregistration_delay.timeout_seconds', Value: '120' }]),
     });

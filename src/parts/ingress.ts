@@ -62,7 +62,12 @@ export class Ingress extends Construct {
       targetType: elbv2.TargetType.IP,
       protocol: elbv2.ApplicationProtocol.HTTP,
       port: PROXY_PORT,
-      healthCheck: { path: '/ping', healthyHttpCodes: '200' }, // answered by the proxy, without sign-in; MLflow has a check of its own
+      healthCheck: { // answered by the proxy, without sign-in; MLflow has a check of its own
+        path: '/ping',
+        healthyHttpCodes: '200',
+        interval: Duration.seconds(10), // a new task waits for its first
+        unhealthyThresholdCount: 6, // a task that is busy for some seconds is not replaced
+      },
       deregistrationDelay: Duration.minutes(2), // as long as a container may take to stop
     });
     this.listener = shared === undefined ? this.defineListeners(this.createdLoadBalancer!) : this.useListener(shared, domainName);
