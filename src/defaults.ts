@@ -11,7 +11,7 @@ export const DEFAULT_CPU = 1024;
 export const DEFAULT_MEMORY_MIB = 3072;
 export const DEFAULT_MAX_ACUS = 2;
 
-/** A later one may be higher, never lower: RDS does not go back. */
+/** Never lower than a release has named, nor than AWS has installed by itself: docs/releasing.md. */
 export const DEFAULT_ENGINE_VERSION = rds.AuroraPostgresEngineVersion.VER_17_7;
 
 export type Settings = ReturnType<typeof withDefaults>;

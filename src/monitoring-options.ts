@@ -127,7 +127,7 @@ export interface MonitoringThresholds {
   /**
    * Connections to the database.
    *
-   * @default - 150, for 15 minutes: a task of the default size was measured with 8
+   * @default - 100 for each task there may be, for 15 minutes: a task with two workers holds up to 90
    */
   readonly databaseConnections?: AlarmThreshold;
 

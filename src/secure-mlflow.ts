@@ -84,7 +84,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   /** The load balancer that was made, for attributes and the like. Only without `listener`. */
   public readonly createdLoadBalancer?: elbv2.ApplicationLoadBalancer;
 
-  /** The HTTPS listener, brought or made. Of one that was made, the priority 1 is taken. */
+  /** The HTTPS listener, brought or made. Rules that you add to one that was made need other priorities than 1, which closes MLflow's assistant. */
   public readonly listener: elbv2.IApplicationListener;
 
   /** The target group: port 4180 of the tasks, where oauth2-proxy listens. */

@@ -69,6 +69,11 @@ describe('with an age', () => {
     });
   });
 
+  test('it carries the tags of the app, as the tasks of the service do', () => {
+    expect(targetOf(template).EcsParameters.PropagateTags).toBe('TASK_DEFINITION');
+    expect(only(template, 'AWS::ECS::Service').Properties.PropagateTags).toBe('SERVICE');
+  });
+
   test('it needs no door: nothing listens', () => {
     const { ContainerDefinitions } = taskOf(template).Properties;
     expect(ContainerDefinitions.map(({ Name, PortMappings }: any) => [Name, PortMappings])).toEqual([['prepare', undefined], ['clean-up', undefined]]);
@@ -118,6 +123,7 @@ describe('with an age', () => {
     expect(statementsOf(template, 'CleanUpScheduleRole')).toEqual([
       { Effect: 'Allow', Action: 'iam:PassRole', Resource: [TaskRoleArn, ExecutionRoleArn], Condition: { StringLike: { 'iam:PassedToService': 'ecs-tasks.amazonaws.com' } } },
       { Effect: 'Allow', Action: 'ecs:RunTask', Resource: targetOf(template).EcsParameters.TaskDefinitionArn },
+      { Effect: 'Allow', Action: 'ecs:TagResource', Resource: expect.anything() }, // of tasks of the cluster, for their tags
     ]);
     const { AssumeRolePolicyDocument: { Statement: [trust] } } = only(template, 'AWS::IAM::Role', 'ScheduleRole').Properties;
     expect(trust).toMatchObject({ Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: 'scheduler.amazonaws.com' } });

@@ -261,13 +261,14 @@ describe('thresholds', () => {
   });
 
   test.each<[string, OverridesOf, number]>([
-    ['one task', {}, 4],
-    ['three tasks', { desiredCount: 3 }, 12],
-    ['as many as scaling allows', { scaling: { maxCount: 5 } }, 20],
-    ['no task', { desiredCount: 0 }, 4],
-    ['a number only known at deployment', { desiredCount: Lazy.number({ produce: () => 2 }) }, 4],
-  ])('starts of tasks ring according to %s', (_, overrides, threshold) => {
-    expect(alarms(monitor(undefined, overrides).template).TaskStarts.Threshold).toBe(threshold);
+    ['one task', {}, 1],
+    ['three tasks', { desiredCount: 3 }, 3],
+    ['as many as scaling allows', { scaling: { maxCount: 5 } }, 5],
+    ['no task', { desiredCount: 0 }, 1],
+    ['a number only known at deployment', { desiredCount: Lazy.number({ produce: () => 2 }) }, 1],
+  ])('starts of tasks and connections to the database ring according to %s', (_, overrides, tasks) => {
+    const { TaskStarts, DatabaseConnections } = alarms(monitor(undefined, overrides).template);
+    expect([TaskStarts.Threshold, DatabaseConnections.Threshold]).toEqual([4 * tasks, 100 * tasks]);
   });
 
   test('fails where nobody would hear the alarms, or one could never ring', () => {

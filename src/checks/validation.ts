@@ -234,15 +234,24 @@ function databaseProblems({ pauseAfter }: DatabaseCapacity, { databaseCapacity: 
   return problems;
 }
 
-/** CPU units and the MiB that Fargate offers with them: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html */
-const FARGATE_SIZES: Record<number, { from: number; to: number; step: number }> = {
-  256: { from: 512, to: 2048, step: 512 },
-  512: { from: 1024, to: 4096, step: 1024 },
-  1024: { from: 2048, to: 8192, step: 1024 },
-  2048: { from: 4096, to: 16384, step: 1024 },
-  4096: { from: 8192, to: 30720, step: 1024 },
-  8192: { from: 16384, to: 61440, step: 4096 },
-  16384: { from: 32768, to: 122880, step: 8192 },
+/** In MiB: every so many GiB from one amount to another. */
+function gib(from: number, to: number, step = 1): number[] {
+  return Array.from({ length: (to - from) / step + 1 }, (_, index) => (from + index * step) * 1024);
+}
+
+/**
+ * CPU units, and the MiB that Fargate offers with them to Linux, as of 2026-09-01: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#task_size
+ * and for the largest https://github.com/aws-cloudformation/cfn-lint/pull/4668.
+ */
+const FARGATE_SIZES: Record<number, number[]> = {
+  256: [512, 1024, 2048],
+  512: gib(1, 4),
+  1024: gib(2, 8),
+  2048: gib(4, 16),
+  4096: gib(8, 30),
+  8192: gib(16, 60, 4),
+  16384: gib(32, 120, 8),
+  32768: [60 * 1024, 120 * 1024, 244 * 1024],
 };
 
 function taskProblems(props: SecureMlflowProps, { cpu, memoryLimitMiB, desiredCount }: Settings): string[] {
@@ -267,15 +276,11 @@ function taskProblems(props: SecureMlflowProps, { cpu, memoryLimitMiB, desiredCo
     }
   }
   if (known(cpu)) {
-    const size = FARGATE_SIZES[cpu];
-    if (size === undefined) {
+    const sizes = FARGATE_SIZES[cpu];
+    if (sizes === undefined) {
       problems.push(`\`cpu\` must be one of ${Object.keys(FARGATE_SIZES).join(', ')}, got ${show(cpu)}`);
-    } else if (known(memoryLimitMiB)) {
-      const fits = memoryLimitMiB >= size.from && memoryLimitMiB <= size.to && memoryLimitMiB % size.step === 0;
-      // The smallest size offers 1536 in no step: 512, 1024 and 2048.
-      if (!fits || (cpu === 256 && memoryLimitMiB === 1536)) {
-        problems.push(`\`memoryLimitMiB\` must be ${size.from} to ${size.to} in steps of ${size.step} where \`cpu\` is ${cpu}, got ${show(memoryLimitMiB)}: change one of them (the defaults are ${DEFAULT_CPU} and ${DEFAULT_MEMORY_MIB})`);
-      }
+    } else if (known(memoryLimitMiB) && !sizes.includes(memoryLimitMiB)) {
+      problems.push(`\`memoryLimitMiB\` must be one of ${sizes.join(', ')} where \`cpu\` is ${cpu}, got ${show(memoryLimitMiB)}: change one of them (the defaults are ${DEFAULT_CPU} and ${DEFAULT_MEMORY_MIB})`);
     }
   }
   return problems;

@@ -130,9 +130,10 @@ export const ALARMS: Record<keyof MonitoringThresholds, AlarmDefinition> = {
   },
   databaseConnections: {
     metric: ({ metrics }) => metrics.databaseConnections(fullest),
-    threshold: 150,
+    threshold: 100,
+    forEachTask: true,
     evaluationPeriods: 3,
-    alarmDescription: 'MLflow: the database has many connections. Look at who holds them; with more tasks or workers, raise the threshold.',
+    alarmDescription: 'MLflow: the database has many connections. Look at who holds them; with more workers, raise the threshold.',
   },
   databaseStorage: {
     metric: measured => measured.databaseStorage,

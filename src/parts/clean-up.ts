@@ -59,6 +59,7 @@ export class CleanUp extends Construct {
       scheduleGroup,
       target: new targets.EcsRunFargateTask(service.cluster, {
         taskDefinition: this.taskDefinition,
+        propagateTags: true, // else what the app tags would not show in the bill of this task
         platformVersion: ecs.FargatePlatformVersion.VERSION1_4,
         vpcSubnets: props.vpcSubnets,
         securityGroups: service.service.connections.securityGroups,
