@@ -215,7 +215,7 @@ export class Service extends Construct {
       ...this.kit.commonOptions('task'),
       image: props.oauth2ProxyImage ?? ecs.ContainerImage.fromRegistry(OAUTH2_PROXY_IMAGE),
       user: '65532:65532',
-      portMappings: [{ containerPort: PROXY_PORT }],
+      portMappings: [{ containerPort: PROXY_PORT, name: 'oauth2-proxy' }], // which Service Connect asks for
       environment: props.proxyEnvironment,
       secrets: {
         ...props.proxySecrets,
