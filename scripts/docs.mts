@@ -116,10 +116,13 @@ function textOf(parent: Node): string {
   return text;
 }
 
+/** How comments of the API name pages, since it is read outside the repository, too. */
+const published = 'https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/';
+
 function deadLinks({ path, links }: Page, pages: Map<string, Page>): string[] {
-  return links.filter(({ to }) => !/^[a-z]+:/.test(to)).filter(({ to }) => {
+  return links.filter(({ to }) => to.startsWith(published) || !/^[a-z]+:/.test(to)).filter(({ to }) => {
     const [file, anchor] = decodeURIComponent(to).split('#');
-    const target = file === '' ? path : normalize(join(dirname(path), file));
+    const target = file === '' ? path : file.startsWith(published) ? file.slice(published.length) : normalize(join(dirname(path), file));
     return !existsSync(join(root, target)) || (anchor !== undefined && !pages.get(target)?.anchors.has(anchor));
   }).map(({ line, to }) => `${path}:${line} ${to}`);
 }

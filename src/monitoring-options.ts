@@ -24,7 +24,11 @@ export interface AlarmThreshold {
   readonly enabled?: boolean;
 }
 
-/** When each alarm rings. None of them does on an idle system with a paused database. Reasons and what to do are in docs/monitoring.md. */
+/**
+ * When each alarm rings. None of them does on an idle system with a paused database.
+ *
+ * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/monitoring.md#alarms
+ */
 export interface MonitoringThresholds {
   /**
    * Targets that fail the health check of the load balancer.

@@ -151,7 +151,7 @@ export interface ScalingOptions {
   /**
    * Requests a minute and task to aim at.
    *
-   * @default 3000 - less than half of what one task was measured to answer (docs/scaling.md)
+   * @default 3000 - less than half of what one task [was measured to answer](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/scaling.md)
    */
   readonly requestsPerTarget?: number;
 }
@@ -160,7 +160,9 @@ export interface ScalingOptions {
  * MLflow's AI gateway: people store keys of AI providers on the server, and call the providers through it.
  *
  * Whoever is in can then spend every key that is stored there, and what people write leaves for the providers. Nothing of a sign-in goes along.
- * A key goes only where the person who stored it has sent it. See docs/ai-gateway.md.
+ * A key goes only where the person who stored it has sent it.
+ *
+ * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/ai-gateway.md
  */
 export interface AiGatewayOptions {
   /**
@@ -192,7 +194,11 @@ export interface RequestLimits {
   readonly tracesMiB?: number;
 }
 
-/** What is removed for good, and when. See docs/clean-up.md. */
+/**
+ * What is removed for good, and when.
+ *
+ * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/clean-up.md
+ */
 export interface CleanUpOptions {
   /**
    * How long ago a run, a model or an experiment must have been deleted to be removed, with its files. At least a day.
@@ -444,9 +450,10 @@ export interface SecureMlflowProps {
   readonly databaseOptions?: DatabaseOptions;
 
   /**
-   * How the server proves to the database who it is. See docs/rotation.md.
+   * How the server proves to the database who it is.
    *
    * @default DatabaseAuthentication.PASSWORD
+   * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/rotation.md#the-password-of-the-database
    */
   readonly databaseAuthentication?: DatabaseAuthentication;
 
@@ -454,9 +461,10 @@ export interface SecureMlflowProps {
    * Options for gunicorn, such as `--threads 8`: MLflow then runs under gunicorn, which answers the plain API and the pages with less
    * processor time, and beside it under uvicorn for what gunicorn does not serve: OpenTelemetry traces, AI gateway, streamed artifacts.
    *
-   * The second server takes some 350 MiB. MLflow advises against gunicorn. See docs/benchmarks.md for what is gained.
+   * The second server takes some 350 MiB. MLflow advises against gunicorn. The benchmarks say what is gained.
    *
    * @default - uvicorn serves everything
+   * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/benchmarks.md
    */
   readonly gunicornOpts?: string;
 
@@ -485,9 +493,10 @@ export interface SecureMlflowProps {
    * MLflow's image, of 3.17.x.
    *
    * With any other `prepare` stops the task before it migrates anything, because the inner door does not know it. The image must hold the drivers for
-   * PostgreSQL (psycopg2) and S3 (boto3), and uvloop. See docs/upgrades.md.
+   * PostgreSQL (psycopg2) and S3 (boto3), and uvloop.
    *
    * @default - the official full image of 3.17.2
+   * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/upgrades.md
    */
   readonly mlflowImage?: ecs.ContainerImage;
 
@@ -577,9 +586,10 @@ export interface SecureMlflowProps {
    * More environment variables for MLflow. Names that the construct sets for safety are refused, and so are secrets: see `secrets`.
    *
    * A proxy of the network (`HTTPS_PROXY` …) is used by `prepare`, too. oauth2-proxy needs it in `proxyEnvironment`, and `service` must be let out to it.
-   * Not with `aiGateway`. See docs/settings.md.
+   * Not with `aiGateway`.
    *
    * @default - none
+   * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/settings.md
    */
   readonly environment?: { [name: string]: string };
 
@@ -621,7 +631,7 @@ export interface SecureMlflowProps {
    * Bucket for the access logs of the load balancer: in the region of the stack, encrypted with keys of S3 (SSE-S3), the only encryption that they can have.
    *
    * They say which client asked for what; the log of oauth2-proxy knows the load balancer's address alone. The policy of an imported bucket is not changed here:
-   * see docs/monitoring.md for what it must allow.
+   * see [what it must allow](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/monitoring.md#access-logs-of-the-load-balancer).
    *
    * @default - no access logs
    */
@@ -637,8 +647,8 @@ export interface SecureMlflowProps {
   /**
    * Key for bucket, database, secrets, logs and `SessionStore.valkey()`: symmetric, of this account and region, with AWS's default policy at least. It costs 1 USD a month and its requests.
    *
-   * Decide before the first deployment: CloudFormation replaces a database whose key changes by an empty one. docs/encryption.md says
-   * what the key is used for and what an imported key needs in its policy.
+   * Decide before the first deployment: CloudFormation replaces a database whose key changes by an empty one.
+   * [What the key is used for](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/encryption.md), and what an imported key needs in its policy.
    *
    * @default - keys that AWS manages, without charge
    * @see https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html

@@ -40,6 +40,22 @@ import { proxyEnvironment, redirectUrl, signOutUrl } from './settings/oauth2-pro
 /**
  * An MLflow tracking server that people reach in the browser after signing in with the company account,
  * and programs with a token. Nothing of it can be reached without.
+ *
+ * Fails if a prop cannot work: the message names every one that needs a change, what it got and what to do.
+ *
+ * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow#readme
+ * @example
+ *
+ * const mlflow = new SecureMlflow(this, 'Mlflow', {
+ *   domainName: 'mlflow.example.com',
+ *   hostedZone: zone,
+ *   authProvider: AuthProvider.google({
+ *     clientId: '1234.apps.googleusercontent.com',
+ *     clientSecret: ecs.Secret.fromSecretsManager(secretsmanager.Secret.fromSecretNameV2(this, 'OAuth', 'mlflow/oauth'), 'clientSecret'),
+ *   }),
+ *   emailDomains: ['example.com'],
+ * });
+ * new CfnOutput(this, 'MlflowUri', { value: mlflow.url });
  */
 export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConnectable, iam.IGrantable {
   /**
@@ -48,7 +64,13 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
    * Its `grantTrackingAccess` gives a role the same policy, but cannot put it on the server's list. So the app of the server names the role's ARN in
    * `machineIdentities`, and has an `awsIdentityIssuer`.
    *
-   * It fails if `url` is no `https://` and host name.
+   * Fails if `url` is no `https://` and host name.
+   *
+   * @example
+   *
+   * const server = SecureMlflow.fromSecureMlflowAttributes(this, 'Mlflow', { url: 'https://mlflow.example.com' });
+   * const trainingRole = new iam.Role(this, 'TrainingRole', { roleName: 'training', assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
+   * server.grantTrackingAccess(trainingRole);
    */
   public static fromSecureMlflowAttributes(scope: Construct, id: string, attrs: SecureMlflowAttributes): ISecureMlflow {
     return new ImportedSecureMlflow(scope, id, attrs);
@@ -120,9 +142,6 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   private readonly machineIdentities: string[] = [];
   private readonly deployment: Deployment;
 
-  /**
-   * @throws if a prop cannot work; the message lists every one that needs a change
-   */
   public constructor(scope: Construct, id: string, props: SecureMlflowProps) {
     super(scope, id);
     validateProps(this.node.path, Stack.of(this).region, props);
@@ -179,11 +198,16 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
    * Lets an AWS role in: with its identity tokens, which it may ask AWS for, for this server alone and an hour at most.
    *
    * The role's ARN goes on the list of exact subjects, so the role of a task that is already running gets in after the next deployment.
-   * A role that is imported with `mutable: false`, as one of another account should be, gets no policy by this call: see docs/tokens.md
-   * for what to do there.
+   * A role that is imported with `mutable: false`, as one of another account should be, gets no policy by this call: see
+   * [what to do there](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/tokens.md#another-account).
+   *
+   * Fails if `awsIdentityIssuer` is not set or the grantee is no role.
    *
    * @param grantee the role, or what has one, such as a function
-   * @throws if `awsIdentityIssuer` is not set or the grantee is no role
+   * @example
+   *
+   * const trainingRole = new iam.Role(this, 'TrainingRole', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
+   * mlflow.grantTrackingAccess(trainingRole);
    */
   public grantTrackingAccess(grantee: iam.IGrantable): iam.Grant {
     if (this.awsIdentityIssuer === undefined) {
@@ -200,9 +224,15 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
    * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins, and returns them. None of them rings on an idle system with a
    * paused database.
    *
-   * docs/monitoring.md says what to do when one rings.
+   * [What to do](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/monitoring.md#alarms) when one rings.
    *
-   * @throws if `alarmActions` is empty or a threshold cannot work, or at a second call
+   * Fails if `alarmActions` is empty or a threshold cannot work, or at a second call.
+   *
+   * @example
+   *
+   * const pager = new SnsAction(new sns.Topic(this, 'Alarms'));
+   * const monitoring = mlflow.addMonitoring({ alarmActions: [pager], okActions: [pager], thresholds: { latency: { threshold: 60 } } });
+   * monitoring.dashboard.addWidgets(new cloudwatch.TextWidget({ markdown: 'On call: see the wiki' }));
    */
   public addMonitoring(options: MonitoringOptions): SecureMlflowMonitoring {
     if (this.node.tryFindChild('Monitoring') !== undefined) {

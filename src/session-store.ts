@@ -99,7 +99,8 @@ export abstract class SessionStore {
    *
    * Several deployments may share one server: none can read or use the sessions of another.
    *
-   * @throws if `host` is no host name, `port` is out of range, `username` is empty or holds blanks, or `password` is no secret
+   * Fails if `host` is no host name, `port` is out of range, `username` is empty or holds blanks, or `password` is no secret.
+   *
    * @example
    * const password = secretsmanager.Secret.fromSecretNameV2(this, 'StorePassword', 'valkey/password');
    * const sessionStore = SessionStore.existing({ host: 'valkey.example.com', password: ecs.Secret.fromSecretsManager(password) });

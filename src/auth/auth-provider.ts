@@ -36,7 +36,14 @@ export abstract class AuthProvider implements IAuthProvider {
    * Google's ID tokens for this client are accepted as bearer tokens; for those of the gcloud command line add
    * `TokenIssuer.gcloud()` to `trustedTokenIssuers`.
    *
-   * @throws if `clientId` is empty or a hosted domain is none
+   * Fails if `clientId` is empty or a hosted domain is none.
+   *
+   * @example
+   *
+   * AuthProvider.google({
+   *   clientId: '1234.apps.googleusercontent.com',
+   *   clientSecret: ecs.Secret.fromSecretsManager(secretsmanager.Secret.fromSecretNameV2(this, 'OAuth', 'mlflow/oauth'), 'clientSecret'),
+   * });
    */
   public static google(options: GoogleAuthProviderOptions): AuthProvider {
     return new PlainAuthProvider(google(options));
@@ -45,7 +52,11 @@ export abstract class AuthProvider implements IAuthProvider {
   /**
    * Any OpenID Connect provider: Okta, Auth0, Dex, Ping, Authentik …
    *
-   * @throws if `issuerUrl` is no https URL or the issuer of a public CI system, `clientId` is empty, or a group or an audience holds a comma
+   * Fails if `issuerUrl` is no https URL or the issuer of a public CI system, `clientId` is empty, or a group or an audience holds a comma.
+   *
+   * @example
+   *
+   * AuthProvider.oidc({ issuerUrl: 'https://example.okta.com', clientId: '0oa1b2c3d4', clientSecret });
    */
   public static oidc(options: OidcAuthProviderOptions): AuthProvider {
     return new PlainAuthProvider(oidc(options));
@@ -56,7 +67,11 @@ export abstract class AuthProvider implements IAuthProvider {
    *
    * The pool's ID tokens for the client are accepted as bearer tokens, and the access tokens of `machineClients`.
    *
-   * @throws if the options contradict each other, or a prefix, a group or a name cannot work
+   * Fails if the options contradict each other, or a prefix, a group or a name cannot work.
+   *
+   * @example
+   *
+   * const provider = AuthProvider.cognito({ machineClients: ['ci'] });
    */
   public static cognito(options: CognitoAuthProviderOptions = {}): CognitoAuthProvider {
     return CognitoAuthProvider._of(options);
@@ -67,7 +82,11 @@ export abstract class AuthProvider implements IAuthProvider {
    *
    * The tenant's tokens for the client are accepted as bearer tokens.
    *
-   * @throws if `tenantId` is not the id of one tenant, `clientId` is empty, or a group holds a comma
+   * Fails if `tenantId` is not the id of one tenant, `clientId` is empty, or a group holds a comma.
+   *
+   * @example
+   *
+   * AuthProvider.entraId({ tenantId: '00000000-0000-0000-0000-000000000000', clientId: '11111111-1111-1111-1111-111111111111', clientSecret });
    */
   public static entraId(options: EntraIdAuthProviderOptions): AuthProvider {
     return new PlainAuthProvider(entraId(options));
@@ -78,7 +97,11 @@ export abstract class AuthProvider implements IAuthProvider {
    *
    * The realm's tokens whose audience holds the client are accepted as bearer tokens.
    *
-   * @throws if `realmUrl` is not that of a realm, `clientId` is empty, or a group or a role holds a comma
+   * Fails if `realmUrl` is not that of a realm, `clientId` is empty, or a group or a role holds a comma.
+   *
+   * @example
+   *
+   * AuthProvider.keycloak({ realmUrl: 'https://id.example.com/realms/ml', clientId: 'mlflow', clientSecret, allowedRoles: ['data-scientist'] });
    */
   public static keycloak(options: KeycloakAuthProviderOptions): AuthProvider {
     return new PlainAuthProvider(keycloak(options));
@@ -91,7 +114,11 @@ export abstract class AuthProvider implements IAuthProvider {
    * The address is the account's primary one, if verified. GitHub makes no ID tokens for people: programs need
    * `grantTrackingAccess` or `trustedTokenIssuers`.
    *
-   * @throws if `clientId` is empty, or an organization, a team or the URL is malformed
+   * Fails if `clientId` is empty, or an organization, a team or the URL is malformed.
+   *
+   * @example
+   *
+   * AuthProvider.github({ clientId: 'Iv1.0123456789abcdef', clientSecret, organization: 'example', teams: ['ml'] });
    */
   public static github(options: GithubAuthProviderOptions): AuthProvider {
     return new PlainAuthProvider(github(options));
@@ -104,7 +131,11 @@ export abstract class AuthProvider implements IAuthProvider {
    * No bearer token is accepted, whoever made it: GitLab signs tokens for CI jobs too, for any audience, and whoever
    * names a branch chooses a part of their subject.
    *
-   * @throws if `clientId` is empty, or a group, a project or the URL is malformed
+   * Fails if `clientId` is empty, or a group, a project or the URL is malformed.
+   *
+   * @example
+   *
+   * AuthProvider.gitlab({ clientId: '0123456789abcdef', clientSecret, baseUrl: 'https://gitlab.example.com', allowedGroups: ['ml'] });
    */
   public static gitlab(options: GitlabAuthProviderOptions): AuthProvider {
     return new PlainAuthProvider(gitlab(options));
@@ -141,7 +172,7 @@ export class CognitoAuthProvider implements IAuthProvider {
   /**
    * The user pool, brought or made.
    *
-   * @throws before a `SecureMlflow` has been made with this provider
+   * Fails before a `SecureMlflow` has been made with this provider.
    */
   public get userPool(): cognito.IUserPool {
     return this.requireBound('userPool').userPool;
@@ -150,7 +181,7 @@ export class CognitoAuthProvider implements IAuthProvider {
   /**
    * What a machine client needs to ask for tokens, as JSON with the keys `tokenUrl`, `clientId`, `clientSecret` and `scope`. Grant the program to read it.
    *
-   * @throws before a `SecureMlflow` has been made with this provider, or if `machineClients` does not hold the name
+   * Fails before a `SecureMlflow` has been made with this provider, or if `machineClients` does not hold the name.
    */
   public machineClientSecret(name: string): secretsmanager.ISecret {
     const secret = this.requireBound('machineClientSecret').machineSecrets.get(name);

@@ -37,7 +37,7 @@ export class TokenIssuer {
    *
    * Only name one whose subjects nobody outside your company can choose.
    *
-   * @throws if `issuerUrl` is no https URL or the issuer of a public CI system, or if the audience is empty or holds a comma
+   * Fails if `issuerUrl` is no https URL or the issuer of a public CI system, or if the audience is empty or holds a comma.
    */
   public static oidc(options: OidcTokenIssuerOptions): TokenIssuer {
     const { issuerUrl, audience } = options;
