@@ -79,19 +79,25 @@ export async function checkNeighbours(checks: Checks, { deployment, token }: Job
   });
   await checks.check('the certificate of the host is added to the listener, and only the load balancer reaches the tasks, in the template', async () => {
     const [{ SecurityGroups: [loadBalancer] }] = template.all<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
-    const { Certificates: [{ CertificateArn }] } = template.single<{ Certificates: { CertificateArn: string }[] }>('AWS::ElasticLoadBalancingV2::ListenerCertificate');
+    const added = template.single<{ Certificates: { CertificateArn: string }[] }>('AWS::ElasticLoadBalancingV2::ListenerCertificate');
+    const [{ CertificateArn }] = added.Certificates;
     assert.equal(template.properties<{ DomainName: string }>(CertificateArn).DomainName, 'mlflow.example.com');
-    const ingress = template.all<{ FromPort: number; SourceSecurityGroupId: string }>('AWS::EC2::SecurityGroupIngress').filter(({ FromPort }) => FromPort === 4180);
-    assert.deepEqual(ingress.map(({ SourceSecurityGroupId }) => SourceSecurityGroupId), [loadBalancer]);
+    const ingress = template.all<{ FromPort: number; SourceSecurityGroupId: string }>('AWS::EC2::SecurityGroupIngress');
+    assert.deepEqual(ingress.filter(({ FromPort }) => FromPort === 4180).map(({ SourceSecurityGroupId }) => SourceSecurityGroupId), [loadBalancer]);
   });
   await checks.check('the upload ends well', async () => assert.equal(await upload, 200));
   neighbour.stop();
 }
 
+interface Rule {
+  readonly Conditions: { readonly HostHeaderConfig?: { readonly Values: string[] } }[];
+  readonly Actions: { readonly TargetGroupArn: string }[];
+}
+
 /** Where the rule for a host leads. */
 function targetGroupOf(template: Template, host: string): string {
-  const rules = template.all<{ Conditions: { HostHeaderConfig?: { Values: string[] } }[]; Actions: { TargetGroupArn: string }[] }>('AWS::ElasticLoadBalancingV2::ListenerRule');
-  return rules.find(({ Conditions }) => Conditions.some(({ HostHeaderConfig }) => HostHeaderConfig?.Values.includes(host)))!.Actions[0].TargetGroupArn;
+  const hosts = ({ Conditions }: Rule) => Conditions.flatMap(({ HostHeaderConfig }) => HostHeaderConfig?.Values ?? []);
+  return template.all<Rule>('AWS::ElasticLoadBalancingV2::ListenerRule').find(rule => hosts(rule).includes(host))!.Actions[0].TargetGroupArn;
 }
 
 async function* stalled(): AsyncGenerator<Buffer> {
