@@ -1,5 +1,5 @@
 from aws_cdk import App, CfnOutput, Duration, Stack
-from aws_cdk.aws_ecs import Secret, mixins
+from aws_cdk.aws_ecs import ContainerInsights, Secret
 from aws_cdk.aws_route53 import HostedZone
 from aws_cdk.aws_ssm import StringParameter
 from cdk_secure_mlflow import AuthProvider, DatabaseCapacity, SecureMlflow, TokenIssuer
@@ -15,6 +15,7 @@ mlflow = SecureMlflow(
     cpu=256,
     memory_limit_mib=1024,
     workers=1,
+    container_insights=ContainerInsights.DISABLED,  # its metrics cost more than this task
     domain_name="mlflow.example.com",
     hosted_zone=HostedZone.from_hosted_zone_attributes(
         stack, "Zone", zone_name="example.com", hosted_zone_id="Z0123456789EXAMPLE"
@@ -28,6 +29,5 @@ mlflow = SecureMlflow(
     email_domains=["example.com"],
     trusted_token_issuers=[TokenIssuer.gcloud()],
 )
-mlflow.with_(mixins.ClusterSettings([{"name": "containerInsights", "value": "disabled"}]))  # its metrics cost more than this task
 CfnOutput(stack, "MlflowUri", value=mlflow.url)
 app.synth()

@@ -1,5 +1,5 @@
 import { App, CfnOutput, Duration, Stack } from 'aws-cdk-lib';
-import { mixins, Secret } from 'aws-cdk-lib/aws-ecs';
+import { ContainerInsights, Secret } from 'aws-cdk-lib/aws-ecs';
 import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import { AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
@@ -12,6 +12,7 @@ const mlflow = new SecureMlflow(stack, 'Mlflow', {
   cpu: 256,
   memoryLimitMiB: 1024,
   workers: 1,
+  containerInsights: ContainerInsights.DISABLED, // its metrics cost more than this task
   domainName: 'mlflow.example.com',
   hostedZone: HostedZone.fromHostedZoneAttributes(stack, 'Zone', { zoneName: 'example.com', hostedZoneId: 'Z0123456789EXAMPLE' }),
   authProvider: AuthProvider.google({
@@ -21,5 +22,4 @@ const mlflow = new SecureMlflow(stack, 'Mlflow', {
   emailDomains: ['example.com'],
   trustedTokenIssuers: [TokenIssuer.gcloud()],
 });
-mlflow.with(new mixins.ClusterSettings([{ name: 'containerInsights', value: 'disabled' }])); // its metrics cost more than this task
 new CfnOutput(stack, 'MlflowUri', { value: mlflow.url });
