@@ -30,14 +30,29 @@ const byHand = {
 
 export async function checkMoney(): Promise<Checks> {
   const checks = new Checks();
-  const [quickStart] = await templates('examples/typescript/quick-start/app.ts');
-  const options = await templates('bench/options-app.ts');
+  const [quickStart] = await templates('examples/typescript/quick-start/app.ts', 'Mlflow');
+  const options = await templates('bench/options-app.ts', 'Option');
   const option = (name: string) => sums(options.find(({ Description }) => Description!.includes(name))!);
 
   await checks.check('the quick start is counted as by hand', async () => assert.deepEqual(sums(quickStart), byHand));
   await checks.check('without NAT gateways: without them, and an address for the task', async () => {
     const { natGateway, natData, ...rest } = byHand;
     assert.deepEqual(option('natGateways: 0'), rest);
+  });
+  await checks.check('a load balancer that is there: no hours of one and no addresses, but the requests that it passes on', async () => {
+    const { natGateway, natData, publicAddress, loadBalancer, ...rest } = byHand;
+    assert.deepEqual(option('listener'), rest);
+  });
+  await checks.check('Spot: other prices for the same processor and memory', async () => {
+    const { fargateArmCpu, fargateArmMemory, ...rest } = byHand;
+    assert.deepEqual(option('SPOT'), { ...rest, fargateArmSpotCpu: fargateArmCpu, fargateArmSpotMemory: fargateArmMemory });
+  });
+  await checks.check('what is shared is not counted, only what MLflow adds', async () => {
+    const [shared, ...more] = await templates('examples/typescript/shared-load-balancer/app.ts', 'Mlflow');
+    assert.deepEqual(more, []);
+    const { fargateArmCpu, publicAddress, ...rest } = sums(shared);
+    assert.deepEqual([fargateArmCpu, publicAddress], [[730 / 4, 730 / 4], [730, 730]]);
+    assert.deepEqual(Object.keys(rest).filter(price => ['loadBalancer', 'natGateway', 'metric'].includes(price)), []);
   });
   await checks.check('a database that does not pause: half a unit all the time', async () => {
     assert.deepEqual(option('minAcus'), { ...byHand, auroraCapacity: [730 * 0.5, 220 + (730 - 220) * 0.5] });

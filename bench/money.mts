@@ -90,11 +90,12 @@ const priced: Record<string, (properties: Properties, template: Template) => Qua
     only('containerInsights', insights, 'enabled', 'disabled');
     return insights === 'enabled' ? [aMonth('metric', containerInsightsMetrics)] : [];
   },
-  'AWS::ECS::Service': ({ DesiredCount, TaskDefinition, NetworkConfiguration }, template) => {
+  'AWS::ECS::Service': ({ DesiredCount, TaskDefinition, NetworkConfiguration, CapacityProviderStrategy = [] }, template) => {
     const count = DesiredCount ?? all(template, 'AWS::ApplicationAutoScaling::ScalableTarget')[0].MinCapacity;
     const task = template.Resources[TaskDefinition.Ref].Properties!;
+    CapacityProviderStrategy.forEach(({ CapacityProvider }: Properties) => only('CapacityProvider', CapacityProvider, 'FARGATE_SPOT'));
     return [
-      ...fargate(task, NetworkConfiguration, count * hours),
+      ...fargate(task, NetworkConfiguration, count * hours, CapacityProviderStrategy.length > 0),
       aMonth('secret', broughtSecrets(task)),
       asUsed('bucket', 'artifacts'), // whoever made the bucket
     ];
@@ -104,11 +105,11 @@ const priced: Record<string, (properties: Properties, template: Template) => Qua
     const logged = LoadBalancerAttributes.some(({ Key, Value }: Properties) => Key === 'access_logs.s3.enabled' && Value === 'true');
     return [
       allTheTime('loadBalancer', 1),
-      asUsed('loadBalancerCapacity', 'loadBalancer'),
       allTheTime('publicAddress', Scheme === 'internet-facing' ? Subnets.length : 0), // one a zone
       asUsed('bucket', 'accessLogs', logged ? 1 : 0),
     ];
   },
+  'AWS::ElasticLoadBalancingV2::TargetGroup': () => [asUsed('loadBalancerCapacity', 'loadBalancer')], // whoever has the load balancer
   'AWS::ElastiCache::ServerlessCache': ({ Engine }) => {
     only('Engine', Engine, 'valkey');
     return [allTheTime('sessionStorage', 0.1), asUsed('sessionRequests', 'sessions')]; // 100 MB are billed at least, room for a hundred thousand sessions
@@ -162,10 +163,11 @@ const free: Record<string, string> = {
   'AWS::EC2::SubnetRouteTableAssociation': 'a setting of the VPC',
   'AWS::EC2::VPC': 'what is in it has the prices',
   'AWS::EC2::VPCGatewayAttachment': 'a setting of the VPC',
+  'AWS::ECS::ClusterCapacityProviderAssociations': 'a setting of the cluster',
   'AWS::ECS::TaskDefinition': 'counted where it runs: service, schedule',
   'AWS::ElasticLoadBalancingV2::Listener': 'part of the load balancer',
+  'AWS::ElasticLoadBalancingV2::ListenerCertificate': 'part of the load balancer',
   'AWS::ElasticLoadBalancingV2::ListenerRule': 'part of the load balancer',
-  'AWS::ElasticLoadBalancingV2::TargetGroup': 'part of the load balancer',
   'AWS::ElastiCache::User': 'part of the cache',
   'AWS::ElastiCache::UserGroup': 'part of the cache',
   'AWS::IAM::Policy': 'IAM is free',
@@ -191,12 +193,16 @@ function only(what: string, value: unknown, ...known: string[]): void {
   }
 }
 
-function fargate(task: Properties, { AwsvpcConfiguration }: Properties, taskHours: number): Quantity[] {
+function fargate(task: Properties, { AwsvpcConfiguration }: Properties, taskHours: number, spot = false): Quantity[] {
   const { Cpu, Memory, EphemeralStorage = { SizeInGiB: 20 }, RuntimePlatform } = task;
   const processor = RuntimePlatform.CpuArchitecture === 'ARM64' ? 'Arm' : 'X86';
+  if (spot) {
+    only('CpuArchitecture on Spot', RuntimePlatform.CpuArchitecture, 'ARM64');
+  }
+  const kind = `fargate${processor}${spot ? 'Spot' : ''}`;
   return [
-    aMonth(`fargate${processor}Cpu`, taskHours * Number(Cpu) / 1024),
-    aMonth(`fargate${processor}Memory`, taskHours * Number(Memory) / 1024),
+    aMonth(`${kind}Cpu`, taskHours * Number(Cpu) / 1024),
+    aMonth(`${kind}Memory`, taskHours * Number(Memory) / 1024),
     aMonth('fargateDisk', taskHours * (EphemeralStorage.SizeInGiB - 20)),
     aMonth('publicAddress', AwsvpcConfiguration.AssignPublicIp === 'ENABLED' ? taskHours : 0),
   ];
@@ -241,11 +247,11 @@ export function cost(of: Quantity[], state: State, row?: string): number {
     .reduce((sum, quantity) => sum + quantity[state] * prices[quantity.price].price, 0);
 }
 
-/** The templates of an app, by the names of its stacks, in their order. */
-export async function templates(app: string): Promise<Template[]> {
+/** The templates of an app's stacks whose names begin with `kind`, by these names, in their order. */
+export async function templates(app: string, kind: string): Promise<Template[]> {
   const assembly = await synthesise(app, join(root, '.try', 'money'));
   return readdirSync(assembly)
-    .filter(file => file.endsWith('.template.json'))
+    .filter(file => file.startsWith(kind) && file.endsWith('.template.json'))
     .sort(new Intl.Collator('en', { numeric: true }).compare)
     .map(file => JSON.parse(readFileSync(join(assembly, file), 'utf8')) as Template);
 }
@@ -253,10 +259,15 @@ export async function templates(app: string): Promise<Template[]> {
 export async function computeMoney(): Promise<Table[]> {
   const examples: Record<string, Quantity[]> = {};
   for (const example of readdirSync(join(root, 'examples', 'typescript'))) {
-    examples[example] = (await templates(`examples/typescript/${example}/app.ts`)).flatMap(quantities);
+    examples[example] = (await templates(`examples/typescript/${example}/app.ts`, 'Mlflow')).flatMap(quantities);
   }
-  const everything: Record<string, Quantity[]> = { ...examples, ...Object.fromEntries(others.map(other => [other.name, ofOther(other)])) };
-  const options = await templates('bench/options-app.ts');
+  const variants = await templates('bench/options-app.ts', 'Variant');
+  const options = await templates('bench/options-app.ts', 'Option');
+  const everything: Record<string, Quantity[]> = {
+    ...examples,
+    ...Object.fromEntries(variants.map(variant => [variant.Description!, quantities(variant)])),
+    ...Object.fromEntries(others.map(other => [other.name, ofOther(other)])),
+  };
   const added = (option: Template, state: State) => cost(quantities(option), state) - cost(examples['quick-start'], state);
   const rows = [...new Set(Object.values(prices).map(({ row }) => row))].filter(row => Object.values(examples).some(of => cost(of, 'use', row) > 0));
 

@@ -1,30 +1,69 @@
-/** The quick start, once with each option that changes what it costs: bench/money.mts compares them with it. The description of a stack names the option. */
+/**
+ * The quick start, once with each option that changes what it costs: bench/money.mts compares them with it. Variants have several, and stand beside
+ * the examples. The description of a stack names the option or the variant.
+ */
 
 import {
-  App, Duration, Stack, aws_ec2 as ec2, aws_ecs as ecs, aws_kms as kms, aws_s3 as s3, aws_sns as sns, aws_ssm as ssm,
+  App, Duration, Stack, aws_ec2 as ec2, aws_ecs as ecs, aws_elasticloadbalancingv2 as elbv2, aws_kms as kms, aws_s3 as s3, aws_sns as sns, aws_ssm as ssm,
 } from 'aws-cdk-lib';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import { AuthProvider, SecureMlflow, SecureMlflowProps, SessionStore } from 'cdk-secure-mlflow';
+import { AuthProvider, FargateCapacity, SecureMlflow, SecureMlflowProps, SessionStore } from 'cdk-secure-mlflow';
 import { quickStart } from '../local/apps/quick-start-variant';
 
 const app = new App();
 
-function option(description: string, more: (stack: Stack) => Partial<SecureMlflowProps>): SecureMlflow {
-  const stack = new Stack(app, `Option${app.node.children.length}`, { description, env: { region: 'us-east-1' } }); // access logs need to know the region
+type More = (stack: Stack) => Partial<SecureMlflowProps>;
+
+function define(kind: string, description: string, more: More): SecureMlflow {
+  const stack = new Stack(app, `${kind}${app.node.children.length}`, { description, env: { region: 'us-east-1' } }); // access logs need to know the region
   return quickStart(stack, more(stack));
 }
 
-option('`natGateways: 0`: tasks with public addresses', () => ({ natGateways: 0 }));
-option('`vpc`: one of yours with a NAT gateway', stack => ({
-  vpc: ec2.Vpc.fromVpcAttributes(stack, 'Vpc', {
+function option(description: string, more: More): SecureMlflow {
+  return define('Option', description, more);
+}
+
+function vpcOfYours(stack: Stack): ec2.IVpc {
+  return ec2.Vpc.fromVpcAttributes(stack, 'Vpc', {
     vpcId: 'vpc-0123456789abcdef0',
     availabilityZones: ['us-east-1a', 'us-east-1b'],
     publicSubnetIds: ['subnet-a', 'subnet-b'],
     privateSubnetIds: ['subnet-c', 'subnet-d'],
-  }),
-}));
+  });
+}
+
+function listenerOfYours(stack: Stack): Partial<SecureMlflowProps> {
+  const arn = 'arn:aws:elasticloadbalancing:us-east-1:111122223333';
+  return {
+    vpc: vpcOfYours(stack),
+    listener: elbv2.ApplicationListener.fromApplicationListenerAttributes(stack, 'Listener', {
+      listenerArn: `${arn}:listener/app/shared/50dc6c495c0c9188/f2f7dc8efc522ab2`,
+      securityGroup: ec2.SecurityGroup.fromSecurityGroupId(stack, 'SecurityGroup', 'sg-shared'),
+    }),
+    loadBalancer: elbv2.ApplicationLoadBalancer.fromApplicationLoadBalancerAttributes(stack, 'LoadBalancer', {
+      loadBalancerArn: `${arn}:loadbalancer/app/shared/50dc6c495c0c9188`,
+      loadBalancerDnsName: 'shared.us-east-1.elb.amazonaws.com',
+      loadBalancerCanonicalHostedZoneId: 'ZONEOFELB',
+      securityGroupId: 'sg-shared',
+    }),
+    listenerPriority: 10 * app.node.children.length, // of its own in each stack
+  };
+}
+
+const quiet = { containerInsights: ecs.ContainerInsights.DISABLED };
+const spot = { capacity: FargateCapacity.SPOT };
+
+define('Variant', 'quick-start behind a load balancer and a NAT gateway of yours', listenerOfYours);
+define('Variant', '… without Container Insights', stack => ({ ...listenerOfYours(stack), ...quiet }));
+define('Variant', '… and on Spot', stack => ({ ...listenerOfYours(stack), ...quiet, ...spot }));
+
+
+option('`natGateways: 0`: tasks with public addresses', () => ({ natGateways: 0 }));
+option('`vpc`: one of yours with a NAT gateway', stack => ({ vpc: vpcOfYours(stack) }));
+option('`listener`: that of a load balancer of yours, and such a `vpc`', listenerOfYours);
 option('`cpu: 256, memoryLimitMiB: 1024, workers: 1`', () => ({ cpu: 256, memoryLimitMiB: 1024, workers: 1 }));
-option('Container Insights off', () => ({})).with(new ecs.mixins.ClusterSettings([{ name: 'containerInsights', value: 'disabled' }]));
+option('`containerInsights: ContainerInsights.DISABLED`', () => quiet);
+option('`capacity: FargateCapacity.SPOT`', () => spot);
 option('client secret in Parameter Store', stack => ({
   authProvider: AuthProvider.google({
     clientId: '1234.apps.googleusercontent.com',
