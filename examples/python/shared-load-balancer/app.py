@@ -1,7 +1,16 @@
 from aws_cdk import App, CfnOutput, Duration, Stack
 from aws_cdk.aws_certificatemanager import Certificate
 from aws_cdk.aws_ec2 import SubnetConfiguration, SubnetType, Vpc
-from aws_cdk.aws_ecs import Cluster, ContainerImage, ContainerInsights, FargateService, FargateTaskDefinition, PortMapping, Secret
+from aws_cdk.aws_ecs import (
+    Cluster,
+    ContainerImage,
+    ContainerInsights,
+    DeploymentCircuitBreaker,
+    FargateService,
+    FargateTaskDefinition,
+    PortMapping,
+    Secret,
+)
 from aws_cdk.aws_elasticloadbalancingv2 import ApplicationLoadBalancer, ListenerAction, ListenerCondition, SslPolicy
 from aws_cdk.aws_route53 import HostedZone
 from aws_cdk.aws_ssm import StringParameter
@@ -57,6 +66,7 @@ other = FargateService(
     task_definition=other_task,
     desired_count=1,
     min_healthy_percent=100,
+    circuit_breaker=DeploymentCircuitBreaker(rollback=True),
     assign_public_ip=True,
 )
 listener.add_targets(

@@ -41,7 +41,14 @@ const cluster = new Cluster(shared, 'Cluster', { vpc, containerInsightsV2: Conta
 // Another service at the same listener.
 const otherTask = new FargateTaskDefinition(shared, 'OtherTask');
 otherTask.addContainer('nginx', { image: ContainerImage.fromRegistry('public.ecr.aws/nginx/nginx:stable'), portMappings: [{ containerPort: 80 }] });
-const other = new FargateService(shared, 'Other', { cluster, taskDefinition: otherTask, desiredCount: 1, minHealthyPercent: 100, assignPublicIp: true });
+const other = new FargateService(shared, 'Other', {
+  cluster,
+  taskDefinition: otherTask,
+  desiredCount: 1,
+  minHealthyPercent: 100,
+  circuitBreaker: { rollback: true },
+  assignPublicIp: true,
+});
 listener.addTargets('Other', { priority: 1, conditions: [ListenerCondition.hostHeaders(['other.example.com'])], port: 80, targets: [other] });
 
 // MLflow beside it.
