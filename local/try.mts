@@ -63,7 +63,7 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
 const { check, watch, port } = new Command('npm run try --')
   .description('Runs the quick start on this machine: the synthesised task with the real programs, no AWS account.')
   .addOption(new Option('--check [phases...]', 'use it as people, programs and intruders would, print a line for each check, and end; all of it, or some phases').choices(Object.keys(phases)))
-  .addOption(new Option('--watch', 'take changes of src/, containers/ and the example up: the task starts anew, on the data that there is').conflicts('check'))
+  .addOption(new Option('--watch', 'take up changes of src/, containers/ and the example: a new task replaces the running one and finds its data').conflicts('check'))
   .addOption(new Option('--port <port>', 'where MLflow is; a second checkout that runs at the same time takes another').argParser(parsePort).default(publicPort))
   .parse()
   .opts<{ check?: true | string[]; watch?: true; port: number }>();

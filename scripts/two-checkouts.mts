@@ -30,7 +30,7 @@ export async function checkTwoCheckouts(): Promise<Count> {
     await Promise.all([first, second].map(each => each.interrupt()));
     const { stdout } = await execa('ps', ['-Ao', 'args']);
     const left = stdout.split('\n').filter(args => args.includes(copy) || args.includes(folder) && !args.includes(work)); // where other steps work
-    assert.deepEqual(left, []);
+    assert.equal(left.length, 0, [...left, first.printed, second.printed].join('\n'));
   });
   return checks;
 }
@@ -84,7 +84,8 @@ function start(cwd: string, options: string[]) {
 
 class Try {
   private readonly running: ReturnType<typeof start>;
-  private printed = '';
+  /** What was not waited for yet. */
+  printed = '';
 
   constructor(cwd: string, ...options: string[]) {
     this.running = start(cwd, options);

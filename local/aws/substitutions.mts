@@ -120,11 +120,13 @@ export class Substitutions {
     }, value);
   }
 
-  /** The same in an address that takes others along, percent-encoded: the provider's pages, and within them the server. */
+  /** In an address of the server that takes others along, percent-encoded: the provider's pages, and within them the server. None is one of the task. */
   applyEncoded(address: string): string {
     const twice = (text: string) => encodeURIComponent(encodeURIComponent(text));
-    const pages = [...this.there.hostedPages].reduce((text, [aws, here]) => text.replaceAll(encodeURIComponent(`https://${aws}`), encodeURIComponent(`http://${here}`)), address);
-    return this.apply(pages).replaceAll(twice(this.publicOrigin), twice(this.there.publicUrl));
+    return [...this.there.hostedPages]
+      .reduce((text, [aws, here]) => text.replaceAll(encodeURIComponent(`https://${aws}`), encodeURIComponent(`http://${here}`)), address)
+      .replaceAll(this.publicOrigin, this.there.publicUrl)
+      .replaceAll(twice(this.publicOrigin), twice(this.there.publicUrl));
   }
 
   private program(image: string): Program {
