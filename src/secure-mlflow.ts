@@ -167,7 +167,8 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
       tiering: settings.artifactTiering,
       keepVersionsFor: settings.cleanUp?.keepVersionsFor,
     });
-    this.deployment = { path: this.node.path, bucketName: nameOfBucket(artifacts.bucket), artifactPath: settings.artifactPath, provider: signIn.provider };
+    const { artifactPath } = settings;
+    this.deployment = { path: this.node.path, bucketName: nameOfBucket(artifacts.bucket), artifactPath, provider: signIn.provider };
     this.warn(warningsAboutOthers(this.deployment, this.others()));
     const service = this.defineService(settings, signIn, { network, database, artifacts, ...(sessionServer && { sessionServer }) });
     const cleanUp = this.defineCleanUp(settings, network, service, artifacts);

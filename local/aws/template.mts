@@ -69,7 +69,8 @@ export class Template {
     if (ids.length === 0 || new Set(ids).size < ids.length) {
       throw new Error(`expected templates in ${assembly} whose resources have different ids, found ${files.length}`);
     }
-    return new Template(Object.assign({}, ...templates.map(({ Resources }) => Resources)), Object.assign({}, ...templates.map(({ Outputs }) => Outputs)));
+    const merged = (key: 'Resources' | 'Outputs') => Object.assign({}, ...templates.map(template => template[key]));
+    return new Template(merged('Resources'), merged('Outputs'));
   }
 
   private constructor(private readonly resources: Record<string, Resource>, private readonly outputs: Record<string, Output>) {}
