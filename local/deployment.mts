@@ -10,11 +10,12 @@ import { Database, type DatabaseCluster } from './aws/database.mjs';
 import { Task, type Container, type ContainerDefinition } from './aws/ecs.mjs';
 import { Front, type TargetGroup } from './aws/front.mjs';
 import { AccountIssuer } from './aws/issuer.mjs';
+import { NetworkProxy } from './aws/network-proxy.mjs';
 import { Roles } from './aws/roles.mjs';
 import { S3 } from './aws/s3.mjs';
 import { Secrets } from './aws/secrets.mjs';
 import { SessionServer } from './aws/session-server.mjs';
-import { plainEnvironment, Substitutions, type Program } from './aws/substitutions.mjs';
+import { caBundleHost, plainEnvironment, Substitutions, type Program } from './aws/substitutions.mjs';
 import { region, type Template } from './aws/template.mjs';
 import { client, type Send } from './clients/http.mjs';
 import { Daemon, freePort, tryToListen, untilReady } from './processes.mjs';
@@ -22,6 +23,8 @@ import { IdentityProvider, type Clients } from './providers/identity-provider.mj
 
 /** Where the load balancer listens, if nothing else is said. */
 export const publicPort = 8443;
+/** The one sign-in provider that is played behind a proxy of the network. */
+const googleHost = 'accounts.google.com';
 
 /** Two deployments at a time need a place of their own each: two of one checkout another folder, two that use the load balancer another port. */
 export interface Place {
@@ -46,6 +49,7 @@ interface Ports {
   readonly sessions: number;
   readonly s3: number;
   readonly caBundle: number;
+  readonly networkProxy: number;
   readonly issuer: number;
   readonly account: number;
 }
@@ -124,10 +128,11 @@ export class Deployment {
       sessions: await freePort(),
       s3: await freePort(),
       caBundle: await freePort(),
+      networkProxy: await freePort(),
       issuer: await freePort(),
       account: await freePort(),
     };
-    return new Deployment(template, options, ports, await createCertificates());
+    return new Deployment(template, options, ports, await createCertificates([caBundleHost, googleHost]));
   }
 
   readonly url: string;
@@ -139,6 +144,8 @@ export class Deployment {
   readonly databaseTokens?: DatabaseTokens;
   /** Where sessions are, if not in the cookie. */
   readonly sessionServer?: SessionServer;
+  /** Where the tasks reach the internet through one. */
+  readonly networkProxy?: NetworkProxy;
   readonly s3: S3;
   readonly roles: Roles;
   readonly secrets: Secrets;
@@ -200,6 +207,9 @@ export class Deployment {
     const { MLFLOW_ARTIFACTS_DESTINATION } = plainEnvironment(definitions.find(({ Name }) => Name === 'mlflow')!);
     this.s3 = new S3(template, this.roles, MLFLOW_ARTIFACTS_DESTINATION, ports.s3);
     this.caBundle = new CaBundle(`http://127.0.0.1:${ports.caBundle}`, certificates.ca);
+    const networkProxyUrl = plainEnvironment(definitions.find(({ Name }) => Name === 'prepare')!).HTTPS_PROXY;
+    const networkProxy = networkProxyUrl === undefined ? undefined
+      : { aws: networkProxyUrl, here: `http://127.0.0.1:${ports.networkProxy}`, caFile: this.caFile };
     const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
     this.plan = (address, name, definition = this.serviceTask) => {
       const volumes = join(this.volumes, name);
@@ -225,6 +235,7 @@ export class Deployment {
       },
       bucketEndpoint: this.s3.endpoint,
       caBundleOrigin: `http://127.0.0.1:${ports.caBundle}`,
+      ...networkProxy && { networkProxy },
       programs: options.programs,
       declaredUsers: options.declaredUsers,
     };
@@ -237,6 +248,10 @@ export class Deployment {
     this.account = accountIssuer === undefined ? undefined : new AccountIssuer(issuers.get(accountIssuer)!, this.roles);
     if (this.container('mlflow').env.PGPASSFILE !== undefined) {
       this.databaseTokens = new DatabaseTokens(this.database, this.s3, surroundings.database, template.attribute(clusterId, 'DBClusterResourceId'));
+    }
+    if (networkProxy !== undefined) {
+      const hosts = { [caBundleHost]: surroundings.caBundleOrigin, [googleHost]: this.issuer.issuer };
+      this.networkProxy = new NetworkProxy(networkProxy.here, hosts, certificates);
     }
     this.front = new Front(template, {
       ports: { 443: ports.front, 80: ports.redirect },
@@ -355,7 +370,7 @@ export class Deployment {
   }
 
   async startIssuers(): Promise<void> {
-    await Promise.all([this.issuer.start(), this.account?.start(), this.caBundle.start()]);
+    await Promise.all([this.issuer.start(), this.account?.start(), this.caBundle.start(), this.networkProxy?.start()]);
   }
 
   async startTask(report: (status: string) => void): Promise<void> {
@@ -454,6 +469,7 @@ export class Deployment {
     this.issuer.stop();
     this.account?.stop();
     this.caBundle.stop();
+    this.networkProxy?.stop();
     this.databaseTokens?.stop();
     await Promise.all([this.s3.stop(), this.database.stop(), this.sessionServer?.stop()]);
   }

@@ -10,8 +10,8 @@ import { Template } from './aws/template.mjs';
 import { Checks } from './checks/checks.mjs';
 import { examples } from './checks/examples.mjs';
 import {
-  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkQuickStart, checkRemoval, checkResilience, checkServerSessions,
-  checkTwoTasks, checkUpgrade,
+  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkProxiedNetwork, checkQuickStart, checkRemoval, checkResilience,
+  checkServerSessions, checkTwoTasks, checkUpgrade,
 } from './checks/index.mjs';
 import { checkNames } from './checks/names.mjs';
 import { checkProviders } from './checks/providers.mjs';
@@ -45,6 +45,7 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
     await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs, { port }), python, oldPrograms: join(oldFolder, 'bin') });
   },
   'rotation': async (checks, programs) => checkDatabaseTokens(checks, await deploy('local/apps/rotation-app.ts', programs, { port }), python),
+  'network-proxy': async (checks, programs) => checkProxiedNetwork(checks, await deploy('local/apps/network-proxy-app.ts', programs, { port })),
   'sessions': async (checks, programs) => {
     if (findSessionServer() === undefined) {
       console.log('\nSessions on the server\n  - left out: there is no valkey-server or redis-server here');

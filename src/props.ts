@@ -194,6 +194,30 @@ export interface RequestLimits {
   readonly tracesMiB?: number;
 }
 
+/** A proxy of the network for requests of HTTP and HTTPS (the method CONNECT), which asks for no password. */
+export interface NetworkProxyOptions {
+  /** Host name or IPv4 address, without scheme. */
+  readonly host: string;
+
+  /** Port, 1 to 65535. */
+  readonly port: number;
+
+  /**
+   * Hosts that are reached past it, without scheme and port; one stands for all hosts below it, too. Those of the task itself and of its credentials
+   * always are, and the database and the session store, which are not asked by HTTP.
+   *
+   * @default - S3 of the region: a gateway endpoint or a NAT gateway leads there, without which no image could be pulled. With `[]` artifacts go through it, too
+   */
+  readonly noProxy?: string[];
+
+  /**
+   * Where the security group of the tasks lets them out to `port`: addresses, or the security group of the proxy.
+   *
+   * @default - every IPv4 address
+   */
+  readonly peer?: ec2.IPeer;
+}
+
 /**
  * What is removed for good, and when.
  *
@@ -375,6 +399,18 @@ export interface SecureMlflowProps {
    * @default - the public ones; inside the VPC with `internetFacing: false`. One of each zone, none in local zones
    */
   readonly loadBalancerSubnets?: ec2.SubnetSelection;
+
+  /**
+   * The proxy through which the tasks reach the internet: `prepare` the certificates of the database's CA, oauth2-proxy the sign-in provider.
+   *
+   * Not with `aiGateway`. Images, secrets and logs do not go through it: a task needs a way to them. See docs/settings.md.
+   *
+   * @default - none: the tasks need a way out
+   * @example
+   *
+   * const networkProxy = { host: 'proxy.example.com', port: 3128, peer: ec2.Peer.ipv4('10.0.0.0/16') };
+   */
+  readonly networkProxy?: NetworkProxyOptions;
 
   /**
    * Whether the load balancer has public addresses.
@@ -585,9 +621,6 @@ export interface SecureMlflowProps {
   /**
    * More environment variables for MLflow. Names that the construct sets for safety are refused, and so are secrets: see `secrets`.
    *
-   * A proxy of the network (`HTTPS_PROXY` …) is used by `prepare`, too. oauth2-proxy needs it in `proxyEnvironment`, and `service` must be let out to it.
-   * Not with `aiGateway`.
-   *
    * @default - none
    * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/settings.md
    */
@@ -610,7 +643,7 @@ export interface SecureMlflowProps {
   /**
    * More environment variables for oauth2-proxy. Names that the construct sets for safety are refused, and so are secrets: see `proxySecrets`.
    *
-   * It gets nothing of `environment`: name a proxy of the network (`HTTPS_PROXY` …) here, too.
+   * It gets nothing of `environment`.
    *
    * @default - none
    */

@@ -34,7 +34,8 @@ import { Network } from './parts/network';
 import { containerInsightsOf, Service } from './parts/service';
 import type { SecureMlflowProps } from './props';
 import type { SessionServer } from './session-store';
-import { cleanUpEnvironment, mlflowEnvironment, MlflowOptions, networkProxyEnvironment, uvicornEnvironment } from './settings/mlflow';
+import { cleanUpEnvironment, mlflowEnvironment, MlflowOptions, uvicornEnvironment } from './settings/mlflow';
+import { networkProxyEnvironment } from './settings/network-proxy';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './settings/oauth2-proxy';
 
 /**
@@ -356,7 +357,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
         uvicornBesideGunicorn: gunicornOpts !== undefined,
         sessionServer,
       }),
-      networkProxyEnvironment: networkProxyEnvironment(settings.environment),
+      networkProxyEnvironment: networkProxyEnvironment(Stack.of(this).region, settings.networkProxy),
     };
   }
 

@@ -1,8 +1,7 @@
-import { isIPv4 } from 'net';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import { Construct, IDependable } from 'constructs';
-import { DOMAIN, known, noSecretOfEcs } from './checks/problems';
+import { isHost, known, noSecretOfEcs } from './checks/problems';
 import { SessionCache, SessionCacheProps } from './parts/session-cache';
 import { SESSION_PORT } from './settings/oauth2-proxy';
 
@@ -138,7 +137,7 @@ class ExistingStore extends SessionStore {
     super();
     const { host, port, username, password } = options;
     const wrongValue = noSecretOfEcs(password);
-    if (known(host) && !(DOMAIN.test(host) && (isIPv4(host) || !/\.\d+$/.test(host)))) {
+    if (known(host) && !isHost(host)) {
       throw new Error(`SessionStore.existing: \`host\` must be a host name in lower case or an IPv4 address, got ${JSON.stringify(host)}: leave out scheme, port and password`);
     }
     if (known(port) && !(Number.isInteger(port) && port >= 1 && port <= 65535)) {

@@ -4,7 +4,7 @@ import { Lazy, SecretValue, Stack } from 'aws-cdk-lib';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import * as ssm from 'aws-cdk-lib/aws-ssm';
-import { define, environmentOf, newStack, Overrides, secretsOf, statementsOf, synthesise } from './fixtures';
+import { define, newStack, Overrides, secretsOf, statementsOf, synthesise } from './fixtures';
 import { AuthProvider, AuthProviderConfig } from '../src';
 import { GUNICORN_OPTIONS } from '../src/checks/gunicorn';
 import { RESERVED_MLFLOW_NAMES } from '../src/settings/mlflow';
@@ -327,32 +327,15 @@ describe('how long the URL of a download works', () => {
   });
 });
 
-describe('a proxy of the network', () => {
-  const environment = { HTTPS_PROXY: 'http://proxy.example.com:3128', no_proxy: '.example.com', MLFLOW_LOGGING_LEVEL: 'DEBUG' };
+// Python reads the names in any case.
+test.each(['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'all_proxy', 'no_proxy', 'Https_Proxy'])('%s belongs to networkProxy', name => {
+  const refusal = (prop: string) => [`\`${prop}\` must not hold ${name}: use \`networkProxy\`, which every container needs`];
+  expect(problems({ environment: { [name]: 'x' } })).toEqual(refusal('environment'));
+  expect(problems({ proxyEnvironment: { [name]: 'x' } })).toEqual(refusal('proxyEnvironment'));
+  expect(problems({ secrets: { [name]: secret } })).toEqual(refusal('secrets'));
+  expect(problems({ proxySecrets: { [name]: secret } })).toEqual(refusal('proxySecrets'));
+});
 
-  test('is used by prepare, too', () => {
-    const { template } = synthesise({ environment });
-    expect(environmentOf(template, 'mlflow')).toMatchObject(environment);
-    expect(environmentOf(template, 'prepare')).toMatchObject({ HTTPS_PROXY: 'http://proxy.example.com:3128', no_proxy: '.example.com' });
-    expect(environmentOf(template, 'prepare')).not.toHaveProperty('MLFLOW_LOGGING_LEVEL');
-  });
-
-  test('asks for no password, which prepare would not have', () => {
-    expect(problems({ environment: { HTTPS_PROXY: 'http://me:a5f0@proxy.example.com:3128' } })[0]).toMatch(/could read: use a proxy that asks for none$/);
-    expect(problems({ secrets: { https_proxy: secret } })).toEqual(['`secrets` must not hold https_proxy: other containers need it, too; use a proxy that asks for no password']);
-    expect(problems({ proxyEnvironment: { HTTPS_PROXY: 'http://me:a5f0@proxy.example.com:3128' } })[0]).toMatch(/could read: use `proxySecrets`$/);
-    expect(problems({ proxySecrets: { HTTPS_PROXY: secret } })).toEqual([]);
-  });
-
-  // Python reads the names in any case.
-  test.each(['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'http_proxy', 'https_proxy', 'all_proxy', 'Https_Proxy'])('%s does not go with the AI gateway', name => {
-    expect(problems({ aiGateway: {}, environment: { [name]: 'http://proxy.example.com:3128' } }))
-      .toEqual([`\`environment\` must not hold ${name} where \`aiGateway\` is given: the inner door could not judge which addresses people call through that proxy; leave out one of them`]);
-    expect(problems({ aiGateway: {}, secrets: { [name]: secret } })).toHaveLength(1);
-    expect(problems({ aiGateway: {}, proxyEnvironment: { [name]: 'http://proxy.example.com:3128' } })).toEqual([]);
-  });
-
-  test('names of hosts that are reached without one go with the AI gateway', () => {
-    expect(problems({ aiGateway: {}, environment: { NO_PROXY: '.example.com', no_proxy: '.example.com', MLFLOW_SANDBOX: 'x' } })).toEqual([]);
-  });
+test('names that only look like it do not', () => {
+  expect(problems({ environment: { HTTPS_PROXY_PORT: 'x', MY_HTTP_PROXY: 'x' } })).toEqual([]);
 });

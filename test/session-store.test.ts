@@ -16,7 +16,7 @@ const groupOf = (template: Template, part: string) => only(template, 'AWS::EC2::
 const cacheOf = (template: Template) => only(template, 'AWS::ElastiCache::ServerlessCache');
 /** Settings of oauth2-proxy that are about sessions, but for those of the cookie itself. */
 const settings = (template: Template) => Object.fromEntries(
-  Object.entries(environmentOf(template, 'oauth2-proxy')).filter(([name]) => /SESSION|REDIS/.test(name)));
+  Object.entries(environmentOf(template, 'oauth2-proxy')).filter(([name]) => /SESSION_STORE|REDIS/.test(name)));
 const egressOfTasks = (template: Template) => rulesOf(template, groupOf(template, 'Service'), 'Egress')
   .map(({ CidrIp, DestinationSecurityGroupId, FromPort }) => [CidrIp ?? DestinationSecurityGroupId, FromPort]);
 

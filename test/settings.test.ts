@@ -371,7 +371,7 @@ describe('names that are refused', () => {
 
   test('names that only look like a refused one are let through', () => {
     const environment = { HOMEPAGE: 'a', MLFLOW_PORTABLE: 'b', XPGHOST: 'c' };
-    const proxy = { OAUTH2_PROXY_SCOPES: 'd', OAUTH2_PROXY_CLIENT: 'e', HTTPS_PROXY: 'f', OAUTH2_PROXY_OIDC: 'g', OAUTH2_PROXY_GOOGLE: 'h' };
+    const proxy = { OAUTH2_PROXY_SCOPES: 'd', OAUTH2_PROXY_CLIENT: 'e', HTTPS: 'f', OAUTH2_PROXY_OIDC: 'g', OAUTH2_PROXY_GOOGLE: 'h' };
     const passed = synthesise({ environment, proxyEnvironment: proxy }).template;
     expect(environmentOf(passed, 'mlflow')).toMatchObject(environment);
     expect(environmentOf(passed, 'oauth2-proxy')).toMatchObject(proxy);

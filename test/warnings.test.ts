@@ -152,7 +152,7 @@ describe('names that oauth2-proxy does not know', () => {
     expect(warningsIn(define({ proxyEnvironment: { OAUTH2_PROXY_A: 'x', OAUTH2_PROXY_B: 'x' } }).stack)[0][1]).toMatch(/holds OAUTH2_PROXY_A, OAUTH2_PROXY_B, which/);
   });
 
-  test.each(['HTTPS_PROXY', 'OAUTH2_PROXY_BANNER', `${token}_NAME`, `OAUTH2_PROXY_${token}`])('%s is none of them', name => {
+  test.each(['HTTPS', 'OAUTH2_PROXY_BANNER', `${token}_NAME`, `OAUTH2_PROXY_${token}`])('%s is none of them', name => {
     expect(idsOf({ proxyEnvironment: { [name]: 'x' } })).toEqual([]);
   });
 

@@ -8,11 +8,11 @@ import { region } from './template.mjs';
 export interface Certificates {
   /** The CA's certificate, for whoever has to trust the servers. */
   readonly ca: string;
-  /** Certificate and key of every TLS server of the run; they are all `localhost`. */
+  /** Certificate and key of every TLS server of the run: they are all `localhost`, or hosts of the internet behind a proxy of the network. */
   readonly server: { readonly cert: string; readonly key: string };
 }
 
-export async function createCertificates(): Promise<Certificates> {
+export async function createCertificates(hosts: string[]): Promise<Certificates> {
   const notAfterDate = new Date(Date.now() + 30 * 24 * 3600 * 1000);
   const ca = await generate([{ name: 'commonName', value: 'cdk-secure-mlflow npm run try' }], {
     algorithm: 'sha256',
@@ -30,7 +30,7 @@ export async function createCertificates(): Promise<Certificates> {
       { name: 'basicConstraints', cA: false },
       { name: 'keyUsage', digitalSignature: true, keyEncipherment: true },
       { name: 'extKeyUsage', serverAuth: true },
-      { name: 'subjectAltName', altNames: [{ type: 2, value: 'localhost' }, { type: 7, ip: '127.0.0.1' }] },
+      { name: 'subjectAltName', altNames: [...['localhost', ...hosts].map(value => ({ type: 2 as const, value })), { type: 7, ip: '127.0.0.1' }] },
     ],
   });
   return { ca: ca.cert, server: { cert: server.cert, key: server.private } };

@@ -43,6 +43,13 @@ interface Surroundings {
   readonly bucketEndpoint: string;
   readonly credentialsEndpoint: string;
   readonly caBundleOrigin: string;
+  /** Where the tasks reach the internet through a proxy of the network. */
+  readonly networkProxy?: {
+    readonly aws: string;
+    readonly here: string;
+    /** The CA that the certificates of the hosts behind it are of. */
+    readonly caFile: string;
+  };
   readonly volumes: string;
   /** The address that stands for the task's loopback and for its network interface. */
   readonly taskAddress: string;
@@ -53,7 +60,8 @@ interface Surroundings {
 
 /** Where the server signs in to the database by IAM. */
 const tokenSeconds = '3';
-const caBundleOrigin = 'https://truststore.pki.rds.amazonaws.com';
+export const caBundleHost = 'truststore.pki.rds.amazonaws.com';
+const caBundleOrigin = `https://${caBundleHost}`;
 
 export class Substitutions {
   readonly table: Substitution[];
@@ -74,7 +82,10 @@ export class Substitutions {
         { what: 'store of the sessions', aws: there.sessions.aws, here: there.sessions.here, replaces: 'text' as const },
         { what: "CA of that store's certificate", aws: 'those in the image', here: `and ${there.sessions.caFile} (OAUTH2_PROXY_REDIS_CA_PATH)` },
       ],
-      { what: 'address of the CA bundle', aws: caBundleOrigin, here: there.caBundleOrigin, replaces: 'text' },
+      ...there.networkProxy === undefined ? [{ what: 'address of the CA bundle', aws: caBundleOrigin, here: there.caBundleOrigin, replaces: 'text' as const }] : [
+        { what: 'proxy of the network', aws: there.networkProxy.aws, here: there.networkProxy.here, replaces: 'text' as const },
+        { what: 'CA of the hosts behind it', aws: 'those in the images', here: `${there.networkProxy.caFile} (SSL_CERT_FILE)` },
+      ],
       { what: "task's network interface", aws: '0.0.0.0:', here: `${there.taskAddress}:`, replaces: 'text' },
       ...[...mounts].map(([path, volume]): Substitution => ({ what: `volume ${volume}`, aws: path, here: resolve(there.volumes, volume), replaces: 'path' })),
       { what: 'bucket endpoint', aws: `https://s3.${region}.amazonaws.com`, here: `${there.bucketEndpoint} (AWS_ENDPOINT_URL_S3)` },
@@ -103,6 +114,7 @@ export class Substitutions {
         AWS_CONTAINER_CREDENTIALS_FULL_URI: this.there.credentialsEndpoint,
         AWS_ENDPOINT_URL_S3: this.there.bucketEndpoint,
         ...Object.fromEntries([...declared, ...secrets]),
+        ...this.there.networkProxy && { SSL_CERT_FILE: this.there.networkProxy.caFile },
         ...declared.some(([name]) => name === 'DATABASE_TOKEN_SECONDS') && { DATABASE_TOKEN_SECONDS: tokenSeconds },
         ...declared.some(([name]) => name === 'OAUTH2_PROXY_REDIS_CONNECTION_URL') && { OAUTH2_PROXY_REDIS_CA_PATH: this.there.sessions!.caFile },
       },

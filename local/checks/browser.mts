@@ -45,7 +45,7 @@ export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployme
     await checks.check('is sent to the start page by a link that is too long for a provider', async () => {
       const other = await browser.newContext({ ignoreHTTPSErrors: true });
       const tab = await other.newPage();
-      await signIn(tab, `${url}/#/experiments/0/runs?searchFilter=${'x'.repeat(2000)}`);
+      await signIn(tab, `${url}/#/experiments/0/runs?searchFilter=${'x'.repeat(3000)}`);
       assert.equal(tab.url(), `${url}/`);
       await other.close();
     });

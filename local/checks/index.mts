@@ -18,6 +18,7 @@ import { checkFaults } from './faults.mjs';
 import { checkGunicorn } from './gunicorn.mjs';
 import { checkLogs } from './logs.mjs';
 import { checkMachines } from './machines.mjs';
+import { checkNetworkProxy } from './network-proxy.mjs';
 import { checkPeople } from './people.mjs';
 import { checkPolicies } from './policies.mjs';
 import { checkPrograms } from './programs.mjs';
@@ -87,6 +88,14 @@ export async function checkInside(checks: Checks, deployment: Deployment): Promi
 export async function checkUpgrade(checks: Checks, options: UpgradeOptions): Promise<void> {
   await checkUpgrades(checks, options);
   await checkEnd(checks, options.deployment);
+}
+
+/** What goes through a proxy of the network. */
+export async function checkProxiedNetwork(checks: Checks, deployment: Deployment): Promise<void> {
+  const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
+  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
+  await checkNetworkProxy(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
 }
 
 /** How the server signs in to the database without a password. */

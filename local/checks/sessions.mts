@@ -218,8 +218,8 @@ async function signOut(at: Send, cookie: string) {
   return at('/oauth2/sign_out', { headers: { cookie } });
 }
 
-/** The cookies of the session that a sign-in gives. */
-async function signIn(deployment: Deployment, at: Send, email = 'someone@example.com'): Promise<string> {
+/** The cookies of the session that a sign-in at some proxy gives. */
+export async function signIn(deployment: Deployment, at: Send, email = 'someone@example.com'): Promise<string> {
   const { status, text, cookies } = await signInAt(deployment, at, email);
   assert.equal(status, 302, text);
   return cookies.join('; ');

@@ -1,6 +1,7 @@
 import { known, noSecretOfEcs } from './problems';
 import type { SecureMlflowProps } from '../props';
-import { DEFAULT_MLFLOW_ENVIRONMENT, NETWORK_PROXY, RESERVED_MLFLOW_NAMES } from '../settings/mlflow';
+import { DEFAULT_MLFLOW_ENVIRONMENT, RESERVED_MLFLOW_NAMES } from '../settings/mlflow';
+import { NETWORK_PROXY } from '../settings/network-proxy';
 import { CONFIG_NAMES, OTHER_PROXY_NAMES, PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../settings/oauth2-proxy';
 
 /** Variables that hold secrets, by the end of their names: `OPENAI_API_KEY` does, `OPENAI_API_KEY_PATH` does not. */
@@ -22,9 +23,8 @@ export function environmentProblems(props: SecureMlflowProps): string[] {
     ...plainProblems('environment', environment, RESERVED_MLFLOW_NAMES, 'secrets'),
     ...downloadProblems(environment.MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS),
     ...jobProblems(environment.MLFLOW_SERVER_ENABLE_JOB_EXECUTION),
-    ...props.aiGateway === undefined ? [] : networkProxyProblems(environment),
     ...plainProblems('proxyEnvironment', proxyEnvironment, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }, 'proxySecrets'),
-    ...secretProblems('secrets', secrets, name => NETWORK_PROXY.test(name) ? OF_OTHERS : reasonFor(name, { ...RESERVED_MLFLOW_NAMES, ...NOT_AS_SECRETS })),
+    ...secretProblems('secrets', secrets, name => reasonFor(name, { ...RESERVED_MLFLOW_NAMES, ...NOT_AS_SECRETS })),
     ...twiceProblems('secrets', secrets, 'environment', environment),
     ...secretProblems('proxySecrets', proxySecrets, name => reasonFor(name, { ...!isSecret(name) && PROVIDER_NAMES, ...RESERVED_PROXY_NAMES })),
     ...twiceProblems('proxySecrets', proxySecrets, 'proxyEnvironment', proxyEnvironment),
@@ -65,8 +65,7 @@ function plainProblems(prop: string, variables: Record<string, string>, reserved
       return [`\`${prop}\` must not hold ${name}, which everybody who may read the template or the task definition could read: use \`${secretsProp}\``];
     }
     if (URL_WITH_PASSWORD.test(value)) {
-      const instead = prop === 'environment' && NETWORK_PROXY.test(name) ? 'use a proxy that asks for none' : `use \`${secretsProp}\``;
-      return [`\`${prop}\` must not hold a password, got one in the URL ${name}, which everybody who may read the template or the task definition could read: ${instead}`];
+      return [`\`${prop}\` must not hold a password, got one in the URL ${name}, which everybody who may read the template or the task definition could read: use \`${secretsProp}\``];
     }
     return [];
   });
@@ -98,15 +97,6 @@ function noName(prop: string, name: string): string {
 
 /** The construct gives them a plain value. */
 const NOT_AS_SECRETS = Object.fromEntries(Object.keys(DEFAULT_MLFLOW_ENVIRONMENT).map(name => [name, 'it is no secret; use `environment`']));
-/** `prepare` goes through a proxy of the network, too, and gets no secrets. */
-const OF_OTHERS = 'other containers need it, too; use a proxy that asks for no password';
-
-/** With a proxy every connection goes to its address, and the inner door judges addresses. */
-function networkProxyProblems(environment: Record<string, string>): string[] {
-  return namesOf(environment).filter(name => NETWORK_PROXY.test(name) && !/^no_/i.test(name))
-    .map(name => `\`environment\` must not hold ${name} where \`aiGateway\` is given: the inner door could not judge which addresses people call through that proxy; leave out one of them`);
-}
-
 function jobProblems(jobs?: string): string[] {
   if (!known(jobs) || /^(true|false|1|0)$/i.test(jobs)) {
     return [];
@@ -129,6 +119,9 @@ function namesOf(variables: Record<string, unknown>): string[] {
 }
 
 function reasonFor(name: string, reserved: Record<string, string>): string | undefined {
+  if (NETWORK_PROXY.test(name)) {
+    return 'use `networkProxy`, which every container needs';
+  }
   const pattern = Object.keys(reserved).find(entry => entry.endsWith('*') && name.startsWith(entry.slice(0, -1)));
   return reserved[name] ?? reserved[pattern!];
 }

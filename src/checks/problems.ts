@@ -1,3 +1,4 @@
+import { isIPv4 } from 'net';
 import { Duration, Token } from 'aws-cdk-lib';
 import type * as ecs from 'aws-cdk-lib/aws-ecs';
 
@@ -28,6 +29,11 @@ export function show(value: unknown): string {
 
 export const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
 export const DOMAIN = new RegExp(`^(?=.{4,253}$)(${LABEL}\\.)+${LABEL}$`);
+
+/** A host name with a dot, or an IPv4 address. */
+export function isHost(host: string): boolean {
+  return DOMAIN.test(host) && (isIPv4(host) || !/\.\d+$/.test(host));
+}
 
 /** Undefined where the duration is absent or not known yet. */
 export function secondsOf(duration?: Duration): number | undefined {

@@ -5,7 +5,7 @@ import { databaseOptionsProblems } from './database';
 import { gunicornProblems } from './gunicorn';
 import { clusterProblems, listenerProblems } from './listener';
 import { environmentProblems, providerProblems } from './names';
-import { DOMAIN, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
+import { DOMAIN, isHost, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
 import { regionProblems } from './regions';
 import { subnetProblems } from './subnets';
 import { AuthProviderConfig } from '../auth/config';
@@ -39,6 +39,7 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...wholeNumberProblems('requestLimits.apiMiB', props.requestLimits?.apiMiB, 1, 1024, LARGER),
     ...wholeNumberProblems('requestLimits.tracesMiB', props.requestLimits?.tracesMiB, 1, 1024, LARGER),
     ...gatewayProblems(props.aiGateway),
+    ...networkProxyProblems(props),
     ...environmentProblems(props),
   ];
   if (props.encryptionKey !== undefined && 'aliasName' in props.encryptionKey) {
@@ -318,6 +319,25 @@ function gatewayProblems(aiGateway?: AiGatewayOptions): string[] {
   }
   return privateProviders.filter(known).map(entry => [entry, wrongWithProvider(entry)]).filter(([, todo]) => todo !== undefined)
     .map(([entry, todo]) => `${name}: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: ${todo}`);
+}
+
+function networkProxyProblems({ networkProxy, aiGateway }: SecureMlflowProps): string[] {
+  if (networkProxy === undefined) {
+    return [];
+  }
+  const { host, port, noProxy } = networkProxy;
+  const problems = wholeNumberProblems('networkProxy.port', port, 1, 65535);
+  if (known(host) && !isHost(host)) {
+    problems.push(`\`networkProxy.host\` must be a host name in lower case or an IPv4 address, got ${show(host)}: leave out scheme, port and password; a proxy that asks for a password is not supported`);
+  }
+  if (known(noProxy)) {
+    problems.push(...noProxy.filter(entry => known(entry) && !/^[^\s,/:]+$/.test(entry))
+      .map(entry => `\`networkProxy.noProxy\`: each entry must be a host or an address, got ${show(entry)}: leave out scheme, port and path, one host an entry`));
+  }
+  if (aiGateway !== undefined) { // with a proxy every connection goes to its address, and the inner door judges addresses
+    problems.push('`networkProxy` must be left out where `aiGateway` is given: the inner door could not judge which addresses people call through that proxy; leave out one of them');
+  }
+  return problems;
 }
 
 const HOST = new RegExp(`^(?=.{1,253}$)${LABEL}(\\.${LABEL})*$`);

@@ -8,7 +8,7 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { Database } from './database';
 import { CONFIG, containerFile, MLFLOW_USER, OAUTH2_PROXY_IMAGE, pythonFile, TaskKit, TMP, VOLUMES } from './task-kit';
-import { FargateCapacity, ScalingOptions } from '../props';
+import { FargateCapacity, NetworkProxyOptions, ScalingOptions } from '../props';
 import type { SessionServer } from '../session-store';
 import { DATABASE_IAM_USER, DATABASE_PORT, TOKEN_HEALTH_CHECK, tokenEnvironment } from '../settings/database';
 import { DOOR, MLFLOW_PORT, mlflowHealthCheck, prepareDoorEnvironment, prepareEnvironment, UVICORN_PORT } from '../settings/mlflow';
@@ -31,7 +31,9 @@ export interface ServiceProps {
   /** Of every container that runs the server. */
   readonly secrets: Record<string, ecs.Secret>;
   readonly proxySecrets: Record<string, ecs.Secret>;
-  /** Of what else goes out to the network. */
+  /** The proxy of the network, if there is one, and where it is. */
+  readonly networkProxy?: NetworkProxyOptions;
+  /** Of every container. */
   readonly networkProxyEnvironment: Record<string, string>;
   /** Where sessions are stored, if not in the cookie. */
   readonly sessionServer?: SessionServer;
@@ -114,10 +116,13 @@ export class Service extends Construct {
     count.scaleOnRequestCount('Requests', { targetGroup, requestsPerTarget, ...cooldowns });
   }
 
-  private defineSecurityGroup({ vpc, database, sessionServer }: ServiceProps): ec2.SecurityGroup {
+  private defineSecurityGroup({ vpc, database, sessionServer, networkProxy }: ServiceProps): ec2.SecurityGroup {
     // Made here and not by the FargateService: the database's rules refer to it, and the service waits for all of the database.
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow tasks', allowAllOutbound: false });
     securityGroup.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'AWS, images, the sign-in provider');
+    if (networkProxy !== undefined) {
+      securityGroup.addEgressRule(networkProxy.peer ?? ec2.Peer.anyIpv4(), ec2.Port.tcp(networkProxy.port), 'The proxy of the network');
+    }
     database.cluster.connections.allowFrom(securityGroup, ec2.Port.tcp(DATABASE_PORT), 'MLflow tasks');
     sessionServer?.connectable?.connections.allowFrom(securityGroup, ec2.Port.tcp(sessionServer.port), 'MLflow tasks');
     return securityGroup;
@@ -216,7 +221,7 @@ export class Service extends Construct {
       image: props.oauth2ProxyImage ?? ecs.ContainerImage.fromRegistry(OAUTH2_PROXY_IMAGE),
       user: '65532:65532',
       portMappings: [{ containerPort: PROXY_PORT, name: 'oauth2-proxy' }], // which Service Connect asks for
-      environment: props.proxyEnvironment,
+      environment: { ...props.networkProxyEnvironment, ...props.proxyEnvironment },
       secrets: {
         ...props.proxySecrets,
         OAUTH2_PROXY_COOKIE_SECRET: ecs.Secret.fromSecretsManager(cookieSecret),

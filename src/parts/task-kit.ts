@@ -34,7 +34,7 @@ export const CONFIG: ecs.MountPoint = { sourceVolume: 'config', containerPath: C
 export interface TaskKitProps {
   readonly database: Database;
   readonly mlflowImage?: ecs.ContainerImage;
-  /** Of what else goes out to the network. */
+  /** Of every container. */
   readonly networkProxyEnvironment: Record<string, string>;
   readonly encryptionKey?: kms.IKey;
   /** What all containers print. */
@@ -57,7 +57,7 @@ export class TaskKit {
     taskDefinition: ecs.FargateTaskDefinition, streamPrefix: string, environment: Record<string, string>, inputs: string[] = [],
   ): ecs.ContainerDefinition {
     const prepare = taskDefinition.addContainer('prepare', {
-      ...this.passwordOptions(streamPrefix, { ...this.props.networkProxyEnvironment, ...environment }),
+      ...this.passwordOptions(streamPrefix, environment),
       essential: false,
       user: '0:0', // to open the volumes, which belong to root, for the others
       command: [...pythonFile('prepare.py'), ...inputs],
@@ -82,18 +82,22 @@ export class TaskKit {
 
   /** What a container has that runs MLflow's code and reaches the database with the password. */
   public passwordOptions(streamPrefix: string, environment: Record<string, string>) {
-    const { cluster, secret } = this.props.database;
+    const { database: { cluster, secret }, networkProxyEnvironment } = this.props;
     return {
       ...this.imageOptions(streamPrefix),
-      environment: { ...databaseEnvironment(cluster.clusterEndpoint.hostname), ...environment },
+      environment: { ...databaseEnvironment(cluster.clusterEndpoint.hostname), ...networkProxyEnvironment, ...environment },
       secrets: { PGPASSWORD: ecs.Secret.fromSecretsManager(secret, 'password') },
     };
   }
 
   /** The same with tokens of RDS in place of the password. */
   public iamOptions(streamPrefix: string, environment: Record<string, string>) {
-    const { hostname } = this.props.database.cluster.clusterEndpoint;
-    return { ...this.imageOptions(streamPrefix), environment: { ...iamDatabaseEnvironment(hostname), ...environment }, secrets: {} };
+    const { database: { cluster }, networkProxyEnvironment } = this.props;
+    return {
+      ...this.imageOptions(streamPrefix),
+      environment: { ...iamDatabaseEnvironment(cluster.clusterEndpoint.hostname), ...networkProxyEnvironment, ...environment },
+      secrets: {},
+    };
   }
 
   private imageOptions(streamPrefix: string) {

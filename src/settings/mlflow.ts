@@ -169,14 +169,6 @@ export function mlflowHealthCheck(port: number): string[] {
   return ['CMD', 'python', '-c', `import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:${port}/health', timeout=4)`];
 }
 
-/** Python reads these names in any case. */
-export const NETWORK_PROXY = /^(https?|all|no)_proxy$/i;
-
-/** A proxy of the network that `environment` names: `prepare` goes through it, too. */
-export function networkProxyEnvironment(environment: Record<string, string> = {}): Record<string, string> {
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => NETWORK_PROXY.test(name)));
-}
-
 const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
 const DATABASE_OWNED = 'the construct makes the database and the connection to it; leave it out';
 const TRUST = 'the server would believe forwarded headers, and with them the client address that guards its assistant';

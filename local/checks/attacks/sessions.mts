@@ -5,8 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Suite } from './suite.mjs';
 import { json } from '../../clients/http.mjs';
 import { Person, sessionCookie } from '../../clients/person.mjs';
+import { signIn } from '../sessions.mjs';
 
 const someone = 'someone@example.com';
+const refresh = { OAUTH2_PROXY_COOKIE_REFRESH: '1s', OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: undefined };
 const afterRefresh = 2100; // oauth2-proxy leaves out the fractions of a second of now, and not of when the session began
 
 export async function badSessionsGetNobodyIn(suite: Suite): Promise<void> {
@@ -34,14 +36,15 @@ async function badCookiesGetNobodyIn(suite: Suite, cookie: string): Promise<void
 }
 
 async function sessionsEnd(suite: Suite): Promise<void> {
-  const { checks, send, deployment: { issuer, url } } = suite;
+  const { checks, send, deployment } = suite;
+  const { issuer, url } = deployment;
   await checks.check('a person whom the provider blocks, at the next refresh; with a refresh token she stays as long as it lets her', async () => {
     const person = 'leaver@example.com';
-    await suite.withProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' }, async refreshing => {
-      const kept = await sessionCookie(url, person);
+    await suite.withProxy(refresh, async refreshing => {
+      const kept = await signIn(deployment, refreshing, person);
       await sleep(afterRefresh);
       assert(await suite.opens({ cookie: kept })(refreshing), 'the refresh must succeed');
-      const blocked = await sessionCookie(url, person);
+      const blocked = await signIn(deployment, refreshing, person);
       issuer.blocked.add(person);
       assert(await suite.opens({ cookie: blocked })(refreshing), 'before the refresh she is in');
       await sleep(afterRefresh);
@@ -51,8 +54,8 @@ async function sessionsEnd(suite: Suite): Promise<void> {
   await checks.check('a person without a refresh token, at the first refresh after the ID token has expired, not before', async () => {
     Object.assign(issuer, { givesRefreshTokens: false, idTokenSeconds: 4 });
     try {
-      await suite.withProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' }, async refreshing => {
-        const short = await sessionCookie(url, someone);
+      await suite.withProxy(refresh, async refreshing => {
+        const short = await signIn(deployment, refreshing);
         await sleep(afterRefresh);
         assert(await suite.opens({ cookie: short })(refreshing), 'the ID token is still valid');
         await sleep(3500);
@@ -95,6 +98,6 @@ async function otherSitesDoNothing(suite: Suite, cookie: string): Promise<void> 
   await suite.spellings([...elsewhere, '/#//evil.example', '/#@evil.example'], target => `signing in leads to ${target}`, target => async send => {
     const { headers } = await send(`/oauth2/start?rd=${encodeURIComponent(target)}`);
     const state = new URL(headers.location!).searchParams.get('state')!;
-    return new URL(state.slice(state.indexOf(':') + 1), url).origin !== url;
+    return new URL(decodeURIComponent(state.slice(state.indexOf(':') + 1)), url).origin !== url;
   }, { OAUTH2_PROXY_WHITELIST_DOMAINS: 'evil.example' });
 }

@@ -1,0 +1,71 @@
+/** A task that reaches the internet through a proxy of the network alone: what goes through it, and what must not. */
+
+import assert from 'node:assert/strict';
+import { execa } from 'execa';
+import type { Checks } from './checks.mjs';
+import { signsIn } from './people.mjs';
+import { region } from '../aws/template.mjs';
+import { bearer, type Send } from '../clients/http.mjs';
+import { Person } from '../clients/person.mjs';
+import type { Deployment } from '../deployment.mjs';
+
+const truststore = 'truststore.pki.rds.amazonaws.com:443';
+const provider = 'accounts.google.com';
+
+export async function checkNetworkProxy(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
+  const { asked } = deployment.networkProxy!;
+  /** What the proxy was asked for meanwhile. */
+  async function askedBy(use: () => Promise<unknown>): Promise<string[]> {
+    const before = asked.length;
+    await use();
+    return [...new Set(asked.slice(before))];
+  }
+
+  checks.heading('Behind a proxy of the network');
+  await checks.check('the task has started: prepare got the certificates through it, and nothing else went there', async () => {
+    assert.deepEqual([...new Set(asked)], [truststore]);
+    return asked.join();
+  });
+  await checks.check('without it prepare does not get them', async () => {
+    const reason = await deployment.runScheduledTask({ HTTP_PROXY: '', HTTPS_PROXY: '' });
+    assert.match(reason, /FAILED: cannot get the CA bundle of the database/);
+  });
+  await checks.check('the scheduled clean-up goes the same way', async () => {
+    assert.deepEqual(await askedBy(async () => assert.match(await deployment.runScheduledTask(), /^essential container clean-up ended: exit code 0/)), [truststore]);
+  });
+  await checks.check('the health checks do not go through it, whatever hosts are to be reached past it', async () => {
+    for (const { definition: { Name, HealthCheck }, env, user } of deployment.containers.filter(({ definition }) => definition.HealthCheck)) {
+      const [, program, ...args] = HealthCheck!.Command;
+      await execa(program, args, { cwd: '/', env: { ...env, HTTP_PROXY: 'http://127.0.0.1:9', NO_PROXY: '' }, extendEnv: false, ...user })
+        .catch(error => assert.fail(`${Name}: ${error.stderr}`));
+    }
+  });
+  await checks.check('a person signs in, and an artifact is stored and read back, past it', async () => {
+    assert.deepEqual(await askedBy(async () => {
+      const person = await Person.meet('someone@example.com');
+      await signsIn(person, deployment.url);
+      await person.leave();
+      const path = '/api/2.0/mlflow-artifacts/artifacts/network-proxy/note.txt';
+      assert.equal((await send(path, { method: 'PUT', headers: bearer(token), body: 'stored' })).status, 200);
+      assert.equal((await send(path, { headers: bearer(token) })).body, 'stored');
+    }), []);
+  });
+  for (const [host, past] of [
+    [`bucket.s3.${region}.amazonaws.com`, true], [`s3.${region}.amazonaws.com`, true], ['bucket.s3.amazonaws.com', true], ['169.254.170.2', true], ['localhost', true],
+    [`sts.${region}.amazonaws.com`, false], ['hooks.example.org', false], ['bucket-of-s3.amazonaws.com', false],
+  ] as const) {
+    await checks.check(`the libraries of the server reach ${host} ${past ? 'past it' : 'through it'}`, async () => {
+      const { env, command } = deployment.container('database-token');
+      const script = 'import sys, botocore.utils, requests.utils; print(*(bool(find(sys.argv[1])) for find in (botocore.utils.get_environ_proxies, requests.utils.get_environ_proxies)))';
+      const { stdout } = await execa(command[0], ['-c', script, `https://${host}/`], { cwd: '/', env, extendEnv: false });
+      assert.equal(stdout, past ? 'False False' : 'True True');
+    });
+  }
+  await checks.check('oauth2-proxy asks the sign-in provider through it', async () => {
+    // The played provider calls itself otherwise, and its other addresses are of the loopback, which Go never sends to a proxy.
+    const real = { OAUTH2_PROXY_OIDC_ISSUER_URL: `https://${provider}`, OAUTH2_PROXY_INSECURE_OIDC_SKIP_ISSUER_VERIFICATION: 'true', OAUTH2_PROXY_EXTRA_JWT_ISSUERS: undefined };
+    assert.deepEqual(await askedBy(async () => (await deployment.startProxy(real)).stop()), [`${provider}:443`]);
+    await assert.rejects(deployment.startProxy({ ...real, HTTPS_PROXY: undefined }), /did not start/);
+    return 'it does not start without';
+  });
+}

@@ -1,0 +1,95 @@
+import { CfnParameter, Duration, Stack, Token } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { define, environmentOf, only, OverridesOf, resources, rulesOf, synthesise } from './fixtures';
+import { DatabaseAuthentication, NetworkProxyOptions } from '../src';
+
+const networkProxy = { host: 'proxy.example.com', port: 3128 };
+const url = 'http://proxy.example.com:3128';
+const within = '127.0.0.1,localhost,169.254.170.2';
+const withRegion = (stack: Stack) => ({ 'Fn::Join': ['', [`${within},s3.`, stack.resolve(stack.region), '.amazonaws.com,s3.amazonaws.com']] });
+
+const environmentsOf = (template: ReturnType<typeof synthesise>['template']) => resources(template, 'AWS::ECS::TaskDefinition')
+  .flatMap(([, { Properties }]) => Properties.ContainerDefinitions as { Name: string; Environment: { Name: string; Value: unknown }[] }[])
+  .map(({ Name, Environment }) => [Name, Object.fromEntries(Environment.map(variable => [variable.Name, variable.Value]))] as const);
+
+const egress = (overrides: OverridesOf) => {
+  const { template } = synthesise(overrides);
+  return rulesOf(template, only(template, 'AWS::EC2::SecurityGroup', 'ServiceSecurityGroup').id, 'Egress')
+    .filter(rule => rule.FromPort !== 5432).map(rule => [rule.CidrIp ?? rule.DestinationSecurityGroupId, rule.FromPort, rule.ToPort]);
+};
+
+test('reaches every container of both tasks', () => {
+  const { template, stack } = synthesise({
+    networkProxy, gunicornOpts: '--threads 4', databaseAuthentication: DatabaseAuthentication.IAM, cleanUp: { olderThan: Duration.days(30) },
+  });
+  const all = environmentsOf(template);
+  expect(all.map(([name]) => name).sort()).toEqual(['clean-up', 'database-token', 'mlflow', 'mlflow-uvicorn', 'oauth2-proxy', 'prepare', 'prepare']);
+  for (const [, environment] of all) {
+    expect(environment).toMatchObject({ HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY: withRegion(stack) });
+  }
+});
+
+test('without it no container has a variable of it', () => {
+  for (const [, environment] of environmentsOf(synthesise({ cleanUp: { olderThan: Duration.days(30) } }).template)) {
+    expect(Object.keys(environment).filter(name => /_proxy$/i.test(name))).toEqual([]);
+  }
+});
+
+test.each<[string, (stack: Stack) => string[], unknown]>([
+  ['hosts of one\'s own, in place of S3', () => ['example.com', '10.0.0.0'], `${within},example.com,10.0.0.0`],
+  ['none', () => [], within],
+  ['hosts that are only known at deployment', stack => new CfnParameter(stack, 'Hosts', { type: 'CommaDelimitedList' }).valueAsList,
+    { 'Fn::Join': ['', [`${within},`, { 'Fn::Join': [',', { Ref: 'Hosts' }] }]] }],
+])('noProxy may hold %s', (_, noProxy, expected) => {
+  const { template } = synthesise(stack => ({ networkProxy: { ...networkProxy, noProxy: noProxy(stack) } }));
+  expect(environmentOf(template, 'oauth2-proxy').NO_PROXY).toEqual(expected);
+});
+
+test('host and port may be tokens', () => {
+  const { template } = synthesise(stack => ({
+    networkProxy: { host: new CfnParameter(stack, 'Host').valueAsString, port: new CfnParameter(stack, 'Port', { type: 'Number' }).valueAsNumber },
+  }));
+  expect(environmentOf(template, 'prepare').HTTPS_PROXY).toEqual({ 'Fn::Join': ['', ['http://', { Ref: 'Host' }, ':', { Ref: 'Port' }]] });
+});
+
+test('the tasks are let out to it', () => {
+  const https = ['0.0.0.0/0', 443, 443];
+  expect(egress({})).toEqual([https]);
+  expect(egress({ networkProxy })).toEqual([https, ['0.0.0.0/0', 3128, 3128]]);
+  expect(egress({ networkProxy: { ...networkProxy, peer: ec2.Peer.ipv4('10.0.0.0/16') } })).toEqual([https, ['10.0.0.0/16', 3128, 3128]]);
+  expect(egress({ networkProxy: { ...networkProxy, port: 443 } })).toEqual([https]); // a second rule of the kind could not be deployed
+  expect(egress(stack => ({ networkProxy: { ...networkProxy, peer: ec2.SecurityGroup.fromSecurityGroupId(stack, 'Proxy', 'sg-1') } })))
+    .toEqual([https, ['sg-1', 3128, 3128]]);
+});
+
+describe('fails for', () => {
+  const problem = (overrides: OverridesOf) => {
+    try {
+      define(overrides);
+    } catch (error) {
+      return (error as Error).message.replace('Stack/Mlflow: a prop needs a change\n  - ', '');
+    }
+    return undefined;
+  };
+  const of = (options: Partial<NetworkProxyOptions>) => problem({ networkProxy: { ...networkProxy, ...options } });
+
+  test.each(['http://proxy.example.com', 'me:a5f0@proxy.example.com', 'proxy.example.com:3128', 'Proxy.example.com', '10.0.0.256', ''])('the host %j', host => {
+    expect(of({ host })).toBe(`\`networkProxy.host\` must be a host name in lower case or an IPv4 address, got ${JSON.stringify(host)}: leave out scheme, port and password; a proxy that asks for a password is not supported`);
+  });
+
+  test.each([0, 65536, 1.5])('the port %d', port => {
+    expect(of({ port })).toBe(`\`networkProxy.port\` must be a whole number, 1 to 65535, got ${port}`);
+  });
+
+  test.each(['https://example.com', 'example.com,example.org', 'example.com:443', 'a b', ''])('the entry %j of noProxy', entry => {
+    expect(of({ noProxy: [entry] })).toBe(`\`networkProxy.noProxy\`: each entry must be a host or an address, got ${JSON.stringify(entry)}: leave out scheme, port and path, one host an entry`);
+  });
+
+  test('the AI gateway beside it', () => {
+    expect(problem({ networkProxy, aiGateway: {} })).toBe('`networkProxy` must be left out where `aiGateway` is given: the inner door could not judge which addresses people call through that proxy; leave out one of them');
+  });
+
+  test('no proxy that works', () => {
+    expect(of({ host: '10.0.0.1', port: 65535, noProxy: ['.example.com', '*', Token.asString({ Ref: 'Host' })] })).toBeUndefined();
+  });
+});
