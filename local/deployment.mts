@@ -183,10 +183,9 @@ export class Deployment {
     }
     writeFileSync(this.caFile, certificates.ca);
 
-    const taskOf = (one: Service) => template.properties<TaskDefinition>(one.TaskDefinition);
-    const service = template.all<Service>('AWS::ECS::Service').find(one => taskOf(one).ContainerDefinitions.some(({ Name }) => Name === 'mlflow'))!;
+    const service = serviceOf(template);
     [this.target] = service.LoadBalancers;
-    this.serviceTask = taskOf(service);
+    this.serviceTask = template.properties(service.TaskDefinition);
     const { ContainerDefinitions: definitions } = this.serviceTask;
     this.taskRole = roleOf(this.serviceTask);
     const proxy = plainEnvironment(definitions.find(({ Name }) => Name === this.target.ContainerName)!);
@@ -416,7 +415,7 @@ export class Deployment {
    * where there is nothing to replace, and is rejected where the templates differ in more than the task.
    */
   async update(template: Template): Promise<boolean> {
-    const { TaskDefinition: id } = template.single<Service>('AWS::ECS::Service');
+    const { TaskDefinition: id } = serviceOf(template);
     const definition = template.properties<TaskDefinition>(id);
     const differences = this.template.differences(template);
     const beyond = [
@@ -473,6 +472,12 @@ export class Deployment {
     this.databaseTokens?.stop();
     await Promise.all([this.s3.stop(), this.database.stop(), this.sessionServer?.stop()]);
   }
+}
+
+/** MLflow's, in an app that may have others. */
+function serviceOf(template: Template): Service {
+  const containersOf = ({ TaskDefinition: id }: Service) => template.properties<TaskDefinition>(id).ContainerDefinitions;
+  return template.all<Service>('AWS::ECS::Service').find(service => containersOf(service).some(({ Name }) => Name === 'mlflow'))!;
 }
 
 function changed(env: Record<string, string>, changes: Changes): Record<string, string> {
