@@ -15,7 +15,7 @@ import { Roles } from './aws/roles.mjs';
 import { S3 } from './aws/s3.mjs';
 import { Secrets } from './aws/secrets.mjs';
 import { SessionServer } from './aws/session-server.mjs';
-import { caBundleHost, plainEnvironment, Substitutions, type Program } from './aws/substitutions.mjs';
+import { caBundleHost, plainEnvironment, Substitutions, type Program, type Surroundings } from './aws/substitutions.mjs';
 import { region, type Template } from './aws/template.mjs';
 import { client, type Send } from './clients/http.mjs';
 import { Daemon, freePort, tryToListen, untilReady } from './processes.mjs';
@@ -164,7 +164,8 @@ export class Deployment {
   /** Where its proxy listens, past the load balancer. */
   readonly proxyUrl: string;
   readonly front: Front;
-  private readonly plan: (address: string, name: string, task?: TaskDefinition) => TaskPlan;
+  private readonly surroundings: Omit<Surroundings, 'taskAddress' | 'volumes' | 'credentialsEndpoint'>;
+  private readonly databaseEndpoint: string;
   private serviceTask: TaskDefinition;
   private readonly running = new Set<Task>();
   private added = 0;
@@ -189,17 +190,12 @@ export class Deployment {
     const { ContainerDefinitions: definitions } = this.serviceTask;
     this.taskRole = roleOf(this.serviceTask);
     const proxy = plainEnvironment(definitions.find(({ Name }) => Name === this.target.ContainerName)!);
-    const extraIssuers = (proxy.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split(',').map(entry => entry.split('=')[0]);
-    const accountIssuer = extraIssuers.find(issuer => issuer.endsWith('.tokens.sts.global.api.aws'));
-    const issuers = new Map([[proxy.OAUTH2_PROXY_OIDC_ISSUER_URL, `http://127.0.0.1:${ports.issuer}`]]);
-    if (accountIssuer !== undefined) {
-      issuers.set(accountIssuer, `http://127.0.0.1:${ports.account}`);
-    }
+    const { issuers, accountIssuer } = issuersOf(proxy, ports);
 
     this.secrets = new Secrets(template);
     this.roles = new Roles(template, text => text.replaceAll(new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin, this.url));
     const [clusterId] = template.ids('AWS::RDS::DBCluster');
-    const { Port: databasePort } = template.single<DatabaseCluster>('AWS::RDS::DBCluster');
+    this.databaseEndpoint = `${template.attribute(clusterId, 'Endpoint.Address')}:${template.single<DatabaseCluster>('AWS::RDS::DBCluster').Port}`;
     this.database = new Database(template, this.secrets, ports.database, certificates);
     const [sessionsId] = template.ids('AWS::ElastiCache::ServerlessCache');
     this.sessionServer = sessionsId === undefined ? undefined : new SessionServer(template, this.secrets, ports.sessions, certificates);
@@ -210,21 +206,7 @@ export class Deployment {
     const networkProxy = networkProxyUrl === undefined ? undefined
       : { aws: networkProxyUrl, here: `http://127.0.0.1:${ports.networkProxy}`, caFile: this.caFile };
     const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
-    this.plan = (address, name, definition = this.serviceTask) => {
-      const volumes = join(this.volumes, name);
-      const substitutions = new Substitutions(this.serviceTask.ContainerDefinitions, `${template.attribute(clusterId, 'Endpoint.Address')}:${databasePort}`, this.secrets, {
-        ...surroundings, taskAddress: address, volumes, credentialsEndpoint: this.s3.credentialsEndpoint(roleOf(definition)),
-      });
-      for (const { Name } of definition.Volumes) {
-        rmSync(join(volumes, Name), { recursive: true, force: true });
-        mkdirSync(join(volumes, Name), { recursive: true, mode: 0o755 }); // as Fargate hands them out: empty, and writable for their owner alone
-      }
-      const logs = join(this.logs, name);
-      mkdirSync(logs, { recursive: true });
-      const containers = definition.ContainerDefinitions.map(container => substitutions.container(container));
-      return { address, substitutions, containers, logs, task: new Task(containers, logs), url: `http://${address}:${this.target.ContainerPort}`, disk: join(volumes, 'tmp') };
-    };
-    const surroundings = {
+    this.surroundings = {
       publicUrl: this.url,
       issuers,
       hostedPages: new Map(hostedPages.map(host => [host, `127.0.0.1:${ports.issuer}`])),
@@ -246,16 +228,31 @@ export class Deployment {
     this.issuer = new IdentityProvider(issuers.get(proxy.OAUTH2_PROXY_OIDC_ISSUER_URL)!, this.clients);
     this.account = accountIssuer === undefined ? undefined : new AccountIssuer(issuers.get(accountIssuer)!, this.roles);
     if (this.container('mlflow').env.PGPASSFILE !== undefined) {
-      this.databaseTokens = new DatabaseTokens(this.database, this.s3, surroundings.database, template.attribute(clusterId, 'DBClusterResourceId'));
+      this.databaseTokens = new DatabaseTokens(this.database, this.s3, this.surroundings.database, template.attribute(clusterId, 'DBClusterResourceId'));
     }
     if (networkProxy !== undefined) {
-      const hosts = { [caBundleHost]: surroundings.caBundleOrigin, [googleHost]: this.issuer.issuer };
+      const hosts = { [caBundleHost]: this.surroundings.caBundleOrigin, [googleHost]: this.issuer.issuer };
       this.networkProxy = new NetworkProxy(networkProxy.here, hosts, certificates);
     }
     this.front = new Front(template, {
       ports: { 443: ports.front, 80: ports.redirect },
       publicHost: new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).hostname,
     }, certificates);
+  }
+
+  private plan(address: string, name: string, definition = this.serviceTask): TaskPlan {
+    const volumes = join(this.volumes, name);
+    const substitutions = new Substitutions(this.serviceTask.ContainerDefinitions, this.databaseEndpoint, this.secrets, {
+      ...this.surroundings, taskAddress: address, volumes, credentialsEndpoint: this.s3.credentialsEndpoint(roleOf(definition)),
+    });
+    for (const { Name } of definition.Volumes) {
+      rmSync(join(volumes, Name), { recursive: true, force: true });
+      mkdirSync(join(volumes, Name), { recursive: true, mode: 0o755 }); // as Fargate hands them out: empty, and writable for their owner alone
+    }
+    const logs = join(this.logs, name);
+    mkdirSync(logs, { recursive: true });
+    const containers = definition.ContainerDefinitions.map(container => substitutions.container(container));
+    return { address, substitutions, containers, logs, task: new Task(containers, logs), url: `http://${address}:${this.target.ContainerPort}`, disk: join(volumes, 'tmp') };
   }
 
   container(name: string): Container {
@@ -472,6 +469,17 @@ export class Deployment {
     this.databaseTokens?.stop();
     await Promise.all([this.s3.stop(), this.database.stop(), this.sessionServer?.stop()]);
   }
+}
+
+/** What stands for each issuer that the proxy trusts, and which of them is AWS. */
+function issuersOf(proxy: Record<string, string>, ports: Ports): { issuers: Map<string, string>; accountIssuer?: string } {
+  const extraIssuers = (proxy.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split(',').map(entry => entry.split('=')[0]);
+  const accountIssuer = extraIssuers.find(issuer => issuer.endsWith('.tokens.sts.global.api.aws'));
+  const issuers = new Map([[proxy.OAUTH2_PROXY_OIDC_ISSUER_URL, `http://127.0.0.1:${ports.issuer}`]]);
+  if (accountIssuer !== undefined) {
+    issuers.set(accountIssuer, `http://127.0.0.1:${ports.account}`);
+  }
+  return { issuers, accountIssuer };
 }
 
 /** MLflow's, in an app that may have others. */

@@ -18,6 +18,7 @@ const runBy: Record<string, readonly [file: string, words: string]> = {
   'npm ci': ['.ci/run', 'npm ci'],
   'npx projen build': ['scripts/verify.mts', "['projen', 'build']"],
   'npx projen test': ['.projen/tasks.json', '"spawn": "test"'],
+  'npx jest --coverage=false test/scaling.test.ts': ['.projen/tasks.json', '"jest",'],
   'npm run try': ['scripts/two-checkouts.mts', 'new Try(root)'],
   'npm run try -- --watch': ['scripts/two-checkouts.mts', "'--watch'"],
   'npm run try -- --check': ['scripts/verify.mts', "['run', '--silent', 'try', '--', '--check']"],

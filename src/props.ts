@@ -39,10 +39,10 @@ export interface DatabaseCapacity {
   readonly pauseAfter?: Duration;
 }
 
-/** What else of the database may differ. Names are those of `rds.DatabaseCluster`. */
+/** What else of the database may differ. */
 export interface DatabaseOptions {
   /**
-   * Version of the engine, of major version 17. RDS applies newer minor ones by itself, and never goes back to an older one.
+   * Version of the engine: 17.7 or newer of major version 17. RDS applies newer minor ones by itself, and never goes back to an older one.
    *
    * @default rds.AuroraPostgresEngineVersion.VER_17_7
    */
@@ -199,7 +199,7 @@ export interface NetworkProxyOptions {
   /** Host name or IPv4 address, without scheme. */
   readonly host: string;
 
-  /** Port, 1 to 65535. */
+  /** Port, 1 to 65535, but 443. */
   readonly port: number;
 
   /**
@@ -338,13 +338,15 @@ export interface SecureMlflowProps {
    *
    * Two rules and the certificate are added; nothing else of the listener or the load balancer is changed, so the owner decides who may connect. The load
    * balancer should have an idle timeout of 15 minutes and drop invalid header fields; the listener should send Strict-Transport-Security and refuse TLS
-   * older than 1.2. Synthesis warns where that is not so, or cannot be seen. See docs/shared-load-balancer.md.
+   * older than 1.2. Synthesis warns where that is not so, or cannot be seen.
    *
    * @default - a load balancer of its own
+   * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/shared-load-balancer.md
    * @example
    *
-   * declare const loadBalancer: elbv2.ApplicationLoadBalancer;
-   * const listener = loadBalancer.listeners[0];
+   * declare const listener: elbv2.IApplicationListener; // such as `loadBalancer.addListener('Https', …)`
+   * declare const vpc: ec2.IVpc;
+   * new SecureMlflow(this, 'Mlflow', { domainName: 'mlflow.example.com', hostedZone: zone, authProvider, emailDomains: ['example.com'], vpc, listener });
    */
   readonly listener?: elbv2.IApplicationListener;
 
@@ -403,7 +405,7 @@ export interface SecureMlflowProps {
   /**
    * The proxy through which the tasks reach the internet: `prepare` the certificates of the database's CA, oauth2-proxy the sign-in provider.
    *
-   * Not with `aiGateway`. Images, secrets and logs do not go through it: a task needs a way to them. See docs/settings.md.
+   * Not with `aiGateway`. Images, secrets and logs do not go through it: a task needs a way to them.
    *
    * @default - none: the tasks need a way out
    * @example

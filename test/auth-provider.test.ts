@@ -121,6 +121,7 @@ describe('sessionRefresh', () => {
     ['Google', AuthProvider.google(client), ['openid email profile', false]],
     ['Google by OpenID Connect', oidc({ issuerUrl: 'https://accounts.google.com', scope: 'openid email offline_access' }), ['openid email offline_access', false]],
     ['any OpenID Connect provider', oidc({}), ['openid email profile offline_access', true]],
+    ['Cognito by OpenID Connect', oidc({ issuerUrl: 'https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_x' }), ['openid email profile', true]],
     ['one with scopes of the user\'s own', oidc({ scope: 'openid email groups offline_access' }), ['openid email groups offline_access', true]],
     ['one whose scopes lack it', oidc({ scope: 'openid email' }), ['openid email', undefined]],
     ['one with another scope of a similar name', oidc({ scope: 'openid email not_offline_access' }), ['openid email not_offline_access', undefined]],

@@ -57,7 +57,6 @@ test('the tasks are let out to it', () => {
   expect(egress({})).toEqual([https]);
   expect(egress({ networkProxy })).toEqual([https, ['0.0.0.0/0', 3128, 3128]]);
   expect(egress({ networkProxy: { ...networkProxy, peer: ec2.Peer.ipv4('10.0.0.0/16') } })).toEqual([https, ['10.0.0.0/16', 3128, 3128]]);
-  expect(egress({ networkProxy: { ...networkProxy, port: 443 } })).toEqual([https]); // a second rule of the kind could not be deployed
   expect(egress(stack => ({ networkProxy: { ...networkProxy, peer: ec2.SecurityGroup.fromSecurityGroupId(stack, 'Proxy', 'sg-1') } })))
     .toEqual([https, ['sg-1', 3128, 3128]]);
 });
@@ -74,15 +73,24 @@ describe('fails for', () => {
   const of = (options: Partial<NetworkProxyOptions>) => problem({ networkProxy: { ...networkProxy, ...options } });
 
   test.each(['http://proxy.example.com', 'me:a5f0@proxy.example.com', 'proxy.example.com:3128', 'Proxy.example.com', '10.0.0.256', ''])('the host %j', host => {
-    expect(of({ host })).toBe(`\`networkProxy.host\` must be a host name in lower case or an IPv4 address, got ${JSON.stringify(host)}: leave out scheme, port and password; a proxy that asks for a password is not supported`);
+    const got = host.includes('@') ? 'one with a password' : JSON.stringify(host); // which must not come into a log
+    expect(of({ host })).toBe(`\`networkProxy.host\` must be a host name with a dot, in lower case, or an IPv4 address, got ${got}: leave out scheme, port and password; a proxy that asks for a password is not supported`);
+  });
+
+  test.each(['127.0.0.1', '169.254.170.2'])('the host %s, which is the task itself', host => {
+    expect(of({ host })).toBe(`\`networkProxy.host\` must be a host of the network, got "${host}": the task itself and link-local addresses are no proxies`);
+  });
+
+  test('the port 443, which the inner door lets the calls of people out to', () => {
+    expect(of({ port: 443 })).toBe('`networkProxy.port` must be another than 443, which the inner door takes for that of a public server: have the proxy listen on another port, too');
   });
 
   test.each([0, 65536, 1.5])('the port %d', port => {
     expect(of({ port })).toBe(`\`networkProxy.port\` must be a whole number, 1 to 65535, got ${port}`);
   });
 
-  test.each(['https://example.com', 'example.com,example.org', 'example.com:443', 'a b', ''])('the entry %j of noProxy', entry => {
-    expect(of({ noProxy: [entry] })).toBe(`\`networkProxy.noProxy\`: each entry must be a host or an address, got ${JSON.stringify(entry)}: leave out scheme, port and path, one host an entry`);
+  test.each(['https://example.com', 'example.com,example.org', 'example.com:443', 'a b', '', '*', '*.example.com', '10.0.0.0/8'])('the entry %j of noProxy', entry => {
+    expect(of({ noProxy: [entry] })).toBe(`\`networkProxy.noProxy\`: each entry must be a host or an address, got ${JSON.stringify(entry)}: leave out scheme, port and path, ranges and "*"; a host stands for all below it`);
   });
 
   test('the AI gateway beside it', () => {
@@ -90,6 +98,6 @@ describe('fails for', () => {
   });
 
   test('no proxy that works', () => {
-    expect(of({ host: '10.0.0.1', port: 65535, noProxy: ['.example.com', '*', Token.asString({ Ref: 'Host' })] })).toBeUndefined();
+    expect(of({ host: '10.0.0.1', port: 65535, noProxy: ['.example.com', Token.asString({ Ref: 'Host' })] })).toBeUndefined();
   });
 });

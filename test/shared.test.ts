@@ -1,4 +1,4 @@
-import { CfnParameter, Duration, Stack } from 'aws-cdk-lib';
+import { App, CfnParameter, Duration, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -123,7 +123,7 @@ describe('listener', () => {
     (mlflow.listener as elbv2.ApplicationListener)
       .addAction('Other', { priority: taken, conditions: [elbv2.ListenerCondition.hostHeaders(['other.example.com'])], action: fixed });
     expect(() => Template.fromStack(stack)).toThrow(
-      `\`listenerPriority\` must be free, got ${taken}, which Stack/Shared/Https/OtherRule/Resource has: choose another, of which the next is free, too`);
+      `\`listenerPriority\` must be free, got two numbers of which ${taken} is that of Stack/Shared/Https/OtherRule/Resource: choose another, of which the next is free, too`);
   });
 
   test('protocol and port may be known only at deployment', () => {
@@ -159,6 +159,16 @@ describe('listener', () => {
       const { vpc, loadBalancer } = share(stack);
       return { vpc, listener: loadBalancer.addListener('Other', { port: 8443, certificates, defaultAction: fixed }) };
     }, '`listener` must be on port 443, got 8443: people and programs come to https://<domainName>, which names no port'],
+    ['the load balancer of another listener', stack => ({ ...brought(stack), loadBalancer: imported(stack).loadBalancer }),
+      '`loadBalancer` must be that of `listener`, got another: the name would lead where no rule is; leave it out where the listener is of this app'],
+    ['an imported load balancer of another name', stack => ({
+      ...imported(stack),
+      loadBalancer: elbv2.ApplicationLoadBalancer.fromApplicationLoadBalancerAttributes(stack, 'Another', {
+        loadBalancerArn: 'arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/app/another/1', securityGroupId: 'sg-another',
+      }),
+    }), '`loadBalancer` must be that of `listener`, got another: the name would lead where no rule is; leave it out where the listener is of this app'],
+    ['another VPC than that of the load balancer', stack => ({ ...brought(stack), vpc: new ec2.Vpc(stack, 'Another') }),
+      '`vpc` must be the one that `listener` is in, got another: pass that'],
     ['a priority without a listener', () => ({ listenerPriority: 3 }), '`listenerPriority` needs `listener`, got none: pass the HTTPS listener of the load balancer, or leave it out'],
   ])('fails with %s', (_, overrides, problem) => {
     expect(refusal(overrides)).toBe(one(problem));
@@ -184,7 +194,7 @@ describe('listener', () => {
       (listener.node.defaultChild as elbv2.CfnListener).sslPolicy = elbv2.SslPolicy.TLS11;
       return { vpc, listener };
     }, 'lacks settings: see to it that it has an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
-    ['one where it is imported', imported, 'is imported, so its settings cannot be seen: see to it that it has an idle timeout of 900 s, or long uploads break; `dropInvalidHeaderFields`; the listener attribute routing.http.response.strict_transport_security.header_value; an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
+    ['one where it is imported', imported, 'is imported, so its settings cannot be seen: see to it that it has an idle timeout of 900 s, or long uploads break; `dropInvalidHeaderFields`; the listener attribute routing.http.response.strict_transport_security.header_value; HTTPS on port 443, or cookies and tokens travel in plain text; an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
   ])('has %s among the warnings', (_, overrides, text) => {
     expect(warningsIn(define(overrides).stack)).toEqual(text === undefined ? [] : [['sharedListener', `\`listener\` belongs to a load balancer that ${text}`]]);
   });
@@ -201,6 +211,14 @@ const insightsOf = (template: Template) => only(template, 'AWS::ECS::Cluster').P
 const needInsights = ['MissingTasks', 'EphemeralStorage'];
 
 describe('cluster', () => {
+  const another = (stack: Stack) => ec2.Vpc.fromVpcAttributes(stack, 'Another', {
+    vpcId: 'vpc-another',
+    availabilityZones: ['eu-west-1a', 'eu-west-1b'],
+    publicSubnetIds: ['a', 'b'],
+    publicSubnetRouteTableIds: ['a', 'b'],
+    isolatedSubnetIds: ['c', 'd'],
+    isolatedSubnetRouteTableIds: ['c', 'd'],
+  });
   const cluster = (stack: Stack, props: ecs.ClusterProps = {}) => {
     const vpc = broughtVpc(stack);
     return { vpc, cluster: new ecs.Cluster(stack, 'Own', { vpc, ...props }) };
@@ -216,6 +234,7 @@ describe('cluster', () => {
 
   test.each<[string, (stack: Stack) => Overrides, string]>([
     ['no VPC', stack => ({ cluster: cluster(stack).cluster }), '`vpc` must be given where `cluster` is, got nothing: pass the VPC that it is in'],
+    ['another VPC', stack => ({ ...cluster(stack), vpc: another(stack) }), '`vpc` must be the one that `cluster` is in, got another: pass that'],
     ['Container Insights', stack => ({ ...cluster(stack), containerInsights: ecs.ContainerInsights.DISABLED }),
       '`containerInsights` must be left out where `cluster` is given: the owner of the cluster decides'],
   ])('fails with %s', (_, overrides, problem) => {
@@ -282,6 +301,14 @@ describe('capacity', () => {
     expect(service(template).DependsOn).toContain(id);
   });
 
+  test('SPOT waits for the capacity provider of a cluster of the app', () => {
+    const { template } = synthesise(stack => {
+      const vpc = broughtVpc(stack);
+      return { vpc, cluster: new ecs.Cluster(stack, 'Own', { vpc, enableFargateCapacityProviders: true }), capacity: FargateCapacity.SPOT };
+    });
+    expect(service(template).DependsOn).toContain(only(template, 'AWS::ECS::ClusterCapacityProviderAssociations').id);
+  });
+
   test('SPOT changes nothing of a cluster that is brought', () => {
     const { template } = synthesise(stack => {
       const vpc = broughtVpc(stack);
@@ -290,6 +317,19 @@ describe('capacity', () => {
     expect(service(template).Properties.CapacityProviderStrategy).toEqual([{ CapacityProvider: 'FARGATE_SPOT', Weight: 1 }]);
     expect(resources(template, 'AWS::ECS::ClusterCapacityProviderAssociations')).toEqual([]);
   });
+});
+
+test('what the CDK has yet to look up is not judged', () => {
+  const lookedUp = (app: App, id: string) => {
+    const stack = new Stack(app, id, { env: { account: '111122223333', region: 'eu-west-1' } });
+    const loadBalancer = elbv2.ApplicationLoadBalancer.fromLookup(stack, 'LoadBalancer', { loadBalancerTags: { id } });
+    const listener = elbv2.ApplicationListener.fromLookup(stack, 'Listener', { loadBalancerTags: { id }, listenerPort: 443 });
+    return define({ vpc: ec2.Vpc.fromLookup(stack, 'Vpc', { vpcId: `vpc-${id}` }), listener, loadBalancer, listenerPriority: 100 }, stack).stack;
+  };
+  const app = newApp();
+  lookedUp(app, 'One');
+  lookedUp(app, 'Other');
+  expect(app.synth().manifest.missing?.map(({ provider }) => provider)).toEqual(expect.arrayContaining(['load-balancer', 'load-balancer-listener', 'vpc-provider']));
 });
 
 test('two deployments share a listener', () => {

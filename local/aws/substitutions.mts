@@ -25,7 +25,7 @@ export interface Program {
 }
 
 /** What stands in for AWS in this run. */
-interface Surroundings {
+export interface Surroundings {
   readonly publicUrl: string;
   /** What stands for each issuer, by the address of the real one. */
   readonly issuers: ReadonlyMap<string, string>;

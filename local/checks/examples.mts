@@ -60,7 +60,7 @@ async function checkPrivate(checks: Checks, options: JobOptions): Promise<void> 
     const { Scheme, SecurityGroups: [group] } = template.single<{ Scheme: string; SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
     const { SecurityGroupIngress: rules } = template.properties<{ SecurityGroupIngress: { CidrIp: string; FromPort: number }[] }>(group);
     assert.equal(Scheme, 'internal');
-    assert.deepEqual(rules.map(({ CidrIp, FromPort }) => [CidrIp, FromPort]), [['10.0.0.0/8', 443], ['10.0.0.0/8', 80]]);
+    assert.deepEqual(rules.map(({ CidrIp, FromPort }) => [CidrIp, FromPort]), [['10.0.0.0/8', 443]]);
   });
   await checks.check('lets who needs the key use it, in the template: KMS is not played here', async () => {
     const key = template.attribute(template.ids('AWS::KMS::Key')[0], 'Arn');

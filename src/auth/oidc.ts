@@ -1,7 +1,7 @@
 import { Fn } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import type { AuthProviderConfig } from './config';
-import { isGitlab, isGoogle, isOpenIssuer, refusePublicIssuer } from './public-issuers';
+import { isGitlab, isGoogle, isOpenIssuer, refusePublicIssuer, refusesOfflineAccess } from './public-issuers';
 import { Configure, DEFAULT_SCOPE, OFFLINE_ACCESS, openTo, requireId, requireList } from './rules';
 import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
@@ -77,7 +77,7 @@ export function oidc(options: OidcAuthProviderOptions): Configure {
   requireList('AuthProvider.oidc: `allowedGroups`', allowedGroups);
   requireList('AuthProvider.oidc: `extraAudiences`', extraAudiences);
   return ({ sessionRefresh }) => {
-    const asked = scope ?? (sessionRefresh ? `${DEFAULT_SCOPE} ${OFFLINE_ACCESS}` : DEFAULT_SCOPE);
+    const asked = scope ?? (sessionRefresh && !refusesOfflineAccess(issuerUrl) ? `${DEFAULT_SCOPE} ${OFFLINE_ACCESS}` : DEFAULT_SCOPE);
     return {
       clientId,
       clientSecret,
@@ -101,5 +101,5 @@ function refreshTokens(issuerUrl: string, scope: string): Pick<AuthProviderConfi
   if (isGoogle(issuerUrl)) {
     return { refreshTokens: false };
   }
-  return !known(scope) || scope.split(' ').includes(OFFLINE_ACCESS) ? { refreshTokens: true } : {};
+  return refusesOfflineAccess(issuerUrl) || !known(scope) || scope.split(' ').includes(OFFLINE_ACCESS) ? { refreshTokens: true } : {};
 }

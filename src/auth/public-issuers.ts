@@ -76,3 +76,10 @@ export function isGoogle(issuerUrl: string): boolean {
 export function isOpenIssuer(issuerUrl: string): boolean {
   return known(issuerUrl) && OPEN_ISSUERS.some(pattern => pattern.test(placeOf(issuerUrl)));
 }
+
+/** Cognito and Apple, which refuse a sign-in that asks for the scope `offline_access`, and give refresh tokens without it. */
+const WITHOUT_OFFLINE_ACCESS = [/^cognito-idp\.[a-z0-9-]+\.amazonaws\.com(\/|$)/, /^appleid\.apple\.com(\/|$)/];
+
+export function refusesOfflineAccess(issuerUrl: string): boolean {
+  return known(issuerUrl) && WITHOUT_OFFLINE_ACCESS.some(pattern => pattern.test(placeOf(issuerUrl)));
+}

@@ -1,7 +1,9 @@
 import { Stack, Token } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import type { Construct } from 'constructs';
-import { known, wholeNumberProblems } from './problems';
+import { isStandIn, known, wholeNumberProblems } from './problems';
 import type { Warnings } from './warnings';
 import { HSTS_ATTRIBUTE, IDLE_TIMEOUT, SharedListener } from '../parts/ingress';
 import type { SecureMlflowProps } from '../props';
@@ -24,7 +26,7 @@ export function listenerProblems(props: SecureMlflowProps): string[] {
   }
   const problems = [
     ...wholeNumberProblems('listenerPriority', listenerPriority, 1, 49999, ': the next number is the second rule\'s, and 50000 is the highest'),
-    ...vpcProblems('listener', props),
+    ...vpcProblems('listener', props, (loadBalancer ?? loadBalancerOf(listener))?.vpc),
     ...contradictions('listener', props, ['internetFacing', 'loadBalancerSubnets', 'allowedSources', 'accessLogsBucket'], 'load balancer'),
   ];
   const { protocol, port } = resourceOf(listener) ?? {};
@@ -32,6 +34,9 @@ export function listenerProblems(props: SecureMlflowProps): string[] {
     problems.push(`\`listener\` must be an HTTPS listener, got one for ${protocol}, where cookies and tokens would travel in plain text: pass the one on port 443`);
   } else if (known(port) && port !== 443) {
     problems.push(`\`listener\` must be on port 443, got ${port}: people and programs come to https://<domainName>, which names no port`);
+  }
+  if (loadBalancer !== undefined && !belongsTo(listener, loadBalancer)) {
+    problems.push('`loadBalancer` must be that of `listener`, got another: the name would lead where no rule is; leave it out where the listener is of this app');
   }
   if (loadBalancerOf(listener) === undefined) {
     const imported = 'must be given where `listener` is imported, got nothing';
@@ -46,11 +51,39 @@ export function listenerProblems(props: SecureMlflowProps): string[] {
 }
 
 export function clusterProblems(props: SecureMlflowProps): string[] {
-  return props.cluster === undefined ? [] : [...vpcProblems('cluster', props), ...contradictions('cluster', props, ['containerInsights'], 'cluster')];
+  return props.cluster === undefined ? [] : [...vpcProblems('cluster', props, vpcOf(props.cluster)), ...contradictions('cluster', props, ['containerInsights'], 'cluster')];
 }
 
-function vpcProblems(name: string, { vpc }: SecureMlflowProps): string[] {
-  return vpc === undefined ? [`\`vpc\` must be given where \`${name}\` is, got nothing: pass the VPC that it is in`] : [];
+function vpcProblems(name: string, { vpc }: SecureMlflowProps, own?: ec2.IVpc): string[] {
+  if (vpc === undefined) {
+    return [`\`vpc\` must be given where \`${name}\` is, got nothing: pass the VPC that it is in`];
+  }
+  return own === undefined || own === vpc || !areComparable(own, vpc) || own.vpcId === vpc.vpcId ? []
+    : [`\`vpc\` must be the one that \`${name}\` is in, got another: pass that`];
+}
+
+/** Two ids, or two VPCs that this app makes; one that is imported may be one that another stack makes. */
+function areComparable(...vpcs: ec2.IVpc[]): boolean {
+  return vpcs.every(({ vpcId }) => known(vpcId)) || vpcs.every(vpc => vpc instanceof ec2.Vpc);
+}
+
+/** Undefined where it cannot be seen. */
+function vpcOf(cluster: ecs.ICluster): ec2.IVpc | undefined {
+  try {
+    return cluster.vpc;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a listener may be one of the load balancer, as far as that can be seen: its ARN begins like that of the load balancer. */
+function belongsTo(listener: elbv2.IApplicationListener, loadBalancer: elbv2.IApplicationLoadBalancer): boolean {
+  const own = loadBalancerOf(listener);
+  if (own !== undefined) {
+    return own === loadBalancer;
+  }
+  const [listenerName, name] = [listener.listenerArn, loadBalancer.loadBalancerArn].map(arn => known(arn) ? arn.split('/').slice(1, 4).join('/') : undefined);
+  return listenerName === undefined || name === undefined || listenerName === name;
 }
 
 function contradictions(name: string, props: SecureMlflowProps, others: (keyof SecureMlflowProps)[], what: string): string[] {
@@ -66,7 +99,7 @@ function loadBalancerOf(listener: elbv2.IApplicationListener): elbv2.IApplicatio
 export function priorityProblems(scope: Construct, { listener }: SharedListener): string[] {
   const rules = rulesOf(scope, listener);
   return rules.filter(rule => isOf(scope, rule)).flatMap(rule => rules.filter(other => !isOf(scope, other) && other.priority === rule.priority)
-    .map(other => `\`listenerPriority\` must be free, got ${rule.priority}, which ${other.node.path} has: choose another, of which the next is free, too`));
+    .map(other => `\`listenerPriority\` must be free, got two numbers of which ${rule.priority} is that of ${other.node.path}: choose another, of which the next is free, too`));
 }
 
 /** What the owner of the load balancer should set, and has not, or nobody can see. */
@@ -79,6 +112,7 @@ export function warningsAboutListener({ listener, loadBalancer }: SharedListener
     ...own !== undefined && seconds >= IDLE_TIMEOUT.toSeconds() ? [] : [`an idle timeout of ${IDLE_TIMEOUT.toSeconds()} s, or long uploads break`],
     ...own?.['routing.http.drop_invalid_header_fields.enabled'] === 'true' ? [] : ['`dropInvalidHeaderFields`'],
     ...ofListener?.[HSTS_ATTRIBUTE] === undefined ? [`the listener attribute ${HSTS_ATTRIBUTE}`] : [],
+    ...resourceOf(listener) === undefined ? ['HTTPS on port 443, or cookies and tokens travel in plain text'] : [],
     ...Token.isUnresolved(policy) || MODERN_TLS.test(policy) ? [] : ['an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
   ];
   return {
@@ -107,6 +141,9 @@ function attributesOf(resource: unknown, read: (resource: unknown) => unknown): 
 }
 
 function rulesOf(scope: Construct, listener: elbv2.IApplicationListener): elbv2.CfnListenerRule[] {
+  if (isStandIn(listener.listenerArn)) {
+    return []; // of all that the CDK has yet to look up
+  }
   return scope.node.root.node.findAll().filter((construct): construct is elbv2.CfnListenerRule => construct instanceof elbv2.CfnListenerRule)
     .filter(rule => rule.listenerArn === listener.listenerArn && !Token.isUnresolved(rule.priority));
 }

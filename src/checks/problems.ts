@@ -14,9 +14,12 @@ export function known<T>(value: T | undefined): value is T {
   return value !== undefined && !Token.isUnresolved(value) && !isStandIn(value);
 }
 
+/** Of `StringParameter.valueFromLookup`, and of load balancers and listeners by `fromLookup`. */
+const STAND_INS = /dummy-value-for-|arn:aws:elasticloadbalancing:us-west-2:123456789012:/;
+
 /** Whether the CDK has yet to look up a value, perhaps a part of this one. The app runs once with such values, and what comes of it is thrown away. */
 export function isStandIn(value: unknown): boolean {
-  return typeof value === 'string' && value.includes('dummy-value-for-'); // `StringParameter.valueFromLookup`
+  return typeof value === 'string' && STAND_INS.test(value);
 }
 
 export function show(value: unknown): string {

@@ -1,5 +1,4 @@
-import type { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
-import { known } from './problems';
+import { isStandIn, known } from './problems';
 import type { SecureMlflowProps } from '../props';
 
 /** What is brought and must stand in the region of the stack. */
@@ -7,10 +6,10 @@ export function regionProblems(region: string, props: SecureMlflowProps): string
   const { vpc, listener, loadBalancer, cluster, certificate, artifactBucket, accessLogsBucket, encryptionKey } = props;
   const regions = {
     vpc: vpc?.env.region,
-    listener: listener?.env.region,
-    loadBalancer: loadBalancer?.env.region,
+    listener: listener && regionOf(listener.listenerArn, listener.env.region),
+    loadBalancer: loadBalancer && regionOf(loadBalancer.loadBalancerArn, loadBalancer.env.region),
     cluster: cluster?.env.region,
-    certificate: certificate && regionOf(certificate),
+    certificate: certificate && regionOf(certificate.certificateArn, certificate.env.region),
     artifactBucket: artifactBucket?.env.region,
     accessLogsBucket: accessLogsBucket?.env.region,
     encryptionKey: encryptionKey?.env.region,
@@ -20,6 +19,6 @@ export function regionProblems(region: string, props: SecureMlflowProps): string
 }
 
 /** As its ARN says, where that is known: the CDK takes an imported one to be in the region of its stack. */
-function regionOf({ certificateArn, env }: ICertificate): string {
-  return known(certificateArn) ? certificateArn.split(':')[3] : env.region;
+function regionOf(arn: string, region: string): string | undefined {
+  return known(arn) ? arn.split(':')[3] : isStandIn(arn) ? undefined : region;
 }

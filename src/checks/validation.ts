@@ -328,11 +328,17 @@ function networkProxyProblems({ networkProxy, aiGateway }: SecureMlflowProps): s
   const { host, port, noProxy } = networkProxy;
   const problems = wholeNumberProblems('networkProxy.port', port, 1, 65535);
   if (known(host) && !isHost(host)) {
-    problems.push(`\`networkProxy.host\` must be a host name in lower case or an IPv4 address, got ${show(host)}: leave out scheme, port and password; a proxy that asks for a password is not supported`);
+    const got = host.includes('@') ? 'one with a password' : show(host);
+    problems.push(`\`networkProxy.host\` must be a host name with a dot, in lower case, or an IPv4 address, got ${got}: leave out scheme, port and password; a proxy that asks for a password is not supported`);
+  } else if (known(host) && TASK_HOST.test(host)) {
+    problems.push(`\`networkProxy.host\` must be a host of the network, got ${show(host)}: the task itself and link-local addresses are no proxies`);
+  }
+  if (known(port) && port === 443) { // the inner door lets people's calls out to port 443 of public addresses, of which the proxy may have one
+    problems.push('`networkProxy.port` must be another than 443, which the inner door takes for that of a public server: have the proxy listen on another port, too');
   }
   if (known(noProxy)) {
-    problems.push(...noProxy.filter(entry => known(entry) && !/^[^\s,/:]+$/.test(entry))
-      .map(entry => `\`networkProxy.noProxy\`: each entry must be a host or an address, got ${show(entry)}: leave out scheme, port and path, one host an entry`));
+    problems.push(...noProxy.filter(entry => known(entry) && !/^[^\s,/:*]+$/.test(entry))
+      .map(entry => `\`networkProxy.noProxy\`: each entry must be a host or an address, got ${show(entry)}: leave out scheme, port and path, ranges and "*"; a host stands for all below it`));
   }
   if (aiGateway !== undefined) { // with a proxy every connection goes to its address, and the inner door judges addresses
     problems.push('`networkProxy` must be left out where `aiGateway` is given: the inner door could not judge which addresses people call through that proxy; leave out one of them');

@@ -147,7 +147,9 @@ export class Service extends Construct {
       propagateTags: ecs.PropagatedTagSource.SERVICE,
       ...(spot && { capacityProviderStrategies: [{ capacityProvider: SPOT, weight: 1 }] }),
     });
-    if (spot && props.cluster === undefined) {
+    if (spot && props.cluster !== undefined) {
+      service.node.addDependency(props.cluster); // and so what it has below it: the capacity provider, where it is of this app
+    } else if (spot) {
       // The cluster would add it without a dependency, and ECS refuses a service whose capacity provider is not there yet, or no longer.
       service.node.addDependency(new ecs.CfnClusterCapacityProviderAssociations(this, 'CapacityProviders', {
         cluster: this.cluster.clusterName, capacityProviders: [SPOT], defaultCapacityProviderStrategy: [],
