@@ -15,7 +15,7 @@ export async function watchSources(deployment: Deployment, app: string): Promise
   const watcher = watch(['src', 'containers', app], {
     cwd: root,
     ignoreInitial: true,
-    ignored: (path, stats) => stats?.isFile() === true && !/\.(ts|py)$/.test(path), // the packed door among others, which is written here
+    ignored: (path, stats) => stats?.isFile() === true && !/\.(ts|py|html)$/.test(path), // the packed door among others, which is written here
   }).on('all', (_, path) => changed.add(path));
   await once(watcher, 'ready');
   console.log(`Changes in src/, containers/ and ${app} are taken up.`);

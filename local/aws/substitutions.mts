@@ -84,6 +84,7 @@ export class Substitutions {
       ],
       ...there.networkProxy === undefined ? [{ what: 'address of the CA bundle', aws: caBundleOrigin, here: there.caBundleOrigin, replaces: 'text' as const }] : [
         { what: 'proxy of the network', aws: there.networkProxy.aws, here: there.networkProxy.here, replaces: 'text' as const },
+        { what: 'S3, which is reached past it', aws: `s3.${region}.amazonaws.com,`, here: `s3.${region}.amazonaws.com,127.0.0.1,`, replaces: 'text' as const },
         { what: 'CA of the hosts behind it', aws: 'those in the images', here: `${there.networkProxy.caFile} (SSL_CERT_FILE)` },
       ],
       { what: "task's network interface", aws: '0.0.0.0:', here: `${there.taskAddress}:`, replaces: 'text' },
