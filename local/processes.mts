@@ -47,7 +47,8 @@ export class Daemon {
     this.exited = new Promise(resolve => process.once('exit', (exitCode, signal) => {
       this.ended = true;
       signalGroup(this.pid, 'SIGKILL'); // as with a container, nothing outlives the first process
-      resolve({ code: exitCode ?? undefined, text: signal ?? `exit code ${exitCode}` });
+      // What it printed last may still be on its way into the file.
+      void Promise.race([process, sleep(2000)]).then(() => resolve({ code: exitCode ?? undefined, text: signal ?? `exit code ${exitCode}` }));
     }));
   }
 

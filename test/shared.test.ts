@@ -234,6 +234,8 @@ describe('cluster', () => {
 
   test.each<[string, (stack: Stack) => Overrides, string]>([
     ['no VPC', stack => ({ cluster: cluster(stack).cluster }), '`vpc` must be given where `cluster` is, got nothing: pass the VPC that it is in'],
+    ['no VPC of its own', stack => ({ vpc: broughtVpc(stack), cluster: ecs.Cluster.fromClusterArn(stack, 'Own', 'arn:aws:ecs:eu-west-1:111122223333:cluster/own') }),
+      '`cluster` must know its VPC, got one that does not: import it by `ecs.Cluster.fromClusterAttributes(…)`, with `vpc`'],
     ['another VPC', stack => ({ ...cluster(stack), vpc: another(stack) }), '`vpc` must be the one that `cluster` is in, got another: pass that'],
     ['Container Insights', stack => ({ ...cluster(stack), containerInsights: ecs.ContainerInsights.DISABLED }),
       '`containerInsights` must be left out where `cluster` is given: the owner of the cluster decides'],

@@ -26,8 +26,8 @@ export async function checkNetworkProxy(checks: Checks, deployment: Deployment, 
     assert.deepEqual([...new Set(asked)], [truststore]);
     return asked.join();
   });
-  await checks.check('without it prepare does not get them', async () => {
-    const reason = await deployment.runScheduledTask({ HTTP_PROXY: '', HTTPS_PROXY: '' });
+  await checks.check('where it does not answer prepare does not get them', async () => {
+    const reason = await deployment.runScheduledTask({ HTTP_PROXY: 'http://127.0.0.1:9', HTTPS_PROXY: 'http://127.0.0.1:9' });
     assert.match(reason, /FAILED: cannot get the CA bundle of the database/);
   });
   await checks.check('the scheduled clean-up goes the same way', async () => {

@@ -51,7 +51,16 @@ export function listenerProblems(props: SecureMlflowProps): string[] {
 }
 
 export function clusterProblems(props: SecureMlflowProps): string[] {
-  return props.cluster === undefined ? [] : [...vpcProblems('cluster', props, vpcOf(props.cluster)), ...contradictions('cluster', props, ['containerInsights'], 'cluster')];
+  const { cluster } = props;
+  if (cluster === undefined) {
+    return [];
+  }
+  const own = vpcOf(cluster);
+  return [
+    ...vpcProblems('cluster', props, own),
+    ...contradictions('cluster', props, ['containerInsights'], 'cluster'),
+    ...own === undefined ? ['`cluster` must know its VPC, got one that does not: import it by `ecs.Cluster.fromClusterAttributes(…)`, with `vpc`'] : [],
+  ];
 }
 
 function vpcProblems(name: string, { vpc }: SecureMlflowProps, own?: ec2.IVpc): string[] {
@@ -67,7 +76,7 @@ function areComparable(...vpcs: ec2.IVpc[]): boolean {
   return vpcs.every(({ vpcId }) => known(vpcId)) || vpcs.every(vpc => vpc instanceof ec2.Vpc);
 }
 
-/** Undefined where it cannot be seen. */
+/** Undefined where the cluster is imported by its ARN alone. */
 function vpcOf(cluster: ecs.ICluster): ec2.IVpc | undefined {
   try {
     return cluster.vpc;
