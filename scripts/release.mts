@@ -58,7 +58,7 @@ async function checkNpm(checks: Checks, registry: Registry, app: string): Promis
   checks.heading('The package for npm');
   await checks.check('holds containers/, what becomes of src/, and nothing else', async () => {
     const compiled = filesIn(join(root, 'src')).flatMap(file => ['.js', '.d.ts'].map(ending => `lib/${file.replace(/\.ts$/, ending)}`));
-    const scripts = filesIn(join(root, 'containers')).filter(file => /\.(py|packed)$/.test(file)).map(file => `containers/${file}`);
+    const scripts = filesIn(join(root, 'containers')).filter(file => /\.(py|html|packed)$/.test(file)).map(file => `containers/${file}`);
     const found = filesIn(join(content, 'package'));
     assert.deepEqual(found, ['.jsii', '.jsii.tabl.json', 'LICENSE', 'README.md', 'package.json', ...compiled, ...scripts].sort());
     return `${found.length} files`;
