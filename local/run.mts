@@ -133,5 +133,5 @@ export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): 
 
 async function finish(exitCode: number): Promise<never> {
   await Promise.all(deployments.map(deployment => deployment.stop()));
-  process.exit(exitCode);
+  process.exit(exitCode); // servers that still listen would keep Node running
 }

@@ -93,6 +93,7 @@ class PrefixCondition:
                 if (operator, values) == ("StringEquals", {"aws:ResourceAccount": account}):
                     continue
                 if operator != "StringLike" or set(values) != {"s3:prefix"} or statement["Action"] != "s3:ListBucket":
+                    # To ignore it would allow what AWS refuses, so nothing starts.
                     sys.exit(f"a condition of the task role's policy is not played here: {json.dumps(statement)}")
                 self.patterns += as_list(values["s3:prefix"])
 
