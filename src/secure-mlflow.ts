@@ -13,7 +13,7 @@ import { Construct } from 'constructs';
 import { grantTokens, roleArnOf } from './auth/aws-roles';
 import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
-import { priorityProblems, sharedListener, warningsAboutListener } from './checks/listener';
+import { ruleProblems, shadowProblems, sharedListener, warningsAboutListener } from './checks/listener';
 import { referenceProblems } from './checks/names';
 import { taskSizeProblems, warningsAboutQuotas } from './checks/quotas';
 import { validateProps, validateProvider } from './checks/validation';
@@ -145,9 +145,10 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
 
   public constructor(scope: Construct, id: string, props: SecureMlflowProps) {
     super(scope, id);
-    validateProps(this.node.path, Stack.of(this).region, props);
+    const defaults = withDefaults(props);
+    validateProps(this.node.path, Stack.of(this).region, props, defaults);
     const encryption = props.encryptionKey && { encryptionKey: this.openKeyToLogs(props.encryptionKey) };
-    const settings = { ...withDefaults(props), ...encryption };
+    const settings = { ...defaults, ...encryption };
     this.url = `https://${props.domainName}`;
     this.maxTasks = settings.scaling?.maxCount ?? settings.desiredCount;
     this.awsIdentityIssuer = props.awsIdentityIssuer;
@@ -243,7 +244,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     validateMonitoring(this.node.path, options);
     const { url, metrics, logGroup, artifactBucket, maxTasks, cleanUpErrors } = this;
     const insights = containerInsightsOf(this.cluster);
-    this.warn(warningsAboutInsights(insights));
+    this.warn(warningsAboutInsights(insights, options.thresholds));
     const { dashboard, alarms } = new Monitoring(this, 'Monitoring', {
       ...options,
       ...{ url, metrics, logGroup, artifactBucket, maxTasks },
@@ -283,9 +284,11 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     const shared = sharedListener(this, props);
     if (shared !== undefined) {
       this.warn(warningsAboutListener(shared));
-      this.node.addValidation({ validate: () => priorityProblems(this, shared) });
+      this.node.addValidation({ validate: () => shadowProblems(this, shared, props.domainName) });
     }
-    return new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: loadBalancerSubnets, ...(shared && { shared }) });
+    const ingress = new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: loadBalancerSubnets, ...(shared && { shared }) });
+    this.node.addValidation({ validate: () => ruleProblems(this, ingress.listener) });
+    return ingress;
   }
 
   private defineService(settings: Settings, signIn: SignIn, { network, database, artifacts, sessionServer }: Parts): Service {

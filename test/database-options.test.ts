@@ -20,6 +20,11 @@ describe('engineVersion', () => {
     expect(cluster(version(full)).EngineVersion).toBe(full);
   });
 
+  test('fails where the parameter group would be of another version', () => {
+    expect(() => define({ databaseOptions: { engineVersion: rds.AuroraPostgresEngineVersion.of('17.9', '16') } })).toThrow(refused(
+      '`databaseOptions.engineVersion` must have the major version 17, got "17.9" with "16": its parameter group would be of another version; use `AuroraPostgresEngineVersion.of(\'17.9\', \'17\')`'));
+  });
+
   test.each(['17.6', '17.1', '16.11', '18.1', '17', '17.7-limitless', '170.7'])('fails for %s', full => {
     expect(() => define({ databaseOptions: version(full) })).toThrow(refused(
       `\`databaseOptions.engineVersion\` must be 17.7 or newer of major version 17, got "${full}": others are not tested, and RDS does not go back to an older one; leave it out, or name a newer one`));

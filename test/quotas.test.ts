@@ -8,8 +8,13 @@ const sources = (count: number) => Array.from({ length: count }, (_, index) => e
 test.each([60, 61])('allowedSources may be %d, with a warning where a security group may not take them', count => {
   const warnings = warningsIn(define({ allowedSources: [...sources(count), ec2.Peer.ipv4('192.0.2.0/32')] }).stack); // one twice is one rule
   expect(warnings).toEqual(count === 60 ? [] : [['manySources',
-    '`allowedSources` holds 61 sources, a rule each, and a security group takes 60 where AWS has not raised that for your account: the deployment would fail; '
+    '`allowedSources` takes 61 rules, one for each source and for a prefix list its largest number of entries, here taken as 55, and a security group takes 60 where AWS has not raised that for your account: the deployment would fail; '
     + 'use larger ranges, or let people come through a security group or a network of their own']]);
+});
+
+test.each([5, 6])('a prefix list counts as large as CloudFront\'s, beside %d sources', count => {
+  const warnings = warningsIn(define({ allowedSources: [...sources(count), ec2.Peer.prefixList('pl-3b927c52')] }).stack);
+  expect(warnings.map(([id]) => id)).toEqual(count === 5 ? [] : ['manySources']);
 });
 
 describe('a task definition of more than 64 KiB is refused', () => {

@@ -1,12 +1,13 @@
 import { App, CfnParameter, Duration, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
+import * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { broughtVpc, define, minimalProps, newApp, newStack, only, Overrides, OverridesOf, resources, rulesOf, synthesise, warningsIn } from './fixtures';
-import { FargateCapacity, SecureMlflow } from '../src';
+import { FargateCapacity, MonitoringThresholds, SecureMlflow } from '../src';
 
 interface Shared {
   readonly vpc: ec2.IVpc;
@@ -14,6 +15,7 @@ interface Shared {
   readonly listener: elbv2.ApplicationListener;
 }
 
+const certificate = (stack: Stack) => acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/1');
 const fixed = elbv2.ListenerAction.fixedResponse(404);
 const certificates = [elbv2.ListenerCertificate.fromArn('arn:aws:acm:eu-west-1:111122223333:certificate/owner')];
 
@@ -123,7 +125,7 @@ describe('listener', () => {
     (mlflow.listener as elbv2.ApplicationListener)
       .addAction('Other', { priority: taken, conditions: [elbv2.ListenerCondition.hostHeaders(['other.example.com'])], action: fixed });
     expect(() => Template.fromStack(stack)).toThrow(
-      `\`listenerPriority\` must be free, got two numbers of which ${taken} is that of Stack/Shared/Https/OtherRule/Resource: choose another, of which the next is free, too`);
+      `the rules of a listener must have different priorities, got ${taken} for Stack/Mlflow/Ingress/${taken === 7 ? 'Assistant' : 'Rule'}/Resource and Stack/Shared/Https/OtherRule/Resource: choose another \`listenerPriority\`, of which the next is free, too, or another for that rule`);
   });
 
   test('protocol and port may be known only at deployment', () => {
@@ -135,6 +137,56 @@ describe('listener', () => {
       return { vpc, listener };
     });
     expect(rules(template)).toHaveLength(2);
+  });
+
+  const withRule = (priority: number, ...conditions: elbv2.ListenerCondition[]) => (stack: Stack) => {
+    const { vpc, listener } = brought(stack);
+    listener.addAction('Other', { priority, conditions, action: fixed });
+    return { vpc, listener };
+  };
+  const hosts = (...values: string[]) => elbv2.ListenerCondition.hostHeaders(values);
+
+  test.each([
+    ['*.example.com'], ['MLFLOW.example.com'], ['mlflow.example.???'], ['other.example.org', '*'],
+  ])('a rule for %j that comes first fails at synthesis: it would get cookies and tokens', (...values) => {
+    expect(() => synthesise(withRule(7, hosts(...values)))).toThrow(
+      '`listenerPriority` must be below 7, got 8: Stack/Shared/Https/OtherRule/Resource takes all requests for mlflow.example.com, cookies and tokens included; choose a smaller number, or narrow that rule');
+  });
+
+  test.each<[string, elbv2.ListenerCondition[]]>([
+    ['another host', [hosts('other.example.com', 'mlflow.example.com.example.org', 'xmlflow.example.com')]],
+    ['a host below', [hosts('*.mlflow.example.com')]],
+    ['a part of the requests', [hosts('*.example.com'), elbv2.ListenerCondition.pathPatterns(['/docs/*'])]],
+  ])('a rule for %s may come first', (_, conditions) => {
+    expect(rules(synthesise(withRule(7, ...conditions)).template).map(({ Priority }) => Priority)).toEqual([7, 8, 9]);
+  });
+
+  test('a rule for all hosts may come behind', () => {
+    const { template } = synthesise(stack => ({ ...withRule(7, hosts('*'))(stack), listenerPriority: 3 }));
+    expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 3, 4]);
+  });
+
+  test.each([49998, 49999])('rules behind %i of the app fail at synthesis where there is no such number', priority => {
+    const synth = () => synthesise(withRule(priority, hosts('other.example.com')));
+    if (priority === 49998) {
+      expect(rules(synth().template).map(({ Priority }) => Priority)).toEqual([49998, 49999, 50000]);
+    } else {
+      expect(synth).toThrow('`listenerPriority` must be given, got 50001 after the highest of this app, and 50000 is the last: choose a free number, of which the next is free, too');
+    }
+  });
+
+  test('the priority of the assistant fails at synthesis in a listener that is made, too', () => {
+    const { stack, mlflow } = define();
+    mlflow.listener.addAction('Other', { priority: 1, conditions: [hosts('other.example.com')], action: fixed });
+    expect(() => Template.fromStack(stack)).toThrow('the rules of a listener must have different priorities, got 1 for Stack/Mlflow/Ingress/LoadBalancer/Https/AssistantRule/Resource and Stack/Mlflow/Ingress/LoadBalancer/Https/OtherRule/Resource');
+  });
+
+  test('two deployments of one name fail at synthesis: the second would get nothing', () => {
+    const stack = newStack();
+    const { vpc, listener } = brought(stack);
+    define({ vpc, listener }, stack);
+    new SecureMlflow(stack, 'Second', { ...minimalProps(stack), hostedZone: undefined, certificate: certificate(stack), vpc, listener });
+    expect(() => Template.fromStack(stack)).toThrow('`listenerPriority` must be below 2, got 3: Stack/Mlflow/Ingress/Rule/Resource takes all requests for mlflow.example.com');
   });
 
   test('a priority may be known only at deployment', () => {
@@ -151,6 +203,9 @@ describe('listener', () => {
       '`listenerPriority` must be given where `listener` is imported, got nothing: rules of other apps cannot be seen; choose a number that is free, and of which the next is free, too'],
     ['a priority that is none', stack => ({ ...brought(stack), listenerPriority: 50000 }),
       '`listenerPriority` must be a whole number, 1 to 49999, got 50000: the next number is the second rule\'s, and 50000 is the highest'],
+    ['a name that no rule takes', stack => ({
+      ...brought(stack), domainName: `${'a'.repeat(63)}.${'b'.repeat(63)}.com`, hostedZone: undefined, certificate: certificate(stack),
+    }), '`domainName` must have at most 128 characters where `listener` is given, got 131: the rule of a listener takes no longer name; use a shorter one'],
     ['plain HTTP', stack => {
       const { vpc, loadBalancer } = share(stack);
       return { vpc, listener: loadBalancer.addListener('Http', { port: 80, defaultAction: fixed }) };
@@ -200,9 +255,9 @@ describe('listener', () => {
   });
 });
 
-const monitor = (overrides: OverridesOf) => {
+const monitor = (overrides: OverridesOf, thresholds: MonitoringThresholds = {}) => {
   const { stack, mlflow } = define(overrides);
-  mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))] });
+  mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))], thresholds });
   const template = Template.fromStack(stack);
   const alarms = resources(template, 'AWS::CloudWatch::Alarm').map(([id]) => /Monitoring(\w+)[0-9A-F]{8}$/.exec(id)![1]);
   return { warnings: warningsIn(stack), alarms, dashboard: JSON.stringify(only(template, 'AWS::CloudWatch::Dashboard').Properties) };
@@ -271,6 +326,13 @@ describe('containerInsights', () => {
     expect(monitored.alarms).not.toEqual(expect.arrayContaining(needInsights));
     expect(monitored.dashboard).not.toContain('ECS/ContainerInsights');
     expect(monitored.warnings).toEqual([['noContainerInsights', 'Container Insights is off, so addMonitoring leaves out the alarms `missingTasks` and `ephemeralStorage`']]);
+  });
+
+  test('off warns of no alarm that is not wanted', () => {
+    const off = { containerInsights: ecs.ContainerInsights.DISABLED };
+    expect(monitor(off, { missingTasks: { enabled: false } }).warnings)
+      .toEqual([['noContainerInsights', 'Container Insights is off, so addMonitoring leaves out the alarm `ephemeralStorage`']]);
+    expect(monitor(off, { missingTasks: { enabled: false }, ephemeralStorage: { enabled: false } }).warnings).toEqual([]);
   });
 
   test('on has them on the dashboard', () => {

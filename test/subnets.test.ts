@@ -40,6 +40,20 @@ const subnet = (stack: Stack, id: string, availabilityZone?: string) => ec2.Subn
   subnetId: id, routeTableId: `rtb-${id}`, ...(availabilityZone && { availabilityZone }),
 });
 
+describe('loadBalancerSubnets', () => {
+  const inside = { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS };
+
+  test('fail for private ones of a public load balancer, which nobody would reach', () => {
+    expect(refusal(stack => ({ vpc: broughtVpc(stack), loadBalancerSubnets: inside }))).toMatch(
+      /`loadBalancerSubnets` must be public where `internetFacing` is not false, got .*: nobody would reach the load balancer; choose public ones, or `internetFacing: false`$/);
+  });
+
+  test('may be private inside', () => {
+    const { template } = synthesise(stack => ({ vpc: broughtVpc(stack), loadBalancerSubnets: inside, internetFacing: false }));
+    expect(places(template).loadBalancer).toEqual(['subnet-private-a', 'subnet-private-b']);
+  });
+});
+
 describe('where several groups of subnets are of a kind', () => {
   const tasks = ['app-a', 'app-b', 'batch-a', 'batch-b'];
 

@@ -220,7 +220,7 @@ describe('databaseCapacity', () => {
   ])('%s fails for %d', (name, value, least) => {
     const both = name === 'minAcus' ? { minAcus: value, maxAcus: 256 } : { maxAcus: value };
     expect(refusal({ databaseCapacity: both }).split('\n')[1])
-      .toBe(`  - \`databaseCapacity.${name}\` must be ${least} to 256 in steps of 0.5, got ${JSON.stringify(value)}`);
+      .toBe(`  - \`databaseCapacity.${name}\` must be ${least} to 256 in steps of 0.5, got ${value}`);
   });
 
   test('may be known at deployment only; Aurora then pauses by its own default', () => {
@@ -290,7 +290,7 @@ describe('numbers', () => {
   });
 
   test.each([0, 100, 1000, 1025, 65536, NaN])('cpu fails for %d', cpu => {
-    expect(refusal({ cpu })).toBe(one(`\`cpu\` must be one of 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, got ${JSON.stringify(cpu)}`));
+    expect(refusal({ cpu })).toBe(one(`\`cpu\` must be one of 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, got ${cpu}`));
   });
 
   // CPU units; memory that goes with them; memory that does not

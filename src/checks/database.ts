@@ -1,4 +1,5 @@
 import { Token } from 'aws-cdk-lib';
+import type { AuroraPostgresEngineVersion } from 'aws-cdk-lib/aws-rds';
 import { known, secondsOf, show } from './problems';
 import { DEFAULT_ENGINE_VERSION, Settings } from '../defaults';
 import { databaseParameters } from '../settings/database';
@@ -7,7 +8,7 @@ import { databaseParameters } from '../settings/database';
 export function databaseOptionsProblems(region: string, settings: Settings): string[] {
   const { engineVersion, parameters, backupRetention, snapshotIdentifier } = settings.databaseOptions;
   return [
-    ...engineVersionProblems(engineVersion.auroraPostgresFullVersion),
+    ...engineVersionProblems(engineVersion),
     ...parameterProblems(parameters, settings.databaseCapacity.minAcus),
     ...backupProblems(secondsOf(backupRetention), backupRetention.toHumanString()),
     ...snapshotProblems(region, snapshotIdentifier),
@@ -16,8 +17,11 @@ export function databaseOptionsProblems(region: string, settings: Settings): str
 
 const { auroraPostgresFullVersion: LEAST, auroraPostgresMajorVersion: MAJOR } = DEFAULT_ENGINE_VERSION;
 
-function engineVersionProblems(version: string): string[] {
+function engineVersionProblems({ auroraPostgresFullVersion: version, auroraPostgresMajorVersion: family }: AuroraPostgresEngineVersion): string[] {
   const [, major, minor] = /^(\d+)\.(\d+)(\.\d+)?$/.exec(version) ?? [];
+  if (known(family) && family !== MAJOR && major === MAJOR) {
+    return [`\`databaseOptions.engineVersion\` must have the major version ${MAJOR}, got ${show(version)} with ${show(family)}: its parameter group would be of another version; use \`AuroraPostgresEngineVersion.of('${version}', '${MAJOR}')\``];
+  }
   return !known(version) || (major === MAJOR && Number(minor) >= Number(LEAST.split('.')[1])) ? []
     : [`\`databaseOptions.engineVersion\` must be ${LEAST} or newer of major version ${MAJOR}, got ${show(version)}: others are not tested, and RDS does not go back to an older one; leave it out, or name a newer one`];
 }

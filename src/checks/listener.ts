@@ -8,6 +8,11 @@ import type { Warnings } from './warnings';
 import { HSTS_ATTRIBUTE, IDLE_TIMEOUT, SharedListener } from '../parts/ingress';
 import type { SecureMlflowProps } from '../props';
 
+/** https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html */
+const HIGHEST_PRIORITY = 50000;
+/** Of a name in a rule: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-elasticloadbalancingv2-listenerrule-hostheaderconfig.html */
+const LONGEST_HOST = 128;
+
 /** The listener that is brought, if one is; the props are checked. */
 export function sharedListener(scope: Construct, { listener, loadBalancer, listenerPriority }: SecureMlflowProps): SharedListener | undefined {
   return listener && {
@@ -25,7 +30,8 @@ export function listenerProblems(props: SecureMlflowProps): string[] {
       .map(name => `\`${name}\` needs \`listener\`, got none: pass the HTTPS listener of the load balancer, or leave it out`);
   }
   const problems = [
-    ...wholeNumberProblems('listenerPriority', listenerPriority, 1, 49999, ': the next number is the second rule\'s, and 50000 is the highest'),
+    ...wholeNumberProblems('listenerPriority', listenerPriority, 1, HIGHEST_PRIORITY - 1, `: the next number is the second rule's, and ${HIGHEST_PRIORITY} is the highest`),
+    ...hostProblems(props.domainName),
     ...vpcProblems('listener', props, (loadBalancer ?? loadBalancerOf(listener))?.vpc),
     ...contradictions('listener', props, ['internetFacing', 'loadBalancerSubnets', 'allowedSources', 'accessLogsBucket'], 'load balancer'),
   ];
@@ -48,6 +54,11 @@ export function listenerProblems(props: SecureMlflowProps): string[] {
     }
   }
   return problems;
+}
+
+function hostProblems(domainName: string): string[] {
+  return !known(domainName) || domainName.length <= LONGEST_HOST ? []
+    : [`\`domainName\` must have at most ${LONGEST_HOST} characters where \`listener\` is given, got ${domainName.length}: the rule of a listener takes no longer name; use a shorter one`];
 }
 
 export function clusterProblems(props: SecureMlflowProps): string[] {
@@ -104,11 +115,36 @@ function loadBalancerOf(listener: elbv2.IApplicationListener): elbv2.IApplicatio
   return (listener as Partial<elbv2.ApplicationListener>).loadBalancer;
 }
 
-/** Rules of the app that have the same priority, to be called when there are all. */
-export function priorityProblems(scope: Construct, { listener }: SharedListener): string[] {
+/** What is wrong between the rules of a listener that this app defines, to be called when there are all. */
+export function ruleProblems(scope: Construct, listener: elbv2.IApplicationListener): string[] {
   const rules = rulesOf(scope, listener);
-  return rules.filter(rule => isOf(scope, rule)).flatMap(rule => rules.filter(other => !isOf(scope, other) && other.priority === rule.priority)
-    .map(other => `\`listenerPriority\` must be free, got two numbers of which ${rule.priority} is that of ${other.node.path}: choose another, of which the next is free, too`));
+  const isOwn = (rule: Construct) => rule.node.scopes.includes(scope);
+  const pairs = rules.flatMap((rule, index) => rules.slice(index + 1).map(other => isOwn(rule) ? [rule, other] : [other, rule]));
+  return [
+    ...rules.filter(isOwn).filter(({ priority }) => priority > HIGHEST_PRIORITY)
+      .map(({ priority }) => `\`listenerPriority\` must be given, got ${priority} after the highest of this app, and ${HIGHEST_PRIORITY} is the last: choose a free number, of which the next is free, too`),
+    ...pairs.filter(([rule, other]) => isOwn(rule) && rule.priority === other.priority)
+      .map(([rule, other]) => `the rules of a listener must have different priorities, got ${rule.priority} for ${rule.node.path} and ${other.node.path}: choose another \`listenerPriority\`, of which the next is free, too, or another for that rule`),
+  ];
+}
+
+/** Rules that come first and take all requests for the host: cookies and tokens would go where they lead. */
+export function shadowProblems(scope: Construct, { listener, priority }: SharedListener, domainName: string): string[] {
+  if (!known(priority) || !known(domainName)) {
+    return [];
+  }
+  const first = rulesOf(scope, listener).filter(rule => !rule.node.scopes.includes(scope) && rule.priority < priority);
+  return first.filter(rule => takesAllOf(domainName, Stack.of(rule).resolve(rule.conditions)))
+    .map(rule => `\`listenerPriority\` must be below ${rule.priority}, got ${priority}: ${rule.node.path} takes all requests for ${domainName}, cookies and tokens included; choose a smaller number, or narrow that rule`);
+}
+
+function takesAllOf(host: string, conditions: { field?: string; hostHeaderConfig?: { values?: string[] } }[]): boolean {
+  return conditions.every(({ field, hostHeaderConfig }) => field === 'host-header' && hostHeaderConfig?.values?.some(value => matches(value, host)) === true);
+}
+
+/** `*` is any text, `?` one character. */
+function matches(pattern: string, host: string): boolean {
+  return new RegExp(`^${pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')}$`, 'i').test(host);
 }
 
 /** What the owner of the load balancer should set, and has not, or nobody can see. */
@@ -155,8 +191,4 @@ function rulesOf(scope: Construct, listener: elbv2.IApplicationListener): elbv2.
   }
   return scope.node.root.node.findAll().filter((construct): construct is elbv2.CfnListenerRule => construct instanceof elbv2.CfnListenerRule)
     .filter(rule => rule.listenerArn === listener.listenerArn && !Token.isUnresolved(rule.priority));
-}
-
-function isOf(scope: Construct, rule: Construct): boolean {
-  return rule.node.scopes.includes(scope);
 }

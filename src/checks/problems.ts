@@ -24,7 +24,7 @@ export function isStandIn(value: unknown): boolean {
 
 export function show(value: unknown): string {
   try {
-    return JSON.stringify(value);
+    return typeof value === 'number' ? String(value) : JSON.stringify(value); // JSON has no NaN
   } catch {
     return 'constructs'; // which refer to one another
   }

@@ -4,12 +4,16 @@ import type { Warnings } from './warnings';
 /** https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html#vpc-limits-security-groups, which AWS raises on request. */
 const RULES_OF_A_GROUP = 60;
 
+/** The largest number of entries of CloudFront's prefix list: https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html */
+const PREFIX_LIST = 55;
+
 /** Warnings about what AWS may refuse because it is too much. */
 export function warningsAboutQuotas(allowedSources: IPeer[]): Warnings {
-  const rules = new Set(allowedSources.map(({ uniqueId }) => uniqueId)).size;
+  const sources = [...new Set(allowedSources.map(({ uniqueId }) => uniqueId))];
+  const rules = sources.map(id => id.startsWith('pl-') ? PREFIX_LIST : 1).reduce((sum, count) => sum + count, 0);
   return {
     ...(rules > RULES_OF_A_GROUP && {
-      manySources: `\`allowedSources\` holds ${rules} sources, a rule each, and a security group takes ${RULES_OF_A_GROUP} where AWS has not raised that for your account: the deployment would fail; use larger ranges, or let people come through a security group or a network of their own`,
+      manySources: `\`allowedSources\` takes ${rules} rules, one for each source and for a prefix list its largest number of entries, here taken as ${PREFIX_LIST}, and a security group takes ${RULES_OF_A_GROUP} where AWS has not raised that for your account: the deployment would fail; use larger ranges, or let people come through a security group or a network of their own`,
     }),
   };
 }

@@ -29,6 +29,10 @@ export function subnetProblems({ vpc, listener }: SecureMlflowProps, settings: S
     problems.push(...found[name] === undefined ? [] : zoneProblems(name, found[name], least));
   }
   const { loadBalancerSubnets = [], serviceSubnets = [] } = found;
+  const inside = new Set([...vpc.privateSubnets, ...vpc.isolatedSubnets]);
+  if (settings.internetFacing && loadBalancerSubnets.some(subnet => inside.has(subnet))) {
+    problems.push(`\`loadBalancerSubnets\` must be public where \`internetFacing\` is not false, got ${placesOf(loadBalancerSubnets)}: nobody would reach the load balancer; choose public ones, or \`internetFacing: false\``);
+  }
   return [...problems, ...sharedZoneProblems(loadBalancerSubnets), ...unservedProblems(loadBalancerSubnets, serviceSubnets)];
 }
 

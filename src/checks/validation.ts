@@ -9,7 +9,7 @@ import { DOMAIN, isHost, known, LABEL, secondsOf, show, throwProblems, wholeNumb
 import { regionProblems } from './regions';
 import { subnetProblems } from './subnets';
 import { AuthProviderConfig } from '../auth/config';
-import { DEFAULT_CPU, DEFAULT_MAX_ACUS, DEFAULT_MEMORY_MIB, Settings, withDefaults } from '../defaults';
+import { DEFAULT_CPU, DEFAULT_MAX_ACUS, DEFAULT_MEMORY_MIB, Settings } from '../defaults';
 import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props';
 
 /**
@@ -17,8 +17,7 @@ import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props'
  *
  * A value that is only known at deployment (a CDK token) is not judged, but refused where a bad one would open a door.
  */
-export function validateProps(path: string, region: string, props: SecureMlflowProps): void {
-  const settings = withDefaults(props);
+export function validateProps(path: string, region: string, props: SecureMlflowProps, settings: Settings): void {
   const problems = [
     ...domainProblems(props),
     ...regionProblems(region, props),

@@ -5,6 +5,7 @@ import { known } from './problems';
 import { AuthProviderConfig } from '../auth/config';
 import { isGoogle } from '../auth/public-issuers';
 import { TokenIssuer } from '../auth/token-issuer';
+import type { MonitoringThresholds } from '../monitoring-options';
 import { SecureMlflowProps } from '../props';
 
 /** What works and is seldom meant: stable ids, by which a warning can be acknowledged, and what to do. */
@@ -91,11 +92,12 @@ export function warningsAboutSnapshots({ databaseOptions }: SecureMlflowProps): 
 }
 
 /** Warnings about alarms that measure nothing. `insights` is undefined where the setting cannot be seen. */
-export function warningsAboutInsights(insights?: string): Warnings {
-  const alarms = 'the alarms `missingTasks` and `ephemeralStorage`';
-  return {
+export function warningsAboutInsights(insights?: string, thresholds: MonitoringThresholds = {}): Warnings {
+  const names = (['missingTasks', 'ephemeralStorage'] as const).filter(name => thresholds[name]?.enabled !== false).map(name => `\`${name}\``);
+  const alarms = `${names.length > 1 ? 'the alarms' : 'the alarm'} ${names.join(' and ')}`;
+  return names.length === 0 ? {} : {
     ...(insights === 'disabled' && { noContainerInsights: `Container Insights is off, so addMonitoring leaves out ${alarms}` }),
-    ...(insights === undefined && { unseenContainerInsights: `Container Insights of \`cluster\` cannot be seen, and ${alarms} need it: see to it that it is on, or take them out by \`thresholds\`` }),
+    ...(insights === undefined && { unseenContainerInsights: `Container Insights of \`cluster\` cannot be seen, and ${alarms} ${names.length > 1 ? 'need' : 'needs'} it: see to it that it is on, or take them out by \`thresholds\`` }),
   };
 }
 

@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
+import { Annotations, Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as rds from 'aws-cdk-lib/aws-rds';
@@ -60,6 +60,8 @@ export class Database extends Construct {
       deletionProtection: props.deletionProtection,
       removalPolicy,
     });
+    // It warns that the instance has no setting of its own: that of the cluster holds for it.
+    Annotations.of(this.cluster).acknowledgeWarning('@aws-cdk/aws-rds:instancePerformanceInsightsOverridden');
     // The CDK compares the two numbers; what is only known at deployment is put in past that.
     const resource = this.cluster.node.defaultChild as rds.CfnDBCluster;
     for (const [name, value] of Object.entries({ MinCapacity: props.minAcus, MaxCapacity: props.maxAcus })) {
