@@ -49,7 +49,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   cdkCliVersion: '^2', // never `latest`: 3.0.0 was published by accident and cannot read today's assemblies
   jsiiVersion: '~6.0.0', // 5.9 reaches its end of support on 2027-01-01
   typescriptVersion: '~6.0.3', // jsii, ts-jest and typescript-eslint do not run on 7 yet
-  minNodeVersion: '20.0.0', // what aws-cdk-lib itself asks for; the tools need 20.19
+  minNodeVersion: '20.19.0', // the oldest that CI tries; aws-cdk-lib asks for 20.0
   workflowNodeVersion: '24',
   packageManager: javascript.NodePackageManager.NPM,
   projenVersion: '~0.103.25',
@@ -166,7 +166,7 @@ verify.on({ pullRequest: {}, workflowCall: {} });
 verify.addJob('verify', {
   runsOn: ['ubuntu-latest'],
   permissions: { contents: JobPermission.READ },
-  strategy: { matrix: { domain: { node: ['20.19', '24'] } } }, // the oldest and the newest that are tried
+  strategy: { matrix: { domain: { node: ['20.19', '24'] } } }, // the oldest that is promised and the newest
   tools: { node: { version: '${{ matrix.node }}' } },
   steps: [
     github.WorkflowSteps.checkout(),

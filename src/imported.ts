@@ -13,6 +13,8 @@ export interface ISecureMlflow extends IConstruct {
    *
    * It gets in if the server has its ARN on the list: `grantTrackingAccess` of the `SecureMlflow` itself puts it there.
    *
+   * Fails if the grantee is no role; on the `SecureMlflow` itself also without `awsIdentityIssuer`.
+   *
    * @param grantee the role, or what has one, such as a function
    */
   grantTrackingAccess(grantee: iam.IGrantable): iam.Grant;

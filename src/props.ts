@@ -336,7 +336,7 @@ export interface SecureMlflowProps {
   /**
    * HTTPS listener of an Application Load Balancer that several services share: requests for `domainName` come here. Needs the `vpc` of the load balancer.
    *
-   * Two rules and the certificate are added; nothing else of the listener or the load balancer is changed, so the owner decides who may connect. The load
+   * Two rules, the certificate and a rule from the load balancer's security group to the tasks are added; who may connect is up to the owner. The load
    * balancer should have an idle timeout of 15 minutes and drop invalid header fields; the listener should send Strict-Transport-Security and refuse TLS
    * older than 1.2. Synthesis warns where that is not so, or cannot be seen.
    *
@@ -427,7 +427,7 @@ export interface SecureMlflowProps {
    * Who may open a connection to the load balancer. Everybody has to sign in all the same.
    *
    * Those that are named come on port 443 alone; only everyone also comes on port 80, which redirects to it. A security group takes 60 rules, one for
-   * each source; a prefix list counts as the most entries that it may have, that of CloudFront as 55. Synthesis warns above 60 sources.
+   * each source; a prefix list counts as the most entries that it may have, that of CloudFront as 55. Synthesis warns where that may be too much.
    *
    * @default - everyone; `[]` is nobody until `connections.allowFrom(…)`
    */

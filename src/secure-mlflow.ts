@@ -13,13 +13,13 @@ import { Construct } from 'constructs';
 import { grantTokens, roleArnOf } from './auth/aws-roles';
 import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
-import { ruleProblems, shadowProblems, sharedListener, warningsAboutListener } from './checks/listener';
+import { ruleProblems, shadowProblems, warningsAboutListener } from './checks/listener';
 import { referenceProblems } from './checks/names';
 import { taskSizeProblems, warningsAboutQuotas } from './checks/quotas';
 import { validateProps, validateProvider } from './checks/validation';
 import {
-  Deployment, nameOfBucket, Warnings, warningsAboutInsights, warningsAboutJobs, warningsAboutNames, warningsAboutOthers, warningsAboutPeople,
-  warningsAboutSessions, warningsAboutSnapshots,
+  Deployment, insightsProblems, nameOfBucket, Warnings, warningsAboutInsights, warningsAboutJobs, warningsAboutNames, warningsAboutOthers,
+  warningsAboutPeople, warningsAboutSessions, warningsAboutSnapshots,
 } from './checks/warnings';
 import { Settings, withDefaults } from './defaults';
 import { ImportedSecureMlflow, ISecureMlflow, SecureMlflowAttributes } from './imported';
@@ -32,6 +32,7 @@ import { Ingress } from './parts/ingress';
 import { Monitoring, validateMonitoring } from './parts/monitoring';
 import { Network } from './parts/network';
 import { containerInsightsOf, Service } from './parts/service';
+import { sharedListener } from './parts/shared-listener';
 import type { SecureMlflowProps } from './props';
 import type { SessionServer } from './session-store';
 import { cleanUpEnvironment, mlflowEnvironment, MlflowOptions, uvicornEnvironment } from './settings/mlflow';
@@ -245,6 +246,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     const { url, metrics, logGroup, artifactBucket, maxTasks, cleanUpErrors } = this;
     const insights = containerInsightsOf(this.cluster);
     this.warn(warningsAboutInsights(insights, options.thresholds));
+    this.node.addValidation({ validate: () => insightsProblems(insights, containerInsightsOf(this.cluster)) });
     const { dashboard, alarms } = new Monitoring(this, 'Monitoring', {
       ...options,
       ...{ url, metrics, logGroup, artifactBucket, maxTasks },

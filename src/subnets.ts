@@ -1,4 +1,5 @@
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { readable } from './checks/problems';
 
 /** What decides which subnets of a VPC the parts get. */
 export interface SubnetProps {
@@ -24,11 +25,7 @@ export function subnetSelections({ privateSubnets, isolatedSubnets }: ec2.IVpc, 
 
 /** Undefined where the subnet does not say it, as one that is imported by its id alone. */
 export function zoneOf(subnet: ec2.ISubnet): string | undefined {
-  try {
-    return subnet.availabilityZone;
-  } catch {
-    return undefined;
-  }
+  return readable(() => subnet.availabilityZone);
 }
 
 /** The first subnet of each zone, and those whose zone is not known. */

@@ -85,7 +85,7 @@ describe('backupRetention', () => {
 
   test.each([[Duration.days(0), '0 days'], [Duration.hours(36), '1 day 12 hours'], [Duration.days(36), '36 days'], [Duration.millis(0.5), '0.5 millis']])('fails for %s', (backupRetention, shown) => {
     expect(() => define({ databaseOptions: { backupRetention } })).toThrow(refused(
-      `\`databaseOptions.backupRetention\` must be 1 to 35 whole days, got ${shown}: for longer use AWS Backup, or snapshots of your own`));
+      `\`databaseOptions.backupRetention\` must be whole days, 1 to 35, got ${shown}: for longer use AWS Backup, or snapshots of your own`));
   });
 
   test('may be known at deployment only', () => {

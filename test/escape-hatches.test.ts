@@ -78,7 +78,10 @@ const done: Record<string, (template: Template) => void> = {
   'A WAF': template => {
     const { Rules: [{ OverrideAction, Statement: { ManagedRuleGroupStatement: { RuleActionOverrides } } }] } = only(template, 'AWS::WAFv2::WebACL').Properties;
     expect(OverrideAction).toEqual({ None: {} });
-    expect(RuleActionOverrides).toContainEqual({ Name: 'SizeRestrictions_BODY', ActionToUse: { Count: {} } });
+    expect(RuleActionOverrides).toEqual([
+      'SizeRestrictions_BODY', 'SizeRestrictions_QUERYSTRING', 'SizeRestrictions_Cookie_HEADER', 'RestrictedExtensions_URIPATH', 'RestrictedExtensions_QUERYARGUMENTS',
+      'CrossSiteScripting_BODY', 'GenericLFI_BODY', 'GenericRFI_BODY', 'EC2MetaDataSSRF_BODY',
+    ].map(Name => ({ Name, ActionToUse: { Count: {} } })));
     expect(JSON.stringify(only(template, 'AWS::WAFv2::WebACLAssociation').Properties.ResourceArn)).toContain('LoadBalancer');
   },
 };

@@ -1,4 +1,4 @@
-import { App } from 'aws-cdk-lib';
+import { App, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { define, OverridesOf, warningsIn } from './fixtures';
@@ -8,13 +8,21 @@ const sources = (count: number) => Array.from({ length: count }, (_, index) => e
 test.each([60, 61])('allowedSources may be %d, with a warning where a security group may not take them', count => {
   const warnings = warningsIn(define({ allowedSources: [...sources(count), ec2.Peer.ipv4('192.0.2.0/32')] }).stack); // one twice is one rule
   expect(warnings).toEqual(count === 60 ? [] : [['manySources',
-    '`allowedSources` takes 61 rules, one for each source and for a prefix list its largest number of entries, here taken as 55, and a security group takes 60 where AWS has not raised that for your account: the deployment would fail; '
-    + 'use larger ranges, or let people come through a security group or a network of their own']]);
+    '`allowedSources` takes up to 61 rules of a security group, one for a source and 55 for a prefix list as large as that of CloudFront, '
+    + 'and AWS allows 60 where it has not raised that for your account: the deployment may fail; use larger ranges, or let people come through a security group or a network of their own']]);
 });
 
 test.each([5, 6])('a prefix list counts as large as CloudFront\'s, beside %d sources', count => {
   const warnings = warningsIn(define({ allowedSources: [...sources(count), ec2.Peer.prefixList('pl-3b927c52')] }).stack);
   expect(warnings.map(([id]) => id)).toEqual(count === 5 ? [] : ['manySources']);
+});
+
+test.each<[string, (stack: Stack) => ec2.IPeer[], string[]]>([
+  ['60 of IPv4 and 60 of IPv6', () => [...sources(60), ...Array.from({ length: 60 }, (_, index) => ec2.Peer.ipv6(`2001:db8::${index}/128`))], []],
+  ['61 of IPv6', () => Array.from({ length: 61 }, (_, index) => ec2.Peer.ipv6(`2001:db8::${index}/128`)), ['manySources']],
+  ['60 of IPv4 and a group, which counts in both', stack => [...sources(60), ec2.SecurityGroup.fromSecurityGroupId(stack, 'Office', 'sg-1')], ['manySources']],
+])('%s', (_, allowedSources, expected) => {
+  expect(warningsIn(define(stack => ({ allowedSources: allowedSources(stack) })).stack).map(([id]) => id)).toEqual(expected);
 });
 
 describe('a task definition of more than 64 KiB is refused', () => {

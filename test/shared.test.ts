@@ -6,7 +6,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as sns from 'aws-cdk-lib/aws-sns';
-import { broughtVpc, define, minimalProps, newApp, newStack, only, Overrides, OverridesOf, resources, rulesOf, synthesise, warningsIn } from './fixtures';
+import { broughtVpc, define, minimalProps, newApp, newStack, one, only, Overrides, OverridesOf, refusal, resources, rulesOf, synthesise, warningsIn } from './fixtures';
 import { FargateCapacity, MonitoringThresholds, SecureMlflow } from '../src';
 
 interface Shared {
@@ -51,16 +51,6 @@ const imported = (stack: Stack) => ({
   }),
   listenerPriority: 20,
 });
-
-const refusal = (overrides: OverridesOf): string => {
-  try {
-    define(overrides);
-  } catch (error) {
-    return (error as Error).message;
-  }
-  return 'nothing was refused';
-};
-const one = (problem: string) => `Stack/Mlflow: a prop needs a change\n  - ${problem}`;
 
 const rules = (template: Template) => resources(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').map(([, { Properties }]) => Properties);
 
@@ -328,6 +318,13 @@ describe('containerInsights', () => {
     expect(monitored.warnings).toEqual([['noContainerInsights', 'Container Insights is off, so addMonitoring leaves out the alarms `missingTasks` and `ephemeralStorage`']]);
   });
 
+  test('fails at synthesis where it is switched off after the alarms were made', () => {
+    const { stack, mlflow } = define();
+    mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))] });
+    (mlflow.cluster.node.defaultChild as ecs.CfnCluster).clusterSettings = [{ name: 'containerInsights', value: 'disabled' }];
+    expect(() => Template.fromStack(stack)).toThrow('Container Insights of the cluster must not change after addMonitoring, got disabled in place of enabled: call addMonitoring last');
+  });
+
   test('off warns of no alarm that is not wanted', () => {
     const off = { containerInsights: ecs.ContainerInsights.DISABLED };
     expect(monitor(off, { missingTasks: { enabled: false } }).warnings)
@@ -373,6 +370,15 @@ describe('capacity', () => {
     expect(service(template).DependsOn).toContain(only(template, 'AWS::ECS::ClusterCapacityProviderAssociations').id);
   });
 
+  test('SPOT fails with a cluster of the app that has no such capacity', () => {
+    const { stack } = define(own => {
+      const vpc = broughtVpc(own);
+      return { vpc, cluster: new ecs.Cluster(own, 'Own', { vpc }), capacity: FargateCapacity.SPOT };
+    });
+    expect(() => Template.fromStack(stack)).toThrow(
+      '`cluster` must have the capacity provider FARGATE_SPOT where `capacity` is SPOT, got Stack/Own without: make it with `enableFargateCapacityProviders: true`');
+  });
+
   test('SPOT changes nothing of a cluster that is brought', () => {
     const { template } = synthesise(stack => {
       const vpc = broughtVpc(stack);
@@ -383,17 +389,61 @@ describe('capacity', () => {
   });
 });
 
-test('what the CDK has yet to look up is not judged', () => {
-  const lookedUp = (app: App, id: string) => {
-    const stack = new Stack(app, id, { env: { account: '111122223333', region: 'eu-west-1' } });
+describe('what the CDK has yet to look up is not judged', () => {
+  const env = { account: '111122223333', region: 'eu-west-1' };
+  const lookedUp = (app: App, id: string, vpc: ec2.VpcLookupOptions) => {
+    const stack = new Stack(app, id, { env });
     const loadBalancer = elbv2.ApplicationLoadBalancer.fromLookup(stack, 'LoadBalancer', { loadBalancerTags: { id } });
     const listener = elbv2.ApplicationListener.fromLookup(stack, 'Listener', { loadBalancerTags: { id }, listenerPort: 443 });
-    return define({ vpc: ec2.Vpc.fromLookup(stack, 'Vpc', { vpcId: `vpc-${id}` }), listener, loadBalancer, listenerPriority: 100 }, stack).stack;
+    return define({ vpc: ec2.Vpc.fromLookup(stack, 'Vpc', vpc), listener, loadBalancer, listenerPriority: 100 }, stack).stack;
   };
-  const app = newApp();
-  lookedUp(app, 'One');
-  lookedUp(app, 'Other');
-  expect(app.synth().manifest.missing?.map(({ provider }) => provider)).toEqual(expect.arrayContaining(['load-balancer', 'load-balancer-listener', 'vpc-provider']));
+
+  test('nor compared, in two stacks', () => {
+    const app = newApp();
+    lookedUp(app, 'One', { vpcId: 'vpc-1' });
+    lookedUp(app, 'Other', { vpcId: 'vpc-2' });
+    expect(app.synth().manifest.missing?.map(({ provider }) => provider)).toEqual(expect.arrayContaining(['load-balancer', 'load-balancer-listener', 'vpc-provider']));
+  });
+
+  /** What the command line of the CDK finds in the account. */
+  const arn = 'arn:aws:elasticloadbalancing:eu-west-1:111122223333';
+  const found: Record<string, unknown> = {
+    'load-balancer': {
+      loadBalancerArn: `${arn}:loadbalancer/app/shared/1`,
+      loadBalancerCanonicalHostedZoneId: 'ZONEOFELB',
+      loadBalancerDnsName: 'shared.example.com',
+      vpcId: 'vpc-1',
+      securityGroupIds: ['sg-1'],
+      ipAddressType: 'ipv4',
+    },
+    'load-balancer-listener': { listenerArn: `${arn}:listener/app/shared/1/2`, listenerPort: 443, securityGroupIds: ['sg-1'] },
+    'security-group': { securityGroupId: 'sg-1', allowAllOutbound: false },
+    'vpc-provider': {
+      vpcId: 'vpc-1',
+      vpcCidrBlock: '10.0.0.0/16',
+      availabilityZones: [],
+      subnetGroups: ['Public', 'Private'].map(type => ({
+        name: type,
+        type,
+        subnets: ['a', 'b'].map(zone => ({ subnetId: `subnet-${type}-${zone}`, cidr: '10.0.0.0/24', availabilityZone: `eu-west-1${zone}`, routeTableId: `rtb-${type}-${zone}` })),
+      })),
+    },
+  };
+
+  test.each([{ vpcId: 'vpc-1' }, { vpcName: 'shared' }])('round by round, until all is found, with the VPC by %j', vpc => {
+    const context: Record<string, unknown> = {};
+    for (let round = 0; round < 5; round += 1) {
+      const app = newApp(context);
+      const stack = lookedUp(app, 'One', vpc);
+      const { missing = [] } = app.synth().manifest;
+      if (missing.length === 0) {
+        expect(rules(Template.fromStack(stack)).map(({ Priority }) => Priority)).toEqual([100, 101]);
+        return;
+      }
+      missing.forEach(({ key, provider }) => { context[key] = found[provider]; });
+    }
+    throw new Error('something was never found');
+  });
 });
 
 test('two deployments share a listener', () => {

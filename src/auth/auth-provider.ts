@@ -26,7 +26,7 @@ export interface IAuthProvider {
 /**
  * Where people sign in.
  *
- * Pick a factory. For a provider that has none, extend this class: `bind` returns the settings that
+ * Pick a factory. For a provider that has none, write a class that implements `IAuthProvider`: its `bind` returns the settings that
  * oauth2-proxy wants for it.
  */
 export abstract class AuthProvider implements IAuthProvider {

@@ -27,6 +27,10 @@ export class TokenIssuer {
    * Anybody with a Google account can have such a token made: `emailDomains` decides, and with `AuthProvider.google` its `hostedDomains`. Another
    * provider cannot tell accounts of the company from those that people have made by themselves on its addresses, so synthesis warns there.
    * The audience is the public client id of the command line itself.
+   *
+   * @example
+   *
+   * const trustedTokenIssuers = [TokenIssuer.gcloud()];
    */
   public static gcloud(): TokenIssuer {
     return new TokenIssuer('https://accounts.google.com', '32555940559.apps.googleusercontent.com');
@@ -38,6 +42,10 @@ export class TokenIssuer {
    * Only name one whose subjects nobody outside your company can choose.
    *
    * Fails if `issuerUrl` is no https URL or the issuer of a public CI system, or if the audience is empty or holds a comma.
+   *
+   * @example
+   *
+   * const trustedTokenIssuers = [TokenIssuer.oidc({ issuerUrl: 'https://id.example.com', audience: 'https://mlflow.example.com' })];
    */
   public static oidc(options: OidcTokenIssuerOptions): TokenIssuer {
     const { issuerUrl, audience } = options;

@@ -1,6 +1,6 @@
 import { Token } from 'aws-cdk-lib';
 import type { AuroraPostgresEngineVersion } from 'aws-cdk-lib/aws-rds';
-import { known, secondsOf, show } from './problems';
+import { known, show, wholeDaysProblems } from './problems';
 import { DEFAULT_ENGINE_VERSION, Settings } from '../defaults';
 import { databaseParameters } from '../settings/database';
 
@@ -10,7 +10,7 @@ export function databaseOptionsProblems(region: string, settings: Settings): str
   return [
     ...engineVersionProblems(engineVersion),
     ...parameterProblems(parameters, settings.databaseCapacity.minAcus),
-    ...backupProblems(secondsOf(backupRetention), backupRetention.toHumanString()),
+    ...wholeDaysProblems('databaseOptions.backupRetention', backupRetention, 'for longer use AWS Backup, or snapshots of your own', 35),
     ...snapshotProblems(region, snapshotIdentifier),
   ];
 }
@@ -41,14 +41,6 @@ function parameterProblems(parameters: Record<string, string> = {}, minAcus: num
     problems.push(`\`databaseOptions.parameters\` must not switch on rds.logical_replication where \`databaseCapacity.minAcus\` is 0, got ${show(replication)}: a database that replicates never pauses; raise \`minAcus\`, or leave it out`);
   }
   return problems;
-}
-
-/** Seconds. */
-const DAY = 86400;
-
-function backupProblems(seconds: number | undefined, shown: string): string[] {
-  return seconds === undefined || (seconds % DAY === 0 && seconds >= DAY && seconds <= 35 * DAY) ? []
-    : [`\`databaseOptions.backupRetention\` must be 1 to 35 whole days, got ${shown}: for longer use AWS Backup, or snapshots of your own`];
 }
 
 function snapshotProblems(region: string, snapshot?: string): string[] {

@@ -1,26 +1,17 @@
 import { Stack, Token } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
-import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import type { Construct } from 'constructs';
-import { isStandIn, known, wholeNumberProblems } from './problems';
+import { known, readable, wholeNumberProblems } from './problems';
 import type { Warnings } from './warnings';
-import { HSTS_ATTRIBUTE, IDLE_TIMEOUT, SharedListener } from '../parts/ingress';
+import { HSTS_ATTRIBUTE, IDLE_TIMEOUT } from '../parts/ingress';
+import { loadBalancerOf, rulesOf, SharedListener } from '../parts/shared-listener';
 import type { SecureMlflowProps } from '../props';
 
 /** https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-rules.html */
 const HIGHEST_PRIORITY = 50000;
 /** Of a name in a rule: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-elasticloadbalancingv2-listenerrule-hostheaderconfig.html */
 const LONGEST_HOST = 128;
-
-/** The listener that is brought, if one is; the props are checked. */
-export function sharedListener(scope: Construct, { listener, loadBalancer, listenerPriority }: SecureMlflowProps): SharedListener | undefined {
-  return listener && {
-    listener,
-    loadBalancer: loadBalancer ?? loadBalancerOf(listener)!,
-    priority: listenerPriority ?? Math.max(0, ...rulesOf(scope, listener).map(rule => rule.priority)) + 1,
-  };
-}
 
 /** What is wrong with a listener that is brought, and with props that are about it or contradict it. */
 export function listenerProblems(props: SecureMlflowProps): string[] {
@@ -66,7 +57,7 @@ export function clusterProblems(props: SecureMlflowProps): string[] {
   if (cluster === undefined) {
     return [];
   }
-  const own = vpcOf(cluster);
+  const own = readable(() => cluster.vpc); // not of one that is imported by its ARN alone
   return [
     ...vpcProblems('cluster', props, own),
     ...contradictions('cluster', props, ['containerInsights'], 'cluster'),
@@ -87,15 +78,6 @@ function areComparable(...vpcs: ec2.IVpc[]): boolean {
   return vpcs.every(({ vpcId }) => known(vpcId)) || vpcs.every(vpc => vpc instanceof ec2.Vpc);
 }
 
-/** Undefined where the cluster is imported by its ARN alone. */
-function vpcOf(cluster: ecs.ICluster): ec2.IVpc | undefined {
-  try {
-    return cluster.vpc;
-  } catch {
-    return undefined;
-  }
-}
-
 /** Whether a listener may be one of the load balancer, as far as that can be seen: its ARN begins like that of the load balancer. */
 function belongsTo(listener: elbv2.IApplicationListener, loadBalancer: elbv2.IApplicationLoadBalancer): boolean {
   const own = loadBalancerOf(listener);
@@ -108,11 +90,6 @@ function belongsTo(listener: elbv2.IApplicationListener, loadBalancer: elbv2.IAp
 
 function contradictions(name: string, props: SecureMlflowProps, others: (keyof SecureMlflowProps)[], what: string): string[] {
   return others.filter(other => props[other] !== undefined).map(other => `\`${other}\` must be left out where \`${name}\` is given: the owner of the ${what} decides`);
-}
-
-/** Undefined where the listener is imported. */
-function loadBalancerOf(listener: elbv2.IApplicationListener): elbv2.IApplicationLoadBalancer | undefined {
-  return (listener as Partial<elbv2.ApplicationListener>).loadBalancer;
 }
 
 /** What is wrong between the rules of a listener that this app defines, to be called when there are all. */
@@ -183,12 +160,4 @@ function attributesOf(resource: unknown, read: (resource: unknown) => unknown): 
   }
   const attributes: { key: string; value?: string }[] = Stack.of(resource).resolve(read(resource)) ?? [];
   return Object.fromEntries(attributes.map(({ key, value }) => [key, value]));
-}
-
-function rulesOf(scope: Construct, listener: elbv2.IApplicationListener): elbv2.CfnListenerRule[] {
-  if (isStandIn(listener.listenerArn)) {
-    return []; // of all that the CDK has yet to look up
-  }
-  return scope.node.root.node.findAll().filter((construct): construct is elbv2.CfnListenerRule => construct instanceof elbv2.CfnListenerRule)
-    .filter(rule => rule.listenerArn === listener.listenerArn && !Token.isUnresolved(rule.priority));
 }

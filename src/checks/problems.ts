@@ -14,8 +14,8 @@ export function known<T>(value: T | undefined): value is T {
   return value !== undefined && !Token.isUnresolved(value) && !isStandIn(value);
 }
 
-/** Of `StringParameter.valueFromLookup`, and of load balancers and listeners by `fromLookup`. */
-const STAND_INS = /dummy-value-for-|arn:aws:elasticloadbalancing:us-west-2:123456789012:/;
+/** Of `StringParameter.valueFromLookup`, and of load balancers, listeners, VPCs and security groups by `fromLookup`: in each module of the CDK, as `dummyValue`. */
+const STAND_INS = /dummy-value-for-|arn:aws:elasticloadbalancing:us-west-2:123456789012:|^vpc-12345$|^sg-12345678$/;
 
 /** Whether the CDK has yet to look up a value, perhaps a part of this one. The app runs once with such values, and what comes of it is thrown away. */
 export function isStandIn(value: unknown): boolean {
@@ -36,6 +36,24 @@ export const DOMAIN = new RegExp(`^(?=.{4,253}$)(${LABEL}\\.)+${LABEL}$`);
 /** A host name with a dot, or an IPv4 address. */
 export function isHost(host: string): boolean {
   return DOMAIN.test(host) && (isIPv4(host) || !/\.\d+$/.test(host));
+}
+
+/** A property of what is imported, if that knows it: the CDK throws where it does not. */
+export function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Seconds. */
+export const DAY = 86400;
+
+export function wholeDaysProblems(name: string, duration: Duration | undefined, todo: string, most = Infinity): string[] {
+  const seconds = secondsOf(duration);
+  return seconds === undefined || (seconds >= DAY && seconds <= most * DAY && seconds % DAY === 0) ? []
+    : [`\`${name}\` must be whole days, ${most === Infinity ? '1 or more' : `1 to ${most}`}, got ${duration!.toHumanString()}: ${todo}`];
 }
 
 /** Undefined where the duration is absent or not known yet. */

@@ -4,18 +4,26 @@ import type { Warnings } from './warnings';
 /** https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html#vpc-limits-security-groups, which AWS raises on request. */
 const RULES_OF_A_GROUP = 60;
 
-/** The largest number of entries of CloudFront's prefix list: https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html */
+/**
+ * A prefix list counts as the most entries that it may have, which cannot be seen here: CloudFront's as 55.
+ * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/LocationsOfEdgeServers.html
+ */
 const PREFIX_LIST = 55;
 
 /** Warnings about what AWS may refuse because it is too much. */
 export function warningsAboutQuotas(allowedSources: IPeer[]): Warnings {
-  const sources = [...new Set(allowedSources.map(({ uniqueId }) => uniqueId))];
-  const rules = sources.map(id => id.startsWith('pl-') ? PREFIX_LIST : 1).reduce((sum, count) => sum + count, 0);
+  const rules = Math.max(rulesFor(allowedSources, 'cidrIpv6'), rulesFor(allowedSources, 'cidrIp'));
   return {
     ...(rules > RULES_OF_A_GROUP && {
-      manySources: `\`allowedSources\` takes ${rules} rules, one for each source and for a prefix list its largest number of entries, here taken as ${PREFIX_LIST}, and a security group takes ${RULES_OF_A_GROUP} where AWS has not raised that for your account: the deployment would fail; use larger ranges, or let people come through a security group or a network of their own`,
+      manySources: `\`allowedSources\` takes up to ${rules} rules of a security group, one for a source and ${PREFIX_LIST} for a prefix list as large as that of CloudFront, and AWS allows ${RULES_OF_A_GROUP} where it has not raised that for your account: the deployment may fail; use larger ranges, or let people come through a security group or a network of their own`,
     }),
   };
+}
+
+/** AWS counts rules of IPv4 and of IPv6 apart, and those of groups and lists in both. */
+function rulesFor(sources: IPeer[], other: 'cidrIp' | 'cidrIpv6'): number {
+  const counted = new Map(sources.filter(source => source.toIngressRuleConfig()[other] === undefined).map(({ uniqueId }) => [uniqueId, uniqueId.startsWith('pl-') ? PREFIX_LIST : 1]));
+  return [...counted.values()].reduce((sum, count) => sum + count, 0);
 }
 
 /** In bytes, for good: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html */

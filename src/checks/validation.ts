@@ -5,7 +5,7 @@ import { databaseOptionsProblems } from './database';
 import { gunicornProblems } from './gunicorn';
 import { clusterProblems, listenerProblems } from './listener';
 import { environmentProblems, providerProblems } from './names';
-import { DOMAIN, isHost, known, LABEL, secondsOf, show, throwProblems, wholeNumberProblems } from './problems';
+import { DAY, DOMAIN, isHost, known, LABEL, readable, secondsOf, show, throwProblems, wholeDaysProblems, wholeNumberProblems } from './problems';
 import { regionProblems } from './regions';
 import { subnetProblems } from './subnets';
 import { AuthProviderConfig } from '../auth/config';
@@ -100,11 +100,7 @@ function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowPro
 
 /** Without the dot at the end. Undefined where the zone does not say it, as one that is imported by its id alone. */
 function nameOf(zone: route53.IHostedZone): string | undefined {
-  try {
-    return zone.zoneName.replace(/\.$/, '');
-  } catch {
-    return undefined;
-  }
+  return readable(() => zone.zoneName.replace(/\.$/, ''));
 }
 
 /** As far as the app defines the zone: it has VPCs. */
@@ -177,9 +173,6 @@ function artifactPathProblems(artifactPath?: string): string[] {
   return [`\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${show(artifactPath)}: leave out a slash at either end, "//" and ".."`];
 }
 
-/** Seconds. */
-const DAY = 86400;
-
 /** What the load balancer writes to: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html */
 function accessLogsProblems(region: string, bucket?: s3.IBucket): string[] {
   const problems: string[] = [];
@@ -198,10 +191,7 @@ function cleanUpProblems({ artifactBucket, artifactTiering, cleanUp, environment
   if (age !== undefined && age < DAY) {
     problems.push(`\`cleanUp.olderThan\` must be at least a day, got ${cleanUp?.olderThan.toHumanString()}: people need time to notice that they deleted too much`);
   }
-  const kept = secondsOf(cleanUp?.keepVersionsFor);
-  if (kept !== undefined && (kept < DAY || kept % DAY > 0)) {
-    problems.push(`\`cleanUp.keepVersionsFor\` must be whole days, 1 or more, got ${cleanUp?.keepVersionsFor?.toHumanString()}: S3 counts in days`);
-  }
+  problems.push(...wholeDaysProblems('cleanUp.keepVersionsFor', cleanUp?.keepVersionsFor, 'S3 counts in days'));
   for (const [name, value] of Object.entries({ 'artifactTiering': artifactTiering, 'cleanUp.keepVersionsFor': cleanUp?.keepVersionsFor })) {
     if (artifactBucket !== undefined && value !== undefined) {
       problems.push(`\`${name}\` must be left out where \`artifactBucket\` is given: nothing of that bucket is changed; give it lifecycle rules yourself`);

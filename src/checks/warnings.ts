@@ -101,6 +101,12 @@ export function warningsAboutInsights(insights?: string, thresholds: MonitoringT
   };
 }
 
+/** What would leave alarms behind that measure nothing, to be called when all is defined. */
+export function insightsProblems(before?: string, after?: string): string[] {
+  return before === after ? []
+    : [`Container Insights of the cluster must not change after addMonitoring, got ${after ?? 'the setting of the account'} in place of ${before ?? 'that of the account'}: call addMonitoring last`];
+}
+
 /**
  * Domains where anybody can have an address (the best known, as in https://github.com/jgillich/free-email-domains), and where
  * nobody has one: registries that sell names below it (https://publicsuffix.org), whose customers have domains of their own.

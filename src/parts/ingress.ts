@@ -6,6 +6,7 @@ import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as targets from 'aws-cdk-lib/aws-route53-targets';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
+import type { SharedListener } from './shared-listener';
 import { ASSISTANT_PATH, PROXY_PORT } from '../settings/oauth2-proxy';
 
 /** oauth2-proxy gives up on MLflow after this time, and the load balancer must not do so before. */
@@ -25,13 +26,6 @@ export interface IngressProps {
   readonly accessLogsBucket?: s3.IBucket;
   /** Of somebody else. */
   readonly shared?: SharedListener;
-}
-
-/** A listener that other services use, too. */
-export interface SharedListener {
-  readonly listener: elbv2.IApplicationListener;
-  readonly loadBalancer: elbv2.IApplicationLoadBalancer;
-  readonly priority: number;
 }
 
 /** The way in: DNS record, certificate, load balancer. Where it leads is decided by who adds targets to the target group. */

@@ -66,6 +66,14 @@ export function containerInsightsOf(cluster: ecs.ICluster): string | undefined {
 /** The name of AWS's own capacity provider. */
 const SPOT = 'FARGATE_SPOT';
 
+/** What is wrong with a cluster of this app that is to run tasks on Spot. */
+function capacityProblems(cluster: ecs.ICluster): string[] {
+  const associations = cluster.node.root.node.findAll().filter((construct): construct is ecs.CfnClusterCapacityProviderAssociations =>
+    construct instanceof ecs.CfnClusterCapacityProviderAssociations && construct.cluster === cluster.clusterName);
+  return !(cluster instanceof ecs.Cluster) || associations.some(({ capacityProviders }) => capacityProviders?.includes(SPOT)) ? []
+    : [`\`cluster\` must have the capacity provider ${SPOT} where \`capacity\` is SPOT, got ${cluster.node.path} without: make it with \`enableFargateCapacityProviders: true\``];
+}
+
 /** One task: `prepare` runs to its end, then MLflow on loopback, then oauth2-proxy, the only one with a port. */
 export class Service extends Construct {
   public readonly cluster: ecs.ICluster;
@@ -129,7 +137,7 @@ export class Service extends Construct {
   }
 
   private defineService(props: ServiceProps, securityGroup: ec2.ISecurityGroup): ecs.FargateService {
-    const { database, sessionServer } = props;
+    const { database, sessionServer, cluster } = props;
     const spot = props.capacity === FargateCapacity.SPOT;
     const service = new ecs.FargateService(this, 'Service', {
       cluster: this.cluster,
@@ -147,8 +155,9 @@ export class Service extends Construct {
       propagateTags: ecs.PropagatedTagSource.SERVICE,
       ...(spot && { capacityProviderStrategies: [{ capacityProvider: SPOT, weight: 1 }] }),
     });
-    if (spot && props.cluster !== undefined) {
-      service.node.addDependency(props.cluster); // and so what it has below it: the capacity provider, where it is of this app
+    if (spot && cluster !== undefined) {
+      service.node.addDependency(cluster); // and so what it has below it: the capacity provider, where it is of this app
+      this.node.addValidation({ validate: () => capacityProblems(cluster) }); // the cluster adds it when all is defined
     } else if (spot) {
       // The cluster would add it without a dependency, and ECS refuses a service whose capacity provider is not there yet, or no longer.
       service.node.addDependency(new ecs.CfnClusterCapacityProviderAssociations(this, 'CapacityProviders', {
@@ -219,11 +228,10 @@ export class Service extends Construct {
       removalPolicy: props.removalPolicy,
     });
     const proxy = this.taskDefinition.addContainer('oauth2-proxy', {
-      ...this.kit.commonOptions('task'),
+      ...this.kit.commonOptions('task', props.proxyEnvironment),
       image: props.oauth2ProxyImage ?? ecs.ContainerImage.fromRegistry(OAUTH2_PROXY_IMAGE),
       user: '65532:65532',
       portMappings: [{ containerPort: PROXY_PORT, name: 'oauth2-proxy' }], // which Service Connect asks for
-      environment: { ...props.networkProxyEnvironment, ...props.proxyEnvironment },
       secrets: {
         ...props.proxySecrets,
         OAUTH2_PROXY_COOKIE_SECRET: ecs.Secret.fromSecretsManager(cookieSecret),

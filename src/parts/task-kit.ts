@@ -82,30 +82,27 @@ export class TaskKit {
 
   /** What a container has that runs MLflow's code and reaches the database with the password. */
   public passwordOptions(streamPrefix: string, environment: Record<string, string>) {
-    const { database: { cluster, secret }, networkProxyEnvironment } = this.props;
+    const { cluster, secret } = this.props.database;
     return {
-      ...this.imageOptions(streamPrefix),
-      environment: { ...databaseEnvironment(cluster.clusterEndpoint.hostname), ...networkProxyEnvironment, ...environment },
+      ...this.mlflowOptions(streamPrefix, { ...databaseEnvironment(cluster.clusterEndpoint.hostname), ...environment }),
       secrets: { PGPASSWORD: ecs.Secret.fromSecretsManager(secret, 'password') },
     };
   }
 
   /** The same with tokens of RDS in place of the password. */
   public iamOptions(streamPrefix: string, environment: Record<string, string>) {
-    const { database: { cluster }, networkProxyEnvironment } = this.props;
-    return {
-      ...this.imageOptions(streamPrefix),
-      environment: { ...iamDatabaseEnvironment(cluster.clusterEndpoint.hostname), ...networkProxyEnvironment, ...environment },
-      secrets: {},
-    };
+    const { hostname } = this.props.database.cluster.clusterEndpoint;
+    return { ...this.mlflowOptions(streamPrefix, { ...iamDatabaseEnvironment(hostname), ...environment }), secrets: {} };
   }
 
-  private imageOptions(streamPrefix: string) {
-    return { ...this.commonOptions(streamPrefix), image: this.props.mlflowImage ?? ecs.ContainerImage.fromRegistry(MLFLOW_IMAGE) };
+  private mlflowOptions(streamPrefix: string, environment: Record<string, string>) {
+    return { ...this.commonOptions(streamPrefix, environment), image: this.props.mlflowImage ?? ecs.ContainerImage.fromRegistry(MLFLOW_IMAGE) };
   }
 
-  public commonOptions(streamPrefix: string) {
+  /** What every container has. */
+  public commonOptions(streamPrefix: string, environment: Record<string, string>) {
     return {
+      environment: { ...this.props.networkProxyEnvironment, ...environment },
       readonlyRootFilesystem: true,
       linuxParameters: this.linuxParameters,
       stopTimeout: Duration.seconds(120), // the longest that Fargate grants; uploads in flight end
