@@ -34,19 +34,20 @@ function vpcOfYours(stack: Stack): ec2.IVpc {
 
 function listenerOfYours(stack: Stack): Partial<SecureMlflowProps> {
   const arn = 'arn:aws:elasticloadbalancing:us-east-1:111122223333';
+  const loadBalancer = `app/${stack.node.id}/50dc6c495c0c9188`; // of its own in each stack, as all have the same domain name
   return {
     vpc: vpcOfYours(stack),
     listener: elbv2.ApplicationListener.fromApplicationListenerAttributes(stack, 'Listener', {
-      listenerArn: `${arn}:listener/app/shared/50dc6c495c0c9188/f2f7dc8efc522ab2`,
+      listenerArn: `${arn}:listener/${loadBalancer}/f2f7dc8efc522ab2`,
       securityGroup: ec2.SecurityGroup.fromSecurityGroupId(stack, 'SecurityGroup', 'sg-shared'),
     }),
     loadBalancer: elbv2.ApplicationLoadBalancer.fromApplicationLoadBalancerAttributes(stack, 'LoadBalancer', {
-      loadBalancerArn: `${arn}:loadbalancer/app/shared/50dc6c495c0c9188`,
+      loadBalancerArn: `${arn}:loadbalancer/${loadBalancer}`,
       loadBalancerDnsName: 'shared.us-east-1.elb.amazonaws.com',
       loadBalancerCanonicalHostedZoneId: 'ZONEOFELB',
       securityGroupId: 'sg-shared',
     }),
-    listenerPriority: 10 * app.node.children.length, // of its own in each stack
+    listenerPriority: 10,
   };
 }
 
@@ -56,7 +57,6 @@ const spot = { capacity: FargateCapacity.SPOT };
 define('Variant', 'quick-start behind a load balancer and a NAT gateway of yours', listenerOfYours);
 define('Variant', '… without Container Insights', stack => ({ ...listenerOfYours(stack), ...quiet }));
 define('Variant', '… and on Spot', stack => ({ ...listenerOfYours(stack), ...quiet, ...spot }));
-
 
 option('`natGateways: 0`: tasks with public addresses', () => ({ natGateways: 0 }));
 option('`vpc`: one of yours with a NAT gateway', stack => ({ vpc: vpcOfYours(stack) }));

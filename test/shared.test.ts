@@ -255,6 +255,11 @@ const monitor = (overrides: OverridesOf, thresholds: MonitoringThresholds = {}) 
 const insightsOf = (template: Template) => only(template, 'AWS::ECS::Cluster').Properties.ClusterSettings;
 const needInsights = ['MissingTasks', 'EphemeralStorage'];
 
+const cluster = (stack: Stack, props: ecs.ClusterProps = {}) => {
+  const vpc = broughtVpc(stack);
+  return { vpc, cluster: new ecs.Cluster(stack, 'Own', { vpc, ...props }) };
+};
+
 describe('cluster', () => {
   const another = (stack: Stack) => ec2.Vpc.fromVpcAttributes(stack, 'Another', {
     vpcId: 'vpc-another',
@@ -264,10 +269,6 @@ describe('cluster', () => {
     isolatedSubnetIds: ['c', 'd'],
     isolatedSubnetRouteTableIds: ['c', 'd'],
   });
-  const cluster = (stack: Stack, props: ecs.ClusterProps = {}) => {
-    const vpc = broughtVpc(stack);
-    return { vpc, cluster: new ecs.Cluster(stack, 'Own', { vpc, ...props }) };
-  };
 
   test('is used, and no other made', () => {
     const { template, mlflow, stack } = synthesise(own => ({ ...cluster(own), cleanUp: { olderThan: Duration.days(30) } }));
@@ -315,20 +316,29 @@ describe('containerInsights', () => {
     expect(monitored.alarms).toHaveLength(monitor({}).alarms.length - needInsights.length);
     expect(monitored.alarms).not.toEqual(expect.arrayContaining(needInsights));
     expect(monitored.dashboard).not.toContain('ECS/ContainerInsights');
-    expect(monitored.warnings).toEqual([['noContainerInsights', 'Container Insights is off, so addMonitoring leaves out the alarms `missingTasks` and `ephemeralStorage`']]);
+    expect(monitored.warnings).toEqual([['noContainerInsights', 'Container Insights is off, so addMonitoring leaves out these alarms: `missingTasks`, `ephemeralStorage`']]);
   });
 
-  test('fails at synthesis where it is switched off after the alarms were made', () => {
-    const { stack, mlflow } = define();
+  test.each<[string, (stack: Stack) => Overrides, ecs.CfnCluster.ClusterSettingsProperty[] | undefined, string]>([
+    ['switched off', () => ({}), [{ name: 'containerInsights', value: 'disabled' }], 'got disabled in place of enabled'],
+    ['left to the account', () => ({}), undefined, 'got the setting of the account in place of enabled'],
+    ['switched on', stack => cluster(stack), [{ name: 'containerInsights', value: 'enabled' }], 'got enabled in place of that of the account'],
+  ])('fails at synthesis where it is %s after the alarms were made', (_, overrides, settings, change) => {
+    const { stack, mlflow } = define(overrides);
     mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))] });
-    (mlflow.cluster.node.defaultChild as ecs.CfnCluster).clusterSettings = [{ name: 'containerInsights', value: 'disabled' }];
-    expect(() => Template.fromStack(stack)).toThrow('Container Insights of the cluster must not change after addMonitoring, got disabled in place of enabled: call addMonitoring last');
+    (mlflow.cluster.node.defaultChild as ecs.CfnCluster).clusterSettings = settings;
+    expect(() => Template.fromStack(stack)).toThrow(`Container Insights of the cluster must not change after addMonitoring, ${change}: call addMonitoring last`);
+  });
+
+  test('that nobody sees warns of the one alarm that is wanted', () => {
+    expect(monitor(stack => cluster(stack), { missingTasks: { enabled: false } }).warnings).toEqual([['unseenContainerInsights',
+      'Container Insights of `cluster` cannot be seen, and these alarms need it: `ephemeralStorage`; turn it on, or disable the alarms by `thresholds`']]);
   });
 
   test('off warns of no alarm that is not wanted', () => {
     const off = { containerInsights: ecs.ContainerInsights.DISABLED };
     expect(monitor(off, { missingTasks: { enabled: false } }).warnings)
-      .toEqual([['noContainerInsights', 'Container Insights is off, so addMonitoring leaves out the alarm `ephemeralStorage`']]);
+      .toEqual([['noContainerInsights', 'Container Insights is off, so addMonitoring leaves out these alarms: `ephemeralStorage`']]);
     expect(monitor(off, { missingTasks: { enabled: false }, ephemeralStorage: { enabled: false } }).warnings).toEqual([]);
   });
 

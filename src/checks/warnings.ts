@@ -93,11 +93,10 @@ export function warningsAboutSnapshots({ databaseOptions }: SecureMlflowProps): 
 
 /** Warnings about alarms that measure nothing. `insights` is undefined where the setting cannot be seen. */
 export function warningsAboutInsights(insights?: string, thresholds: MonitoringThresholds = {}): Warnings {
-  const names = (['missingTasks', 'ephemeralStorage'] as const).filter(name => thresholds[name]?.enabled !== false).map(name => `\`${name}\``);
-  const alarms = `${names.length > 1 ? 'the alarms' : 'the alarm'} ${names.join(' and ')}`;
-  return names.length === 0 ? {} : {
-    ...(insights === 'disabled' && { noContainerInsights: `Container Insights is off, so addMonitoring leaves out ${alarms}` }),
-    ...(insights === undefined && { unseenContainerInsights: `Container Insights of \`cluster\` cannot be seen, and ${alarms} ${names.length > 1 ? 'need' : 'needs'} it: see to it that it is on, or take them out by \`thresholds\`` }),
+  const alarms = (['missingTasks', 'ephemeralStorage'] as const).filter(name => thresholds[name]?.enabled !== false).map(name => `\`${name}\``).join(', ');
+  return alarms === '' ? {} : {
+    ...(insights === 'disabled' && { noContainerInsights: `Container Insights is off, so addMonitoring leaves out these alarms: ${alarms}` }),
+    ...(insights === undefined && { unseenContainerInsights: `Container Insights of \`cluster\` cannot be seen, and these alarms need it: ${alarms}; turn it on, or disable the alarms by \`thresholds\`` }),
   };
 }
 
