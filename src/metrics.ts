@@ -3,12 +3,16 @@ import type * as acm from 'aws-cdk-lib/aws-certificatemanager';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ecs from 'aws-cdk-lib/aws-ecs';
 import type * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
+import type * as logs from 'aws-cdk-lib/aws-logs';
 import type * as rds from 'aws-cdk-lib/aws-rds';
 import type * as s3 from 'aws-cdk-lib/aws-s3';
-import type { IConstruct } from 'constructs';
+import type { Construct } from 'constructs';
+import { countLines, logPatterns } from './parts/log-lines';
 
 /** The parts that are measured. */
-interface Measured extends IConstruct {
+interface Measured extends Construct {
+  readonly url: string;
+  readonly logGroup: logs.ILogGroup;
   readonly targetGroup: elbv2.ApplicationTargetGroup;
   readonly loadBalancer: elbv2.IApplicationLoadBalancer;
   readonly cluster: ecs.ICluster;
@@ -24,6 +28,8 @@ export class SecureMlflowMetrics {
   public static _of(mlflow: Measured): SecureMlflowMetrics {
     return new SecureMlflowMetrics(mlflow);
   }
+
+  private refusedRequestLines?: logs.MetricFilter;
 
   private constructor(private readonly mlflow: Measured) {}
 
@@ -52,6 +58,19 @@ export class SecureMlflowMetrics {
    */
   public httpCodeTarget(code: elbv2.HttpCodeTarget, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return this.mlflow.targetGroup.metrics.httpCodeTarget(code, props);
+  }
+
+  /**
+   * Requests of people and programs with a sign-in that were refused with status 403: their level is too low, they have no name, or a page of another site sent
+   * them. There are no data where none is.
+   *
+   * The first call defines the metric filter that counts them in the log.
+   *
+   * @default - sum over 5 minutes
+   */
+  public refusedRequests(props?: cloudwatch.MetricOptions): cloudwatch.Metric {
+    this.refusedRequestLines ??= countLines(this.mlflow, 'RefusedRequests', this.mlflow, logPatterns.refusedRequests);
+    return this.refusedRequestLines.metric({ statistic: 'Sum', ...props });
   }
 
   /**

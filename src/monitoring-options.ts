@@ -101,6 +101,13 @@ export interface MonitoringThresholds {
   readonly refusedSignIns?: AlarmThreshold;
 
   /**
+   * Requests within 5 minutes that the inner door refused with status 403, mostly because `access` gives the caller too low a level.
+   *
+   * @default - 20: a page that a reader opens causes a few at most; a program with too low a level causes more, and so does somebody who tries
+   */
+  readonly refusedRequests?: AlarmThreshold;
+
+  /**
    * Average CPU of the tasks, in percent.
    *
    * @default - 90, for 15 minutes: the start of a task and a burst of requests are shorter

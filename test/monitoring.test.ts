@@ -70,7 +70,7 @@ const idle = (metricName: string) => metricName === 'DaysToExpiry' ? 198 : 0;
 
 const names = [
   'ArtifactStorage', 'CertificateExpiry', 'Cpu', 'DatabaseCapacity', 'DatabaseConnections', 'DatabaseStorage', 'EphemeralStorage', 'FailedCleanUps',
-  'FailedPreparations', 'Latency', 'LoadBalancerErrors', 'Memory', 'MissingTasks', 'RefusedSignIns', 'TargetErrors', 'TaskStarts', 'UnhealthyTargets', 'UnstartedCleanUps',
+  'FailedPreparations', 'Latency', 'LoadBalancerErrors', 'Memory', 'MissingTasks', 'RefusedRequests', 'RefusedSignIns', 'TargetErrors', 'TaskStarts', 'UnhealthyTargets', 'UnstartedCleanUps',
 ];
 
 const everything: OverridesOf = { cleanUp: { olderThan: Duration.days(30) } };
@@ -156,6 +156,7 @@ describe('with addMonitoring', () => {
     expect(Object.fromEntries(filters.map(({ FilterPattern, MetricTransformations: [{ MetricNamespace, MetricName, MetricValue, DefaultValue }] }) =>
       [`${MetricNamespace} ${MetricName}`, [FilterPattern, MetricValue, DefaultValue]]))).toEqual({
       'SecureMlflow/mlflow.example.com RefusedSignIns': ['?"[AuthFailure]" ?"Error retrieving session from token"', '1', undefined],
+      'SecureMlflow/mlflow.example.com RefusedRequests': ['[program = "secure-mlflow", result = "refused", status = "403", ...]', '1', undefined],
       'SecureMlflow/mlflow.example.com TaskStarts': ['[program = "prepare", first = "machine", second = "identities", third = "written:", ...]', '1', undefined],
       'SecureMlflow/mlflow.example.com FailedPreparations': ['[program = "prepare", result = "FAILED:", ...]', '1', undefined],
       'SecureMlflow/mlflow.example.com FailedCleanUps': ['[program = "clean-up", result = "FAILED:", ...]', '1', undefined],
@@ -184,7 +185,7 @@ describe('with addMonitoring', () => {
       ['Requests', 'RequestCount Sum'],
       ['Answers 5xx', 'HTTPCode_Target_5XX_Count Sum', 'HTTPCode_ELB_5XX_Count Sum'],
       ['Seconds until the answer', 'TargetResponseTime p99', 'TargetResponseTime p50'],
-      ['Refused sign-ins', 'RefusedSignIns Sum'],
+      ['Refused sign-ins and requests', 'RefusedSignIns Sum', 'RefusedRequests Sum'],
       ['Tasks', 'RunningTaskCount', 'DesiredTaskCount', 'TaskStarts Sum'],
       ['CPU and memory of the tasks, percent', 'CPUUtilization', 'MemoryUtilization'],
       ['Disk of the tasks, percent', '100 * used / reserved'],
@@ -203,7 +204,7 @@ describe('with addMonitoring', () => {
     expect(others).toEqual([]);
     expect(body).toContain([
       'fields @timestamp, @logStream, @message',
-      `filter @message like ${refused} or @message like ${unknown} or @message like "FAILED:"`,
+      `filter @message like ${refused} or @message like ${unknown} or @message like "secure-mlflow refused 403" or @message like "FAILED:"`,
       'sort @timestamp desc',
       'limit 50',
     ].join('n| ')); // line breaks, of which the backslash is gone
@@ -301,6 +302,7 @@ describe('thresholds', () => {
 describe('metrics', () => {
   const methods: [string, (mlflow: SecureMlflow, props?: MetricOptions) => any, string, string][] = [
     ['requestCount', (m, p) => m.metrics.requestCount(p), 'AWS/ApplicationELB', 'RequestCount'],
+    ['refusedRequests', (m, p) => m.metrics.refusedRequests(p), 'SecureMlflow/mlflow.example.com', 'RefusedRequests'],
     ['targetResponseTime', (m, p) => m.metrics.targetResponseTime(p), 'AWS/ApplicationELB', 'TargetResponseTime'],
     ['httpCodeTarget', (m, p) => m.metrics.httpCodeTarget(HttpCodeTarget.TARGET_5XX_COUNT, p), 'AWS/ApplicationELB', 'HTTPCode_Target_5XX_Count'],
     ['httpCodeElb', (m, p) => m.metrics.httpCodeElb(HttpCodeElb.ELB_5XX_COUNT, p), 'AWS/ApplicationELB', 'HTTPCode_ELB_5XX_Count'],
@@ -350,6 +352,36 @@ describe('metrics', () => {
       delete found.TargetGroup;
     }
     expect(found).toEqual(dimensions[namespace]);
+  });
+
+  test('the filter that counts refused requests is there once it is asked for, and only once', () => {
+    const filters = (calls: (mlflow: SecureMlflow, scope: Stack) => void) => {
+      const { stack, mlflow } = define();
+      calls(mlflow, stack);
+      return resources(Template.fromStack(stack), 'AWS::Logs::MetricFilter').filter(([id]) => id.includes('RefusedRequests')).length;
+    };
+    const monitoring = (mlflow: SecureMlflow, scope: Stack) => mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(scope, 'Topic'))] });
+    expect(filters(() => undefined)).toBe(0);
+    expect(filters(mlflow => [mlflow.metrics.refusedRequests(), mlflow.metrics.refusedRequests({ period: Duration.hours(1) })])).toBe(1);
+    expect(filters((mlflow, scope) => [monitoring(mlflow, scope), mlflow.metrics.refusedRequests()])).toBe(1);
+    expect(filters((mlflow, scope) => [mlflow.metrics.refusedRequests(), monitoring(mlflow, scope)])).toBe(1);
+    expect(define().mlflow.metrics.refusedRequests()).toMatchObject({ statistic: 'Sum', period: Duration.minutes(5) });
+  });
+
+  // What the phase `clean-up` of the checks plays with the lines of the real programs.
+  test.each([
+    ['secure-mlflow refused 403 POST "/api/2.0/mlflow/runs/create" of "ada@example.com" (reader): it needs an editor', true],
+    ['secure-mlflow refused 403 GET "/" of nobody: no name', true],
+    ['secure-mlflow refused 413 POST "/api/2.0/mlflow/runs/log-batch" of "ada@example.com": larger than 32 MiB', false],
+    ['172.31.0.1 - ada@example.com [2026/11/27 10:00:00] mlflow.example.com GET - "/secure-mlflow refused 403" HTTP/1.1 "secure-mlflow refused 403" 200 1 0.1', false],
+    ['INFO secure-mlflow refused 403', false],
+  ])('refused requests: %s', (line, counted) => {
+    const { mlflow, stack } = define();
+    mlflow.metrics.refusedRequests();
+    const { FilterPattern } = only(Template.fromStack(stack), 'AWS::Logs::MetricFilter').Properties;
+    const values = [...FilterPattern.matchAll(/ = "([^"]+)"/g)].map(([, value]) => value);
+    expect(values).toHaveLength(3);
+    expect(values.every((value, index) => line.split(' ')[index] === value)).toBe(counted);
   });
 
   test('these are all', () => {

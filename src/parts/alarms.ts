@@ -18,6 +18,7 @@ export interface Measurements {
   readonly loadBalancerErrors?: cloudwatch.Metric;
   readonly latency: cloudwatch.IMetric;
   readonly refusedSignIns: cloudwatch.IMetric;
+  readonly refusedRequests: cloudwatch.IMetric;
   readonly ephemeralStorage?: cloudwatch.IMetric;
   readonly databaseStorage: cloudwatch.IMetric;
   readonly artifactStorage: cloudwatch.IMetric;
@@ -103,6 +104,12 @@ export const ALARMS: Record<keyof MonitoringThresholds, AlarmDefinition> = {
     threshold: 20,
     evaluationPeriods: 1,
     alarmDescription: 'MLflow: many sign-ins or tokens are refused. The log of oauth2-proxy says whose: a program with an expired token, or somebody who tries.',
+  },
+  refusedRequests: {
+    metric: measured => measured.refusedRequests,
+    threshold: 20,
+    evaluationPeriods: 1,
+    alarmDescription: 'MLflow: many requests of people and programs that are signed in are refused. Lines of mlflow with "refused 403" say whose and why: a level that is too low for a program, or somebody who tries.',
   },
   cpu: {
     metric: ({ metrics }) => metrics.cpuUtilization(fiveMinutes),

@@ -1,10 +1,11 @@
 import { Duration, Token } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { HttpCodeElb, HttpCodeTarget } from 'aws-cdk-lib/aws-elasticloadbalancingv2';
-import * as logs from 'aws-cdk-lib/aws-logs';
+import type * as logs from 'aws-cdk-lib/aws-logs';
 import type * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { AlarmDefinition, ALARMS, fiveMinutes, fullest, Measurements } from './alarms';
+import { countLines, logPatterns, TELLING_WORDS } from './log-lines';
 import { throwProblems, wholeNumberProblems } from '../checks/problems';
 import type { SecureMlflowMetrics } from '../metrics';
 import type { AlarmThreshold, MonitoringOptions, MonitoringThresholds } from '../monitoring-options';
@@ -33,18 +34,6 @@ const STORAGE_TYPES = {
   archived: 'IntelligentTieringAIAStorage',
 };
 
-/** Of oauth2-proxy. Terms and not fields: an address with a space or a line break in it would shift the fields, and hide. */
-const REFUSED_SIGN_IN = ['[AuthFailure]', 'Error retrieving session from token'];
-
-/** Patterns of the log lines that are counted. All containers write to one log group, so each pattern names the program. */
-const logPatterns = {
-  refusedSignIns: logs.FilterPattern.anyTerm(...REFUSED_SIGN_IN),
-  /** Of `prepare`, once at every start of a task. Fields from the first on, so that no other container can print such a line. */
-  taskStarts: logs.FilterPattern.literal('[program = "prepare", first = "machine", second = "identities", third = "written:", ...]'),
-  failedPreparations: logs.FilterPattern.literal('[program = "prepare", result = "FAILED:", ...]'),
-  failedCleanUps: logs.FilterPattern.literal('[program = "clean-up", result = "FAILED:", ...]'),
-};
-
 /** A dashboard and alarms. */
 export class Monitoring extends Construct {
   public readonly dashboard: cloudwatch.Dashboard;
@@ -71,6 +60,7 @@ export class Monitoring extends Construct {
     return {
       metrics,
       refusedSignIns: this.countLines('RefusedSignIns', logPatterns.refusedSignIns, Duration.minutes(5)),
+      refusedRequests: metrics.refusedRequests(fiveMinutes),
       taskStarts: this.countLines('TaskStarts', logPatterns.taskStarts, Duration.hours(1)),
       failedPreparations: this.countLines('FailedPreparations', logPatterns.failedPreparations, Duration.minutes(5)),
       ...(cleanUpErrors && {
@@ -116,16 +106,8 @@ export class Monitoring extends Construct {
     });
   }
 
-  /** A metric of the lines of the log that match. There are no data where none does. */
   private countLines(metricName: string, filterPattern: logs.IFilterPattern, period: Duration): cloudwatch.Metric {
-    const filter = new logs.MetricFilter(this, `${metricName}Lines`, {
-      logGroup: this.props.logGroup,
-      filterPattern,
-      metricNamespace: `SecureMlflow/${this.props.url.replace('https://', '')}`, // filters of text give no dimensions, so the name tells deployments apart
-      metricName,
-      unit: cloudwatch.Unit.COUNT,
-    });
-    return filter.metric({ statistic: 'Sum', period });
+    return countLines(this, metricName, this.props, filterPattern).metric({ statistic: 'Sum', period });
   }
 
   private alarm(name: keyof MonitoringThresholds, alarmDefinition: AlarmDefinition, measured: Measurements): cloudwatch.Alarm | undefined {
@@ -159,7 +141,7 @@ function graphs(measured: Measurements): cloudwatch.IWidget[][] {
       graph('Requests', [metrics.requestCount(fiveMinutes)]),
       graph('Answers 5xx', [targetErrors.with({ label: 'of the tasks' }), ...loadBalancerErrors === undefined ? [] : [loadBalancerErrors.with({ label: 'of the load balancer' })]]),
       graph('Seconds until the answer', [measured.latency, metrics.targetResponseTime({ ...fiveMinutes, statistic: 'p50' })]),
-      graph('Refused sign-ins', [measured.refusedSignIns]),
+      graph('Refused sign-ins and requests', [measured.refusedSignIns, measured.refusedRequests]),
     ],
     [
       graph('Tasks', [...measured.missingTasks === undefined ? [] : [metrics.runningTaskCount(fiveMinutes), metrics.desiredTaskCount(fiveMinutes)], measured.taskStarts]),
@@ -182,11 +164,11 @@ function graph(title: string, left: cloudwatch.IMetric[]): cloudwatch.GraphWidge
 
 function newestFailures({ logGroupName }: logs.ILogGroup): cloudwatch.LogQueryWidget {
   return new cloudwatch.LogQueryWidget({
-    title: 'Refused sign-ins and failures, the newest',
+    title: 'Refused sign-ins and requests, and failures, the newest',
     logGroupNames: [logGroupName],
     queryLines: [
       'fields @timestamp, @logStream, @message',
-      `filter ${[...REFUSED_SIGN_IN, 'FAILED:'].map(text => `@message like "${text}"`).join(' or ')}`,
+      `filter ${TELLING_WORDS.map(text => `@message like "${text}"`).join(' or ')}`,
       'sort @timestamp desc',
       'limit 50',
     ],
