@@ -4,12 +4,14 @@ import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as scheduler from 'aws-cdk-lib/aws-scheduler';
+import { AccessLevel } from './access';
 import { ArtifactTransfer, DatabaseAuthentication, FargateCapacity, SecureMlflowProps } from './props';
 
 /** Those that error texts name, too. */
 export const DEFAULT_CPU = 1024;
 export const DEFAULT_MEMORY_MIB = 3072;
 export const DEFAULT_MAX_ACUS = 2;
+export const DEFAULT_EVERYBODY = AccessLevel.NONE;
 
 /** Never lower than a release has named, nor than AWS has installed by itself: docs/releasing.md. */
 export const DEFAULT_ENGINE_VERSION = rds.AuroraPostgresEngineVersion.VER_17_7;
@@ -18,10 +20,11 @@ export type Settings = ReturnType<typeof withDefaults>;
 
 /** The props with every default. What users read of them stands in props.ts. */
 export function withDefaults(props: SecureMlflowProps) {
-  const { databaseCapacity, databaseOptions, requestLimits, cleanUp, scaling } = props;
+  const { access, databaseCapacity, databaseOptions, requestLimits, cleanUp, scaling } = props;
   return {
     ...props,
     ...taskDefaults(props),
+    access: access && { ...access, everybody: access.everybody ?? DEFAULT_EVERYBODY, machines: access.machines ?? AccessLevel.EDITOR },
     natGateways: props.natGateways ?? 1,
     internetFacing: props.internetFacing ?? true,
     allowedSources: props.allowedSources ?? [ec2.Peer.anyIpv4()],

@@ -1,5 +1,6 @@
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { Construct, IConstruct } from 'constructs';
+import type { TrackingAccessOptions } from './access';
 import { grantTokens, roleArnOf } from './auth/aws-roles';
 import { DOMAIN, known, show, throwProblems } from './checks/problems';
 
@@ -13,11 +14,13 @@ export interface ISecureMlflow extends IConstruct {
    *
    * It gets in if the server has its ARN on the list: `grantTrackingAccess` of the `SecureMlflow` itself puts it there.
    *
-   * Fails if the grantee is no role; on the `SecureMlflow` itself also without `awsIdentityIssuer`.
+   * Fails if the grantee is no role; on the `SecureMlflow` itself also without `awsIdentityIssuer`, and elsewhere with a level, which only the server itself
+   * can give.
    *
    * @param grantee the role, or what has one, such as a function
+   * @param options what it may do
    */
-  grantTrackingAccess(grantee: iam.IGrantable): iam.Grant;
+  grantTrackingAccess(grantee: iam.IGrantable, options?: TrackingAccessOptions): iam.Grant;
 }
 
 /** Where a tracking server is. */
@@ -40,8 +43,11 @@ export class ImportedSecureMlflow extends Construct implements ISecureMlflow {
     this.url = url;
   }
 
-  public grantTrackingAccess(grantee: iam.IGrantable): iam.Grant {
+  public grantTrackingAccess(grantee: iam.IGrantable, options: TrackingAccessOptions = {}): iam.Grant {
     roleArnOf(this.node.path, grantee);
+    if (options.level !== undefined) {
+      throw new Error(`${this.node.path}: \`level\` of grantTrackingAccess must be left out for a server of another app, got ${show(options.level)}: name the role's ARN in \`machineIdentities\` and in a list of \`access\` there`);
+    }
     return grantTokens(this.url, grantee);
   }
 }

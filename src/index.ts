@@ -1,3 +1,4 @@
+export * from './access';
 export * from './auth/auth-provider';
 export type { CognitoAuthProviderOptions } from './auth/cognito';
 export * from './auth/config';

@@ -9,6 +9,7 @@ import type * as rds from 'aws-cdk-lib/aws-rds';
 import type * as route53 from 'aws-cdk-lib/aws-route53';
 import type * as s3 from 'aws-cdk-lib/aws-s3';
 import type * as scheduler from 'aws-cdk-lib/aws-scheduler';
+import type { AccessOptions } from './access';
 import type { IAuthProvider } from './auth/auth-provider';
 import type { TokenIssuer } from './auth/token-issuer';
 import type { SessionStore } from './session-store';
@@ -291,6 +292,24 @@ export interface SecureMlflowProps {
    * @see https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_getting_started.html
    */
   readonly awsIdentityIssuer?: string;
+
+  /**
+   * Who may do what: readers, editors and admins, by group, address and machine.
+   *
+   * With it `grantTrackingAccess` takes a `level`, and jobs of the server must be off, because they call it without a sign-in. Runs say who made them with it
+   * and without it.
+   *
+   * @default - everybody who gets in may do everything
+   * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/access.md
+   * @example
+   *
+   * const access: AccessOptions = {
+   *   admins: { groups: ['ml-admins'], people: ['ada@example.com'] },
+   *   editors: { groups: ['data-science'] },
+   *   everybody: AccessLevel.READER,
+   * };
+   */
+  readonly access?: AccessOptions;
 
   /**
    * How long a sign-in in the browser lasts.

@@ -10,11 +10,14 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
+import type { TrackingAccessOptions } from './access';
 import { grantTokens, roleArnOf } from './auth/aws-roles';
 import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
+import { grantProblems, warningsAboutAccess } from './checks/access';
 import { ruleProblems, shadowProblems, warningsAboutListener } from './checks/listener';
 import { referenceProblems } from './checks/names';
+import { throwProblems } from './checks/problems';
 import { taskSizeProblems, warningsAboutQuotas } from './checks/quotas';
 import { validateProps, validateProvider } from './checks/validation';
 import {
@@ -35,6 +38,7 @@ import { containerInsightsOf, Service } from './parts/service';
 import { sharedListener } from './parts/shared-listener';
 import type { SecureMlflowProps } from './props';
 import type { SessionServer } from './session-store';
+import { accessPolicy, Grant, namesGroups } from './settings/access';
 import { cleanUpEnvironment, mlflowEnvironment, MlflowOptions, uvicornEnvironment } from './settings/mlflow';
 import { networkProxyEnvironment } from './settings/network-proxy';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './settings/oauth2-proxy';
@@ -142,6 +146,8 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   private readonly maxTasks: number;
   private readonly awsIdentityIssuer?: string;
   private readonly machineIdentities: string[] = [];
+  private readonly access: Settings['access'];
+  private readonly grants: Grant[] = [];
   private readonly deployment: Deployment;
 
   public constructor(scope: Construct, id: string, props: SecureMlflowProps) {
@@ -153,6 +159,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     this.url = `https://${props.domainName}`;
     this.maxTasks = settings.scaling?.maxCount ?? settings.desiredCount;
     this.awsIdentityIssuer = props.awsIdentityIssuer;
+    this.access = settings.access;
     const signIn = this.bindProvider(props, settings);
     this.signOutUrl = signOutUrl(this.url, signIn.provider.signOutUrl);
 
@@ -205,19 +212,23 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
    * A role that is imported with `mutable: false`, as one of another account should be, gets no policy by this call: see
    * [what to do there](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/tokens.md#another-account).
    *
-   * Fails if `awsIdentityIssuer` is not set or the grantee is no role.
+   * Fails if `awsIdentityIssuer` is not set or the grantee is no role, for a level without `access`, and for a role that could do nothing.
    *
    * @param grantee the role, or what has one, such as a function
+   * @param options what it may do, where the server has `access`
    * @example
    *
    * const trainingRole = new iam.Role(this, 'TrainingRole', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
    * mlflow.grantTrackingAccess(trainingRole);
    */
-  public grantTrackingAccess(grantee: iam.IGrantable): iam.Grant {
+  public grantTrackingAccess(grantee: iam.IGrantable, options: TrackingAccessOptions = {}): iam.Grant {
     if (this.awsIdentityIssuer === undefined) {
       throw new Error(`${this.node.path}: \`awsIdentityIssuer\` must be set for grantTrackingAccess, got nothing: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`);
     }
     const roleArn = roleArnOf(this.node.path, grantee);
+    const { level } = options;
+    throwProblems(this.node.path, grantProblems(roleArn, level, this.access));
+    this.grants.push({ roleArn, ...(level && { level }) });
     if (!this.machineIdentities.includes(roleArn)) {
       this.machineIdentities.push(roleArn);
     }
@@ -225,7 +236,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   }
 
   /**
-   * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins, and returns them. None of them rings on an idle system with a
+   * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins and requests, and returns them. None of them rings on an idle system with a
    * paused database.
    *
    * [What to do](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/monitoring.md#alarms) when one rings.
@@ -264,6 +275,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
       redirectUrl: redirectUrl(this.url),
       emailDomains,
       ...(sessionRefresh && { sessionRefresh }),
+      ...(namesGroups(props.access) && { needsGroups: true }),
       ...(encryptionKey && { encryptionKey }),
     });
     validateProvider(this.node.path, props, provider);
@@ -273,6 +285,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     const trustedTokenIssuers = this.trustedTokenIssuers(props);
     this.warn({
       ...warningsAboutPeople(props, provider, trustedTokenIssuers),
+      ...warningsAboutAccess(props, provider),
       ...warningsAboutNames(props, provider),
       ...warningsAboutSessions(props, provider),
       ...warningsAboutJobs(props),
@@ -338,6 +351,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     const { provider, trustedTokenIssuers, machines } = signIn;
     const { emailDomains, gunicornOpts, requestLimits } = settings;
     const { hostedDomains } = provider;
+    const { access } = settings;
     const mlflowOptions: MlflowOptions = {
       ...settings,
       ...this.place(artifactsUri),
@@ -346,6 +360,8 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
       tracesLimit: requestLimits.tracesMiB,
       addressesOnly: !emailDomains.includes('*'),
       ...(machines && hostedDomains && { hostedDomains }),
+      signOutUrl: this.signOutUrl,
+      ...(access && { accessPolicy: Lazy.string({ produce: () => Stack.of(this).toJsonString(accessPolicy(access, this.grants)) }) }), // grants come later
     };
     return {
       mlflowEnvironment: mlflowEnvironment(mlflowOptions),

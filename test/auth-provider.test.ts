@@ -158,6 +158,7 @@ describe('Entra ID', () => {
       clientId: 'client',
       signOutUrl: `https://login.microsoftonline.com/${tenantId}/oauth2/v2.0/logout?post_logout_redirect_uri=${signOutBack}`,
       openToPublic: false,
+      groups: true,
       refreshTokens: true,
       environment: {
         OAUTH2_PROXY_PROVIDER: 'entra-id',
@@ -195,6 +196,7 @@ describe('Keycloak', () => {
     expect(bound(keycloak({ clientId: 'ml flow' }))).toEqual({
       clientId: 'ml flow',
       signOutUrl: `${realmUrl}/protocol/openid-connect/logout?client_id=ml%20flow&post_logout_redirect_uri=${signOutBack}`,
+      groups: true,
       refreshTokens: true,
       environment: minimal,
     });
@@ -222,7 +224,7 @@ describe('Keycloak', () => {
 
 describe('GitHub', () => {
   const minimal = { OAUTH2_PROXY_PROVIDER: 'github', OAUTH2_PROXY_SCOPE: 'user:email read:org' };
-  const config = { clientId: 'client', refreshTokens: false, environment: minimal };
+  const config = { clientId: 'client', groups: true, refreshTokens: false, environment: minimal };
 
   test('with the least that is needed', () => {
     expect(bound(github())).toEqual({ ...config, openToPublic: true });
@@ -285,7 +287,7 @@ describe('GitLab', () => {
   };
 
   test('with the least that is needed', () => {
-    expect(bound(gitlab())).toEqual({ clientId: 'client', openToPublic: true, bearerTokens: false, refreshTokens: true, environment: minimal });
+    expect(bound(gitlab())).toEqual({ clientId: 'client', openToPublic: true, bearerTokens: false, groups: true, refreshTokens: true, environment: minimal });
   });
 
   test('with every option', () => {
@@ -293,6 +295,7 @@ describe('GitLab', () => {
       clientId: 'client',
       openToPublic: false,
       bearerTokens: false,
+      groups: true,
       refreshTokens: true,
       environment: {
         OAUTH2_PROXY_PROVIDER: 'gitlab',

@@ -31,6 +31,7 @@ describe('MLflow', () => {
     apiLimit: 32,
     tracesLimit: 64,
     addressesOnly: true,
+    signOutUrl: 'https://mlflow.example.com/oauth2/sign_out',
   };
 
   test('its settings with the least that is needed', () => {
@@ -53,6 +54,7 @@ describe('MLflow', () => {
       PYTHONPATH: '/run/secure-mlflow/python',
       SECURE_MLFLOW_MACHINE_IDENTITIES_FILE: '/run/secure-mlflow/machine-identities.csv',
       SECURE_MLFLOW_ADDRESSES_ONLY: 'true',
+      SECURE_MLFLOW_SIGN_OUT_URL: 'https://mlflow.example.com/oauth2/sign_out',
       SECURE_MLFLOW_API_LIMIT_MIB: '32',
       SECURE_MLFLOW_TRACES_LIMIT_MIB: '64',
       SECURE_MLFLOW_ARTIFACT_TRANSFER: 'direct',
@@ -77,6 +79,8 @@ describe('MLflow', () => {
       artifactTransfer: ArtifactTransfer.THROUGH_SERVER,
       addressesOnly: false,
       hostedDomains: ['example.com', 'example.org'],
+      signOutUrl: 'https://mlflow.example.com/oauth2/sign_out?rd=x',
+      accessPolicy: '{}',
       aiGateway: {},
       environment: { MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '9', MLFLOW_LOGGING_LEVEL: 'DEBUG' },
     }))).toEqual({
@@ -88,6 +92,8 @@ describe('MLflow', () => {
       SECURE_MLFLOW_ARTIFACT_TRANSFER: 'through-server',
       SECURE_MLFLOW_ADDRESSES_ONLY: 'false',
       SECURE_MLFLOW_HOSTED_DOMAINS: 'example.com,example.org',
+      SECURE_MLFLOW_SIGN_OUT_URL: 'https://mlflow.example.com/oauth2/sign_out?rd=x',
+      SECURE_MLFLOW_ACCESS: '{}',
       MLFLOW_ENABLE_AI_GATEWAY: 'true',
       MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '9',
       MLFLOW_LOGGING_LEVEL: 'DEBUG',
@@ -387,6 +393,7 @@ describe('sign-in providers', () => {
       clientId: '1234.apps.googleusercontent.com',
       clientSecret: secret,
       openToPublic: false,
+      groups: false,
       refreshTokens: false,
       hostedDomains: ['example.com'],
       environment: {

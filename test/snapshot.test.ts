@@ -9,7 +9,7 @@ import * as rds from 'aws-cdk-lib/aws-rds';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler';
 import { broughtVpc, clientSecret, Overrides, resources, synthesise } from './fixtures';
-import { ArtifactTransfer, AuthProvider, DatabaseAuthentication, FargateCapacity, SecureMlflowProps, SessionStore, TokenIssuer } from '../src';
+import { AccessLevel, ArtifactTransfer, AuthProvider, DatabaseAuthentication, FargateCapacity, SecureMlflowProps, SessionStore, TokenIssuer } from '../src';
 
 /** The resources; the Python files, which have tests of their own, are cut out. */
 function snapshot(template: Template): Record<string, unknown> {
@@ -42,6 +42,13 @@ test('an app with every prop', () => {
     trustedTokenIssuers: [TokenIssuer.gcloud()],
     machineIdentities: ['client', 'job@project.iam.gserviceaccount.com'],
     awsIdentityIssuer: 'https://1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d.tokens.sts.global.api.aws',
+    access: {
+      admins: { groups: ['ml-admins'], people: ['ada@example.com'] },
+      editors: { groups: ['data-science'] },
+      readers: { machines: ['client'] },
+      everybody: AccessLevel.READER,
+      machines: AccessLevel.NONE,
+    },
     sessionDuration: Duration.hours(8),
     sessionRefresh: Duration.hours(1),
     sessionStore: SessionStore.valkey(),

@@ -1,3 +1,4 @@
+import { Lazy } from 'aws-cdk-lib';
 import type * as cognito from 'aws-cdk-lib/aws-cognito';
 import type * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import type { Construct } from 'constructs';
@@ -185,10 +186,24 @@ export class CognitoAuthProvider implements IAuthProvider {
    */
   public machineClientSecret(name: string): secretsmanager.ISecret {
     const secret = this.requireBound('machineClientSecret').machineSecrets.get(name);
-    if (secret === undefined) {
-      throw new Error(`AuthProvider.cognito: there is no machine client ${JSON.stringify(name)}, there are ${JSON.stringify(this.options.machineClients ?? [])}: add it to \`machineClients\``);
+    return secret ?? this.refuseUnknown(name);
+  }
+
+  /**
+   * The id of a machine client, which is the subject of its tokens: for a list of `access`. It is a CDK token, and there before the `SecureMlflow` is.
+   *
+   * Fails if `machineClients` does not hold the name.
+   *
+   * @example
+   *
+   * const provider = AuthProvider.cognito({ machineClients: ['dashboard'] });
+   * const access: AccessOptions = { admins: { groups: ['ml-admins'] }, readers: { machines: [provider.machineClientId('dashboard')] } };
+   */
+  public machineClientId(name: string): string {
+    if (this.options.machineClients?.includes(name) !== true) {
+      this.refuseUnknown(name);
     }
-    return secret;
+    return Lazy.string({ produce: () => this.requireBound('machineClientId').machineIds.get(name) });
   }
 
   public bind(scope: Construct, options: AuthProviderBindOptions): AuthProviderConfig {
@@ -197,6 +212,10 @@ export class CognitoAuthProvider implements IAuthProvider {
     }
     this.bound = { path: scope.node.path, ...defineCognito(scope, this.options, options) };
     return this.bound.config;
+  }
+
+  private refuseUnknown(name: string): never {
+    throw new Error(`AuthProvider.cognito: there is no machine client ${JSON.stringify(name)}, there are ${JSON.stringify(this.options.machineClients ?? [])}: add it to \`machineClients\``);
   }
 
   private requireBound(member: string): NonNullable<CognitoAuthProvider['bound']> {

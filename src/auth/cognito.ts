@@ -55,7 +55,8 @@ export interface CognitoAuthProviderOptions {
 
 export interface Cognito {
   readonly userPool: cognito.IUserPool;
-  /** By the name of the machine client. */
+  /** By the name of the machine client, as the secrets. */
+  readonly machineIds: Map<string, string>;
   readonly machineSecrets: Map<string, secretsmanager.ISecret>;
   readonly config: AuthProviderConfig;
 }
@@ -108,12 +109,14 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
   clientSecret.node.addDependency(domain); // the tasks wait for the secret, and so for the sign-in page
 
   const machines = clientsOfMachines(parent, machineClients, userPool, url, domainUrl);
+  const ids = [...machines.ids.values()];
   const config: AuthProviderConfig = {
     clientId: client.userPoolClientId,
     clientSecret: Secret.fromSecretsManager(clientSecret),
+    groups: true,
     refreshTokens: true, // and Cognito refuses `offline_access`
     signOutUrl: `${domainUrl}/logout?client_id=${client.userPoolClientId}&logout_uri=${escapedUrl(url)}`,
-    machineIdentities: machines.ids, // the subject of their tokens, which hold no address
+    machineIdentities: ids, // the subject of their tokens, which hold no address
     ...openTo(isOpen(userPool, identityProviders), allowedGroups),
     environment: {
       OAUTH2_PROXY_PROVIDER: 'oidc',
@@ -123,11 +126,11 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
       ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
       ...(machineClients.length > 0 && {
         OAUTH2_PROXY_OIDC_AUDIENCE_CLAIMS: 'aud,client_id', // access tokens have no audience
-        OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: Fn.join(',', machines.ids),
+        OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: Fn.join(',', ids),
       }),
     },
   };
-  return { userPool, machineSecrets: machines.secrets, config };
+  return { userPool, machineIds: machines.ids, machineSecrets: machines.secrets, config };
 }
 
 /** With a sign-in page. */
@@ -157,7 +160,7 @@ function clientOfPeople(
 }
 
 function clientsOfMachines(parent: Construct, names: string[], userPool: cognito.IUserPool, url: string, domainUrl: string): Machines {
-  const ids: string[] = [];
+  const ids = new Map<string, string>();
   const secrets = new Map<string, secretsmanager.ISecret>();
   if (names.length === 0) {
     return { ids, secrets };
@@ -176,7 +179,7 @@ function clientsOfMachines(parent: Construct, names: string[], userPool: cognito
       oAuth: { flows: { clientCredentials: true }, scopes: [scope] },
       enableTokenRevocation: true,
     });
-    ids.push(client.userPoolClientId);
+    ids.set(name, client.userPoolClientId);
     secrets.set(name, new secretsmanager.Secret(machine, 'Secret', {
       description: `MLflow: with what the machine client ${name} asks Cognito for tokens. Written by the deployment.`,
       secretObjectValue: {
@@ -191,8 +194,8 @@ function clientsOfMachines(parent: Construct, names: string[], userPool: cognito
 }
 
 interface Machines {
-  readonly ids: string[];
-  /** By the name of the client. */
+  /** By the name of the client, as the secrets. */
+  readonly ids: Map<string, string>;
   readonly secrets: Map<string, secretsmanager.ISecret>;
 }
 

@@ -22,6 +22,13 @@ export interface AuthProviderBindOptions {
   readonly sessionRefresh?: Duration;
 
   /**
+   * Whether `access` of the `SecureMlflow` names groups, which sign-ins must then bring: some providers want a scope for it.
+   *
+   * @default false
+   */
+  readonly needsGroups?: boolean;
+
+  /**
    * The key for a client secret that the provider makes. The role that starts the tasks may decrypt with it.
    *
    * @default - the key that AWS manages
@@ -78,6 +85,13 @@ export interface AuthProviderConfig {
    * @default - not known: `sessionRefresh` brings a warning that says what to check
    */
   readonly refreshTokens?: boolean;
+
+  /**
+   * Whether tokens and sign-ins name the groups of a person. Groups in `access` of the `SecureMlflow` need them, and are refused with `false`.
+   *
+   * @default - not known: groups in `access` bring a warning that says what to check
+   */
+  readonly groups?: boolean;
 
   /**
    * The provider's page that ends its own session, for `SecureMlflow.signOutUrl`. It may hold CDK tokens in places where a URL needs no percent-encoding: host and path.

@@ -44,20 +44,21 @@ export function entraId(options: EntraIdAuthProviderOptions): Configure {
   }
   requireId('AuthProvider.entraId: `clientId`', clientId);
   requireList('AuthProvider.entraId: `allowedGroups`', allowedGroups);
-  return ({ url, sessionRefresh }) => {
+  return ({ url, sessionRefresh, needsGroups }) => {
     const tenantUrl = `https://login.microsoftonline.com/${tenantId}`;
     return {
       clientId,
       clientSecret,
       signOutUrl: `${tenantUrl}/oauth2/v2.0/logout?post_logout_redirect_uri=${escapedUrl(url)}`,
       openToPublic: false,
+      groups: true, // if the app registration puts them into its tokens
       refreshTokens: true,
       environment: {
         OAUTH2_PROXY_PROVIDER: 'entra-id',
         OAUTH2_PROXY_OIDC_ISSUER_URL: `${tenantUrl}/v2.0`,
         OAUTH2_PROXY_SCOPE: [
           DEFAULT_SCOPE,
-          ...allowedGroups ? ['User.Read'] : [], // who is in more groups than fit into a token is looked up in Microsoft Graph, which wants it
+          ...allowedGroups || needsGroups ? ['User.Read'] : [], // who is in more groups than fit into a token is looked up in Microsoft Graph, which wants it
           ...sessionRefresh ? [OFFLINE_ACCESS] : [],
         ].join(' '),
         ...(emailClaim && { OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim }),

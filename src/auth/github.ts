@@ -52,6 +52,7 @@ export function github(options: GithubAuthProviderOptions): Configure {
   return () => ({
     clientId,
     clientSecret,
+    groups: true, // organizations and teams, for the scope below
     refreshTokens: false, // OAuth apps get none
     ...openTo(enterpriseUrl === undefined ? true : undefined, organization === undefined ? undefined : [organization], teams),
     environment: {

@@ -51,6 +51,7 @@ export function gitlab(options: GitlabAuthProviderOptions): Configure {
     clientSecret,
     bearerTokens: false,
     refreshTokens: true,
+    groups: true, // from /oauth/userinfo, for the scope `openid`
     ...openTo(baseUrl === GITLAB_COM ? true : undefined, allowedGroups, allowedProjects),
     environment: {
       OAUTH2_PROXY_PROVIDER: 'gitlab',

@@ -39,6 +39,7 @@ export function google(options: GoogleAuthProviderOptions): Configure {
       clientId,
       clientSecret,
       openToPublic,
+      groups: false,
       refreshTokens: false, // Google gives them for a parameter that oauth2-proxy does not send
       ...(!openToPublic && { hostedDomains: domains }),
       environment: {

@@ -45,6 +45,7 @@ export function keycloak(options: KeycloakAuthProviderOptions): Configure {
     return {
       clientId,
       clientSecret,
+      groups: true, // roles by themselves, groups by a mapper
       refreshTokens: true, // for `offline_access` it would give one that signing out does not end
       signOutUrl: `${realmUrl}/protocol/openid-connect/logout?client_id=${escapedId}&post_logout_redirect_uri=${escapedUrl(url)}`,
       ...openTo(undefined, allowedGroups, allowedRoles),

@@ -82,6 +82,7 @@ export function oidc(options: OidcAuthProviderOptions): Configure {
       clientId,
       clientSecret,
       ...refreshTokens(issuerUrl, asked),
+      ...groups(options, asked),
       ...openTo(isOpenIssuer(issuerUrl) ? true : undefined, allowedGroups),
       environment: {
         OAUTH2_PROXY_PROVIDER: 'oidc',
@@ -94,6 +95,14 @@ export function oidc(options: OidcAuthProviderOptions): Configure {
       },
     };
   };
+}
+
+/** Known where the options say so, and of Google, which sends none. */
+function groups({ issuerUrl, groupsClaim, allowedGroups }: OidcAuthProviderOptions, scope: string): Pick<AuthProviderConfig, 'groups'> {
+  if (isGoogle(issuerUrl)) {
+    return { groups: false };
+  }
+  return groupsClaim !== undefined || allowedGroups !== undefined || (known(scope) && scope.split(' ').includes('groups')) ? { groups: true } : {};
 }
 
 /** Known where the scope says so, and of Google, which gives them for a parameter that oauth2-proxy does not send. */

@@ -1,6 +1,7 @@
 import { RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as s3 from 'aws-cdk-lib/aws-s3';
+import { accessProblems, accessProviderProblems } from './access';
 import { databaseOptionsProblems } from './database';
 import { gunicornProblems } from './gunicorn';
 import { clusterProblems, listenerProblems } from './listener';
@@ -23,6 +24,7 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...regionProblems(region, props),
     ...emailDomainProblems(props.emailDomains),
     ...machineProblems(props),
+    ...accessProblems(props),
     ...networkProblems(props),
     ...subnetProblems(props, settings),
     ...listenerProblems(props),
@@ -54,7 +56,7 @@ const LARGER = ': log what is larger as artifacts, which are not limited, or in 
 
 /** Throws if a provider would undo what the construct promises, or what other props ask for. */
 export function validateProvider(path: string, props: SecureMlflowProps, provider: AuthProviderConfig): void {
-  const problems = providerProblems(provider.environment, props);
+  const problems = [...providerProblems(provider.environment, props), ...accessProviderProblems(props, provider)];
   const rules = ['OAUTH2_PROXY_ALLOWED_GROUPS', 'OAUTH2_PROXY_ALLOWED_ROLES'].filter(name => name in provider.environment);
   if (provider.hostedDomains !== undefined && (rules.length > 0 || 'OAUTH2_PROXY_OIDC_GROUPS_CLAIM' in provider.environment)) {
     problems.push('`authProvider` must not have `hostedDomains` together with settings for groups, in whose place oauth2-proxy compares them: leave one of them out');

@@ -57,6 +57,10 @@ export interface MlflowOptions {
   readonly addressesOnly: boolean;
   /** Where oauth2-proxy does not ask for it: the claim `hd` of everybody but the listed machines must be one of them. */
   readonly hostedDomains?: string[];
+  /** Where people sign out. */
+  readonly signOutUrl: string;
+  /** Who may do what, as JSON. Without it everybody may do everything. */
+  readonly accessPolicy?: string;
   /** Where it is on. */
   readonly aiGateway?: { readonly privateProviders?: string[] };
   readonly environment?: Record<string, string>;
@@ -101,12 +105,15 @@ export function mlflowEnvironment(options: MlflowOptions, port = MLFLOW_PORT): R
 }
 
 /** What the inner door reads, and how Python finds it. */
-function doorEnvironment({ apiLimit, tracesLimit, artifactTransfer, addressesOnly, hostedDomains }: MlflowOptions): Record<string, string> {
+function doorEnvironment(options: MlflowOptions): Record<string, string> {
+  const { apiLimit, tracesLimit, artifactTransfer, addressesOnly, hostedDomains, signOutUrl, accessPolicy } = options;
   return {
     PYTHONPATH: DOOR_DIRECTORY,
     SECURE_MLFLOW_MACHINE_IDENTITIES_FILE: MACHINE_IDENTITIES_FILE,
     SECURE_MLFLOW_ADDRESSES_ONLY: String(addressesOnly),
     ...(hostedDomains && { SECURE_MLFLOW_HOSTED_DOMAINS: allowList(hostedDomains) }),
+    SECURE_MLFLOW_SIGN_OUT_URL: signOutUrl,
+    ...(accessPolicy !== undefined && { SECURE_MLFLOW_ACCESS: accessPolicy }),
     SECURE_MLFLOW_API_LIMIT_MIB: Tokenization.stringifyNumber(apiLimit),
     SECURE_MLFLOW_TRACES_LIMIT_MIB: Tokenization.stringifyNumber(tracesLimit),
     SECURE_MLFLOW_ARTIFACT_TRANSFER: artifactTransfer,
@@ -262,7 +269,7 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_HOME': CODE,
   'GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES': PROGRAMS,
   'SSLKEYLOGFILE': 'the keys of TLS connections would be written into a file',
-  'SECURE_MLFLOW_*': 'the inner door reads them; use `artifactTransfer`, `requestLimits`, `aiGateway`, `authProvider` and `machineIdentities`',
+  'SECURE_MLFLOW_*': 'the inner door reads them; use `access`, `artifactTransfer`, `requestLimits`, `aiGateway`, `authProvider` and `machineIdentities`',
   'PREPARE_*': OWN_PROGRAMS,
   'DATABASE_TOKEN_*': OWN_PROGRAMS,
   'CLEAN_UP_*': 'use `cleanUp`',

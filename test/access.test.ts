@@ -1,0 +1,385 @@
+import { App, CfnParameter, Lazy, Stack, Token } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as ssm from 'aws-cdk-lib/aws-ssm';
+import { bindOptions, clientSecret, containers, define, environmentOf, newApp, newStack, one, Overrides, OverridesOf, refusal, resources, synthesise, warningsIn } from './fixtures';
+import {
+  AccessLevel, AccessMembers, AccessOptions, AuthProvider, AuthProviderBindOptions, AuthProviderConfig, IAuthProvider, OidcAuthProviderOptions,
+  SecureMlflow, TokenIssuer,
+} from '../src';
+
+const awsIdentityIssuer = 'https://1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d.tokens.sts.global.api.aws';
+const arn = 'arn:aws:iam::111122223333:role/job';
+const { NONE, READER, EDITOR, ADMIN } = AccessLevel;
+const ada: AccessOptions = { admins: { people: ['ada@example.com'] } };
+const mlAdmins: AccessOptions = { admins: { groups: ['ml-admins'] } };
+const tenantId = '11111111-2222-3333-4444-555555555555';
+const gitlabSecret = newStack();
+
+const client = (stack: Stack) => ({ clientId: 'client', clientSecret: clientSecret(stack) });
+const oidc = (stack: Stack, options: Partial<OidcAuthProviderOptions> = {}) => AuthProvider.oidc({ issuerUrl: 'https://id.example.com', ...client(stack), ...options });
+/** One whose tokens name groups. */
+const withGroups = (access: AccessOptions, more: Overrides = {}) => (stack: Stack): Overrides => ({ authProvider: oidc(stack, { groupsClaim: 'groups' }), access, ...more });
+
+/** What the inner door is told. */
+const told = (template: Template) => environmentOf(template, 'mlflow').SECURE_MLFLOW_ACCESS;
+const policyOf = (overrides: OverridesOf) => JSON.parse(told(synthesise(overrides).template));
+const list = (level: AccessLevel, groups: string[], names: string[]) => ({ level, groups, names });
+
+/** The same with roles that were granted access. */
+function granted(access: AccessOptions, calls: (AccessLevel | undefined)[], role = (stack: Stack) => iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false })) {
+  const { stack, mlflow } = define({ awsIdentityIssuer, access });
+  const grantee = role(stack);
+  calls.forEach(level => mlflow.grantTrackingAccess(grantee, level && { level }));
+  return Template.fromStack(stack);
+}
+
+/** A provider of the user's own. */
+class Own implements IAuthProvider {
+  public readonly bound: AuthProviderBindOptions[] = [];
+
+  public constructor(private readonly config: Partial<AuthProviderConfig> = {}) {}
+
+  public bind(_scope: unknown, options: AuthProviderBindOptions): AuthProviderConfig {
+    this.bound.push(options);
+    return { ...client(gitlabSecret), environment: { OAUTH2_PROXY_PROVIDER: 'adfs' }, ...this.config };
+  }
+}
+
+describe('without access', () => {
+  test('the inner door is told nothing of levels, but where people sign out', () => {
+    expect(environmentOf(synthesise().template, 'mlflow')).toMatchObject({ SECURE_MLFLOW_SIGN_OUT_URL: 'https://mlflow.example.com/oauth2/sign_out' });
+    expect(told(synthesise().template)).toBeUndefined();
+  });
+
+  test('a role may be granted access, but no level', () => {
+    const { stack, mlflow } = define({ awsIdentityIssuer });
+    const role = iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false });
+    expect(() => mlflow.grantTrackingAccess(role, { level: READER })).toThrow(new Error(one(
+      '`level` of grantTrackingAccess needs `access` among the props, got "reader" without: name at least `access.admins`, or leave the level out')));
+    expect(environmentOf(Template.fromStack(stack), 'prepare').PREPARE_MACHINE_IDENTITIES).toBe('');
+    const again = define({ awsIdentityIssuer });
+    again.mlflow.grantTrackingAccess(iam.Role.fromRoleArn(again.stack, 'Job', arn, { mutable: false }), {});
+    expect(environmentOf(Template.fromStack(again.stack), 'prepare').PREPARE_MACHINE_IDENTITIES).toBe(arn);
+  });
+});
+
+describe('what the inner door is told', () => {
+  test('with the least: admins', () => {
+    expect(told(synthesise({ access: ada }).template)).toBe('{"everybody":"none","machines":"editor","lists":[{"level":"admin","groups":[],"names":["ada@example.com"]}]}');
+  });
+
+  test('with everything', () => {
+    expect(policyOf(withGroups({
+      readers: { groups: ['guests'], people: ['eve@example.com'] },
+      editors: { groups: ['data-science', 'Data Ops'], machines: ['ci'] },
+      admins: { groups: ['ml-admins'], people: ['Ada@example.com'], machines: ['Deploy'] },
+      everybody: NONE,
+      machines: READER,
+    }, { machineIdentities: ['ci', 'deploy'] }))).toEqual({
+      everybody: 'none',
+      machines: 'reader',
+      lists: [
+        list(ADMIN, ['ml-admins'], ['Ada@example.com', 'Deploy']),
+        list(EDITOR, ['data-science', 'Data Ops'], ['ci']),
+        list(READER, ['guests'], ['eve@example.com']),
+      ],
+    });
+  });
+
+  test('a list of machines may be at the level of everybody, which is for people', () => {
+    expect(policyOf({ machineIdentities: ['ci'], access: { ...ada, readers: { machines: ['ci'] }, everybody: READER } }))
+      .toEqual({ everybody: 'reader', machines: 'editor', lists: [list(ADMIN, [], ['ada@example.com']), list(READER, [], ['ci'])] });
+  });
+
+  test('both servers are, beside gunicorn', () => {
+    const { template } = synthesise({ access: ada, gunicornOpts: '--threads 4' });
+    expect(environmentOf(template, 'mlflow-uvicorn').SECURE_MLFLOW_ACCESS).toBe(told(template));
+    expect(environmentOf(template, 'mlflow-uvicorn').SECURE_MLFLOW_SIGN_OUT_URL).toBe('https://mlflow.example.com/oauth2/sign_out');
+    const others = containers(template).filter(({ Name }) => !Name.startsWith('mlflow'));
+    expect(others.length).toBeGreaterThan(0);
+    expect(JSON.stringify(others.map(({ Environment }) => Environment))).not.toContain('ada@example.com');
+  });
+
+  test('it is one line, whatever it holds, and no resource more', () => {
+    const { template } = synthesise(withGroups({ admins: { groups: ['a "quoted" \\ name', 'Zoë'] } }));
+    expect(told(template)).not.toContain('\n');
+    expect(JSON.parse(told(template)).lists[0].groups).toEqual(['a "quoted" \\ name', 'Zoë']);
+    expect(resources(template)).toHaveLength(resources(synthesise(stack => ({ authProvider: oidc(stack) })).template).length);
+  });
+
+  test('names may be known at deployment alone', () => {
+    const { template } = synthesise(stack => withGroups({ admins: { groups: ['ml-admins', new CfnParameter(stack, 'Group').valueAsString], people: [new CfnParameter(stack, 'Person').valueAsString] } })(stack));
+    expect(told(template)).toEqual({
+      'Fn::Join': ['', ['{"everybody":"none","machines":"editor","lists":[{"level":"admin","groups":["ml-admins","', { Ref: 'Group' }, '"],"names":["', { Ref: 'Person' }, '"]}]}']],
+    });
+  });
+
+  test('where people sign out of Cognito as well', () => {
+    const { template, stack, mlflow } = synthesise({ authProvider: AuthProvider.cognito() });
+    expect(environmentOf(template, 'mlflow').SECURE_MLFLOW_SIGN_OUT_URL).toEqual(stack.resolve(mlflow.signOutUrl));
+  });
+});
+
+describe('grantTrackingAccess', () => {
+  const admins = list(ADMIN, [], ['ada@example.com']);
+
+  test.each<[string, AccessOptions, (AccessLevel | undefined)[], unknown[]]>([
+    ['without a level adds nothing: `machines` holds', ada, [undefined], [admins]],
+    ['with a level puts the role on its list', ada, [READER], [admins, list(READER, [], [arn])]],
+    ['several times: the highest counts', ada, [READER, ADMIN, EDITOR], [list(ADMIN, [], ['ada@example.com', arn])]],
+    ['several times, the same', ada, [EDITOR, EDITOR], [admins, list(EDITOR, [], [arn])]],
+    ['with a level and without: `machines` counts where it is higher', ada, [READER, undefined], [admins, list(EDITOR, [], [arn])]],
+    ['without a level and with a higher one', ada, [undefined, ADMIN], [list(ADMIN, [], ['ada@example.com', arn])]],
+    ['joins those who are on the list', { ...ada, readers: { people: ['eve@example.com'] } }, [READER], [admins, list(READER, [], ['eve@example.com', arn])]],
+  ])('%s', (_, access, calls, expected) => {
+    const template = granted(access, calls);
+    expect(JSON.parse(told(template)).lists).toEqual(expected);
+    expect(environmentOf(template, 'prepare').PREPARE_MACHINE_IDENTITIES).toBe(arn);
+  });
+
+  test('a role of this app is there, too, though it came later', () => {
+    const template = granted(ada, [READER], stack => new iam.Role(stack, 'Job', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') }));
+    expect(told(template)).toEqual({
+      'Fn::Join': ['', [
+        '{"everybody":"none","machines":"editor","lists":[{"level":"admin","groups":[],"names":["ada@example.com"]},{"level":"reader","groups":[],"names":["',
+        { 'Fn::GetAtt': ['JobB9D00F9F', 'Arn'] },
+        '"]}]}',
+      ]],
+    });
+  });
+
+  test('each role has its own level', () => {
+    const { stack, mlflow } = define({ awsIdentityIssuer, access: ada });
+    for (const [name, level] of [['one', READER], ['other', EDITOR]] as const) {
+      mlflow.grantTrackingAccess(iam.Role.fromRoleArn(stack, name, `arn:aws:iam::111122223333:role/${name}`, { mutable: false }), { level });
+    }
+    expect(JSON.parse(told(Template.fromStack(stack))).lists.slice(1)).toEqual([
+      list(EDITOR, [], ['arn:aws:iam::111122223333:role/other']), list(READER, [], ['arn:aws:iam::111122223333:role/one']),
+    ]);
+  });
+
+  test.each<[unknown, AccessOptions, string]>([
+    [NONE, ada, '`level` of grantTrackingAccess must be "reader", "editor" or "admin", got "none": use a value of `AccessLevel`'],
+    ['boss', ada, '`level` of grantTrackingAccess must be "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`'],
+    [undefined, { ...ada, machines: NONE }, '`level` of grantTrackingAccess must be given where `access.machines` is "none", got nothing: the role could do nothing; name "reader", "editor" or "admin"'],
+  ])('fails for %j, and adds nothing', (level, access, problem) => {
+    const { stack, mlflow } = define({ awsIdentityIssuer, access });
+    const role = iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false });
+    expect(() => mlflow.grantTrackingAccess(role, { level: level as AccessLevel })).toThrow(new Error(one(problem)));
+    expect(environmentOf(Template.fromStack(stack), 'prepare').PREPARE_MACHINE_IDENTITIES).toBe('');
+  });
+
+  test('needs no level where the role is on a list', () => {
+    const access = { ...ada, machines: NONE, editors: { machines: [arn] } };
+    const { stack, mlflow } = define({ awsIdentityIssuer, machineIdentities: [arn], access });
+    mlflow.grantTrackingAccess(iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false }));
+    expect(JSON.parse(told(Template.fromStack(stack))).lists.at(-1)).toEqual(list(EDITOR, [], [arn]));
+  });
+
+  test('gives no level for a server of another app', () => {
+    const stack = newStack();
+    const server = SecureMlflow.fromSecureMlflowAttributes(stack, 'Server', { url: 'https://mlflow.example.com' });
+    const role = iam.Role.fromRoleArn(stack, 'Job', arn);
+    expect(() => server.grantTrackingAccess(role, { level: READER })).toThrow(new Error(
+      'Stack/Server: `level` of grantTrackingAccess must be left out for a server of another app, got "reader": name the role\'s ARN in `machineIdentities` and in a list of `access` there'));
+    expect(stack.node.findAll().filter(construct => construct instanceof iam.Policy)).toEqual([]);
+    server.grantTrackingAccess(role, {});
+    expect(resources(Template.fromStack(stack), 'AWS::IAM::Policy')).toHaveLength(1);
+  });
+});
+
+describe('machine clients of Cognito', () => {
+  test('have levels of their own by their ids', () => {
+    const authProvider = AuthProvider.cognito({ machineClients: ['ci', 'dashboard'] });
+    const { template } = synthesise({ authProvider, access: { ...mlAdmins, readers: { machines: [authProvider.machineClientId('dashboard')] } } });
+    expect(told(template)).toEqual({
+      'Fn::Join': ['', [
+        '{"everybody":"none","machines":"editor","lists":[{"level":"admin","groups":["ml-admins"],"names":[]},{"level":"reader","groups":[],"names":["',
+        { Ref: expect.stringMatching('MachinesdashboardClient') },
+        '"]}]}',
+      ]],
+    });
+  });
+
+  test('fails for a name that is none', () => {
+    expect(() => AuthProvider.cognito({ machineClients: ['ci'] }).machineClientId('dashboard')).toThrow(new Error(
+      'AuthProvider.cognito: there is no machine client "dashboard", there are ["ci"]: add it to `machineClients`'));
+    expect(() => AuthProvider.cognito().machineClientId('ci')).toThrow(new Error(
+      'AuthProvider.cognito: there is no machine client "ci", there are []: add it to `machineClients`'));
+  });
+});
+
+describe('fails', () => {
+  const editors = (members: AccessMembers): AccessOptions => ({ ...ada, editors: members });
+
+  test.each<[string, unknown, string]>([
+    ['no object', true, '`access` must be an object with `admins`, got true: name who is an admin, or leave it out, and everybody who gets in is one'],
+    ['null', null, '`access` must be an object with `admins`, got null: name who is an admin, or leave it out, and everybody who gets in is one'],
+    ['no admins', {}, '`access.admins` must name at least one group or person, got {}: experiments and models are deleted, webhooks and keys managed by admins alone; add `people` or `groups`'],
+    ['machines for admins', { admins: { machines: ['ci'] } }, '`access.admins` must name at least one group or person, got {"machines":["ci"]}: experiments and models are deleted, webhooks and keys managed by admins alone; add `people` or `groups`'],
+    ['an empty list', editors({ groups: [] }), '`access.editors.groups` must hold at least one entry, got []: leave it out for none'],
+    ['lists of nobody', editors({}), '`access.editors` must hold `groups`, `people` or `machines`, got {}: name some, or leave it out'],
+    ['a level that is none', { ...ada, everybody: 'boss' }, '`access.everybody` must be "none", "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`'],
+    ['a level that is a token', { ...ada, machines: Lazy.string({ produce: () => 'reader' }) }, '`access.machines` must be "none", "reader", "editor" or "admin", got a CDK token: use a value of `AccessLevel`'],
+    ['readers where everybody is one', { ...ada, readers: { people: ['eve@example.com'] }, everybody: READER },
+      '`access.readers` must be above `access.everybody`, got groups or people where that is "reader": the list would look like a restriction and be none; leave out its `groups` and `people`, or lower `everybody`'],
+    ['everybody an admin', { ...ada, everybody: ADMIN },
+      '`access.admins` must be above `access.everybody`, got groups or people where that is "admin": the list would look like a restriction and be none; lower `everybody`, or leave out `access`, and everybody who gets in is an admin'],
+    ['a list that is a token', editors({ people: Token.asList({ Ref: 'List' }) }), '`access.editors.people` must be a list that is written out, got a CDK token: its entries may be tokens, the list itself may not'],
+    ['an address outside', editors({ people: ['Eve@ml.example.com'] }),
+      '`access.editors.people`: each address must be in `emailDomains`, got "Eve@ml.example.com" where these are ["example.com"]: it does not get in, whoever makes its token; add the domain, or leave it out'],
+    ['a machine that is on no list', editors({ machines: ['ci'] }),
+      '`access.editors.machines`: each entry must be one of `machineIdentities`, got "ci": add it there, too; for a machine client of Cognito use `machineClientId(…)` of its provider, for an AWS role the `level` of `grantTrackingAccess`'],
+    ['groups with Google', editors({ groups: ['data-science'] }),
+      '`access.editors.groups` must be left out with this `authProvider`, whose tokens and sign-ins name no groups, got ["data-science"]: name `people`'],
+  ])('for %s', (_, access, problem) => {
+    expect(refusal({ access: access as AccessOptions })).toBe(one(problem));
+  });
+
+  test.each(['', ' ', 'a,ml-admins', 'ml-admins ', ' ml-admins', 'ml\nadmins', 'ml\u0000', 'ml\u0085admins'])('for the group %j', group => {
+    expect(refusal(withGroups({ admins: { groups: ['ml-admins', group] } }))).toBe(one(
+      `\`access.admins.groups\`: each entry must be a name without commas, control characters and blanks around it, got ${JSON.stringify(group)}: oauth2-proxy joins groups with commas and trims them, so it would be another group; use the name that /oauth2/userinfo shows`));
+  });
+
+  test.each(['', 'ada', '@example.com', 'ada@', 'ada@example', 'ada@example.com@example.com', 'ada @example.com', 'ada@example.com,eve@example.com', 'ada@example.com\n', 'ada@example.com.', arn])('for the person %j', person => {
+    expect(refusal({ access: { admins: { people: [person] } }, emailDomains: ['*'] })).toBe(one(
+      `\`access.admins.people\`: each entry must be an e-mail address, got ${JSON.stringify(person)}: for a group use \`groups\`, for a program \`machines\``));
+  });
+
+  test.each(['true', 'True', '1'])('for jobs of the server: %s', value => {
+    expect(refusal({ access: ada, environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: value } })).toBe(one(
+      `\`environment\` must not switch on MLFLOW_SERVER_ENABLE_JOB_EXECUTION where \`access\` is given, got "${value}": jobs call the server without a sign-in, and so without a level, and are refused; leave one of them out`));
+  });
+
+  test.each<[string | undefined, string, string]>([
+    [undefined, 'ml-admins', ''],
+    ['example', 'ml-admins', ', or "example"'],
+    ['example', 'Example', ', or "example"'],
+  ])('for an organization of GitHub that may be anybody\'s: of %s, %s', (organization, group, too) => {
+    expect(refusal(stack => ({ authProvider: AuthProvider.github({ ...client(stack), ...organization && { organization } }), access: { admins: { groups: ['example:ml', group] } } }))).toBe(one(
+      `\`access.admins.groups\`: each entry must be "organization:team" with GitHub${too}, got "${group}": anybody can found an organization of any name that is free; use the slug of a team, or the \`organization\` of \`AuthProvider.github\``));
+  });
+
+  test('for several things at once', () => {
+    expect(refusal({ access: { admins: { people: ['ada', 'eve'] }, editors: {}, readers: { groups: [] } } }).split('\n')).toHaveLength(5);
+  });
+
+  test('for a machine client of Cognito that is named, which nothing would be', () => {
+    const authProvider = AuthProvider.cognito({ machineClients: ['ci'] });
+    expect(() => define({ authProvider, access: { ...mlAdmins, readers: { machines: ['ci'] } } })).toThrow(/`access\.readers\.machines`: each entry must be one of `machineIdentities`, got "ci"/);
+  });
+});
+
+describe('is not judged', () => {
+  const token = Lazy.string({ produce: () => 'known later' });
+
+  test.each<[string, OverridesOf]>([
+    ['an entry that is a token', withGroups({ admins: { groups: [token], people: [token] } })],
+    ['a machine that is a token', { access: { ...ada, readers: { machines: [token] } } }],
+    ['an address where a domain is a token', { access: { admins: { people: ['ada@example.org'] } }, emailDomains: ['example.com', token] }],
+    ['an address where the domains are', { access: { admins: { people: ['ada@example.org'] } }, emailDomains: Token.asList({ Ref: 'List' }) }],
+    ['an address where every domain gets in', stack => ({ authProvider: AuthProvider.google({ ...client(stack), hostedDomains: ['example.com'] }), access: { admins: { people: ['ada@example.org'] } }, emailDomains: ['*'] })],
+    ['an address and a machine where a machine is a token', { access: { admins: { people: ['ada@example.org'], machines: ['ci'] } }, machineIdentities: [token] }],
+    ['an address and a machine where the machines are', { access: { admins: { people: ['ada@example.org'], machines: ['ci'] } }, machineIdentities: Token.asList({ Ref: 'List' }) }],
+    ['an address that is a machine\'s, in other letters', { access: { ...ada, editors: { people: ['Job@project.example'], machines: ['JOB@project.example'] } }, machineIdentities: ['job@Project.example'] }],
+    ['a machine of the provider', { authProvider: new Own({ machineIdentities: ['Batch'] }), access: { ...ada, editors: { machines: ['batch'] } } }],
+    ['a switch for jobs that is a token', { access: ada, environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: token } }],
+    ['a switch for jobs that is off', { access: ada, environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false' } }],
+    ['the organization of GitHub, and teams of any', stack => ({ authProvider: AuthProvider.github({ ...client(stack), organization: 'example' }), access: { admins: { groups: ['example', 'other:ml', token] } } })],
+    ['a group where the organization of GitHub is a token', { authProvider: new Own({ groups: true, environment: { OAUTH2_PROXY_PROVIDER: 'github', OAUTH2_PROXY_GITHUB_ORG: token } }), access: mlAdmins }],
+  ])('%s', (_, overrides) => {
+    expect(() => define(overrides)).not.toThrow();
+  });
+
+  test('what the CDK has yet to look up', () => {
+    const stack = new Stack(newApp(), 'Stack', { env: { account: '111122223333', region: 'eu-west-1' } });
+    const parameter = (name: string) => ssm.StringParameter.valueFromLookup(stack, name);
+    define(withGroups({ admins: { groups: [`${parameter('/a')},`], people: [parameter('/b')], machines: [parameter('/c')] } }), stack);
+    expect((stack.node.root as App).synth().manifest.missing).toContainEqual(expect.objectContaining({ provider: 'ssm' }));
+  });
+});
+
+describe('groups', () => {
+  const groupsOf = (provider: (stack: Stack) => IAuthProvider) => {
+    const stack = newStack();
+    return provider(stack).bind(stack, bindOptions).groups;
+  };
+
+  test.each<[string, (stack: Stack) => IAuthProvider, boolean | undefined]>([
+    ['Google', stack => AuthProvider.google(client(stack)), false],
+    ['Google by OpenID Connect', stack => oidc(stack, { issuerUrl: 'https://accounts.google.com', groupsClaim: 'groups' }), false],
+    ['Cognito', () => AuthProvider.cognito(), true],
+    ['Entra ID', stack => AuthProvider.entraId({ ...client(stack), tenantId }), true],
+    ['Keycloak', stack => AuthProvider.keycloak({ ...client(stack), realmUrl: 'https://id.example.com/realms/ml' }), true],
+    ['GitHub', stack => AuthProvider.github(client(stack)), true],
+    ['GitLab', stack => AuthProvider.gitlab(client(stack)), true],
+    ['any OpenID Connect provider', stack => oidc(stack), undefined],
+    ['… with the claim', stack => oidc(stack, { groupsClaim: 'groups' }), true],
+    ['… with allowed groups', stack => oidc(stack, { allowedGroups: ['ml'] }), true],
+    ['… with the scope', stack => oidc(stack, { scope: 'openid email groups' }), true],
+    ['… with a scope of a similar name', stack => oidc(stack, { scope: 'openid email mygroups' }), undefined],
+    ['… with a scope that is a token', stack => oidc(stack, { scope: Lazy.string({ produce: () => 'groups' }) }), undefined],
+  ])('%s: %s', (_, provider, expected) => {
+    expect(groupsOf(provider)).toBe(expected);
+  });
+
+  test.each<[string, AccessOptions | undefined, boolean | undefined]>([
+    ['no access', undefined, undefined],
+    ['people alone', ada, undefined],
+    ['groups', mlAdmins, true],
+    ['groups of readers', { ...ada, readers: { groups: ['guests'] } }, true],
+  ])('the provider is told whether they are needed: %s', (_, access, expected) => {
+    const authProvider = new Own();
+    define({ authProvider, ...access && { access } });
+    expect(authProvider.bound.map(({ needsGroups }) => needsGroups)).toEqual([expected]);
+  });
+
+  test('Entra ID is asked for the right to look up many', () => {
+    const scope = (access: AccessOptions) => environmentOf(synthesise(stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId }), access })).template, 'oauth2-proxy').OAUTH2_PROXY_SCOPE;
+    expect([scope(ada), scope(mlAdmins)]).toEqual(['openid email profile', 'openid email profile User.Read']);
+  });
+
+  test('nothing else of a sign-in changes', () => {
+    const { template: without } = synthesise(stack => ({ authProvider: oidc(stack, { groupsClaim: 'groups' }) }));
+    const { template: with_ } = synthesise(withGroups(mlAdmins));
+    expect(environmentOf(with_, 'oauth2-proxy')).toEqual(environmentOf(without, 'oauth2-proxy'));
+  });
+});
+
+describe('warnings', () => {
+  const issuer = (issuerUrl = 'https://other.example.com') => TokenIssuer.oidc({ issuerUrl, audience: 'mlflow' });
+  const ids = (overrides: OverridesOf) => warningsIn(define(overrides).stack).map(([id]) => id);
+
+  test.each<[string, OverridesOf, string[]]>([
+    ['groups that are known to come', withGroups(mlAdmins), []],
+    ['groups of a provider of which that is not known', stack => ({ authProvider: oidc(stack), access: mlAdmins }), ['unknownGroups']],
+    ['groups of one of the user\'s own', { authProvider: new Own(), access: mlAdmins }, ['unknownGroups']],
+    ['groups of one of the user\'s own that says so', { authProvider: new Own({ groups: true }), access: mlAdmins }, []],
+    ['people alone', stack => ({ authProvider: oidc(stack), access: ada }), []],
+    ['groups and another issuer', withGroups(mlAdmins, { trustedTokenIssuers: [issuer()] }), ['issuersNameGroups']],
+    ['groups and an issuer that is a token', withGroups(mlAdmins, { trustedTokenIssuers: [issuer(Lazy.string({ produce: () => 'https://x' }))] }), ['issuersNameGroups']],
+    ['groups and AWS roles, whose tokens name none', withGroups(mlAdmins, { awsIdentityIssuer }), []],
+    ['people and another issuer', { access: ada, machineIdentities: ['job'], trustedTokenIssuers: [issuer()] }, []],
+    ['people by a claim that may be anybody\'s', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: ada }), ['unverifiedLevels']],
+    ['people by a claim that is a token', stack => ({ authProvider: oidc(stack, { emailClaim: Lazy.string({ produce: () => 'x' }) }), access: ada }), []],
+    ['groups by such a claim', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: mlAdmins }), []],
+    ['people of Entra ID by their name', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId, emailClaim: 'preferred_username' }), access: ada }), []],
+    ['no access', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), trustedTokenIssuers: [issuer()] }), []],
+  ])('%s', (_, overrides, expected) => {
+    expect(ids(overrides)).toEqual(expected);
+  });
+
+  test('gcloud names no groups', () => {
+    expect(ids(withGroups(mlAdmins, { trustedTokenIssuers: [TokenIssuer.gcloud()] }))).not.toContain('issuersNameGroups');
+  });
+
+  test('they say what to do', () => {
+    const both = define(stack => ({ authProvider: oidc(stack), access: mlAdmins, trustedTokenIssuers: [issuer()] }));
+    const [[, issuers], [, unknown]] = warningsIn(both.stack);
+    expect(issuers).toMatch(/^`access` names groups and `trustedTokenIssuers` holds https:\/\/other\.example\.com, .* may name any group, .*: see to it .*$/);
+    expect(unknown).toMatch(/^`access` names groups, and `authProvider` may send none, .*: have it .* `groupsClaim` .*$/);
+    const [[, later]] = warningsIn(define(withGroups(mlAdmins, { trustedTokenIssuers: [issuer(Lazy.string({ produce: () => 'x' }))] })).stack);
+    expect(later).toContain('holds issuers, whose tokens');
+  });
+});
