@@ -62,8 +62,8 @@ class Cursor:
 
 
 def counted(name: str, text: str) -> list[str]:
-    """The lines that a metric filter of src/parts/monitoring.ts counts: one with fields, of which those with a value must have exactly that."""
-    source = (ROOT / "src" / "parts" / "monitoring.ts").read_text()
+    """The lines that a metric filter of src/parts/log-lines.ts counts: one with fields, of which those with a value must have exactly that."""
+    source = (ROOT / "src" / "parts" / "log-lines.ts").read_text()
     (fields,) = re.findall(rf"\b{name}: logs\.FilterPattern\.literal\('\[(.+), \.\.\.\]'\)", source)
     wanted = [re.fullmatch(r'\w+(?: = "([^"*]+)")?', field)[1] for field in fields.split(", ")]
 
