@@ -13,6 +13,15 @@ os.environ.update(
     SECURE_MLFLOW_TRACES_LIMIT_MIB="64",
     SECURE_MLFLOW_MACHINE_IDENTITIES_FILE=os.devnull,
     SECURE_MLFLOW_ADDRESSES_ONLY="true",
+    SECURE_MLFLOW_SIGN_OUT_URL="https://mlflow.example.com/oauth2/sign_out",
+    SECURE_MLFLOW_ACCESS=json.dumps({
+        "everybody": "none",
+        "machines": "editor",
+        "lists": [
+            {"level": level, "groups": [f"{level}s", f"group-{number}"], "names": [f"{level}{person}@example.com" for person in range(20)]}
+            for number, level in enumerate(["admin", "editor", "reader"])
+        ],
+    }),
 )
 
 from secure_mlflow import door, gateway  # noqa: E402: it is found by the path above

@@ -25,7 +25,7 @@ if "MLFLOW_CRYPTO_KEK_PASSPHRASE" in os.environ:  # not where `prepare` looks wh
 
 import mlflow  # noqa: E402: the key has to be there before
 
-from . import door, egress, gateway, page  # noqa: E402: they import MLflow
+from . import authors, door, egress, gateway, page  # noqa: E402: they import MLflow
 
 SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
 SIGNING = ("MultipartUploadMixin", "MultipartDownloadMixin", "PresignedUploadMixin")  # by which MLflow knows a store that signs URLs
@@ -52,10 +52,18 @@ def check():
     expect(SqlAlchemyStore.update_gateway_secret, "self", "secret_id", "secret_value", "auth_config", "updated_by")
     expect(SqlAlchemyStore.create_gateway_model_definition, "self", "name", "secret_id", "provider", "model_name", "created_by")
     expect(SqlAlchemyStore.update_gateway_model_definition, "self", "model_definition_id", "name", "secret_id", "model_name", "updated_by", "provider")
+    expect(SqlAlchemyStore.set_logged_model_tags, "self", "model_id", "tags")
+    expect(SqlAlchemyStore.delete_logged_model_tag, "self", "model_id", "key")
+    expect(SqlAlchemyStore.update_assessment, "self", "trace_id", "assessment_id", "name", "expectation", "feedback", "rationale", "metadata")
+    expect(SqlAlchemyStore.upsert_dataset_records, "self", "dataset_id", "records")
     expect(VertexAIProvider._get_credentials, "self")
     unknown = [name for name in SIGNING if not isinstance(getattr(handlers, name, None), type)]
     if unknown:
         fail(f"MLflow {mlflow.__version__} cannot be guarded: it no longer knows by {', '.join(unknown)} which store signs URLs")
+    try:
+        authors.sign_rows()
+    except AttributeError as error:
+        fail(f"MLflow {mlflow.__version__} cannot be guarded: its tables are not as expected: {error}")
     try:
         page.adopt_index(app.static_folder)
     except (OSError, ValueError) as error:
@@ -94,7 +102,9 @@ def create_app():
     settings = door.Settings.read()
     os.environ["MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE"] = str(settings.api_limit)  # the one body that MLflow unpacks with a limit: 100 MB by default
     egress.Egress.read().install()
+    page.adopt_sign_out(settings.sign_out_url)
     keep_artifacts_in_the_bucket(SqlAlchemyStore)
+    authors.install()
     if os.environ["SECURE_MLFLOW_ARTIFACT_TRANSFER"] == "through-server":
         sign_no_urls(handlers)
     gateway.guard_keys(SqlAlchemyStore)

@@ -4,7 +4,6 @@ The functions above the two classes know nothing of a server: they are the rules
 """
 
 import asyncio
-import contextvars
 import csv
 import io
 import json
@@ -14,11 +13,9 @@ import re
 import zlib
 from typing import NamedTuple
 
-from . import traces
-from .page import OWN_PAGES, PAGE_PATHS, page_policy
-
-# Who is calling: an e-mail address or the subject of a machine's token. None outside of requests.
-caller = contextvars.ContextVar("caller", default=None)
+from . import account, traces
+from .access import Caller, Policy, caller, reason_against
+from .page import OWN_PAGES, PAGE_PATHS, Page, page_policy, refusal_page
 
 MIB = 1024 * 1024
 BLOCK = 64 * 1024
@@ -47,6 +44,8 @@ class Settings(NamedTuple):
     machines: frozenset  # who is let in by name, in lower case
     addresses_only: bool  # whether everybody else has an e-mail address
     hosted_domains: frozenset | None  # of Google, of which everybody else must have one; None where that is not asked for
+    policy: Policy  # who may do what
+    sign_out_url: str
 
     @classmethod
     def read(cls, environment=os.environ):
@@ -60,6 +59,8 @@ class Settings(NamedTuple):
             machines=machines,
             addresses_only=environment["SECURE_MLFLOW_ADDRESSES_ONLY"] == "true",
             hosted_domains=None if hosted_domains is None else frozenset(hosted_domains.split(",")),
+            policy=Policy.read(environment.get("SECURE_MLFLOW_ACCESS")),
+            sign_out_url=environment["SECURE_MLFLOW_SIGN_OUT_URL"],
         )
 
 
@@ -69,7 +70,7 @@ class Refusal(Exception):
     def __init__(self, status, code, reason):
         super().__init__(reason)
         self.status, self.code, self.reason = status, code, reason
-        self.identity = None  # of whom, where that was known
+        self.caller = None  # of whom, where that was known
 
     @classmethod
     def denied(cls, reason):
@@ -83,9 +84,16 @@ class Refusal(Exception):
     def body(self):
         return json.dumps({"error_code": self.code, "message": self.reason}).encode()
 
+    def answer(self, settings, method, headers):
+        """JSON as MLflow writes it, and a page for somebody who opens one."""
+        if method == "GET" and any(name == b"sec-fetch-dest" and value == b"document" for name, value in headers):
+            return refusal_page(self.reason, settings.sign_out_url)
+        return Page(b"application/json", self.body)
+
     def log(self, method, path):
         # json.dumps: one line, whatever the sender has put into it
-        print(f"secure-mlflow refused {self.status} {method} {json.dumps(path[:200])} of {json.dumps(self.identity or 'nobody')}: {self.reason}", flush=True)
+        who = '"nobody"' if self.caller is None else f"{json.dumps(self.caller.name)} ({self.caller.level})"
+        print(f"secure-mlflow refused {self.status} {method} {json.dumps(path[:200])} of {who}: {self.reason}", flush=True)
 
 
 def identity_of(method, path, headers):
@@ -106,9 +114,25 @@ def identity_of(method, path, headers):
     return identity
 
 
+def groups_of(headers):
+    """Of the caller, as oauth2-proxy names them."""
+    values = [value for name, value in headers if name == b"x-forwarded-groups"]
+    if len(values) > 1:
+        raise Refusal.denied("The sign-in proxy has named groups more than once")
+    return [group.strip() for value in values for group in value.decode("utf-8", "replace").split(",")]
+
+
+def caller_of(settings, method, path, headers):
+    """Who is calling, and with which level; None for the health check."""
+    identity = identity_of(method, path, headers)
+    if identity is None:
+        return None
+    return Caller(identity, settings.policy.level_of(identity, identity.lower() in settings.machines, groups_of(headers)))
+
+
 def refuse_strangers(settings, identity, headers):
     """Whom the proxy takes for a person of the company. The machines of the list, which it knows by their exact names, are none."""
-    if identity is None or identity.lower() in settings.machines:
+    if identity.lower() in settings.machines:
         return
     # Of a token without an address the proxy compares the end of the subject with the domains: of a role `…:role/x@example.com`, of a CI job
     # `repo:x/y:ref:refs/heads/x@example.com`. They hold a colon, which an address does not.
@@ -145,17 +169,29 @@ def refuse_stored_scripts(path, headers):
 
 def admit(settings, method, path, headers):
     """Who is calling and the headers that MLflow may see; raises the refusal."""
-    identity = identity_of(method, path, headers)
+    who = caller_of(settings, method, path, headers)
     try:
         if path.startswith(ASSISTANT):
             raise Refusal.denied("The assistant is closed: it runs programs on the server")
-        refuse_strangers(settings, identity, headers)
+        if who is not None:
+            refuse_strangers(settings, who.name, headers)
         refuse_other_sites(method, headers, settings.origin)
         refuse_stored_scripts(path, headers)
+        reason = who and reason_against(who, method, path)
+        if reason:
+            raise Refusal.denied(reason)
     except Refusal as refusal:
-        refusal.identity = identity
+        refusal.caller = who
         raise
-    return identity, without_sign_in(headers)
+    return who, without_sign_in(headers)
+
+
+def own_page(method, path, who):
+    """What is answered here and not by MLflow."""
+    if method not in ("GET", "HEAD") or who is None:
+        return None
+    answer = account.answer(path, who)
+    return OWN_PAGES.get(path) if answer is None else Page(b"application/json", answer)
 
 
 def streams(method, path):
@@ -243,12 +279,12 @@ class AsgiDoor:
             return
         method, path = scope["method"], scope["path"]
         answer = Answer(send, self.settings, path)
-        identity = None
+        who = None
         try:
-            identity, headers = admit(self.settings, method, path, scope["headers"])
-            page = OWN_PAGES.get(path) if method in ("GET", "HEAD") else None
+            who, headers = admit(self.settings, method, path, scope["headers"])
+            page = own_page(method, path, who)
             if page is not None:
-                await answer.whole(200, page.content_type, page.body if method == "GET" else b"", page.policy)
+                await answer.whole(200, page, with_body=method == "GET")
                 return
             if not streams(method, path) and any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
                 body = await body_of(receive, self.settings.api_limit)
@@ -257,22 +293,23 @@ class AsgiDoor:
                 if path.startswith(TRACES):
                     headers, body = await asyncio.to_thread(ready, self.settings, path, headers, body)  # others are served meanwhile
                 receive = again(body, receive)
-            token = caller.set(identity)
+            token = caller.set(who)
             try:
                 await self.app({**scope, "headers": headers}, receive, answer)
             finally:
                 caller.reset(token)
         except Refusal as refusal:
-            refusal.identity = refusal.identity or identity
+            refusal.caller = refusal.caller or who
             refusal.log(method, path)
-            await answer.whole(refusal.status, b"application/json", refusal.body)
+            await answer.whole(refusal.status, refusal.answer(self.settings, method, scope["headers"]))
         except Exception:
             if answer.begun and not answer.over:
                 raise  # half an answer: uvicorn ends the connection
             # Raised on, uvicorn would end the connection as well, and the next request that the proxy sends on it would be lost.
             logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
             if not answer.begun:
-                await answer.whole(500, b"application/json", Refusal(500, "INTERNAL_ERROR", "The server failed at this request; its log says why").body)
+                failure = Refusal(500, "INTERNAL_ERROR", "The server failed at this request; its log says why")
+                await answer.whole(500, failure.answer(self.settings, method, scope["headers"]))
 
 
 class Answer:
@@ -290,14 +327,15 @@ class Answer:
             self.over = not message.get("more_body", False)
         await self.send(message)
 
-    async def whole(self, status, content_type, body, policy=None):
-        headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), (b"x-content-type-options", b"nosniff")]
-        headers = answered(self.settings, self.path, headers)
-        if policy is not None:
-            headers = [(name, policy if name == b"content-security-policy" else value) for name, value in headers]
+    async def whole(self, status, page, with_body=True):
         self.begun = self.over = True
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers_of_page(self.settings, self.path, page)})
+        await self.send({"type": "http.response.body", "body": page.body if with_body else b""})
+
+
+def headers_of_page(settings, path, page):
+    headers = [(b"content-type", page.content_type), (b"content-length", str(len(page.body)).encode()), (b"x-content-type-options", b"nosniff")]
+    return [(name, page.policy if page.policy and name == b"content-security-policy" else value) for name, value in answered(settings, path, headers)]
 
 
 async def body_of(receive, limit):
@@ -342,34 +380,35 @@ class WsgiDoor:
     def __call__(self, environ, start_response):
         method = environ["REQUEST_METHOD"]
         path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
-        identity = None
+        who = None
 
         def start(status, headers, exc_info=None):
             fields = answered(self.settings, path, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers])
             return start_response(status, text_of(fields), *([exc_info] if exc_info else []))
 
+        def whole(status, page, with_body=True):
+            start_response(status, text_of(headers_of_page(self.settings, path, page)))
+            return [page.body if with_body else b""]
+
+        headers = headers_of(environ)
         try:
-            headers = headers_of(environ)
-            identity, kept = admit(self.settings, method, path, headers)
-            page = OWN_PAGES.get(path) if method in ("GET", "HEAD") else None
+            who, kept = admit(self.settings, method, path, headers)
+            page = own_page(method, path, who)
             if page is not None:
-                fields = answered(self.settings, path, [(b"content-type", page.content_type), (b"content-length", str(len(page.body)).encode())])
-                start_response("200 OK", text_of((name, page.policy if page.policy and name == b"content-security-policy" else value) for name, value in fields))
-                return [page.body if method == "GET" else b""]
+                return whole("200 OK", page, with_body=method == "GET")
             for name in {name for name, _ in headers} - {name for name, _ in kept}:
                 del environ[variable_of(name)]
             if not streams(method, path):
                 limit_body(environ, self.settings.api_limit)
-            token = caller.set(identity)
+            token = caller.set(who)
             try:
                 return self.app(environ, start)
             finally:
                 caller.reset(token)
         except Refusal as refusal:
-            refusal.identity = refusal.identity or identity
+            refusal.caller = refusal.caller or who
             refusal.log(method, path)
-            start(f"{refusal.status} Refused", [("Content-Type", "application/json"), ("Content-Length", str(len(refusal.body)))])
-            return [refusal.body]
+            return whole(f"{refusal.status} Refused", refusal.answer(self.settings, method, headers))
 
 
 def limit_body(environ, limit):

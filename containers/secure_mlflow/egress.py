@@ -14,7 +14,7 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-from .door import caller
+from .access import caller
 
 HTTPS = 443
 RESOLVED_FOR = 60  # seconds
@@ -44,7 +44,8 @@ class Egress:
         if ip is not None and ((port == HTTPS and is_public(ip)) or (str(ip), port) in self.private_addresses()):
             return
         # The log names the address, the answer does not: it would tell what a name stands for in this network.
-        print(f"secure-mlflow refused a connection to {json.dumps(host)} on port {port} for {json.dumps(caller.get())}: it is not public", flush=True)
+        who = caller.get()
+        print(f"secure-mlflow refused a connection to {json.dumps(host)} on port {port} for {json.dumps(who and who.name)}: it is not public", flush=True)
         raise Refused(f"The server connects for people to public addresses on port {HTTPS} only")
 
     def private_addresses(self):

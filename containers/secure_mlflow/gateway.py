@@ -7,7 +7,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
-from .door import Refusal, caller, refuse_crowds
+from .access import caller
+from .door import Refusal, refuse_crowds
 
 PATH = "/gateway/"
 CALLS = 200  # at once, of each process; further ones wait. A streamed answer takes a thread for as long as it lasts
@@ -30,16 +31,17 @@ class Gateway:
             await self.app(scope, receive, send)
             return
         refuse_way_out(scope["path"])
-        identity = caller.get()
-        if self.calls[identity] >= CALLS_OF_ONE:
+        who = caller.get()
+        name = who and who.name
+        if self.calls[name] >= CALLS_OF_ONE:
             raise Refusal(429, "REQUEST_LIMIT_EXCEEDED", f"You have {CALLS_OF_ONE} calls of the AI gateway open: wait until some have ended")
-        self.calls[identity] += 1
+        self.calls[name] += 1
         try:
             await self.call(scope, receive, send)
         finally:
-            self.calls[identity] -= 1
-            if not self.calls[identity]:
-                del self.calls[identity]
+            self.calls[name] -= 1
+            if not self.calls[name]:
+                del self.calls[name]
 
     async def call(self, scope, receive, send):
         scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name in PASSED]}
@@ -98,7 +100,7 @@ async def answer_refusal(request, refusal):
     """What is refused after the door, by what MLflow calls."""
     from starlette.responses import Response
 
-    refusal.identity = caller.get()
+    refusal.caller = caller.get()
     refusal.log(request.method, request.url.path)
     return Response(refusal.body, refusal.status, media_type="application/json")
 

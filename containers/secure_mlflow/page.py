@@ -1,13 +1,16 @@
-"""What is changed in MLflow's web page, and what it may do.
+"""What is changed in MLflow's web page, what it may do, and the pages that stand in for it.
 
 MLflow's page shows what people have stored: names, notes, links, files. Under the policy below no script among them runs. HTML files, such as
 a report of Plotly, are scripts by design: they are shown in a frame with an origin of its own, which has neither the session nor the page.
 """
 
+import html
+import json
 import os
 from functools import lru_cache
 from typing import NamedTuple
 
+PAGES = os.path.join(os.path.dirname(__file__), "pages")
 SCRIPT = "/secure-mlflow/page.js"
 PREVIEW = "/secure-mlflow/preview"
 PAGE_PATHS = {"/", SCRIPT}
@@ -44,8 +47,18 @@ PREVIEW_POLICY = (
 
 # MLflow shows an HTML file in a frame, from a `blob:` address. Such an address takes over the policy of the page, under which no script of the file
 # would run. So the frame gets another address, and the file by message. Everything else, a download for one, keeps the `blob:` address.
+#
+# Its menu has a "Logout" for accounts of MLflow, which asks for the page in the name of nobody. The session is one of the sign-in proxy.
 PAGE_SCRIPT = f"""
 (() => {{
+  const {{ open }} = XMLHttpRequest.prototype;
+  XMLHttpRequest.prototype.open = function (method, address, asynchronous, user, ...more) {{
+    if (String(user).startsWith('mlflow-logged-out-')) {{
+      this.send = () => location.assign(SIGN_OUT_URL);
+      return;
+    }}
+    open.call(this, method, address, asynchronous ?? true, user, ...more);
+  }};
   const files = new Map();
   const shown = new Map();
   const {{ createObjectURL, revokeObjectURL }} = URL;
@@ -84,7 +97,9 @@ PAGE_SCRIPT = f"""
     }}
   }});
 }})();
-""".strip().encode()
+""".strip()
+# Of MLflow's own accounts, which are not used: a dialog to change the password.
+PAGE_STYLE = '[data-component-id="account.change_password_button"] { display: none }'
 
 PREVIEW_PAGE = b"""<!doctype html>
 <meta charset="utf-8">
@@ -108,9 +123,8 @@ class Page(NamedTuple):
     policy: bytes = None  # where it is another than that of its path
 
 
-# Answered by the door itself. MLflow's own page is added at start.
+# Answered by the door itself. Those that depend on MLflow's page and on settings are added at start.
 OWN_PAGES = {
-    SCRIPT: Page(b"text/javascript; charset=utf-8", PAGE_SCRIPT),
     PREVIEW: Page(b"text/html; charset=utf-8", PREVIEW_PAGE, PREVIEW_POLICY),
 }
 
@@ -121,4 +135,24 @@ def adopt_index(static_folder):
         page = file.read()
     if page.count(b"<head>") != 1:
         raise ValueError("index.html has no <head>")
-    OWN_PAGES["/"] = Page(b"text/html; charset=utf-8", page.replace(b"<head>", f'<head><script src="{SCRIPT}"></script>'.encode()))
+    ours = f'<head><style>{PAGE_STYLE}</style><script src="{SCRIPT}"></script>'
+    OWN_PAGES["/"] = Page(b"text/html; charset=utf-8", page.replace(b"<head>", ours.encode()))
+
+
+def adopt_sign_out(url):
+    OWN_PAGES[SCRIPT] = Page(b"text/javascript; charset=utf-8", PAGE_SCRIPT.replace("SIGN_OUT_URL", json.dumps(url)).encode())
+
+
+REFUSAL_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+@lru_cache(maxsize=1)
+def refusal_template():
+    with open(os.path.join(PAGES, "refused.html"), encoding="utf-8") as file:
+        return file.read()
+
+
+def refusal_page(reason, sign_out_url):
+    """For somebody who opens a page and may not."""
+    text = refusal_template().replace("SIGN_OUT_URL", html.escape(sign_out_url)).replace("REASON", html.escape(reason))
+    return Page(b"text/html; charset=utf-8", text.encode(), REFUSAL_POLICY)

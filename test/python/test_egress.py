@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from secure_mlflow import egress
-from secure_mlflow.door import caller
+from secure_mlflow.access import Caller, Level, caller
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"])
@@ -75,7 +75,7 @@ def test_only_connections_for_a_caller_are_looked_at(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         socket.create_connection(address).close()
-        token = caller.set("ada@example.com")
+        token = caller.set(Caller("ada@example.com", Level.ADMIN))
         try:
             with pytest.raises(egress.Refused):
                 socket.create_connection(address)

@@ -11,7 +11,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from secure_mlflow import gateway
-from secure_mlflow.door import Refusal, caller
+from secure_mlflow.access import Caller, Level, caller
+from secure_mlflow.door import Refusal
 
 
 class Store(SqlAlchemyStore):
@@ -95,6 +96,9 @@ def test_vertex_reads_no_file(credentials):
     assert Vertex()._get_credentials() == "used"
 
 
+ADA = Caller("ada@example.com", Level.ADMIN)
+
+
 def call(app, path="/gateway/x", headers=()):
     sent = []
 
@@ -135,11 +139,11 @@ def test_what_runs_elsewhere_is_done_for_the_caller_too():
         callers.extend([caller.get(), await asyncio.to_thread(caller.get), await loop.run_in_executor(None, caller.get), type(loop)])
 
     async def as_ada():
-        caller.set("ada@example.com")
+        caller.set(ADA)
         await call(look)[0]
 
     asyncio.run(as_ada())
-    assert callers == ["ada@example.com"] * 3 + [asyncio.SelectorEventLoop]
+    assert callers == [ADA] * 3 + [asyncio.SelectorEventLoop]
 
 
 def test_an_error_inside_reaches_the_door():
@@ -193,13 +197,13 @@ def test_one_caller_does_not_take_all_calls(monkeypatch):
             context.run(caller.set, who)
             return context.run(asyncio.ensure_future, app({"type": "http", "path": "/gateway/x", "headers": []}, None, None))
 
-        open_calls = [as_("ada@example.com"), as_("ada@example.com"), as_("bob@example.com")]
+        open_calls = [as_(ADA), as_(ADA), as_(Caller("bob@example.com", Level.READER))]
         await asyncio.sleep(0.1)
         with pytest.raises(Refusal) as caught:
-            await as_("ada@example.com")
+            await as_(ADA._replace(level=Level.READER))  # whoever drops the header with her groups is the same person
         release.set()
         await asyncio.gather(*open_calls)
-        await as_("ada@example.com")
+        await as_(ADA)
         return caught.value.status, app.calls
 
     assert asyncio.run(many()) == (429, {})

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from secure_mlflow import door, page
-from test_door import ADA, asgi, echo
+from test_door import ADA, SETTINGS, asgi, echo
+
+page.adopt_sign_out(SETTINGS.sign_out_url)
 
 
 @pytest.mark.parametrize("path, content_type", [("/", b"text/html"), (page.SCRIPT, b"text/javascript"), (page.PREVIEW, b"text/html")])
@@ -24,6 +26,10 @@ def test_own_pages_are_answered_here_to_whom_has_signed_in(path, content_type):
 def test_our_script_runs_before_those_of_mlflow():
     body = asgi(echo, path="/")[2]
     assert 0 < body.index(page.SCRIPT.encode()) < body.index(b"static-files/static/js/main")
+
+
+def test_the_logout_of_its_menu_ends_the_session_of_the_proxy():
+    assert f'location.assign("{SETTINGS.sign_out_url}")' in asgi(echo, path=page.SCRIPT)[2].decode()
 
 
 def test_a_file_is_shown_with_an_origin_of_its_own():

@@ -1,0 +1,132 @@
+"""Who may do what: the level that a caller has, and the level that a request needs.
+
+Whatever is on no list below needs the highest level if it can write: a call that a newer MLflow adds is closed until somebody has looked at it.
+A group can only raise a level. A client can have the proxy drop the header with its groups (`Connection: X-Forwarded-Groups`), and gains nothing by it.
+"""
+
+import contextvars
+import json
+import re
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Level(IntEnum):
+    NONE = 0
+    READER = 1
+    EDITOR = 2
+    ADMIN = 3
+
+    @classmethod
+    def named(cls, name):
+        return cls[name.upper()]
+
+    def __str__(self):
+        return self.name.lower()
+
+
+class Caller(NamedTuple):
+    name: str  # an e-mail address, or the subject of a machine's token
+    level: Level
+
+
+# Of the request that is answered. None outside of requests, and for the health check.
+caller = contextvars.ContextVar("caller", default=None)
+
+
+class Policy(NamedTuple):
+    everybody: Level = Level.ADMIN  # people who are on no list
+    machines: Level = Level.ADMIN  # machines without a level of their own
+    names: dict = {}  # in lower case
+    groups: dict = {}
+
+    @classmethod
+    def read(cls, text):
+        """`access` of the construct, as JSON. Without it everybody who gets in is an admin."""
+        if text is None:
+            return cls()
+        access = json.loads(text)
+        policy = cls(Level.named(access["everybody"]), Level.named(access["machines"]), {}, {})
+        for entry in access["lists"]:
+            level = Level.named(entry["level"])
+            for levels, members in (policy.names, map(str.lower, entry["names"])), (policy.groups, entry["groups"]):
+                for member in members:
+                    levels[member] = max(level, levels.get(member, Level.NONE))
+        return policy
+
+    def level_of(self, name, machine, groups):
+        """The highest that applies."""
+        own = self.names.get(name.lower())
+        rest = self.everybody if not machine else self.machines if own is None else Level.NONE
+        return max([own or Level.NONE, rest, *(self.groups.get(group, Level.NONE) for group in groups)])
+
+
+API = re.compile(r"/(?:ajax-)?api/[23]\.0(?:/mlflow)?(?=/|-artifacts/)")  # the same call has several addresses
+
+
+def paths(text):
+    """`*` stands for one part of a path, `**` for any number. A path that is no part of MLflow's API begins with `:`."""
+    # (?s): a decoded path may hold line breaks.
+    return re.compile("(?s:" + "|".join(re.escape(path).replace(r"\*\*", ".*").replace(r"\*", "[^/]*") for path in text.split()) + ")")
+
+
+READS = {"GET", "HEAD", "OPTIONS"}
+READS_OF_ADMINS = paths("/webhooks /webhooks/*")  # their addresses are secrets: who knows one can write to a channel
+READS_BY_POST = paths("""
+    /experiments/search /experiments/search-datasets /runs/search /logged-models/search /datasets/search /issues/search /prompt-optimization/jobs/search /jobs/search
+    /traces/search /traces/batchGetInfos /traces/metrics /traces/calculate-filter-correlation
+    /registered-models/get-latest-versions /artifacts/presigned-download-url /ui-telemetry :/graphql
+""")
+WRITES_OF_EDITORS = {
+    "POST": paths("""
+        /experiments/create /experiments/update /experiments/set-experiment-tag /experiments/delete-experiment-tag
+        /runs/create /runs/create-promptlab-run /runs/update /runs/delete /runs/restore /runs/outputs /runs/set-tag /runs/delete-tag
+        /runs/log-batch /runs/log-inputs /runs/log-metric /runs/log-model /runs/log-parameter
+        /logged-models /logged-models/*/params
+        /registered-models/create /registered-models/rename /registered-models/set-tag /registered-models/alias
+        /model-versions/create /model-versions/set-tag /model-versions/transition-stage
+        /traces /traces/*/assessments /traces/delete-traces /traces/link-prompts /traces/link-to-run :/v1/traces
+        /datasets/create /datasets/*/add-experiments /datasets/*/remove-experiments /datasets/*/records
+        /issues /issues/invoke /label-schemas/create /review-queues/create /review-queues/update /review-queues/delete /review-queues/get-or-create-user
+        /review-queues/items/add /review-queues/items/remove /review-queues/items/set-status
+        /scorers/register /scorer/invoke /genai/evaluate/invoke /prompt-optimization/jobs /prompt-optimization/jobs/*/cancel /demo/generate
+        /mcp-servers /mcp-servers/**
+        :/gateway/**
+        /upload-artifact /artifacts/presigned-upload-url -artifacts/mpu/create/** -artifacts/mpu/complete/** -artifacts/mpu/abort/**
+    """),
+    "PUT": paths("-artifacts/artifacts/** /scorers/online-config"),
+    "PATCH": paths("""
+        /logged-models/* /logged-models/*/tags /registered-models/update /model-versions/update
+        /traces/* /traces/*/tags /traces/*/assessments/* /datasets/*/tags /issues/* /label-schemas/update /mcp-servers/** /jobs/cancel/*
+    """),
+    "DELETE": paths("""
+        /logged-models/* /logged-models/*/tags/* /registered-models/alias /registered-models/delete-tag /model-versions/delete-tag
+        /traces/*/tags /traces/*/assessments/* /datasets/* /datasets/*/records /datasets/*/tags/* /label-schemas/delete /scorers/delete /prompt-optimization/jobs/*
+    """),
+}
+
+
+def needed(method, path):
+    """The level that a request needs."""
+    match = API.match(path)
+    call = path[match.end():] if match else ":" + path
+    if method in READS:
+        return Level.ADMIN if READS_OF_ADMINS.fullmatch(call) else Level.READER
+    if method == "POST" and READS_BY_POST.fullmatch(call):
+        return Level.READER
+    if method in WRITES_OF_EDITORS and WRITES_OF_EDITORS[method].fullmatch(call):
+        return Level.EDITOR
+    return Level.ADMIN
+
+
+TITLES = {Level.NONE: "has no access", Level.READER: "is a reader", Level.EDITOR: "is an editor", Level.ADMIN: "is an admin"}
+
+
+def reason_against(caller, method, path):
+    """Why this caller may not do this; None where it may."""
+    need = needed(method, path)
+    if caller.level >= need:
+        return None
+    if caller.level is Level.NONE:
+        return f"{caller.name} {TITLES[caller.level]} here: ask the administrators of this server for a level"
+    return f"{caller.name} {TITLES[caller.level]} here, and {method} {path} needs {'an' if need > Level.READER else 'a'} {need}"
