@@ -69,7 +69,7 @@ export async function checkMoney(): Promise<Checks> {
   });
   await checks.check('monitoring: each metric that an alarm looks at', async () => {
     const { alarm, dashboard, metric } = option('addMonitoring');
-    assert.deepEqual({ alarm, dashboard, metric }, { alarm: [21, 21], dashboard: [1, 1], metric: [37, 40] });
+    assert.deepEqual({ alarm, dashboard, metric }, { alarm: [22, 22], dashboard: [1, 1], metric: [37, 41] });
   });
   await checks.check('what has no price here is an error', async () => {
     const withOne = (Type: string, Properties: object): Template => ({ Resources: { ...quickStart.Resources, One: { Type, Properties } } });

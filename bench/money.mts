@@ -151,6 +151,7 @@ const free: Record<string, string> = {
   'AWS::CertificateManager::Certificate': 'public certificates are free',
   'AWS::Cognito::ManagedLoginBranding': 'part of the pool',
   'AWS::Cognito::UserPoolDomain': 'part of the pool',
+  'AWS::Cognito::UserPoolGroup': 'part of the pool',
   'AWS::Cognito::UserPoolResourceServer': 'part of the pool',
   'AWS::EC2::FlowLog': 'what it writes is counted as logs',
   'AWS::EC2::InternetGateway': 'traffic out of it is not counted',

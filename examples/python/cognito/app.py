@@ -1,7 +1,7 @@
 from aws_cdk import App, CfnOutput, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_route53 import HostedZone
-from cdk_secure_mlflow import AuthProvider, SecureMlflow
+from cdk_secure_mlflow import AccessLevel, AccessMembers, AccessOptions, AuthProvider, SecureMlflow
 
 # Domain, zone and issuer are yours to replace.
 app = App()
@@ -17,11 +17,20 @@ mlflow = SecureMlflow(
     auth_provider=auth_provider,
     email_domains=["example.com"],
     aws_identity_issuer="https://00000000-0000-0000-0000-000000000000.tokens.sts.global.api.aws",
+    access=AccessOptions(
+        admins=AccessMembers(groups=["ml-admins"]),
+        editors=AccessMembers(groups=["data-science"]),
+        everybody=AccessLevel.READER,
+    ),
 )
+
+# Who is in neither group only reads. Machines are editors unless they are given another level.
+auth_provider.user_pool.add_group("Admins", group_name="ml-admins")
+auth_provider.user_pool.add_group("Editors", group_name="data-science")
 
 # A training job's role: what runs with it gets in. The secret holds what a machine outside AWS needs.
 training_role = iam.Role(stack, "TrainingRole", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
-mlflow.grant_tracking_access(training_role)
+mlflow.grant_tracking_access(training_role, level=AccessLevel.EDITOR)
 
 CfnOutput(stack, "MlflowUri", value=mlflow.url)
 CfnOutput(stack, "MlflowSignOut", value=mlflow.sign_out_url)

@@ -1,7 +1,7 @@
 import { App, CfnOutput, Stack } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { HostedZone } from 'aws-cdk-lib/aws-route53';
-import { AuthProvider, SecureMlflow } from 'cdk-secure-mlflow';
+import { AccessLevel, AuthProvider, SecureMlflow } from 'cdk-secure-mlflow';
 
 // Domain, zone and issuer are yours to replace.
 const stack = new Stack(new App(), 'MlflowCognito');
@@ -12,11 +12,20 @@ const mlflow = new SecureMlflow(stack, 'Mlflow', {
   authProvider,
   emailDomains: ['example.com'],
   awsIdentityIssuer: 'https://00000000-0000-0000-0000-000000000000.tokens.sts.global.api.aws',
+  access: {
+    admins: { groups: ['ml-admins'] },
+    editors: { groups: ['data-science'] },
+    everybody: AccessLevel.READER,
+  },
 });
+
+// Who is in neither group only reads. Machines are editors unless they are given another level.
+authProvider.userPool.addGroup('Admins', { groupName: 'ml-admins' });
+authProvider.userPool.addGroup('Editors', { groupName: 'data-science' });
 
 // A training job's role: what runs with it gets in. The secret holds what a machine outside AWS needs.
 const trainingRole = new iam.Role(stack, 'TrainingRole', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
-mlflow.grantTrackingAccess(trainingRole);
+mlflow.grantTrackingAccess(trainingRole, { level: AccessLevel.EDITOR });
 
 new CfnOutput(stack, 'MlflowUri', { value: mlflow.url });
 new CfnOutput(stack, 'MlflowSignOut', { value: mlflow.signOutUrl });
