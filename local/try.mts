@@ -10,7 +10,7 @@ import { Template } from './aws/template.mjs';
 import { Checks } from './checks/checks.mjs';
 import { examples } from './checks/examples.mjs';
 import {
-  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkProxiedNetwork, checkQuickStart, checkRemoval, checkResilience,
+  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkLevels, checkProxiedNetwork, checkQuickStart, checkRemoval, checkResilience,
   checkServerSessions, checkTwoTasks, checkUpgrade,
 } from './checks/index.mjs';
 import { checkNames } from './checks/names.mjs';
@@ -32,6 +32,7 @@ const reader = 'someone@example.com';
 const phases: Record<string, (checks: Checks, programs: Programs) => Promise<void>> = {
   'quick-start': async (checks, programs) => checkQuickStart(checks, await deploy('examples/typescript/quick-start', programs, { port }), python),
   'identities': async (checks, programs) => checkIdentities(checks, await deploy('examples/typescript/cognito', programs, { port }), python, join(folder, 'client')),
+  'access': async (checks, programs) => checkLevels(checks, await deploy('examples/typescript/cognito', programs, { port }), python),
   'behind-the-door': async (checks, programs) => checkInside(checks, await deploy('examples/typescript/quick-start', programs, { port })),
   'examples': async (checks, programs) => {
     for (const example of examples) {

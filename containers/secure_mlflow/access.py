@@ -50,7 +50,7 @@ class Policy(NamedTuple):
         for entry in access["lists"]:
             level = Level.named(entry["level"])
             for levels, members in (policy.names, map(str.lower, entry["names"])), (policy.groups, entry["groups"]):
-                for member in members:
+                for member in filter(None, members):  # one that is only known at deployment may turn out empty
                     levels[member] = max(level, levels.get(member, Level.NONE))
         return policy
 

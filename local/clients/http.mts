@@ -5,7 +5,7 @@ import https from 'node:https';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 
-interface Answer {
+export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;

@@ -50,7 +50,7 @@ export class IdentityProvider extends LoopbackServer {
         },
         ...clients.toolId === undefined ? [] : [{ client_id: clients.toolId, application_type: 'native' as const, token_endpoint_auth_method: 'none' as const, redirect_uris: [toolRedirectUri] }],
       ],
-      claims: { openid: ['sub'], email: ['email', 'email_verified', 'hd'], profile: ['name', 'groups'] },
+      claims: { openid: ['sub'], email: ['email', 'email_verified', 'hd'], profile: ['name', 'groups', 'cognito:groups'] },
       conformIdTokenClaims: false, // the address belongs into the ID token, where Google puts it too
       findAccount: (_, email) => this.blocked.has(email) ? undefined : { accountId: email, claims: () => this.claims(email) },
       async loadExistingGrant(context) { // consent to everything
@@ -80,7 +80,7 @@ export class IdentityProvider extends LoopbackServer {
     const [name, domain] = email.split('@');
     const groups = this.groups.get(email);
     return {
-      sub: email, email, email_verified: !this.unverified.has(email), name, ...groups && { groups }, ...!this.consumers.has(email) && { hd: domain },
+      sub: email, email, email_verified: !this.unverified.has(email), name, ...groups && { groups, 'cognito:groups': groups }, ...!this.consumers.has(email) && { hd: domain },
     };
   }
 

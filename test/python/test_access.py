@@ -44,6 +44,10 @@ class TestLevelOfACaller:
         assert POLICY._replace(everybody=Level.ADMIN).level_of(ROLE, True, []) is Level.READER  # of everybody else
         assert POLICY._replace(machines=Level.NONE).level_of("client-id", True, ["data-science"]) is Level.EDITOR
 
+    def test_an_empty_name_is_nobodys(self):
+        policy = Policy.read(json.dumps({"everybody": "none", "machines": "none", "lists": [{"level": "admin", "groups": [""], "names": [""]}]}))
+        assert policy.level_of("ada@example.com", False, [""]) is Level.NONE
+
     def test_without_access_everybody_is_an_admin(self):
         assert Policy.read(None).level_of("x", False, []) is Policy.read(None).level_of("x", True, []) is Level.ADMIN
 

@@ -1,0 +1,110 @@
+/** Who may do what: every route at every level, real calls, attacks, names, machines, the SDK and the page. */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { checkAttacks } from './access/attacks.mjs';
+import { checkAuthors } from './access/authors.mjs';
+import { checkCalls } from './access/calls.mjs';
+import { addressOf, asked, lacksLevel, levels, type Level, type Levels } from './access/levels.mjs';
+import { checkLevelsInThePage } from './access/page.mjs';
+import { checkRoutes } from './access/routes.mjs';
+import { api, Seeds } from './access/seeds.mjs';
+import { search } from './api.mjs';
+import type { Checks } from './checks.mjs';
+import { lifetime } from '../aws/issuer.mjs';
+import { bearer, client, json } from '../clients/http.mjs';
+import { personToken } from '../clients/tokens.mjs';
+import type { Deployment } from '../deployment.mjs';
+
+/** As in the Cognito example; a group of readers is added, so that there is somebody without a level. */
+const groups: Record<Level, string[]> = { none: ['others'], reader: ['everyone'], editor: ['data-science'], admin: ['ml-admins', 'everyone'] };
+const everyLevel = {
+  everybody: 'none',
+  machines: 'editor',
+  lists: [{ level: 'admin', groups: ['ml-admins'], names: [] }, { level: 'editor', groups: ['data-science'], names: [] }, { level: 'reader', groups: ['everyone'], names: [] }],
+};
+
+export async function checkAccess(checks: Checks, deployment: Deployment, python: string): Promise<void> {
+  const tokens = await tokensOf(deployment);
+  const front: Levels = { deployment, tokens, send: client(deployment.url, readFileSync(deployment.caFile, 'utf8')) };
+  checks.heading('Levels of the example');
+  await checkExample(checks, front);
+  await checkMachines(checks, front);
+  await checks.check('the SDK of a reader reads, and says why it does not write', () => usesSdk(front, python));
+  await checkLevelsInThePage(checks, deployment);
+
+  // Without the address of MLflow's list of AI models, which it would ask for on the internet, again and again.
+  const env = { SECURE_MLFLOW_ACCESS: JSON.stringify(everyLevel), MLFLOW_ENABLE_AI_GATEWAY: 'true', MLFLOW_MODEL_CATALOG_URI: '' };
+  for (const [title, server] of Object.entries({ uvicorn: {}, gunicorn: { MLFLOW_GUNICORN_OPTS: '--threads 8', MLFLOW_UVICORN_OPTS: undefined } })) {
+    console.log(`\nUnder ${title}, with a group for each level`);
+    const stack = await deployment.startStack({ env: { ...env, ...server } });
+    const at: Levels = { deployment, tokens, send: stack.send };
+    const seeds = new Seeds(at);
+    await checkRoutes(checks, at, seeds);
+    await checkCalls(checks, at, seeds, path => title === 'uvicorn' || path !== '/v1/traces');
+    await checkAttacks(checks, at, seeds, { proxy: stack.url, server: stack.server.url, groups: 'ml-admins' });
+    await checkAuthors(checks, at, seeds);
+    await stack.stop();
+  }
+}
+
+async function tokensOf({ issuer, clients }: Deployment): Promise<Record<Level, string>> {
+  const entries: [Level, string][] = [];
+  for (const level of levels) {
+    issuer.groups.set(addressOf(level), groups[level]);
+    entries.push([level, await personToken(issuer.issuer, clients, addressOf(level))]);
+  }
+  return Object.fromEntries(entries) as Record<Level, string>;
+}
+
+async function checkExample(checks: Checks, front: Levels): Promise<void> {
+  const create = `${api}/experiments/create`;
+  const statuses = async (...who: Level[]) => Promise.all(who.map(async level => (await asked(front, level, create, json({ name: `of ${level}` }))).status));
+  await checks.check('come from the groups of Cognito: in none one reads, in one writes, in the other deletes', async () => {
+    assert.deepEqual(await statuses('none', 'editor', 'admin'), [403, 200, 200]);
+    assert.equal((await asked(front, 'none', search)).status, 200); // everybody
+    const secrets = await Promise.all((['editor', 'admin'] as const).map(async level => (await asked(front, level, `${api}/webhooks`)).status));
+    assert.deepEqual(secrets, [403, 200]);
+  });
+  await checks.check('a refusal is one line of the log, with address, level, method and path', async () => {
+    await asked(front, 'none', `${create}?x=refused`, json({ name: 'x' }));
+    const lines = front.deployment.log('mlflow').split('\n').filter(line => line.startsWith(`secure-mlflow refused 403 POST "${create}" of "${addressOf('none')}" (reader): `));
+    assert(lines.length >= 1);
+  });
+}
+
+async function checkMachines(checks: Checks, front: Levels): Promise<void> {
+  const { deployment, send } = front;
+  const { account, url, roles, machineIdentities, template } = deployment;
+  const [role] = template.ids('AWS::IAM::Role').filter(id => machineIdentities.includes(roles.arn(id)));
+  const token = await account!.key.sign({ iss: account!.issuer, sub: roles.arn(role), aud: url, ...lifetime(600) });
+  await checks.check('a role has the level that it was granted, and its runs its name', async () => {
+    const { status, body } = await send(`${api}/runs/create`, { ...json({ experiment_id: '0', user_id: 'ada@example.com' }), headers: { 'content-type': 'application/json', ...bearer(token) } });
+    assert.equal(status, 200, body);
+    assert.equal((JSON.parse(body) as { run: { info: { user_id: string } } }).run.info.user_id, roles.arn(role));
+    const refused = await send(`${api}/webhooks`, { headers: bearer(token) });
+    assert.deepEqual([refused.status, /is an editor here/.test(refused.body)], [403, true]);
+  });
+  await checks.check('one that may only read does not write', async () => {
+    const policy = { ...everyLevel, lists: [{ level: 'reader', groups: [], names: [roles.arn(role)] }] };
+    const stack = await deployment.startStack({ env: { SECURE_MLFLOW_ACCESS: JSON.stringify(policy) } });
+    const headers = bearer(token);
+    assert.equal((await stack.send(search, { headers })).status, 200);
+    const { status, body } = await stack.send(`${api}/runs/create`, { ...json({ experiment_id: '0' }), headers: { 'content-type': 'application/json', ...headers } });
+    assert.deepEqual([status, /role\/.* is a reader here/.test(body)], [403, true], body);
+    await stack.stop();
+  });
+}
+
+async function usesSdk({ deployment: { url, caFile }, tokens }: Levels, python: string): Promise<string> {
+  const { stdout } = await execa(python, [join(import.meta.dirname, 'access', 'sdk.py'), tokens.editor, tokens.none], {
+    env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PATH: '/usr/bin:/bin', HOME: '/tmp' }, extendEnv: false,
+  });
+  const { user, read, refused } = JSON.parse(stdout.split('\n').at(-1)!) as { user: string; read: unknown; refused: string };
+  assert.equal(user, addressOf('editor'));
+  assert.deepEqual(read, { metric: 1, text: 'hello' });
+  assert(lacksLevel(403, refused.replace(/^PERMISSION_DENIED: /, '')) && refused.startsWith('PERMISSION_DENIED: '), refused);
+  return refused;
+}

@@ -1,0 +1,83 @@
+/** What is stored says who made it, whatever a client claims. */
+
+import assert from 'node:assert/strict';
+import { addressOf, asked, type Level, type Levels } from './levels.mjs';
+import { api, type Seeds } from './seeds.mjs';
+import { json, type Message } from '../../clients/http.mjs';
+import type { Checks } from '../checks.mjs';
+
+const boss = 'boss@example.com';
+const claims = { user_id: boss, userId: boss, tags: [{ key: 'mlflow.user', value: boss }] };
+
+interface Run {
+  readonly info: { readonly run_id: string; readonly user_id: string };
+  readonly data: { readonly tags: { readonly key: string; readonly value: string }[] };
+}
+
+interface Review {
+  readonly assessment_id: string;
+  readonly source: { readonly source_id: string };
+}
+
+interface TraceInfo {
+  readonly trace_metadata: Record<string, string>;
+  readonly assessments?: Review[];
+}
+
+export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds): Promise<void> {
+  const { experiment_id, trace_id, name } = await seeds.ids();
+  const [editor, admin] = [addressOf('editor'), addressOf('admin')];
+  const need = async <Value>(level: Level, path: string, message?: Message) => {
+    const { status, body } = await asked(at, level, path, message);
+    assert.equal(status, 200, `${path}: ${body.slice(0, 300)}`);
+    return JSON.parse(body) as Value;
+  };
+  const nameOf = ({ info, data }: Run) => [info.user_id, data.tags.find(({ key }) => key === 'mlflow.user')?.value];
+  const read = async (runId: string) => (await need<{ run: Run }>('reader', `${api}/runs/get?run_id=${runId}`)).run;
+  const create = async (body: unknown, path = `${api}/runs/create`) => (await need<{ run: Run }>('editor', path, json(body))).run;
+
+  checks.heading('What is stored says who made it');
+  const bodies: Record<string, unknown> = {
+    'claims in the body': { experiment_id, ...claims },
+    'no claims': { experiment_id },
+    'a body that is encoded twice, as old clients send it': JSON.stringify({ experiment_id, ...claims }),
+  };
+  for (const [title, body] of Object.entries(bodies)) {
+    for (const prefix of ['/api/2.0', '/ajax-api/2.0']) {
+      await checks.check(`a run, with ${title}, at ${prefix}`, async () => {
+        const run = await create(body, `${prefix}/mlflow/runs/create`);
+        assert.deepEqual(nameOf(run), [editor, editor]);
+        assert.deepEqual(nameOf(await read(run.info.run_id)), [editor, editor]);
+      });
+    }
+  }
+  await checks.check('and goes on saying so: a tag of that name is not changed, nor deleted', async () => {
+    const { info: { run_id } } = await create({ experiment_id });
+    const tag = { key: 'mlflow.user', value: boss };
+    await need('admin', `${api}/runs/set-tag`, json({ run_id, ...tag }));
+    await need('admin', `${api}/runs/log-batch`, json({ run_id, tags: [tag] }));
+    const { status, body } = await asked(at, 'admin', `${api}/runs/delete-tag`, json({ run_id, key: 'mlflow.user' }));
+    assert.deepEqual([status, /who made this, and stays/.test(body)], [403, true], body);
+    assert.deepEqual(nameOf(await read(run_id)), [editor, editor]);
+  });
+  await checks.check('a version of a model', async () => {
+    const { model_version: version } = await need<{ model_version: { user_id: string } }>('editor', `${api}/model-versions/create`, json({ name, source: 's3://x/y', user_id: boss }));
+    assert.equal(version.user_id, editor);
+  });
+  await checks.check('a trace, and a review of it, also one that another person has changed since', async () => {
+    const info = async () => (await need<{ trace: { trace_info: TraceInfo } }>('reader', `/api/3.0/mlflow/traces/${trace_id}`)).trace.trace_info;
+    assert.equal((await info()).trace_metadata['mlflow.user'], admin);
+    const path = `/api/3.0/mlflow/traces/${trace_id}/assessments`;
+    const { assessment } = await need<{ assessment: Review }>('editor', path, json({
+      assessment: { assessment_name: 'good', trace_id, source: { source_type: 'HUMAN', source_id: boss }, feedback: { value: true } },
+    }));
+    assert.equal(assessment.source.source_id, editor);
+    await need('admin', `${path}/${assessment.assessment_id}`, {
+      ...json({
+        assessment: { assessment_id: assessment.assessment_id, trace_id, feedback: { value: false } }, update_mask: 'feedback',
+      }),
+      method: 'PATCH',
+    });
+    assert.deepEqual((await info()).assessments?.map(({ source }) => source.source_id), [admin]);
+  });
+}

@@ -1,0 +1,73 @@
+/** What people see of levels: who is signed in, a refusal in MLflow's own dialog, a page for those without a level, and the way out. */
+
+import assert from 'node:assert/strict';
+import type { Browser, Page } from 'playwright-core';
+import { addressOf } from './levels.mjs';
+import { personToken } from '../../clients/tokens.mjs';
+import type { Deployment } from '../../deployment.mjs';
+import { inBrowser } from '../browser.mjs';
+import type { Checks } from '../checks.mjs';
+
+export async function checkLevelsInThePage(checks: Checks, deployment: Deployment): Promise<void> {
+  const { url } = deployment;
+  checks.heading('In the page');
+  await inBrowser(async browser => {
+    const page = await opened(browser, url, 'none'); // everybody reads
+    await checks.check('the account menu says who is signed in, and the account page with which level', async () => {
+      await page.getByRole('button', { name: `Account menu for ${addressOf('none')}` }).click();
+      await page.getByRole('menuitem', { name: 'Account' }).click();
+      await page.getByText(`Logged in as ${addressOf('none')}`).waitFor();
+      await page.getByRole('cell', { name: 'reader', exact: true }).first().waitFor();
+      assert.equal(await page.getByRole('button', { name: 'Change password' }).isVisible(), false);
+    });
+    await checks.check('a reader who creates an experiment reads in the dialog what is missing', async () => {
+      await page.goto(`${url}/#/experiments`);
+      await page.getByRole('button', { name: 'Create', exact: true }).click();
+      const dialog = page.getByRole('dialog', { name: 'Create Experiment' });
+      await dialog.getByPlaceholder('Input an experiment name').fill('made by a reader');
+      await dialog.getByRole('button', { name: 'Create', exact: true }).click();
+      await page.getByText(`${addressOf('none')} is a reader here, and POST /ajax-api/2.0/mlflow/experiments/create needs an editor`).first().waitFor({ timeout: 10_000 });
+      await page.keyboard.press('Escape');
+    });
+    await checks.check('its "Logout" ends the session, and that of the provider', async () => {
+      await page.goto(`${url}/#/experiments`);
+      await page.getByRole('button', { name: /^Account menu for/ }).click();
+      const signedOut = page.waitForRequest(request => request.url().includes('/oauth2/sign_out?rd='));
+      await page.getByRole('menuitem', { name: 'Logout' }).click();
+      assert((await signedOut).url().startsWith(`${url}/oauth2/sign_out?rd=`));
+      await page.waitForURL(address => address.pathname !== '/oauth2/sign_out');
+      const cookies = await page.context().cookies(url);
+      assert.deepEqual(cookies.filter(({ name, value }) => name.startsWith('__Host-oauth2_proxy') && value !== '').map(({ name }) => name), []);
+      await page.context().close();
+    });
+    await checks.check('somebody without a level gets a page that says so, with a way to sign out', () => refusesInWords(browser, deployment));
+  });
+}
+
+async function refusesInWords(browser: Browser, deployment: Deployment): Promise<void> {
+  const nobody = { everybody: 'none', machines: 'none', lists: [{ level: 'admin', groups: ['ml-admins'], names: [] }] };
+  const stack = await deployment.startStack({ env: { SECURE_MLFLOW_ACCESS: JSON.stringify(nobody) } });
+  try {
+    const token = await personToken(deployment.issuer.issuer, deployment.clients, addressOf('none'));
+    const context = await browser.newContext({ ignoreHTTPSErrors: true, extraHTTPHeaders: { authorization: `Bearer ${token}` } });
+    const page = await context.newPage();
+    const answer = await page.goto(`${stack.url}/`);
+    assert.equal(answer!.status(), 403);
+    await page.getByRole('heading', { name: 'No access' }).waitFor();
+    await page.getByText(`${addressOf('none')} has no access here: ask the administrators of this server for a level`).waitFor();
+    assert.match(await page.getByRole('link', { name: 'Sign out' }).getAttribute('href') ?? '', /\/oauth2\/sign_out\?rd=/);
+    await context.close();
+  } finally {
+    await stack.stop();
+  }
+}
+
+async function opened(browser: Browser, url: string, level: 'none'): Promise<Page> {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
+  const page = await context.newPage();
+  await page.goto(url);
+  await page.getByPlaceholder('you@example.com').fill(addressOf(level));
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('Experiments').first().waitFor();
+  return page;
+}

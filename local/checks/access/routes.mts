@@ -1,0 +1,86 @@
+/** Every route of the installed MLflow: compared with docs/access-calls.md, and sent at every level. */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { asked, digests, type Levels, levels, lacksLevel, type Level } from './levels.mjs';
+import type { Seeds } from './seeds.mjs';
+import type { Message } from '../../clients/http.mjs';
+import type { Checks } from '../checks.mjs';
+
+interface Route {
+  readonly method: string;
+  /** As in the page. */
+  readonly route: string;
+  /** With the names of its parameters. */
+  readonly path: string;
+  readonly levels: Level[];
+}
+
+const page = join(import.meta.dirname, '..', '..', '..', 'docs', 'access-calls.md');
+/** The one read that writes: MLflow adds its default question. */
+const seeding = { route: 'API/label-schemas/list', table: 'label_schemas' };
+/** Nobody gets to these. */
+const assistant = 'API/assistant/';
+/** The container's own health check asks for it, and has no name. */
+const free = 'GET /health';
+
+export async function checkRoutes(checks: Checks, at: Levels, seeds: Seeds): Promise<void> {
+  const env = { ...at.deployment.container('mlflow').env, MLFLOW_ENABLE_AI_GATEWAY: 'true', _MLFLOW_SGI_NAME: 'uvicorn' };
+  const { stdout } = await execa('python', [join(import.meta.dirname, 'routes.py')], { env, extendEnv: false, cwd: '/', preferLocal: false });
+  const routes = JSON.parse(stdout.split('\n').at(-1)!) as Route[];
+  const calls = routes.filter(({ method }) => method !== 'HEAD' && method !== 'OPTIONS');
+
+  checks.heading('Every route of MLflow');
+  await checks.check('is in docs/access-calls.md, with the level that the inner door asks for', async () => {
+    const rows = [...readFileSync(page, 'utf8').matchAll(/^\| (\w+) \| ([A-Z]+) \| `(.+)` \|$/gm)].map(([, level, method, route]) => `${level} ${method} ${route}`);
+    const found = calls.map(({ method, route, levels: own }) => `${route.startsWith(assistant) ? 'nobody' : own.join(' or ')} ${method} ${route}`)
+      .filter(row => !row.endsWith(free));
+    assert.deepEqual(rows.sort(), [...new Set(found)].sort());
+    assert.equal(new Set(rows).size, rows.length);
+    return `${calls.length} routes, ${rows.length} calls`;
+  });
+  await checks.check('asks HEAD and OPTIONS for no more and no less than GET', async () => {
+    const need = (wanted: string) => new Map(routes.filter(({ method }) => method === wanted).map(({ path, levels: own }) => [path, own.join()]));
+    const [get, head] = [need('GET'), need('HEAD')];
+    assert.deepEqual([...head].filter(([path, own]) => get.get(path) !== own), []);
+  });
+  const open = calls.filter(({ method, route }) => !route.startsWith(assistant) && `${method} ${route}` !== free);
+  for (const [index, level] of levels.entries()) {
+    await checks.check(`is answered to ${level === 'none' ? 'somebody without a level' : `a${/^[ae]/.test(level) ? 'n' : ''} ${level}`} as far as the level goes`, async () => {
+      const before = await digests(at.deployment);
+      const wrong: string[] = [];
+      let refused = 0;
+      for (const { method, route, path, levels: [needed] } of open) {
+        const ids = await seeds.ids();
+        const { status, body } = await asked(at, level, fill(path, ids), message(method, ids));
+        const refuses = lacksLevel(status, body);
+        refused += refuses ? 1 : 0;
+        if (refuses !== levels.indexOf(needed) > index) {
+          wrong.push(`${method} ${route}: ${status} ${body.slice(0, 200)}`);
+        }
+        if (method !== 'GET' && status < 300) {
+          seeds.spoil();
+        }
+      }
+      assert.deepEqual(wrong, []);
+      if (level === 'none' || level === 'reader') {
+        const after = await digests(at.deployment);
+        const changed = Object.keys(after).filter(name => after[name] !== before[name]);
+        assert.deepEqual(changed, level === 'reader' ? [seeding.table] : [], 'what has changed');
+      }
+      return `${refused} of ${open.length} refused${level === 'reader' ? `; the contents of the store and the bucket are as before, but for ${seeding.table}, by GET ${seeding.route}` : ''}`;
+    });
+  }
+}
+
+/** The path with ids of things that exist. */
+function fill(path: string, ids: Record<string, unknown>): string {
+  const query = new URLSearchParams(Object.entries(ids).filter(([, value]) => typeof value === 'string') as [string, string][]);
+  return `${path.replaceAll(/{(\w+)}/g, (_, name: string) => encodeURIComponent(String(ids[name] ?? '1')).replaceAll('%2F', '/'))}?${query}`;
+}
+
+function message(method: string, ids: Record<string, unknown>): Message {
+  return method === 'GET' ? {} : { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(ids) };
+}
