@@ -360,6 +360,7 @@ describe('warnings', () => {
     ['groups and another issuer', withGroups(mlAdmins, { trustedTokenIssuers: [issuer()] }), ['issuersNameGroups']],
     ['groups and an issuer that is a token', withGroups(mlAdmins, { trustedTokenIssuers: [issuer(Lazy.string({ produce: () => 'https://x' }))] }), ['issuersNameGroups']],
     ['groups and AWS roles, whose tokens name none', withGroups(mlAdmins, { awsIdentityIssuer }), []],
+    ['groups and another AWS account', withGroups(mlAdmins, { trustedTokenIssuers: [issuer(awsIdentityIssuer)] }), []],
     ['people and another issuer', { access: ada, machineIdentities: ['job'], trustedTokenIssuers: [issuer()] }, []],
     ['people by a claim that may be anybody\'s', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: ada }), ['unverifiedLevels']],
     ['people by a claim that is a token', stack => ({ authProvider: oidc(stack, { emailClaim: Lazy.string({ produce: () => 'x' }) }), access: ada }), []],

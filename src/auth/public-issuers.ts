@@ -72,6 +72,11 @@ export function isGoogle(issuerUrl: string): boolean {
   return GOOGLE.test(placeOf(issuerUrl));
 }
 
+/** Whether it is the issuer of an AWS account, whose own claims and those of the caller are below one claim of AWS. */
+export function isAwsAccount(issuerUrl: string): boolean {
+  return /^https:\/\/[a-z0-9-]+\.tokens\.sts\.global\.api\.aws$/.test(issuerUrl);
+}
+
 /** Whether anybody in the world can have an account there. */
 export function isOpenIssuer(issuerUrl: string): boolean {
   return known(issuerUrl) && OPEN_ISSUERS.some(pattern => pattern.test(placeOf(issuerUrl)));

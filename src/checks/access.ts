@@ -3,7 +3,7 @@ import { known, show } from './problems';
 import type { Warnings } from './warnings';
 import { AccessLevel, AccessMembers, AccessOptions } from '../access';
 import type { AuthProviderConfig } from '../auth/config';
-import { isGoogle } from '../auth/public-issuers';
+import { isAwsAccount, isGoogle } from '../auth/public-issuers';
 import { DEFAULT_EVERYBODY } from '../defaults';
 import type { SecureMlflowProps } from '../props';
 import { isAbove, LEVELS, LISTS, namesGroups } from '../settings/access';
@@ -172,7 +172,7 @@ export function warningsAboutAccess(props: SecureMlflowProps, { groups: sent, en
   const { access, trustedTokenIssuers = [] } = props;
   const groups = namesGroups(access);
   const people = LISTS.some(([list]) => access?.[list]?.people !== undefined);
-  const issuers = trustedTokenIssuers.map(({ issuerUrl }) => issuerUrl).filter(url => !isGoogle(url)); // whose tokens name none
+  const issuers = trustedTokenIssuers.map(({ issuerUrl }) => issuerUrl).filter(url => !isGoogle(url) && !isAwsAccount(url)); // whose tokens name none
   const { OAUTH2_PROXY_PROVIDER: kind, OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim = 'email' } = environment;
   return {
     ...(groups && issuers.length > 0 && {

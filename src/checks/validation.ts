@@ -10,6 +10,7 @@ import { DAY, DOMAIN, isHost, known, LABEL, readable, secondsOf, show, throwProb
 import { regionProblems } from './regions';
 import { subnetProblems } from './subnets';
 import { AuthProviderConfig } from '../auth/config';
+import { isAwsAccount } from '../auth/public-issuers';
 import { DEFAULT_CPU, DEFAULT_MAX_ACUS, DEFAULT_MEMORY_MIB, Settings } from '../defaults';
 import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props';
 
@@ -131,7 +132,7 @@ function emailDomainProblems(emailDomains: string[]): string[] {
 /** oauth2-proxy reads the list as CSV, in which these characters mean something. */
 function machineProblems({ awsIdentityIssuer, emailDomains, machineIdentities }: SecureMlflowProps): string[] {
   const problems: string[] = [];
-  if (known(awsIdentityIssuer) && !/^https:\/\/[a-z0-9-]+\.tokens\.sts\.global\.api\.aws$/.test(awsIdentityIssuer)) {
+  if (known(awsIdentityIssuer) && !isAwsAccount(awsIdentityIssuer)) {
     problems.push(`\`awsIdentityIssuer\` must be like "https://<id>.tokens.sts.global.api.aws", got ${show(awsIdentityIssuer)}: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`);
   }
   if (known(machineIdentities)) {
