@@ -275,6 +275,7 @@ describe('is not judged', () => {
   const token = Lazy.string({ produce: () => 'known later' });
 
   test.each<[string, OverridesOf]>([
+    ['an address in capital letters', { access: { admins: { people: ['ADA@EXAMPLE.COM'] } } }],
     ['an entry that is a token', withGroups({ admins: { groups: [token], people: [token] } })],
     ['a machine that is a token', { access: { ...ada, readers: { machines: [token] } } }],
     ['an address where a domain is a token', { access: { admins: { people: ['ada@example.org'] } }, emailDomains: ['example.com', token] }],
