@@ -16,7 +16,7 @@ export async function checkSignedUrls(checks: Checks, python: string, template: 
     const bucket = new URL(environment.MLFLOW_ARTIFACTS_DESTINATION).hostname;
     const { regions } = RegionInfo;
     const environments = Object.fromEntries(regions.map(({ name }) => [name, { ...inRegion(name, environment), ...credentials }]));
-    const { stdout } = await execa(python, [join(import.meta.dirname, 'signed_urls.py')], { input: JSON.stringify(environments) });
+    const { stdout } = await execa(python, [join(import.meta.dirname, 'signed_urls.py')], { input: JSON.stringify(environments), extendEnv: false });
     const expected = regions.map(({ name, domainSuffix }) => [name, Array(3).fill(`${bucket}.s3.${name}.${domainSuffix}`)]);
     assert.deepEqual(JSON.parse(stdout), Object.fromEntries(expected));
     return `${regions.length} regions`;

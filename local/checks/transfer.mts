@@ -7,6 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { clickDownload, inBrowser, signIn } from './browser.mjs';
 import type { Checks } from './checks.mjs';
 import { clientSettings, type JobOptions } from './programs.mjs';
+import { deadAddress } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
 
 interface Attempt {
@@ -21,6 +22,7 @@ interface Run {
 }
 
 const file = 'notes.txt';
+const withoutPlainHttp = { HTTP_PROXY: deadAddress, http_proxy: deadAddress, NO_PROXY: '', no_proxy: '' };
 
 /** The texts are those that docs/troubleshooting.md tells people to look for. */
 export async function failsWithoutS3(checks: Checks, options: JobOptions): Promise<void> {
@@ -67,8 +69,8 @@ export async function worksWithoutS3(checks: Checks, options: JobOptions): Promi
 async function transfer({ deployment, token, python }: JobOptions, env: Record<string, string>) {
   const { stdout, stderr } = await execa(python, [join(import.meta.dirname, 'transfer.py')], {
     timeout: 300_000,
-    // S3's stand-in is the one that is asked over plain HTTP; nothing listens at this port.
-    env: { ...clientSettings(deployment, token), HTTP_PROXY: 'http://127.0.0.1:9', MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: String(30 * 1024 * 1024), ...env },
+    // S3's stand-in is the one that is asked over plain HTTP. Programs read the lower-case names first, and this machine may have them.
+    env: { ...clientSettings(deployment, token), ...withoutPlainHttp, MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: String(30 * 1024 * 1024), ...env },
   });
   const lines = stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line));
   return { attempts: lines.slice(0, -1) as Attempt[], run: lines.at(-1) as Run, stderr };

@@ -19,6 +19,9 @@ export interface Message {
 
 export type Send = (path: string, message?: Message) => Promise<Answer>;
 
+/** Nothing listens there: what a proxy of the network is set to where nothing may reach the internet. */
+export const deadAddress = 'http://127.0.0.1:9';
+
 /** Every request on a connection of its own, or on those of an agent. */
 export function client(origin: string, ca?: string, agent: https.Agent | http.Agent | false = false): Send {
   const { protocol, hostname, port } = new URL(origin);
