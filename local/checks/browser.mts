@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import type { Checks } from './checks.mjs';
+import { isSessionCookie } from '../clients/person.mjs';
 import type { Deployment } from '../deployment.mjs';
 
 /** A run that has logged an image. */
@@ -150,7 +151,7 @@ async function writesNothingForOthers(context: BrowserContext, url: string): Pro
 
 async function signsOut(context: BrowserContext, url: string): Promise<void> {
   await context.request.get(`${url}/oauth2/sign_out`, { maxRedirects: 0 });
-  const left = (await context.cookies(url)).map(({ name }) => name).filter(name => /^__Host-oauth2_proxy(_\d+)?$/.test(name)); // not those of sign-ins that were begun
+  const left = (await context.cookies(url)).map(({ name }) => name).filter(isSessionCookie);
   assert.deepEqual(left, []);
   assert.equal((await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/search?max_results=1`)).status(), 401);
 }

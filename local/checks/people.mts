@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { bearer, json, type Send } from '../clients/http.mjs';
-import { Person } from '../clients/person.mjs';
+import { isSessionCookie, Person } from '../clients/person.mjs';
 import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
 
@@ -55,8 +55,9 @@ async function checkMember(checks: Checks, { url }: Deployment): Promise<void> {
   const member = await Person.meet('someone@example.com');
   await checks.check('signs in and comes to the page', () => signsIn(member, url));
   await checks.check('has a cookie for this host alone, over TLS, closed to scripts and to other sites\' writes', async () => {
-    const cookies = (await member.http.storageState()).cookies.filter(({ name }) => name.startsWith('__Host-oauth2_proxy'));
-    assert.equal(cookies.length, 1, cookies.map(({ name }) => name).join());
+    const { cookies: all } = await member.http.storageState();
+    const cookies = all.filter(({ name }) => isSessionCookie(name));
+    assert.equal(cookies.length, 1, all.map(({ name }) => name).join());
     const [{ secure, httpOnly, sameSite, path, domain }] = cookies;
     assert.deepEqual({ secure, httpOnly, sameSite, path, domain }, { secure: true, httpOnly: true, sameSite: 'Lax', path: '/', domain: 'localhost' });
   });
@@ -114,7 +115,9 @@ async function refusesOwnGoogleAccount(deployment: Deployment, send: Send): Prom
   const formerly = 'left@example.com';
   issuer.consumers.add(formerly);
   const leaver = await Person.meet(formerly);
-  assert.equal((await leaver.open(`${url}/`)).status, 403);
+  const { status, text } = await leaver.open(`${url}/`);
+  assert.equal(status, 403);
+  assert.match(text, /It belongs to no group that may enter/); // the sign-in page is a 403, too
   assert.deepEqual(await sessionsOf(leaver), []);
   await leaver.leave();
   const credentials = bearer(await personToken(issuer.issuer, clients, formerly));
@@ -124,9 +127,8 @@ async function refusesOwnGoogleAccount(deployment: Deployment, send: Send): Prom
   return 'gets in without its defence';
 }
 
-/** Not those of sign-ins that were begun. */
 async function sessionsOf(person: Person): Promise<string[]> {
-  return (await person.http.storageState()).cookies.map(({ name }) => name).filter(name => name === '__Host-oauth2_proxy');
+  return (await person.http.storageState()).cookies.map(({ name }) => name).filter(isSessionCookie);
 }
 
 export async function redirectsToHttps({ plainUrl, url }: Deployment): Promise<void> {

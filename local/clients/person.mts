@@ -2,7 +2,16 @@
 
 import { request, type APIRequestContext, type APIResponse } from 'playwright-core';
 
+/** Of a session that is in the cookie, or of its id; a long one is in several, with numbers. */
+export const sessionCookieName = '__Host-oauth2_proxy';
+
+/** Not a cookie of a sign-in that was begun. */
+export function isSessionCookie(name: string): boolean {
+  return new RegExp(`^${sessionCookieName}(_\\d+)?$`).test(name);
+}
+
 /** Of the page for who has not signed in. */
+const signInTitle = '<title>Sign in</title>';
 const startLink = /<a href="(\/oauth2\/start\?[^"]*)">/;
 
 export class Person {
@@ -29,8 +38,11 @@ export class Person {
           return { url: next, status: response.status(), text: '' };
         }
         response = await this.http.get(next, { maxRedirects: 0 });
-      } else if (response.status() === 403 && startLink.test(await response.text())) {
-        const [, link] = startLink.exec(await response.text())!;
+      } else if (response.status() === 403 && (await response.text()).includes(signInTitle)) {
+        const [, link] = startLink.exec(await response.text()) ?? [];
+        if (link === undefined) {
+          throw new Error(`the sign-in page at ${response.url()} has no link to the provider`);
+        }
         response = await this.http.get(new URL(link, response.url()).href, { maxRedirects: 0 }); // as its script does
       } else if (new URL(response.url()).pathname.startsWith('/interaction/')) {
         response = await this.http.post(response.url(), { form: { email: this.email }, maxRedirects: 0 });
@@ -44,7 +56,7 @@ export class Person {
   /** The cookies of her session, as a request sends them. */
   async sessionCookie(): Promise<string> {
     const { cookies } = await this.http.storageState();
-    return cookies.filter(({ name }) => name.startsWith('__Host-oauth2_proxy')).map(({ name, value }) => `${name}=${value}`).join('; ');
+    return cookies.filter(({ name }) => isSessionCookie(name)).map(({ name, value }) => `${name}=${value}`).join('; ');
   }
 
   async leave(): Promise<void> {
