@@ -251,8 +251,11 @@ export function cost(of: Quantity[], state: State, row?: string): number {
 /** The templates of an app's stacks whose names begin with `kind`, by these names, in their order. */
 export async function templates(app: string, kind: string): Promise<Template[]> {
   const assembly = await synthesise(app, join(root, '.try', 'money'));
-  return readdirSync(assembly)
-    .filter(file => file.startsWith(kind) && file.endsWith('.template.json'))
+  const files = readdirSync(assembly).filter(file => file.startsWith(kind) && file.endsWith('.template.json'));
+  if (files.length === 0) {
+    throw new Error(`no stack of ${app} has a name that begins with ${kind}`);
+  }
+  return files
     .sort(new Intl.Collator('en', { numeric: true }).compare)
     .map(file => JSON.parse(readFileSync(join(assembly, file), 'utf8')) as Template);
 }

@@ -13,12 +13,15 @@ const root = resolve(import.meta.dirname, '..');
 /** In a heading above a command, or in the paragraph before it. */
 const marked = /\bneeds (AWS|Google Cloud|a deployment|the network)\b/i;
 
-/** Commands without that mark, and what shows that something runs them: words of a file. `pageCommands` are run as they stand in the page. */
-const runBy: Record<string, readonly [file: string, words: string]> = {
+/**
+ * Commands without that mark, and what shows that something runs them: words of a file; a file that the command names has to exist, too.
+ * `pageCommands` are run as they stand in the page.
+ */
+const runBy: Record<string, readonly [file: string, words: string, named?: string]> = {
   'npm ci': ['.ci/run', 'npm ci'],
   'npx projen build': ['scripts/verify.mts', "['projen', 'build']"],
   'npx projen test': ['.projen/tasks.json', '"spawn": "test"'],
-  'npx jest --coverage=false test/scaling.test.ts': ['.projen/tasks.json', '"jest",'],
+  'npx jest --coverage=false test/scaling.test.ts': ['.projen/tasks.json', '"jest",', 'test/scaling.test.ts'],
   'npm run try': ['scripts/two-checkouts.mts', 'new Try(root)'],
   'npm run try -- --watch': ['scripts/two-checkouts.mts', "'--watch'"],
   'npm run try -- --check': ['scripts/verify.mts', "['run', '--silent', 'try', '--', '--check']"],
@@ -135,8 +138,8 @@ function unrun({ at, text, page }: Block & { readonly at: string; readonly page:
     .filter(command => command !== '' && !/^(export \w+=[^$]*)+$/.test(command))
     .filter(command => !pageCommands.some(known => known.page === page && known.command.test(command)))
     .filter(command => {
-      const [file, words] = runBy[command] ?? [];
-      return file === undefined || !readFileSync(join(root, file), 'utf8').includes(words!);
+      const [file, words, named = file] = runBy[command] ?? [];
+      return file === undefined || !existsSync(join(root, named!)) || !readFileSync(join(root, file), 'utf8').includes(words!);
     })
     .map(command => `${at} ${command}`);
 }

@@ -120,10 +120,11 @@ describe('with an age', () => {
 
   test('the schedule may start this task alone, with its two roles', () => {
     const { TaskRoleArn, ExecutionRoleArn } = taskOf(template).Properties;
+    const tasksOfTheCluster = ['arn:', { Ref: 'AWS::Partition' }, ':ecs:', { Ref: 'AWS::Region' }, ':', { Ref: 'AWS::AccountId' }, ':task/', { Ref: only(template, 'AWS::ECS::Cluster').id }, '/*'];
     expect(statementsOf(template, 'CleanUpScheduleRole')).toEqual([
       { Effect: 'Allow', Action: 'iam:PassRole', Resource: [TaskRoleArn, ExecutionRoleArn], Condition: { StringLike: { 'iam:PassedToService': 'ecs-tasks.amazonaws.com' } } },
       { Effect: 'Allow', Action: 'ecs:RunTask', Resource: targetOf(template).EcsParameters.TaskDefinitionArn },
-      { Effect: 'Allow', Action: 'ecs:TagResource', Resource: expect.anything() }, // of tasks of the cluster, for their tags
+      { Effect: 'Allow', Action: 'ecs:TagResource', Resource: { 'Fn::Join': ['', tasksOfTheCluster] } },
     ]);
     const { AssumeRolePolicyDocument: { Statement: [trust] } } = only(template, 'AWS::IAM::Role', 'ScheduleRole').Properties;
     expect(trust).toMatchObject({ Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: 'scheduler.amazonaws.com' } });

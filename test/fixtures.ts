@@ -7,6 +7,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
+import { ArtifactMetadataEntryType } from 'aws-cdk-lib/cloud-assembly-schema';
 import { AuthProvider, SecureMlflow, SecureMlflowProps } from '../src';
 
 export type Overrides = Partial<SecureMlflowProps>;
@@ -72,7 +73,8 @@ export const one = (problem: string) => `Stack/Mlflow: a prop needs a change\n  
 
 /** Ids and texts of our warnings, which synthesis would print; the CDK has some of its own, of references between stacks. */
 export function warningsIn(stack: Stack): [id: string, text: string][] {
-  return stack.node.findAll().flatMap(({ node }) => node.metadata).flatMap(({ data }): [string, string][] => {
+  const warnings = stack.node.findAll().flatMap(({ node }) => node.metadata).filter(({ type }) => type === ArtifactMetadataEntryType.WARN);
+  return warnings.flatMap(({ data }): [string, string][] => {
     const [, text, id] = /^(.*) \[ack: cdk-secure-mlflow:(\w+)\]$/.exec(String(data)) ?? [];
     return id === undefined ? [] : [[id, text]];
   });

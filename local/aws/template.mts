@@ -64,12 +64,18 @@ export class Template {
   /** The template of a stack, or those of all stacks as one. */
   static read(assembly: string, stack?: string): Template {
     const files = readdirSync(assembly).filter(file => stack === undefined ? file.endsWith('.template.json') : file === `${stack}.template.json`);
-    const templates = files.map(file => JSON.parse(readFileSync(join(assembly, file), 'utf8')) as Record<'Resources' | 'Outputs', object>);
-    const ids = templates.flatMap(({ Resources }) => Object.keys(Resources));
-    if (ids.length === 0 || new Set(ids).size < ids.length) {
-      throw new Error(`expected templates in ${assembly} whose resources have different ids, found ${files.length}`);
+    const templates = files.map(file => JSON.parse(readFileSync(join(assembly, file), 'utf8')) as Partial<Record<'Resources' | 'Outputs', object>>);
+    if (files.length === 0) {
+      throw new Error(`expected templates in ${assembly}, found none`);
     }
-    const merged = (key: 'Resources' | 'Outputs') => Object.assign({}, ...templates.map(template => template[key]));
+    const merged = (key: 'Resources' | 'Outputs') => {
+      const ids = templates.flatMap(template => Object.keys(template[key] ?? {}));
+      const doubles = ids.filter((id, index) => ids.indexOf(id) < index);
+      if (doubles.length > 0) {
+        throw new Error(`several templates in ${assembly} have ${key} of the same id: ${doubles.join()}`);
+      }
+      return Object.assign({}, ...templates.map(template => template[key]));
+    };
     return new Template(merged('Resources'), merged('Outputs'));
   }
 

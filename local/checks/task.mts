@@ -27,7 +27,7 @@ export async function checkTask(checks: Checks, deployment: Deployment, send: Se
     const plain = await database.query('SELECT a.pid FROM pg_stat_activity a LEFT JOIN pg_stat_ssl s USING (pid) WHERE a.usename = $1 AND NOT s.ssl', [database.userName]);
     assert.deepEqual(plain, []);
   });
-  await checks.check('opens MLflow\'s port on 127.0.0.1 alone', async () => {
+  await checks.check(`opens MLflow's port on ${deployment.address} alone, which stands for its loopback`, async () => {
     const { MLFLOW_PORT: port } = deployment.container('mlflow').env;
     assert.equal(await answers(deployment.address, Number(port)), true);
     assert.equal(await answers('127.0.0.254', Number(port)), false, 'it answers on another address, too');

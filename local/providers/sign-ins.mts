@@ -128,7 +128,7 @@ interface SignInsOptions {
   readonly settings: Record<string, string>;
   /** The list of machines, which there is no `prepare` to write. */
   readonly machinesFile: string;
-  /** The scope for which the provider gives a refresh token; without one it gives it always, and refuses `offline_access`. */
+  /** The scope for which the provider gives a refresh token. Left out, it gives one always, whatever the scopes. */
   readonly refreshScope?: string;
   readonly log: string;
 }
@@ -173,7 +173,10 @@ export class SignIns {
   /** Stays until its tokens have ended, and comes again. */
   async stay(account: Account): Promise<{ readonly status: number; readonly refreshed: number }> {
     this.provider.tokenSeconds = 2;
-    const { cookie = '' } = await this.signIn(account);
+    const { status: signedIn, cookie } = await this.signIn(account);
+    if (cookie === undefined) {
+      throw new Error(`the sign-in has given no session: ${signedIn}`);
+    }
     await sleep(3100); // the proxy counts whole seconds
     const { status } = await this.request({ cookie });
     return { status, refreshed: this.provider.refreshed };
