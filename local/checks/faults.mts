@@ -2,18 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { createHash, type Hash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import type { IncomingMessage } from 'node:http';
-import { request, type RequestOptions } from 'node:https';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { Load } from './load.mjs';
 import { mostMeanwhile, processesOf, residentMiB } from './proc.mjs';
 import { lifetime } from '../aws/issuer.mjs';
-import { bearer, withToken, type Send } from '../clients/http.mjs';
+import { bearer, get, put, withToken, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
 import type { Deployment, TaskPlan } from '../deployment.mjs';
 
@@ -241,28 +237,5 @@ function* pattern(size: number, hash: Hash): Generator<Buffer> {
     const chunk = Buffer.alloc(MiB, String(block));
     hash.update(chunk);
     yield chunk;
-  }
-}
-
-function options({ url, caFile }: Deployment, token: string, path: string): RequestOptions {
-  const { hostname, port } = new URL(url);
-  return { hostname, port, path, ca: readFileSync(caFile), headers: bearer(token), agent: false };
-}
-
-export async function put(deployment: Deployment, token: string, path: string, body: Readable, length: number): Promise<number> {
-  const base = options(deployment, token, path);
-  const sending = request({ ...base, method: 'PUT', headers: { ...base.headers, 'content-length': length } });
-  const answer = new Promise<number>((resolve, reject) => sending.on('response', response => {
-    response.resume().on('end', () => resolve(response.statusCode!));
-  }).on('error', reject));
-  await Promise.all([pipeline(body, sending).catch(() => undefined), answer]); // where the body is cut short, the answer says why
-  return answer;
-}
-
-async function get(deployment: Deployment, token: string, path: string, onChunk: (chunk: Buffer) => void): Promise<void> {
-  const response = await new Promise<IncomingMessage>((resolve, reject) => request(options(deployment, token, path), resolve).on('error', reject).end());
-  assert.equal(response.statusCode, 200);
-  for await (const chunk of response) {
-    onChunk(chunk as Buffer);
   }
 }

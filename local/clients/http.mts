@@ -1,9 +1,12 @@
 /** An HTTP client that sends exactly what it is told: no redirect followed, no path tidied, certificates verified. */
 
+import { readFileSync } from 'node:fs';
 import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import https from 'node:https';
 import { connect } from 'node:net';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 
 export interface Answer {
   readonly status: number;
@@ -58,4 +61,37 @@ export async function raw(url: string, message: string, silenceMs = 1000): Promi
     socket.on('error', () => undefined);
     socket.on('close', () => resolve(answer));
   });
+}
+
+/** A server with TLS, and the CA of its certificate. */
+interface Origin {
+  readonly url: string;
+  readonly caFile: string;
+}
+
+/** Uploads what need not fit into memory. Returns the status. */
+export async function put(to: Origin, token: string, path: string, body: Readable, length: number): Promise<number> {
+  const options = withTls(to, token, path);
+  const sending = https.request({ ...options, method: 'PUT', headers: { ...options.headers, 'content-length': length } });
+  const answer = new Promise<number>((resolve, reject) => sending.on('response', response => {
+    response.resume().on('end', () => resolve(response.statusCode!));
+  }).on('error', reject));
+  await Promise.all([pipeline(body, sending).catch(() => undefined), answer]); // where the body is cut short, the answer says why
+  return answer;
+}
+
+/** Downloads it. */
+export async function get(from: Origin, token: string, path: string, onChunk: (chunk: Buffer) => void): Promise<void> {
+  const response = await new Promise<http.IncomingMessage>((resolve, reject) => https.request(withTls(from, token, path), resolve).on('error', reject).end());
+  if (response.statusCode !== 200) {
+    throw new Error(`${path} answers ${response.statusCode}`);
+  }
+  for await (const chunk of response) {
+    onChunk(chunk as Buffer);
+  }
+}
+
+function withTls({ url, caFile }: Origin, token: string, path: string): https.RequestOptions {
+  const { hostname, port } = new URL(url);
+  return { hostname, port, path, ca: readFileSync(caFile), headers: bearer(token), agent: false };
 }

@@ -1,8 +1,9 @@
 /** Headers that say who somebody is, or where a request comes from and goes to. */
 
 import type { OutgoingHttpHeaders } from 'node:http';
-import { assistant, type Suite } from './suite.mjs';
+import type { Suite } from './suite.mjs';
 import { sessionCookie } from '../../clients/person.mjs';
+import { assistant } from '../api.mjs';
 
 export async function forgedHeadersChangeNothing(suite: Suite): Promise<void> {
   const cookie = await sessionCookie(suite.deployment.url, 'someone@example.com');

@@ -1,8 +1,8 @@
 /** Other spellings of what is closed, and ways round the sign-in. */
 
-import { assistant, type Suite } from './suite.mjs';
+import type { Suite } from './suite.mjs';
 import { sessionCookie } from '../../clients/person.mjs';
-import { search } from '../api.mjs';
+import { assistant, search } from '../api.mjs';
 
 export async function pathsLeadNowhere(suite: Suite): Promise<void> {
   const cookie = await sessionCookie(suite.deployment.url, 'someone@example.com');

@@ -14,7 +14,6 @@ export type Settings = Record<string, string | undefined>;
 export type Attempt = (send: Send) => Promise<boolean>;
 
 const withoutDefence = 'gets in without its defence';
-export const assistant = '/ajax-api/3.0/mlflow/assistant/config';
 
 export class Suite {
   constructor(

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Suite } from './suite.mjs';
 import { bearer, json, withToken, type Message } from '../../clients/http.mjs';
-import { search } from '../api.mjs';
+import { assistant, search } from '../api.mjs';
 
 type Rule = (headers: IncomingHttpHeaders) => string | undefined;
 
@@ -60,7 +60,7 @@ export async function answersAreGuarded(suite: Suite): Promise<void> {
     assert.deepEqual([notKept, ...Object.values(rules)].map(rule => rule(headers)).filter(Boolean), []);
   });
   await checks.check('browsers are told to stay with TLS, in the answers of the proxy, too', async () => {
-    for (const [path, headers] of [['/', bearer(member.token)], ['/ping', {}], ['/api/2.0/mlflow/experiments/search', {}], ['/oauth2/sign_in', {}], ['/ajax-api/3.0/mlflow/assistant/config', bearer(member.token)]] as const) {
+    for (const [path, headers] of [['/', bearer(member.token)], ['/ping', {}], ['/api/2.0/mlflow/experiments/search', {}], ['/oauth2/sign_in', {}], [assistant, bearer(member.token)]] as const) {
       const answer = await sides.real.send(path, { headers });
       const [, age] = /^max-age=(\d+)/.exec(String(answer.headers['strict-transport-security'])) ?? [];
       assert(Number(age) >= 180 * 24 * 3600, `${path}: strict-transport-security: ${answer.headers['strict-transport-security']}`);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { unique, type Attempt, type Suite } from './suite.mjs';
 import { bearer, json, raw, type Message } from '../../clients/http.mjs';
-import { search } from '../api.mjs';
+import { assistant, search } from '../api.mjs';
 
 const named = 'X-Forwarded-Email: someone@example.com';
 
@@ -25,8 +25,8 @@ const straight: [title: string, line: string, headers: string[]][] = [
   ['to traces', 'POST /v1/traces', []],
   ['to GraphQL', 'POST /graphql', []],
   ['to the metrics', 'GET /metrics', []],
-  ['to the assistant', 'GET /ajax-api/3.0/mlflow/assistant/config', []],
-  ['to the assistant, with a name', 'GET /ajax-api/3.0/mlflow/assistant/config', [named]],
+  ['to the assistant', `GET ${assistant}`, []],
+  ['to the assistant, with a name', `GET ${assistant}`, [named]],
   ['to the health check, as a write', 'POST /health', []],
   ['behind the health check', `GET /health/..${search}`, []],
   ['behind the health check, encoded', `GET /health/%2e%2e${search}`, []],
