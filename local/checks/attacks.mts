@@ -14,13 +14,13 @@ import { pathsLeadNowhere } from './attacks/paths.mjs';
 import { rulesBesideTheDomains } from './attacks/rules.mjs';
 import { badSessionsGetNobodyIn } from './attacks/sessions.mjs';
 import { requestsSmuggleNothingIn } from './attacks/smuggling.mjs';
-import { Suite } from './attacks/suite.mjs';
+import { SignInSuite } from './attacks/suite.mjs';
 import { badTokensGetNobodyIn } from './attacks/tokens.mjs';
 
 export async function checkAttacks(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
   // Behind the proxy stands the inner door, which would hide that a weaker proxy lets somebody in.
   const bare = await deployment.startServerWithoutDoor();
-  const suite = new Suite(checks, deployment, send, bare.url);
+  const suite = new SignInSuite(checks, deployment, send, bare.url);
   await badTokensGetNobodyIn(suite);
   await otherAddressesGetNobodyIn(suite);
   await rulesBesideTheDomains(suite);

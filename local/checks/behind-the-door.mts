@@ -9,7 +9,7 @@ import type { Checks } from './checks.mjs';
 import { client } from '../clients/http.mjs';
 import { withoutDoor, type Deployment } from '../deployment.mjs';
 import { freePort } from '../processes.mjs';
-import { PlayedProvider } from '../providers/ai-provider.mjs';
+import { AiProvider } from '../providers/ai-provider.mjs';
 import { noPrivateAddressIsFetched, noPrivateWebhook } from './door/addresses.mjs';
 import { keysStayWithTheirOwners, nothingIsLeftOnTheServer, theGatewayIsOff, webhooksAreRead } from './door/colleagues.mjs';
 import { answersAreGuarded } from './door/headers.mjs';
@@ -18,11 +18,11 @@ import { nobodyStopsTheServer, requestsStaySmall } from './door/limits.mjs';
 import { pagesWork } from './door/pages.mjs';
 import { nothingOfTheSignInLeaves } from './door/sign-in.mjs';
 import { noStoredScriptRuns, reportsAreShown } from './door/stored-scripts.mjs';
-import { Suite, type Side } from './door/suite.mjs';
+import { DoorSuite, type Side } from './door/suite.mjs';
 
 export async function checkBehindTheDoor(checks: Checks, deployment: Deployment): Promise<void> {
-  const provider = new PlayedProvider(`http://127.0.0.1:${await freePort()}`);
-  const inner = new PlayedProvider(`http://127.0.0.1:${await freePort()}`);
+  const provider = new AiProvider(`http://127.0.0.1:${await freePort()}`);
+  const inner = new AiProvider(`http://127.0.0.1:${await freePort()}`);
   await Promise.all([provider.start(), inner.start()]);
   const gateway = {
     MLFLOW_ENABLE_AI_GATEWAY: 'true',
@@ -32,7 +32,7 @@ export async function checkBehindTheDoor(checks: Checks, deployment: Deployment)
   };
   const open = await deployment.startStack({ env: gateway });
   const weak = await deployment.startStack({ ...withoutDoor, env: { ...withoutDoor.env, ...gateway } });
-  const suite = await Suite.create(checks, deployment, { real: realSide(deployment), open, weak }, provider, inner);
+  const suite = await DoorSuite.create(checks, deployment, { real: realSide(deployment), open, weak }, provider, inner);
 
   await nobodyIsSomebody(suite);
   await noOtherSiteWrites(suite);
@@ -55,7 +55,7 @@ export async function checkBehindTheDoor(checks: Checks, deployment: Deployment)
   await Promise.all([open.stop(), weak.stop(), keyless.stop()]);
 }
 
-async function inABrowser(suite: Suite): Promise<void> {
+async function inABrowser(suite: DoorSuite): Promise<void> {
   const browser = await launchBrowser();
   if (browser === undefined) {
     suite.checks.heading('MLflow\'s page');

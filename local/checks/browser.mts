@@ -39,14 +39,14 @@ export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployme
 
     await checks.check('signs in, and is where the link led that somebody has sent', async () => {
       const link = `${url}/#/experiments/0/runs?searchFilter=${encodeURIComponent('params.größe > "1" and tags.x != "a/b"')}`;
-      await signIn(page, link);
+      await signInOnPage(page, link);
       assert.equal(page.url(), link);
       assert.deepEqual(complaints, []);
     });
     await checks.check('is sent to the start page by a link that is too long for a provider', async () => {
       const other = await browser.newContext({ ignoreHTTPSErrors: true });
       const tab = await other.newPage();
-      await signIn(tab, `${url}/#/experiments/0/runs?searchFilter=${'x'.repeat(3000)}`);
+      await signInOnPage(tab, `${url}/#/experiments/0/runs?searchFilter=${'x'.repeat(3000)}`);
       assert.equal(tab.url(), `${url}/`);
       await other.close();
     });
@@ -107,7 +107,7 @@ export async function clickDownload(page: Page, url: string, { experimentId, run
   return { content: readFileSync(await download.path()), from: new URL(download.url()).origin };
 }
 
-export async function signIn(page: Page, url: string): Promise<void> {
+export async function signInOnPage(page: Page, url: string): Promise<void> {
   await page.goto(url);
   await page.getByPlaceholder('you@example.com').fill('someone@example.com');
   await page.getByRole('button', { name: 'Sign in' }).click();

@@ -51,7 +51,7 @@ async function checkSignIns(checks: Checks, deployment: Deployment, send: Send, 
     key.sign({ iss: issuer.issuer, aud: clients.toolId ?? clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, hd: 'example.com', ...lifetime(60), ...claims });
   const showing = async (credentials: string) => statusOfSearch(send, bearer(credentials));
   const refused: Record<string, () => Promise<number>> = {
-    'a person of another domain': () => signIn(url, 'someone@evil.example'),
+    'a person of another domain': () => statusOfSignIn(url, 'someone@evil.example'),
     'a token of another domain': async () => showing(await tokenOf({ email: 'someone@evil.example' })),
     'a token whose address has a space': async () => showing(await tokenOf({ email: 'some one@evil.example' })),
     'a token whose address has a line break': async () => showing(await tokenOf({ email: 'someone\n- - [x] [AuthSuccess] @evil.example' })),
@@ -67,7 +67,7 @@ async function checkSignIns(checks: Checks, deployment: Deployment, send: Send, 
   }
   await checks.check('count nobody who gets in, nor who has not tried', async () => {
     const lines = await printedMeanwhile(deployment, async () => {
-      assert.equal(await signIn(url, 'someone@example.com'), 200);
+      assert.equal(await statusOfSignIn(url, 'someone@example.com'), 200);
       assert.equal(await showing(token), 200);
       assert.equal((await send(search)).status, 401);
       assert.equal((await send('/')).status, 403);
@@ -105,7 +105,7 @@ async function printedMeanwhile(deployment: Deployment, action: () => Promise<un
   return deployment.log('oauth2-proxy').slice(before).split('\n');
 }
 
-async function signIn(url: string, email: string): Promise<number> {
+async function statusOfSignIn(url: string, email: string): Promise<number> {
   const person = await Person.meet(email);
   const { status } = await person.open(`${url}/`);
   await person.leave();

@@ -41,18 +41,18 @@ async function checkWhatIsStored(checks: Checks, deployment: Deployment, send: S
     deployment.issuer.groups.set('many@example.com', Array.from({ length: 400 }, () => randomUUID()));
     const groups = { OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'groups', OAUTH2_PROXY_ALLOWED_GROUPS: undefined }; // not Google's
     const small = await deployment.withProxy(groups, async at => {
-      const cookie = await signIn(deployment, at, 'many@example.com');
-      assert.equal(await opens(at, cookie), 200);
+      const cookie = await cookieOfSignIn(deployment, at, 'many@example.com');
+      assert.equal(await statusWithCookie(at, cookie), 200);
       return cookie;
     });
     assert(small.length < 260 && !small.includes(';'), `${small.length} characters`);
-    const large = await deployment.withProxy({ ...cookieStore, ...groups }, at => signIn(deployment, at, 'many@example.com'));
+    const large = await deployment.withProxy({ ...cookieStore, ...groups }, at => cookieOfSignIn(deployment, at, 'many@example.com'));
     assert(large.split('; ').length > 1, large);
     return `${small.length} characters; else ${large.length} in ${large.split('; ').length} cookies`;
   });
   await checks.check('the store has one key for each session, which expires with it, and an encrypted value', async () => {
     const before = await keys();
-    await signIn(deployment, send, 'reader@example.com');
+    await cookieOfSignIn(deployment, send, 'reader@example.com');
     const [key, ...others] = (await keys()).filter(found => !before.includes(found));
     assert.deepEqual([key.startsWith(`${sessionCookieName}-`), others], [true, []]);
     const left = await store.ask('TTL', key) as number;
@@ -67,20 +67,20 @@ async function checkWhatIsStored(checks: Checks, deployment: Deployment, send: S
 
 async function checkSignOut(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
   await checks.check('a copy of a cookie gets 401 after signing out; with the session in the cookie it still gets in', async () => {
-    const cookie = await signIn(deployment, send);
-    assert.equal(await opens(send, cookie), 200);
+    const cookie = await cookieOfSignIn(deployment, send);
+    assert.equal(await statusWithCookie(send, cookie), 200);
     await signOut(send, cookie);
-    assert.deepEqual([await opens(send, cookie), await page(send, cookie)], [401, 403]);
+    assert.deepEqual([await statusWithCookie(send, cookie), await statusOfPage(send, cookie)], [401, 403]);
     await deployment.withProxy(cookieStore, async at => {
-      const kept = await signIn(deployment, at);
+      const kept = await cookieOfSignIn(deployment, at);
       await signOut(at, kept);
-      assert.equal(await opens(at, kept), 200);
+      assert.equal(await statusWithCookie(at, kept), 200);
     });
   });
   await checks.check('signing out ends this session and no other of the same person', async () => {
-    const [one, other] = [await signIn(deployment, send), await signIn(deployment, send)];
+    const [one, other] = [await cookieOfSignIn(deployment, send), await cookieOfSignIn(deployment, send)];
     await signOut(send, one);
-    assert.deepEqual([await opens(send, one), await opens(send, other)], [401, 200]);
+    assert.deepEqual([await statusWithCookie(send, one), await statusWithCookie(send, other)], [401, 200]);
   });
 }
 
@@ -88,32 +88,32 @@ async function checkRefresh(checks: Checks, deployment: Deployment, send: Send):
   await checks.check('a session is refreshed under a lock, and ends when the provider blocks the person', async () => {
     const locks = async () => await calls(deployment, 'evalsha') + await calls(deployment, 'eval');
     await deployment.withProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' }, async at => {
-      const cookie = await signIn(deployment, at, 'leaver@example.com');
+      const cookie = await cookieOfSignIn(deployment, at, 'leaver@example.com');
       await sleep(2100);
       const before = await locks();
-      assert.deepEqual(await Promise.all(Array.from({ length: 5 }, () => opens(at, cookie))), Array(5).fill(200));
+      assert.deepEqual(await Promise.all(Array.from({ length: 5 }, () => statusWithCookie(at, cookie))), Array(5).fill(200));
       assert(await locks() > before, 'no lock was taken');
       deployment.issuer.blocked.add('leaver@example.com');
       await sleep(2100);
-      assert.equal(await opens(at, cookie), 401);
+      assert.equal(await statusWithCookie(at, cookie), 401);
     });
     assert.doesNotMatch(deployment.log('weaker-proxies'), /NOPERM|CROSSSLOT/);
   });
   await checks.check('another deployment with the same store accepts none of its sessions', async () => {
-    const cookie = await signIn(deployment, send);
-    await deployment.withProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) }, async at => assert.equal(await opens(at, cookie), 401));
-    assert.equal(await opens(send, cookie), 200);
+    const cookie = await cookieOfSignIn(deployment, send);
+    await deployment.withProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) }, async at => assert.equal(await statusWithCookie(at, cookie), 401));
+    assert.equal(await statusWithCookie(send, cookie), 200);
   });
 }
 
 async function checkRequestsToStore(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   await checks.check('neither a token nor a cookie with a wrong signature causes a request to the store', async () => {
-    const cookie = await signIn(deployment, send);
+    const cookie = await cookieOfSignIn(deployment, send);
     const before = await calls(deployment, 'get');
     assert.equal(await statusOfSearch(send, bearer(token)), 200);
-    assert.equal(await opens(send, `${cookie.slice(0, 60)}${cookie[60] === 'A' ? 'B' : 'A'}${cookie.slice(61)}`), 401);
+    assert.equal(await statusWithCookie(send, `${cookie.slice(0, 60)}${cookie[60] === 'A' ? 'B' : 'A'}${cookie.slice(61)}`), 401);
     assert.equal(await calls(deployment, 'get'), before);
-    assert.equal(await opens(send, cookie), 200);
+    assert.equal(await statusWithCookie(send, cookie), 200);
     assert.equal(await calls(deployment, 'get'), before + 1);
   });
 }
@@ -145,24 +145,24 @@ async function checkAccessToStore(checks: Checks, deployment: Deployment): Promi
 
 async function tasksShareSessions(deployment: Deployment, send: Send): Promise<void> {
   const first = { task: deployment.task, url: deployment.proxyUrl };
-  const [kept, ended] = [await signIn(deployment, send), await signIn(deployment, send)];
+  const [kept, ended] = [await cookieOfSignIn(deployment, send), await cookieOfSignIn(deployment, send)];
   const second: TaskPlan = await deployment.addTask();
   const [atFirst, atSecond] = [first, second].map(task => client(task.url));
   await signOut(atSecond, ended);
-  assert.deepEqual([await opens(atFirst, ended), await opens(atSecond, ended)], [401, 401]);
+  assert.deepEqual([await statusWithCookie(atFirst, ended), await statusWithCookie(atSecond, ended)], [401, 401]);
   await deployment.stopTask(first);
-  assert.equal(await opens(send, kept), 200);
+  assert.equal(await statusWithCookie(send, kept), 200);
 }
 
 async function refusedWhileItHangs(deployment: Deployment, send: Send, token: string): Promise<string> {
-  const cookie = await signIn(deployment, send);
+  const cookie = await cookieOfSignIn(deployment, send);
   const timed = async (ask: () => Promise<number>) => {
     const [began, status] = [Date.now(), await ask()];
     return { status, seconds: Math.round((Date.now() - began) / 1000) };
   };
   const [api, ofPage] = await deployment.sessionServer!.whileItHangs(async () => {
     assert.equal(await statusOfSearch(send, bearer(token)), 200);
-    return [await timed(() => opens(send, cookie)), await timed(() => page(send, cookie))];
+    return [await timed(() => statusWithCookie(send, cookie)), await timed(() => statusOfPage(send, cookie))];
   });
   assert.deepEqual([api.status, ofPage.status], [401, 403]);
   assert(api.seconds < 20 && ofPage.seconds < 20, `${api.seconds} s, ${ofPage.seconds} s`);
@@ -171,11 +171,11 @@ async function refusedWhileItHangs(deployment: Deployment, send: Send, token: st
 
 async function checkStoreDown(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   const store = deployment.sessionServer!;
-  const cookie = await signIn(deployment, send);
+  const cookie = await cookieOfSignIn(deployment, send);
   await store.stop();
   await checks.check('requests with a session are refused as if there were none: 401, or the page that leads to the provider', async () => {
     const began = Date.now();
-    assert.deepEqual([await opens(send, cookie), await page(send, cookie)], [401, 403]);
+    assert.deepEqual([await statusWithCookie(send, cookie), await statusOfPage(send, cookie)], [401, 403]);
     return `${((Date.now() - began) / 2000).toFixed(1)} s each`;
   });
   await checks.check('requests with a token are served, and the health check of the load balancer passes', async () => {
@@ -197,9 +197,9 @@ async function checkStoreDown(checks: Checks, deployment: Deployment, send: Send
   });
   await store.resume();
   await checks.check('after a restart without its data people sign in again', async () => {
-    assert.deepEqual([await opens(send, cookie), await page(send, cookie)], [401, 403]);
-    const again = await signIn(deployment, send);
-    assert.deepEqual([await opens(send, again), await page(send, again)], [200, 200]);
+    assert.deepEqual([await statusWithCookie(send, cookie), await statusOfPage(send, cookie)], [401, 403]);
+    const again = await cookieOfSignIn(deployment, send);
+    assert.deepEqual([await statusWithCookie(send, again), await statusOfPage(send, again)], [200, 200]);
   });
 }
 
@@ -209,11 +209,11 @@ async function calls({ sessionServer }: Deployment, command: string): Promise<nu
   return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(statistics)?.[1] ?? 0);
 }
 
-async function opens(at: Send, cookie: string): Promise<number> {
+async function statusWithCookie(at: Send, cookie: string): Promise<number> {
   return statusOfSearch(at, { cookie });
 }
 
-async function page(at: Send, cookie: string): Promise<number> {
+async function statusOfPage(at: Send, cookie: string): Promise<number> {
   return (await at('/', { headers: { cookie } })).status;
 }
 
@@ -222,7 +222,7 @@ async function signOut(at: Send, cookie: string) {
 }
 
 /** The cookies of the session that a sign-in at some proxy gives. */
-export async function signIn(deployment: Deployment, at: Send, email = 'someone@example.com'): Promise<string> {
+export async function cookieOfSignIn(deployment: Deployment, at: Send, email = 'someone@example.com'): Promise<string> {
   const { status, text, cookies } = await signInAt(deployment, at, email);
   assert.equal(status, 302, text);
   return cookies.join('; ');

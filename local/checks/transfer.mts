@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import type { Browser, Page } from 'playwright-core';
-import { clickDownload, inBrowser, signIn } from './browser.mjs';
+import { clickDownload, inBrowser, signInOnPage } from './browser.mjs';
 import type { Checks } from './checks.mjs';
 import { clientSettings, type JobOptions } from './programs.mjs';
 import { deadAddress } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
 
-interface Attempt {
+interface Step {
   readonly step: string;
   readonly seconds: number;
   readonly error: string | null;
@@ -73,13 +73,13 @@ async function transfer({ deployment, token, python }: JobOptions, env: Record<s
     env: { ...clientSettings(deployment, token), ...withoutPlainHttp, MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: String(30 * 1024 * 1024), ...env },
   });
   const lines = stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line));
-  return { attempts: lines.slice(0, -1) as Attempt[], run: lines.at(-1) as Run, stderr };
+  return { attempts: lines.slice(0, -1) as Step[], run: lines.at(-1) as Run, stderr };
 }
 
 async function withoutS3(browser: Browser, { url, s3 }: Deployment, use: (page: Page) => Promise<void>): Promise<void> {
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
   await context.route(`${s3.endpoint}/**`, route => route.abort('addressunreachable'));
   const page = await context.newPage();
-  await signIn(page, url);
+  await signInOnPage(page, url);
   await use(page);
 }

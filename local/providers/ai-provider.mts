@@ -16,7 +16,7 @@ export interface Arrival {
 /** What it says to everything. */
 export const spoken = 'the provider answers';
 
-export class PlayedProvider extends LoopbackServer {
+export class AiProvider extends LoopbackServer {
   readonly arrivals: Arrival[] = [];
   /** Connections, those included that never became a request. */
   connections = 0;

@@ -88,7 +88,7 @@ export class IdentityProvider extends LoopbackServer {
     const { pathname, searchParams } = new URL(request.url!, this.issuer);
     switch (true) {
       case pathname.startsWith('/interaction/'):
-        return signIn(this.provider, request, response);
+        return answerSignIn(this.provider, request, response);
       case pathname === '/oauth2/token': { // Cognito's, for its machine clients: the token names the client and no audience
         const [id, secret] = Buffer.from(request.headers.authorization?.split(' ')[1] ?? '', 'base64').toString().split(':').map(decodeURIComponent);
         const form = new URLSearchParams(await text(request));
@@ -111,7 +111,7 @@ export class IdentityProvider extends LoopbackServer {
   }
 }
 
-async function signIn(provider: Provider, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answerSignIn(provider: Provider, request: IncomingMessage, response: ServerResponse): Promise<void> {
   await provider.interactionDetails(request, response); // refuses who was not sent here
   const email = request.method === 'POST' ? new URLSearchParams(await text(request)).get('email') : undefined;
   if (email) {

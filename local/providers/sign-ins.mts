@@ -32,7 +32,7 @@ export interface Entrance {
 }
 
 /** Every provider that oauth2-proxy knows and this library offers: Google, Keycloak … by OpenID Connect, GitHub and GitLab by their own APIs. */
-class PlayedProvider extends LoopbackServer {
+class SignInProvider extends LoopbackServer {
   private readonly key = new SigningKey('played');
   account: Account = {};
   /** Of the sign-in that is under way. */
@@ -146,7 +146,7 @@ export class SignIns {
         OAUTH2_PROXY_LOGIN_URL: `${provider}/login/oauth/authorize`, OAUTH2_PROXY_REDEEM_URL: `${provider}/login/oauth/access_token`, OAUTH2_PROXY_VALIDATE_URL: `${provider}/api/v3`,
       });
     }
-    const played = new PlayedProvider(provider, env.OAUTH2_PROXY_OIDC_ISSUER_URL, env.OAUTH2_PROXY_CLIENT_ID, refreshScope);
+    const played = new SignInProvider(provider, env.OAUTH2_PROXY_OIDC_ISSUER_URL, env.OAUTH2_PROXY_CLIENT_ID, refreshScope);
     const server = new Mirror(mirror);
     await Promise.all([played.start(), server.start()]);
     const daemon = new Daemon([proxy], {
@@ -162,7 +162,7 @@ export class SignIns {
     return signIns;
   }
 
-  private constructor(private readonly url: string, private readonly provider: PlayedProvider, private readonly end: () => Promise<unknown>) {}
+  private constructor(private readonly url: string, private readonly provider: SignInProvider, private readonly end: () => Promise<unknown>) {}
 
   /** Signs in in a browser, as far as the settings let this account. */
   async enter(account: Account): Promise<Entrance> {

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { Agent, request } from 'node:https';
 import { text } from 'node:stream/consumers';
-import type { Suite } from './suite.mjs';
+import type { SignInSuite } from './suite.mjs';
 import { lifetime, SigningKey } from '../../aws/issuer.mjs';
 import { bearer } from '../../clients/http.mjs';
 import { search } from '../api.mjs';
 
-export async function aBurstIsRefused(suite: Suite): Promise<void> {
+export async function aBurstIsRefused(suite: SignInSuite): Promise<void> {
   const { checks, deployment: { url, issuer: { key } } } = suite;
   const requests = 10_000;
   checks.heading('A burst');

@@ -1,10 +1,10 @@
 /** Addresses of other domains, and subjects that are taken for addresses. */
 
-import type { Suite } from './suite.mjs';
+import type { SignInSuite } from './suite.mjs';
 import { lifetime } from '../../aws/issuer.mjs';
 import { bearer } from '../../clients/http.mjs';
 
-export async function otherAddressesGetNobodyIn(suite: Suite): Promise<void> {
+export async function otherAddressesGetNobodyIn(suite: SignInSuite): Promise<void> {
   const everyone = { OAUTH2_PROXY_EMAIL_DOMAINS: '*' };
   suite.checks.heading('Addresses that get nobody in');
   await suite.attack('not verified', suite.token({ email_verified: false }), { OAUTH2_PROXY_INSECURE_OIDC_ALLOW_UNVERIFIED_EMAIL: 'true' });

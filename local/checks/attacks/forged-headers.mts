@@ -1,11 +1,11 @@
 /** Headers that say who somebody is, or where a request comes from and goes to. */
 
 import type { OutgoingHttpHeaders } from 'node:http';
-import type { Suite } from './suite.mjs';
+import type { SignInSuite } from './suite.mjs';
 import { sessionCookie } from '../../clients/person.mjs';
 import { assistant } from '../api.mjs';
 
-export async function forgedHeadersChangeNothing(suite: Suite): Promise<void> {
+export async function forgedHeadersChangeNothing(suite: SignInSuite): Promise<void> {
   const cookie = await sessionCookie(suite.deployment.url, 'someone@example.com');
   suite.checks.heading('Forged headers that change nothing');
   const forged: OutgoingHttpHeaders = {

@@ -1,10 +1,10 @@
 /** Other spellings of what is closed, and ways round the sign-in. */
 
-import type { Suite } from './suite.mjs';
+import type { SignInSuite } from './suite.mjs';
 import { sessionCookie } from '../../clients/person.mjs';
 import { assistant, search } from '../api.mjs';
 
-export async function pathsLeadNowhere(suite: Suite): Promise<void> {
+export async function pathsLeadNowhere(suite: SignInSuite): Promise<void> {
   const cookie = await sessionCookie(suite.deployment.url, 'someone@example.com');
   suite.checks.heading('Paths that lead nowhere');
   await suite.spellings([

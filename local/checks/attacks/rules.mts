@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JWTPayload } from 'jose';
-import type { Settings, Suite } from './suite.mjs';
+import type { Settings, SignInSuite } from './suite.mjs';
 
-export async function rulesBesideTheDomains(suite: Suite): Promise<void> {
+export async function rulesBesideTheDomains(suite: SignInSuite): Promise<void> {
   const { checks, deployment } = suite;
   const inWith = (settings: Settings, claims: JWTPayload) => suite.withProxy(settings, suite.token(claims));
   checks.heading('Rules beside the domains');

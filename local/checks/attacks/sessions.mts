@@ -2,16 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Attempt, Suite } from './suite.mjs';
+import type { SignInAttempt, SignInSuite } from './suite.mjs';
 import { json } from '../../clients/http.mjs';
 import { Person, sessionCookie } from '../../clients/person.mjs';
-import { signIn } from '../sessions.mjs';
+import { cookieOfSignIn } from '../sessions.mjs';
 
 const someone = 'someone@example.com';
 const refresh = { OAUTH2_PROXY_COOKIE_REFRESH: '1s', OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: undefined };
 const afterRefresh = 2100; // oauth2-proxy leaves out the fractions of a second of now, and not of when the session began
 
-export async function badSessionsGetNobodyIn(suite: Suite): Promise<void> {
+export async function badSessionsGetNobodyIn(suite: SignInSuite): Promise<void> {
   const cookie = await sessionCookie(suite.deployment.url, someone);
   suite.checks.heading('Sessions that get nobody in');
   await badCookiesGetNobodyIn(suite, cookie);
@@ -19,32 +19,32 @@ export async function badSessionsGetNobodyIn(suite: Suite): Promise<void> {
   await otherSitesDoNothing(suite, cookie);
 }
 
-async function badCookiesGetNobodyIn(suite: Suite, cookie: string): Promise<void> {
+async function badCookiesGetNobodyIn(suite: SignInSuite, cookie: string): Promise<void> {
   const { checks, send } = suite;
-  const opens = suite.opens({ cookie });
+  const withCookie = suite.opens({ cookie });
   const [name, value] = cookie.split(/=(.*)/s);
-  await checks.check('(a cookie without a flaw gets in)', async () => assert(await opens(send)));
+  await checks.check('(a cookie without a flaw gets in)', async () => assert(await withCookie(send)));
   await suite.attack('a cookie that was changed', suite.opens({ cookie: `${name}=${value.slice(0, 40)}${value[40] === 'A' ? 'B' : 'A'}${value.slice(41)}` }));
   await suite.attack('a cookie without its signature', suite.opens({ cookie: `${name}=${value.split('|')[0]}` }));
   await suite.attack('a cookie under another name', suite.opens({ cookie: `_oauth2_proxy=${value}` }));
   await checks.check('a cookie of another deployment, nor one that is too old', async () => {
     await sleep(1000);
-    assert(await suite.withProxy({}, opens), 'a proxy with the same secret must take it');
-    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) }, opens), 'a proxy with another secret has taken it');
-    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_EXPIRE: '1s' }, opens), 'a cookie older than the session was taken');
+    assert(await suite.withProxy({}, withCookie), 'a proxy with the same secret must take it');
+    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) }, withCookie), 'a proxy with another secret has taken it');
+    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_EXPIRE: '1s' }, withCookie), 'a cookie older than the session was taken');
   });
 }
 
-async function sessionsEnd(suite: Suite): Promise<void> {
+async function sessionsEnd(suite: SignInSuite): Promise<void> {
   const { checks, send, deployment } = suite;
   const { issuer, url } = deployment;
   await checks.check('a person whom the provider blocks, at the next refresh; with a refresh token she stays as long as it lets her', async () => {
     const person = 'leaver@example.com';
     await suite.withProxy(refresh, async refreshing => {
-      const kept = await signIn(deployment, refreshing, person);
+      const kept = await cookieOfSignIn(deployment, refreshing, person);
       await sleep(afterRefresh);
       assert(await suite.opens({ cookie: kept })(refreshing), 'the refresh must succeed');
-      const blocked = await signIn(deployment, refreshing, person);
+      const blocked = await cookieOfSignIn(deployment, refreshing, person);
       issuer.blocked.add(person);
       assert(await suite.opens({ cookie: blocked })(refreshing), 'before the refresh she is in');
       await sleep(afterRefresh);
@@ -55,7 +55,7 @@ async function sessionsEnd(suite: Suite): Promise<void> {
     Object.assign(issuer, { givesRefreshTokens: false, idTokenSeconds: 4 });
     try {
       await suite.withProxy(refresh, async refreshing => {
-        const short = await signIn(deployment, refreshing);
+        const short = await cookieOfSignIn(deployment, refreshing);
         await sleep(afterRefresh);
         assert(await suite.opens({ cookie: short })(refreshing), 'the ID token is still valid');
         await sleep(3500);
@@ -76,9 +76,9 @@ async function sessionsEnd(suite: Suite): Promise<void> {
   });
 }
 
-async function otherSitesDoNothing(suite: Suite, cookie: string): Promise<void> {
+async function otherSitesDoNothing(suite: SignInSuite, cookie: string): Promise<void> {
   const { checks, send, deployment: { url } } = suite;
-  const writeFrom = (origin: string): Attempt => async at => {
+  const writeFrom = (origin: string): SignInAttempt => async at => {
     const message = json({ name: `written ${Math.random()}` });
     const { status } = await at('/ajax-api/2.0/mlflow/experiments/create', { ...message, headers: { ...message.headers, cookie, origin } });
     return status === 200;

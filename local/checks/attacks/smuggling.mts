@@ -4,11 +4,11 @@
  */
 
 import assert from 'node:assert/strict';
-import type { Suite } from './suite.mjs';
+import type { SignInSuite } from './suite.mjs';
 import { raw } from '../../clients/http.mjs';
 import { search } from '../api.mjs';
 
-export async function requestsSmuggleNothingIn(suite: Suite): Promise<void> {
+export async function requestsSmuggleNothingIn(suite: SignInSuite): Promise<void> {
   const { checks, deployment } = suite;
   const { proxyUrl } = deployment;
   const signed = `Authorization: Bearer ${await deployment.issuer.key.sign(suite.claims())}`;

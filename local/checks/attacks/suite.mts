@@ -11,11 +11,11 @@ import type { Checks } from '../checks.mjs';
 
 export type Settings = Record<string, string | undefined>;
 /** Whether somebody has got in. */
-export type Attempt = (send: Send) => Promise<boolean>;
+export type SignInAttempt = (send: Send) => Promise<boolean>;
 
 const withoutDefence = 'gets in without its defence';
 
-export class Suite {
+export class SignInSuite {
   constructor(
     readonly checks: Checks,
     readonly deployment: Deployment,
@@ -25,7 +25,7 @@ export class Suite {
   ) {}
 
   /** Fails if the attempt succeeds on the real deployment, or if it does not where its defence is missing. */
-  async attack(title: string, attempt: Attempt, without?: Settings): Promise<void> {
+  async attack(title: string, attempt: SignInAttempt, without?: Settings): Promise<void> {
     await this.checks.check(title, async () => {
       assert(!await attempt(this.send), 'it got in');
       if (without === undefined) {
@@ -39,7 +39,7 @@ export class Suite {
 
   /** Spellings of one attack, of which several must get in where the defence is missing. The rest lead nowhere by themselves. */
   async spellings(
-    all: string[], title: (spelling: string) => string, attempt: (spelling: string) => Attempt, without: Settings,
+    all: string[], title: (spelling: string) => string, attempt: (spelling: string) => SignInAttempt, without: Settings,
   ): Promise<void> {
     let getIn = 0;
     await this.withProxy(without, async weak => {
@@ -66,7 +66,7 @@ export class Suite {
     return this.deployment.proxy.env.OAUTH2_PROXY_UPSTREAMS.split(',');
   }
 
-  opens(headers: OutgoingHttpHeaders): Attempt {
+  opens(headers: OutgoingHttpHeaders): SignInAttempt {
     return send => this.reaches(send, search, { headers });
   }
 
@@ -82,11 +82,11 @@ export class Suite {
     return { iss: issuer, aud: clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, ...lifetime(60), ...changes };
   }
 
-  token(changes: JWTPayload): Attempt {
+  token(changes: JWTPayload): SignInAttempt {
     return async send => this.opens(bearer(await this.deployment.issuer.key.sign(this.claims(changes))))(send);
   }
 
-  roleToken(change: (role: string) => string, audience = this.deployment.url, more: JWTPayload = {}): Attempt {
+  roleToken(change: (role: string) => string, audience = this.deployment.url, more: JWTPayload = {}): SignInAttempt {
     const account = this.deployment.account!;
     const claims = { iss: account.issuer, sub: change(this.listedRole), aud: audience, ...more };
     return async send => this.opens(bearer(await account.key.sign({ ...claims, ...lifetime(60) })))(send);

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import type { JWTPayload } from 'jose';
-import type { Suite } from './suite.mjs';
+import type { SignInSuite } from './suite.mjs';
 import { SigningKey } from '../../aws/issuer.mjs';
 import { bearer } from '../../clients/http.mjs';
 
-export async function badTokensGetNobodyIn(suite: Suite): Promise<void> {
+export async function badTokensGetNobodyIn(suite: SignInSuite): Promise<void> {
   const { checks, deployment: { issuer: { key }, clients: { proxy } } } = suite;
   const stranger = new SigningKey(key.kid);
   checks.heading('Tokens that get nobody in');

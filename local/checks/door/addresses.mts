@@ -4,22 +4,22 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { serviceAccount, unique, webhooks, type Attempt, type Side, type Suite } from './suite.mjs';
+import { serviceAccount, unique, webhooks, type DoorAttempt, type DoorSuite, type Side } from './suite.mjs';
 import { json } from '../../clients/http.mjs';
 import { isFree } from '../../processes.mjs';
-import { PlayedProvider, spoken } from '../../providers/ai-provider.mjs';
+import { AiProvider, spoken } from '../../providers/ai-provider.mjs';
 
 /** Where a request is made to go, and what it is called. */
-type Way = readonly [title: string, endpoint: (suite: Suite, side: Side, target: string) => Promise<string>, call?: Call];
-type Call = (suite: Suite, side: Side, endpoint: string) => Promise<unknown>;
+type Way = readonly [title: string, endpoint: (suite: DoorSuite, side: Side, target: string) => Promise<string>, call?: Call];
+type Call = (suite: DoorSuite, side: Side, endpoint: string) => Promise<unknown>;
 
 const chat: Call = (suite, side, endpoint) => suite.chat(side, endpoint);
 
-const vertex = (suite: Suite, side: Side, tokenUri: string, config: Record<string, string> = {}, model = 'gemini-2.5-flash') => suite.endpoint(side, {
+const vertex = (suite: DoorSuite, side: Side, tokenUri: string, config: Record<string, string> = {}, model = 'gemini-2.5-flash') => suite.endpoint(side, {
   provider: 'vertex_ai', secret: { vertex_credentials: serviceAccount(tokenUri) }, config: { vertex_project: 'played', ...config }, model,
 });
 const based = (provider: string, config: Record<string, string> = {}): Way => [`api_base of ${provider}${config.api_type ? ` for ${config.api_type}` : ''}`, (suite, side, target) => suite.endpoint(side, { provider, config: { api_base: `${target}/v1`, ...config } })];
-const machine = (suite: Suite, side: Side, host: string) => suite.endpoint(side, {
+const machine = (suite: DoorSuite, side: Side, host: string) => suite.endpoint(side, {
   provider: 'databricks', secret: { client_secret: 'sk-of-the-owner' }, config: { auth_mode: 'oauth_m2m', client_id: '1', api_base: host },
 });
 
@@ -50,7 +50,7 @@ const multicast = '224.0.0.1';
 /** What no task should reach on behalf of a person: credentials, metadata, the network around. */
 const closed = ['169.254.170.2', '169.254.169.254', '10.0.0.1', '172.16.0.1', '192.168.0.1', '100.64.0.1', '[fd00:ec2::254]', '[fe80::1]', '[::1]', '[64:ff9b::a9fe:aa02]', '[2002:a9fe:aa02::1]', multicast, '255.255.255.255'];
 
-export async function noPrivateAddressIsFetched(suite: Suite): Promise<void> {
+export async function noPrivateAddressIsFetched(suite: DoorSuite): Promise<void> {
   const { checks, inner } = suite;
   checks.heading('To a server that is not public leads');
   await suite.variants(ways, ([title]) => title, ([, endpoint, call]) => reaches(suite, side => endpoint(suite, side, inner.url), inner, call));
@@ -81,7 +81,7 @@ export async function noPrivateAddressIsFetched(suite: Suite): Promise<void> {
 }
 
 /** An answer of the network, a file, a program beside the server. */
-async function nothingAroundIsRead(suite: Suite): Promise<void> {
+async function nothingAroundIsRead(suite: DoorSuite): Promise<void> {
   const { deployment, inner, provider } = suite;
   await suite.attack('read an answer of the network, out of the error of a stream', async side => {
     const endpoint = await vertex(suite, side, provider.redirect(`${inner.url}/secret-of-the-network`, 302));
@@ -97,7 +97,7 @@ async function nothingAroundIsRead(suite: Suite): Promise<void> {
   });
   const ollama = 11434;
   if (await isFree(ollama)) {
-    const local = new PlayedProvider(`http://127.0.0.1:${ollama}`);
+    const local = new AiProvider(`http://127.0.0.1:${ollama}`);
     await local.start();
     await suite.attack('reach a program beside the server by the address that MLflow has for Ollama', reaches(suite, side => suite.endpoint(side, { provider: 'ollama' }), local));
     local.stop();
@@ -106,7 +106,7 @@ async function nothingAroundIsRead(suite: Suite): Promise<void> {
   }
 }
 
-async function noCallIsLedElsewhere(suite: Suite): Promise<void> {
+async function noCallIsLedElsewhere(suite: DoorSuite): Promise<void> {
   const { checks, inner, provider, sides: { open } } = suite;
   await checks.check('lead a call elsewhere by the redirect of a provider', async () => {
     const got = await reaches(suite, side => suite.endpoint(side, { provider: 'openai', config: { api_base: provider.redirect(inner.url, 307) } }))(open);
@@ -125,7 +125,7 @@ async function noCallIsLedElsewhere(suite: Suite): Promise<void> {
   });
 }
 
-async function fetchesNoArtifacts(suite: Suite): Promise<string> {
+async function fetchesNoArtifacts(suite: DoorSuite): Promise<string> {
   const { inner, sides: { open } } = suite;
   for (const scheme of ['http', 'https', 'ftp', 'sftp', 'hdfs', 'dbfs', 'mlflow-artifacts', 's3', 'wasbs']) {
     const before = inner.connections;
@@ -142,7 +142,7 @@ async function fetchesNoArtifacts(suite: Suite): Promise<string> {
   return 'nor without the inner door';
 }
 
-async function isRefusedWithALine(suite: Suite, host: string, endpoint: string): Promise<void> {
+async function isRefusedWithALine(suite: DoorSuite, host: string, endpoint: string): Promise<void> {
   const printed = () => suite.deployment.log('servers-beside');
   const before = printed().length;
   const started = Date.now();
@@ -158,7 +158,7 @@ async function isRefusedWithALine(suite: Suite, host: string, endpoint: string):
 }
 
 /** Whether a call connects to the server of the network, even where it says nothing that the server understands. */
-function reaches(suite: Suite, endpointOf: (side: Side) => Promise<string>, target = suite.inner, call = chat): Attempt {
+function reaches(suite: DoorSuite, endpointOf: (side: Side) => Promise<string>, target = suite.inner, call = chat): DoorAttempt {
   return async side => {
     const before = target.connections;
     const endpoint = await endpointOf(side);
@@ -176,7 +176,7 @@ async function late(): Promise<never> {
 }
 
 /** MLflow checks these itself; `unchecked` is a server where it does not. */
-export async function noPrivateWebhook(suite: Suite, unchecked: Side): Promise<void> {
+export async function noPrivateWebhook(suite: DoorSuite, unchecked: Side): Promise<void> {
   const { checks, inner, sides: { real } } = suite;
   const create = (side: Side, url: string) => suite.call(side, webhooks, json({ name: unique(), url, events: [{ entity: 'MODEL_VERSION', action: 'CREATED' }] }));
   checks.heading('No webhook goes to');

@@ -2,11 +2,11 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { unique, type Side, type Suite } from './suite.mjs';
+import { unique, type DoorSuite, type Side } from './suite.mjs';
 import { json } from '../../clients/http.mjs';
 
 /** A browser in which the member is signed in. */
-export async function signedIn(browser: Browser, { member }: Suite, { url }: Side): Promise<BrowserContext> {
+export async function signedIn(browser: Browser, { member }: DoorSuite, { url }: Side): Promise<BrowserContext> {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1400, height: 900 } });
   const { hostname } = new URL(url);
   await context.addCookies(member.cookie.split('; ').map(cookie => {
@@ -35,7 +35,7 @@ export async function visit(page: Page, { url }: Side, path: string): Promise<vo
 
 /** A run of an experiment of its own, with tags and files. */
 export async function makeRun(
-  suite: Suite, side: Side,
+  suite: DoorSuite, side: Side,
   { tags = {}, files = {} }: { readonly tags?: Record<string, string>; readonly files?: Record<string, string | Buffer> } = {},
 ): Promise<{ readonly experiment: string; readonly run: string }> {
   const { experiment_id: experiment } = await suite.need<{ experiment_id: string }>(side, '/api/2.0/mlflow/experiments/create', json({ name: unique() }));

@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, rmSync } from 'node:fs';
-import { gateway, unique, webhooks, type Attempt, type Side, type Suite } from './suite.mjs';
+import { gateway, unique, webhooks, type DoorAttempt, type DoorSuite, type Side } from './suite.mjs';
 import { bearer, json } from '../../clients/http.mjs';
 import type { Arrival } from '../../providers/ai-provider.mjs';
 
 const key = 'sk-of-the-owner';
 
-export async function keysStayWithTheirOwners(suite: Suite): Promise<void> {
+export async function keysStayWithTheirOwners(suite: DoorSuite): Promise<void> {
   suite.checks.heading('A stored key goes only where its owner has sent it');
   await suite.checks.check('(there it goes)', async () => {
     const { open } = suite.sides;
@@ -20,7 +20,7 @@ export async function keysStayWithTheirOwners(suite: Suite): Promise<void> {
   await notToAnotherProvider(suite);
 }
 
-async function notByAnotherPath(suite: Suite): Promise<void> {
+async function notByAnotherPath(suite: DoorSuite): Promise<void> {
   await suite.checks.check('not by a raw call that leaves its folder', async () => {
     for (const spelling of tidied) {
       assert.equal(await stolenByRawCall(suite, suite.call.bind(suite), spelling)(suite.sides.weak), undefined, spelling);
@@ -34,11 +34,11 @@ async function notByAnotherPath(suite: Suite): Promise<void> {
   })));
 }
 
-async function notByAnotherAddress(suite: Suite): Promise<void> {
+async function notByAnotherAddress(suite: DoorSuite): Promise<void> {
   const own = configOf(suite, 'owner');
   const elsewhere = configOf(suite, 'thief');
   /** A key whose settings are changed once a model has it. */
-  const afterChange = (config: Record<string, string>, change: object): Attempt => async side => {
+  const afterChange = (config: Record<string, string>, change: object): DoorAttempt => async side => {
     const secret = await suite.secret(side, 'openai', { api_key: key }, config);
     const endpoint = await suite.endpointOf(side, secret, 'openai');
     await suite.call(side, `${gateway}/secrets/update`, json({ secret_id: secret, ...change }));
@@ -53,7 +53,7 @@ async function notByAnotherAddress(suite: Suite): Promise<void> {
   });
 }
 
-async function notToAnotherProvider(suite: Suite): Promise<void> {
+async function notToAnotherProvider(suite: DoorSuite): Promise<void> {
   /** A model that is changed once it is there. */
   const changeModel = async (side: Side, provider: string, secret: string, change: object) => {
     const { model_definition: { model_definition_id: id } } = await suite.need<{ model_definition: { model_definition_id: string } }>(side, `${gateway}/model-definitions/create`, json({
@@ -80,18 +80,18 @@ async function notToAnotherProvider(suite: Suite): Promise<void> {
 }
 
 /** A folder of the provider that stands for whoever listens there. */
-function configOf({ provider }: Suite, listener: 'owner' | 'thief'): Record<string, string> {
+function configOf({ provider }: DoorSuite, listener: 'owner' | 'thief'): Record<string, string> {
   return { api_base: `${provider.url}/${listener}/v1` };
 }
 
 /** What a call sends to the thief. */
-async function stolen(suite: Suite, side: Side, endpoint: string): Promise<string | undefined> {
+async function stolen(suite: DoorSuite, side: Side, endpoint: string): Promise<string | undefined> {
   return holding(await suite.arrivals(() => suite.chat(side, endpoint)), '/thief/');
 }
 
 const tidied = ['..%2f..', '%2e%2e/%2e%2e', '..%252f..'];
 
-function stolenByRawCall(suite: Suite, call: Suite['call'], spelling: string): Attempt {
+function stolenByRawCall(suite: DoorSuite, call: DoorSuite['call'], spelling: string): DoorAttempt {
   return async side => {
     const endpoint = await suite.endpoint(side, { provider: 'openai', secret: { api_key: key }, config: { api_base: `${suite.provider.url}/shared/owner/v1` } });
     return holding(await suite.arrivals(() => call(side, `/gateway/proxy/${endpoint}/${spelling}%2fthief%2fx`, json({}))), '/thief/');
@@ -99,7 +99,7 @@ function stolenByRawCall(suite: Suite, call: Suite['call'], spelling: string): A
 }
 
 /** What is stored stays in the bucket and in the database, whatever somebody asks for. */
-export async function nothingIsLeftOnTheServer(suite: Suite): Promise<void> {
+export async function nothingIsLeftOnTheServer(suite: DoorSuite): Promise<void> {
   suite.checks.heading('Files of a run do not go to the disk of the server');
   const folder = unique();
   const places = [`/tmp/${folder}`, `/dev/shm/${folder}`, `file:///tmp/${folder}`, `file:/tmp/${folder}`, `file://localhost/tmp/${folder}`, `FILE:///tmp/${folder}`, folder, `./${folder}`, `~/${folder}`, ` /tmp/${folder}`];
@@ -117,7 +117,7 @@ export async function nothingIsLeftOnTheServer(suite: Suite): Promise<void> {
 }
 
 /** Webhooks with a secret: each process of the server has to be able to read them. `keyless` is a server of one process with a key of its own. */
-export async function webhooksAreRead(suite: Suite, keyless: Side): Promise<void> {
+export async function webhooksAreRead(suite: DoorSuite, keyless: Side): Promise<void> {
   const { checks, sides: { real, weak }, member } = suite;
   checks.heading('A webhook that has a secret');
   await checks.check('is read by every process, and breaks the list for nobody', async () => {
@@ -141,7 +141,7 @@ export async function webhooksAreRead(suite: Suite, keyless: Side): Promise<void
   });
 }
 
-export async function theGatewayIsOff(suite: Suite): Promise<void> {
+export async function theGatewayIsOff(suite: DoorSuite): Promise<void> {
   const { checks, sides } = suite;
   const chat = { messages: [{ role: 'user', content: 'hello' }] };
   const calls: [path: string, body: object][] = [

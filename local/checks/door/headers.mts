@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Suite } from './suite.mjs';
+import type { DoorSuite } from './suite.mjs';
 import { bearer, json, withToken, type Message } from '../../clients/http.mjs';
 import { assistant, search } from '../api.mjs';
 
@@ -24,7 +24,7 @@ const rules: Record<string, Rule> = {
 const notKept: Rule = headers => /\bno-store\b/.test(String(headers['cache-control'])) ? undefined : `cache-control: ${headers['cache-control']}`;
 const notShared: Rule = headers => /\b(no-store|private)\b/.test(String(headers['cache-control'])) && !/\bpublic\b/.test(String(headers['cache-control'])) ? undefined : `cache-control: ${headers['cache-control']}, gap-auth: ${headers['gap-auth']}`;
 
-export async function answersAreGuarded(suite: Suite): Promise<void> {
+export async function answersAreGuarded(suite: DoorSuite): Promise<void> {
   const { checks, member, sides } = suite;
   const { body: page } = await suite.call(sides.real, '/');
   const [, script] = /src="\.?\/?(static-files\/[^"]+\.js)"/.exec(page)!;

@@ -1,7 +1,7 @@
 /** Nobody gets to MLflow whom the proxy has not named, and no page of another site writes with the session of whoever opened it. */
 
 import assert from 'node:assert/strict';
-import { unique, type Attempt, type Suite } from './suite.mjs';
+import { unique, type DoorAttempt, type DoorSuite } from './suite.mjs';
 import { bearer, json, raw, type Message } from '../../clients/http.mjs';
 import { assistant, search } from '../api.mjs';
 
@@ -35,7 +35,7 @@ const straight: [title: string, line: string, headers: string[]][] = [
   ['with a WebSocket', `GET ${search}`, ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==']],
 ];
 
-export async function nobodyIsSomebody(suite: Suite): Promise<void> {
+export async function nobodyIsSomebody(suite: DoorSuite): Promise<void> {
   const { checks, member, sides: { real } } = suite;
   checks.heading('Straight to MLflow, past the proxy, nobody gets in');
   await checks.check('(the health check, and a request with a name, get in)', async () => {
@@ -61,7 +61,7 @@ export async function nobodyIsSomebody(suite: Suite): Promise<void> {
   }, real);
 }
 
-export async function noOtherSiteWrites(suite: Suite): Promise<void> {
+export async function noOtherSiteWrites(suite: DoorSuite): Promise<void> {
   const { checks, member, sides } = suite;
   const writes: [method: string, path: string, type: string, body: string][] = [
     ['POST', '/gateway/x/mlflow/invocations', 'text/plain', '{"messages": []}'],
@@ -79,7 +79,7 @@ export async function noOtherSiteWrites(suite: Suite): Promise<void> {
     ['POST', '/ajax-api/3.0/mlflow/mcp-servers', 'text/plain', '{}'],
     ['POST', '/', 'text/plain', '{}'],
   ];
-  const write = (path: string, headers: Message['headers'], [method,, type, body]: typeof writes[number]): Attempt => async side => {
+  const write = (path: string, headers: Message['headers'], [method,, type, body]: typeof writes[number]): DoorAttempt => async side => {
     const { status, body: answer } = await side.send(path, { method, body, headers: { ...headers, 'cookie': member.cookie, 'content-type': type, 'content-length': body.length } });
     return status === 403 ? undefined : `status ${status} ${answer.slice(0, 100)}`;
   };

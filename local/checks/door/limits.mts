@@ -6,7 +6,7 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { deflate, deflateRaw, gzip } from 'node:zlib';
-import { serviceAccount, type Side, type Suite } from './suite.mjs';
+import { serviceAccount, type DoorSuite, type Side } from './suite.mjs';
 import { bearer, json } from '../../clients/http.mjs';
 import { search } from '../api.mjs';
 import { processesOf, read } from '../proc.mjs';
@@ -16,7 +16,7 @@ const MiB = 1024 * 1024;
 const bombMiB = 256;
 const growthMiB = 150;
 
-export async function requestsStaySmall(suite: Suite): Promise<void> {
+export async function requestsStaySmall(suite: DoorSuite): Promise<void> {
   const { checks, sides } = suite;
   const zeros = Buffer.alloc(bombMiB * MiB);
   const bombs: [encoding: string, title: string, body: Buffer][] = [
@@ -90,7 +90,7 @@ function framed(field: number, content: Buffer): Buffer {
   return Buffer.concat([Buffer.from([field * 8 + 2, ...length, size]), content]);
 }
 
-export async function nobodyStopsTheServer(suite: Suite): Promise<void> {
+export async function nobodyStopsTheServer(suite: DoorSuite): Promise<void> {
   const { checks, provider, sides } = suite;
   checks.heading('While a provider does not answer, others are served');
   const blocking: [title: string, endpoint: (side: Side) => Promise<string>][] = [
@@ -128,7 +128,7 @@ export async function nobodyStopsTheServer(suite: Suite): Promise<void> {
 }
 
 /** What does not answer in time while calls of the AI gateway wait for their provider. */
-async function slowWhile(suite: Suite, side: Side, endpoints: string[]): Promise<string | undefined> {
+async function slowWhile(suite: DoorSuite, side: Side, endpoints: string[]): Promise<string | undefined> {
   const before = suite.provider.arrivals.length;
   suite.provider.hold();
   const calls = endpoints.map(endpoint => suite.chat(side, endpoint).catch(() => undefined));

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, Page } from 'playwright-core';
 import { makeRun, signedIn, visit } from './browser.mjs';
 import { logTrace } from './stored-scripts.mjs';
-import { gateway, unique, type Side, type Suite } from './suite.mjs';
+import { gateway, unique, type DoorSuite, type Side } from './suite.mjs';
 import { json } from '../../clients/http.mjs';
 import { spoken } from '../../providers/ai-provider.mjs';
 
@@ -90,7 +90,7 @@ const race = 'Artifacts Something went wrong with this section';
 
 const gatewayPages = ['/gateway', '/gateway/usage', '/gateway/budgets', '/gateway/api-keys', '/gateway/endpoints/create'];
 
-export async function pagesWork(suite: Suite, browser: Browser): Promise<void> {
+export async function pagesWork(suite: DoorSuite, browser: Browser): Promise<void> {
   const { checks, sides } = suite;
   const seeded = await seed(suite, sides.real);
   const real = await Walker.begin(suite, browser, sides.real);
@@ -146,7 +146,7 @@ interface Found {
 }
 
 class Walker {
-  static async begin(suite: Suite, browser: Browser, side: Side): Promise<Walker> {
+  static async begin(suite: DoorSuite, browser: Browser, side: Side): Promise<Walker> {
     const context = await signedIn(browser, suite, side);
     // On a machine without a network Chromium calls itself offline, and the page then waits with what it should send.
     await context.addInitScript("Object.defineProperty(Navigator.prototype, 'onLine', { get: () => true })");
@@ -217,7 +217,7 @@ class Walker {
   }
 }
 
-async function seed(suite: Suite, side: Side): Promise<Seeded> {
+async function seed(suite: DoorSuite, side: Side): Promise<Seeded> {
   async function need<Value>(path: string, value: object): Promise<Value> {
     return suite.need<Value>(side, path, json(value));
   }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { gateway, type Attempt, type Suite } from './suite.mjs';
+import { gateway, type DoorAttempt, type DoorSuite } from './suite.mjs';
 import { bearer, json, type Message } from '../../clients/http.mjs';
 import type { Arrival } from '../../providers/ai-provider.mjs';
 
@@ -45,7 +45,7 @@ const routes: Route[] = [
 /** Has no provider. */
 const listing = 'GET /gateway/mlflow/v1/models';
 
-export async function nothingOfTheSignInLeaves(suite: Suite): Promise<void> {
+export async function nothingOfTheSignInLeaves(suite: DoorSuite): Promise<void> {
   const { checks, deployment, member } = suite;
   const ways = new Map<string, Message>([
     ['session', suite.session()],
@@ -81,7 +81,7 @@ export async function nothingOfTheSignInLeaves(suite: Suite): Promise<void> {
 }
 
 /** What the provider sees of the member when a route is called, in each of the ways. */
-function seenBy(suite: Suite, route: Route, ways: ReadonlyMap<string, Message>): Attempt {
+function seenBy(suite: DoorSuite, route: Route, ways: ReadonlyMap<string, Message>): DoorAttempt {
   return async side => {
     const endpoint = await suite.endpoint(side, { provider: route.provider, config: { api_base: `${suite.provider.url}/v1` } });
     const seen = new Map<string, string[]>();
@@ -96,7 +96,7 @@ function seenBy(suite: Suite, route: Route, ways: ReadonlyMap<string, Message>):
   };
 }
 
-function headerArrives(suite: Suite, name: string): Attempt {
+function headerArrives(suite: DoorSuite, name: string): DoorAttempt {
   return async side => {
     const endpoint = await suite.endpoint(side, { provider: 'openai', config: { api_base: `${suite.provider.url}/v1` } });
     const message = suite.session(json({ model: endpoint, messages }));
@@ -108,7 +108,7 @@ function headerArrives(suite: Suite, name: string): Attempt {
   };
 }
 
-async function isInNoTrace(suite: Suite): Promise<void> {
+async function isInNoTrace(suite: DoorSuite): Promise<void> {
   const { member, sides: { open } } = suite;
   const endpoint = await suite.endpoint(open, { provider: 'openai', config: { api_base: `${suite.provider.url}/v1` } });
   for (const headers of [suite.session().headers, bearer(member.token)]) {
@@ -121,7 +121,7 @@ async function isInNoTrace(suite: Suite): Promise<void> {
 }
 
 /** What would let somebody sign in as the member, whole or in pieces. */
-function credentials({ member: { token, cookie } }: Suite): string[] {
+function credentials({ member: { token, cookie } }: DoorSuite): string[] {
   return [...token.split('.').slice(1), ...cookie.split('; ').map(part => part.split('=')[1].slice(0, 60))];
 }
 
@@ -143,7 +143,7 @@ function traces(arrivals: Arrival[], texts: string[]): string[] {
   ]);
 }
 
-async function tracesOf(suite: Suite, side: Parameters<Attempt>[0], endpoint: string): Promise<string> {
+async function tracesOf(suite: DoorSuite, side: Parameters<DoorAttempt>[0], endpoint: string): Promise<string> {
   const { endpoint: { experiment_id: experimentId } } = await suite.need<{ endpoint: { experiment_id: string } }>(side, `${gateway}/endpoints/get?name=${endpoint}`);
   const search = json({ locations: [{ type: 'MLFLOW_EXPERIMENT', mlflow_experiment: { experiment_id: experimentId } }], max_results: 10 });
   for (let tries = 0; tries < 50; tries += 1) { // traces are written a moment later

@@ -5,7 +5,7 @@ import { text as streamText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, BrowserContext, Frame, Page } from 'playwright-core';
 import { makeRun, signedIn, visit } from './browser.mjs';
-import { unique, type Attempt, type Side, type Suite } from './suite.mjs';
+import { unique, type DoorAttempt, type DoorSuite, type Side } from './suite.mjs';
 import { json } from '../../clients/http.mjs';
 
 interface Stored {
@@ -18,7 +18,7 @@ interface Stored {
 }
 
 /** Where a script can be stored, and the page that shows it. */
-type Place = readonly [title: string, store: (suite: Suite, side: Side, mark: string) => Promise<Stored>];
+type Place = readonly [title: string, store: (suite: DoorSuite, side: Side, mark: string) => Promise<Stored>];
 
 const createExperiment = '/ajax-api/2.0/mlflow/experiments/create';
 
@@ -36,7 +36,7 @@ const markup = (mark: string) => [
 ].join('\n\n');
 
 const runPage = ({ experiment, run }: { readonly experiment: string; readonly run: string }, rest = '') => ({ path: `/experiments/${experiment}/runs/${run}${rest}` });
-const ofRun = (tags: (mark: string) => Record<string, string>, reads?: string) => async (suite: Suite, side: Side, mark: string) =>
+const ofRun = (tags: (mark: string) => Record<string, string>, reads?: string) => async (suite: DoorSuite, side: Side, mark: string) =>
   ({ ...runPage(await makeRun(suite, side, { tags: tags(mark) })), reads });
 const file = (name: string, content: (mark: string) => string, seen: Omit<Stored, 'path'> = { reads: word }): Place => [`a file ${name}`, async (suite, side, mark) =>
   ({ ...runPage(await makeRun(suite, side, { files: { [encodeURIComponent(name)]: content(mark) } }), `/artifacts/${encodeURIComponent(name)}`), ...seen })];
@@ -112,7 +112,7 @@ function htmlOf(mark: string): string {
   </script>`;
 }
 
-export async function noStoredScriptRuns(suite: Suite, browser: Browser): Promise<void> {
+export async function noStoredScriptRuns(suite: DoorSuite, browser: Browser): Promise<void> {
   const { checks, sides: { real } } = suite;
   checks.heading('No script runs with the session of whoever looks, from');
   await suite.variants([...places], ([title]) => title, ([, store]) => watched(suite, browser, store), real);
@@ -154,7 +154,7 @@ const openings: [title: string, open: (page: Page) => Promise<void>][] = [
   }],
 ];
 
-function signOutByNote(suite: Suite, browser: Browser): Attempt {
+function signOutByNote(suite: DoorSuite, browser: Browser): DoorAttempt {
   return async side => {
     const { experiment, run } = await makeRun(suite, side, { tags: { 'mlflow.note.content': `${word} ![x](/oauth2/sign_out)` } });
     const context = await signedIn(browser, suite, side);
@@ -171,7 +171,7 @@ function signOutByNote(suite: Suite, browser: Browser): Attempt {
   };
 }
 
-async function savesFile(suite: Suite, browser: Browser): Promise<void> {
+async function savesFile(suite: DoorSuite, browser: Browser): Promise<void> {
   const { real } = suite.sides;
   const context = await signedIn(browser, suite, real);
   try {
@@ -185,7 +185,7 @@ async function savesFile(suite: Suite, browser: Browser): Promise<void> {
   }
 }
 
-async function runsNoDownload(suite: Suite, browser: Browser): Promise<void> {
+async function runsNoDownload(suite: DoorSuite, browser: Browser): Promise<void> {
   const { real } = suite.sides;
   const mark = unique();
   const { experiment, run } = await makeRun(suite, real, { files: { 'page.html': htmlOf(mark) } });
@@ -215,7 +215,7 @@ const reports: [title: string, html: string][] = [
   ['is a whole page with umlauts', '<!DOCTYPE html><html><head><meta charset="utf-8"></head><body><p id="drawn">ä</p><script>drawn.textContent = drawn.textContent === "ä" ? "a figure" : drawn.textContent</script></body></html>'],
 ];
 
-export async function reportsAreShown(suite: Suite, browser: Browser): Promise<void> {
+export async function reportsAreShown(suite: DoorSuite, browser: Browser): Promise<void> {
   const { checks, sides: { real } } = suite;
   checks.heading('A report that is an HTML file is shown where it');
   const context = await signedIn(browser, suite, real);
@@ -242,7 +242,7 @@ export async function reportsAreShown(suite: Suite, browser: Browser): Promise<v
 }
 
 /** Opens the page that shows it, follows the links that are scripts, and sees whether anything was written. */
-function watched(suite: Suite, browser: Browser, store: Place[1], andThen: (page: Page) => Promise<void> = followScripts): Attempt {
+function watched(suite: DoorSuite, browser: Browser, store: Place[1], andThen: (page: Page) => Promise<void> = followScripts): DoorAttempt {
   return async side => {
     const mark = unique();
     // Whatever is refused here proves nothing.
@@ -308,7 +308,7 @@ async function texts(page: Page): Promise<string> {
   return all.join(' ').replace(/\s+/g, ' ');
 }
 
-async function written(suite: Suite, side: Side, mark: string): Promise<boolean> {
+async function written(suite: DoorSuite, side: Side, mark: string): Promise<boolean> {
   return (await suite.call(side, `/api/2.0/mlflow/experiments/get-by-name?experiment_name=${mark}`)).status === 200;
 }
 
@@ -317,7 +317,7 @@ async function close(context: BrowserContext): Promise<void> {
 }
 
 /** By OpenTelemetry, as JSON. Returns its id. */
-export async function logTrace(suite: Suite, side: Side, experiment: string, content: string): Promise<string> {
+export async function logTrace(suite: DoorSuite, side: Side, experiment: string, content: string): Promise<string> {
   const id = unique().replaceAll('-', '').slice(-32);
   const now = Date.now();
   const attribute = (key: string, value: string) => ({ key, value: { stringValue: value } });

@@ -7,7 +7,7 @@ import { json, withToken, type Message, type Send } from '../../clients/http.mjs
 import { sessionCookie } from '../../clients/person.mjs';
 import { personToken } from '../../clients/tokens.mjs';
 import type { Deployment } from '../../deployment.mjs';
-import type { Arrival, PlayedProvider } from '../../providers/ai-provider.mjs';
+import type { AiProvider, Arrival } from '../../providers/ai-provider.mjs';
 import type { Checks } from '../checks.mjs';
 
 /** One place to attack. */
@@ -29,7 +29,7 @@ export interface Sides {
 }
 
 /** What an attempt got, for the one who reads of it; undefined where it got nothing. */
-export type Attempt = (side: Side) => Promise<string | undefined>;
+export type DoorAttempt = (side: Side) => Promise<string | undefined>;
 
 /** Who attacks, or is attacked. */
 export interface Member {
@@ -44,9 +44,9 @@ class Refused extends Error {}
 
 const succeeds = 'succeeds without the inner door';
 
-export class Suite {
-  static async create(checks: Checks, deployment: Deployment, sides: Sides, provider: PlayedProvider, inner: PlayedProvider): Promise<Suite> {
-    return new Suite(checks, deployment, sides, provider, inner, await signIn(deployment, 'victim-4711@example.com'));
+export class DoorSuite {
+  static async create(checks: Checks, deployment: Deployment, sides: Sides, provider: AiProvider, inner: AiProvider): Promise<DoorSuite> {
+    return new DoorSuite(checks, deployment, sides, provider, inner, await memberOf(deployment, 'victim-4711@example.com'));
   }
 
   private constructor(
@@ -54,14 +54,14 @@ export class Suite {
     readonly deployment: Deployment,
     readonly sides: Sides,
     /** An AI provider that the deployment allows. */
-    readonly provider: PlayedProvider,
+    readonly provider: AiProvider,
     /** A server of the network that it does not. */
-    readonly inner: PlayedProvider,
+    readonly inner: AiProvider,
     readonly member: Member,
   ) {}
 
   /** Fails if the attempt succeeds, or if it does not where the inner door is missing. */
-  async attack(title: string, attempt: Attempt, side = this.sides.open): Promise<void> {
+  async attack(title: string, attempt: DoorAttempt, side = this.sides.open): Promise<void> {
     await this.checks.check(title, async () => {
       assert(await got(attempt, this.sides.weak) !== undefined, 'it gets nothing without the inner door either, so this check proves nothing');
       await this.assertFails(attempt, side);
@@ -71,7 +71,7 @@ export class Suite {
 
   /** Variants of one attack, of which several must succeed where the inner door is missing. The rest lead nowhere by themselves. */
   async variants<Variant>(
-    all: readonly Variant[], title: (variant: Variant) => string, attempt: (variant: Variant) => Attempt, side = this.sides.open,
+    all: readonly Variant[], title: (variant: Variant) => string, attempt: (variant: Variant) => DoorAttempt, side = this.sides.open,
   ): Promise<void> {
     let succeeding = 0;
     for (const variant of all) {
@@ -146,7 +146,7 @@ export class Suite {
     return { ...message, headers: { ...message.headers, cookie: this.member.cookie } };
   }
 
-  private async assertFails(attempt: Attempt, side: Side): Promise<void> {
+  private async assertFails(attempt: DoorAttempt, side: Side): Promise<void> {
     const found = await got(attempt, side);
     assert(found === undefined, `it succeeds: ${found}`);
   }
@@ -159,7 +159,7 @@ export function unique(): string {
   return `played-${randomUUID()}`;
 }
 
-async function got(attempt: Attempt, side: Side): Promise<string | undefined> {
+async function got(attempt: DoorAttempt, side: Side): Promise<string | undefined> {
   try {
     return await attempt(side);
   } catch (error) {
@@ -171,7 +171,7 @@ async function got(attempt: Attempt, side: Side): Promise<string | undefined> {
 }
 
 /** Somebody with a session and a token. */
-export async function signIn(deployment: Deployment, address: string): Promise<Member> {
+export async function memberOf(deployment: Deployment, address: string): Promise<Member> {
   return {
     address,
     token: await personToken(deployment.issuer.issuer, deployment.clients, address),
