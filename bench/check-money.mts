@@ -31,10 +31,29 @@ const byHand = {
 export async function checkMoney(): Promise<Checks> {
   const checks = new Checks();
   const [quickStart] = await templates('examples/typescript/quick-start/app.ts', 'Mlflow');
+  await checks.check('the quick start is counted as by hand', async () => assert.deepEqual(sums(quickStart), byHand));
+  await checkOptions(checks);
+  await checks.check('what is shared is not counted, only what MLflow adds', async () => {
+    const [shared, ...more] = await templates('examples/typescript/shared-load-balancer/app.ts', 'Mlflow');
+    assert.deepEqual(more, []);
+    const { fargateArmCpu, publicAddress, ...rest } = sums(shared);
+    assert.deepEqual([fargateArmCpu, publicAddress], [[730 / 4, 730 / 4], [730, 730]]);
+    assert.deepEqual(Object.keys(rest).filter(price => ['loadBalancer', 'natGateway', 'metric'].includes(price)), []);
+  });
+  await checks.check('what has no price here is an error', async () => {
+    const withOne = (Type: string, Properties: object): Template => ({ Resources: { ...quickStart.Resources, One: { Type, Properties } } });
+    assert.throws(() => quantities(withOne('AWS::WAFv2::WebACL', {})), /One is an AWS::WAFv2::WebACL/);
+    assert.throws(() => quantities(withOne('AWS::ECS::Cluster', { ClusterSettings: [{ Name: 'containerInsights', Value: 'enhanced' }] })), /enhanced/);
+    assert.throws(() => quantities(withOne('AWS::Scheduler::Schedule', { ScheduleExpression: 'rate(1 hour)' })), /rate\(1 hour\)/);
+  });
+  await checkPages(checks);
+  return checks;
+}
+
+/** What each adds to the quick start, or takes away. */
+async function checkOptions(checks: Checks): Promise<void> {
   const options = await templates('bench/options-app.ts', 'Option');
   const option = (name: string) => sums(options.find(({ Description }) => Description!.includes(name))!);
-
-  await checks.check('the quick start is counted as by hand', async () => assert.deepEqual(sums(quickStart), byHand));
   await checks.check('without NAT gateways: without them, and an address for the task', async () => {
     const { natGateway, natData, ...rest } = byHand;
     assert.deepEqual(option('natGateways: 0'), rest);
@@ -46,13 +65,6 @@ export async function checkMoney(): Promise<Checks> {
   await checks.check('Spot: other prices for the same processor and memory', async () => {
     const { fargateArmCpu, fargateArmMemory, ...rest } = byHand;
     assert.deepEqual(option('SPOT'), { ...rest, fargateArmSpotCpu: fargateArmCpu, fargateArmSpotMemory: fargateArmMemory });
-  });
-  await checks.check('what is shared is not counted, only what MLflow adds', async () => {
-    const [shared, ...more] = await templates('examples/typescript/shared-load-balancer/app.ts', 'Mlflow');
-    assert.deepEqual(more, []);
-    const { fargateArmCpu, publicAddress, ...rest } = sums(shared);
-    assert.deepEqual([fargateArmCpu, publicAddress], [[730 / 4, 730 / 4], [730, 730]]);
-    assert.deepEqual(Object.keys(rest).filter(price => ['loadBalancer', 'natGateway', 'metric'].includes(price)), []);
   });
   await checks.check('a database that does not pause: half a unit all the time', async () => {
     assert.deepEqual(option('minAcus'), { ...byHand, auroraCapacity: [730 * 0.5, 220 + (730 - 220) * 0.5] });
@@ -71,12 +83,9 @@ export async function checkMoney(): Promise<Checks> {
     const { alarm, dashboard, metric } = option('addMonitoring');
     assert.deepEqual({ alarm, dashboard, metric }, { alarm: [22, 22], dashboard: [1, 1], metric: [37, 41] });
   });
-  await checks.check('what has no price here is an error', async () => {
-    const withOne = (Type: string, Properties: object): Template => ({ Resources: { ...quickStart.Resources, One: { Type, Properties } } });
-    assert.throws(() => quantities(withOne('AWS::WAFv2::WebACL', {})), /One is an AWS::WAFv2::WebACL/);
-    assert.throws(() => quantities(withOne('AWS::ECS::Cluster', { ClusterSettings: [{ Name: 'containerInsights', Value: 'enhanced' }] })), /enhanced/);
-    assert.throws(() => quantities(withOne('AWS::Scheduler::Schedule', { ScheduleExpression: 'rate(1 hour)' })), /rate\(1 hour\)/);
-  });
+}
+
+async function checkPages(checks: Checks): Promise<void> {
   const tables = await computeMoney();
   const read = (page: string) => readFileSync(join(root, page), 'utf8');
   await checks.check('the README has the costs as they are now', async () => {
@@ -91,7 +100,6 @@ export async function checkMoney(): Promise<Checks> {
     assert.ok(old.length === 0, `run \`npm run bench -- money --write\`, for these are different now: ${old.join('; ')}`);
     return `${tables.length} tables`;
   });
-  return checks;
 }
 
 /** Quantities at rest and in use, summed for each price. */

@@ -60,6 +60,9 @@ interface TaskDefinition {
   readonly Volumes: { readonly Name: string }[];
 }
 
+/** What all tasks have in common of what surrounds them. */
+type SharedSurroundings = Omit<Surroundings, 'taskAddress' | 'volumes' | 'credentialsEndpoint'>;
+
 /** A task of the service that has its place: not yet, or already running. */
 export interface TaskPlan {
   /** Stands for its loopback and its network interface. */
@@ -164,7 +167,7 @@ export class Deployment {
   /** Where its proxy listens, past the load balancer. */
   readonly proxyUrl: string;
   readonly front: Front;
-  private readonly surroundings: Omit<Surroundings, 'taskAddress' | 'volumes' | 'credentialsEndpoint'>;
+  private readonly surroundings: SharedSurroundings;
   private readonly databaseEndpoint: string;
   private serviceTask: TaskDefinition;
   private readonly running = new Set<Task>();
@@ -187,9 +190,9 @@ export class Deployment {
     const service = serviceOf(template);
     [this.target] = service.LoadBalancers;
     this.serviceTask = template.properties(service.TaskDefinition);
-    const { ContainerDefinitions: definitions } = this.serviceTask;
+    const settingsOf = (container: string) => plainEnvironment(this.serviceTask.ContainerDefinitions.find(({ Name }) => Name === container)!);
     this.taskRole = roleOf(this.serviceTask);
-    const proxy = plainEnvironment(definitions.find(({ Name }) => Name === this.target.ContainerName)!);
+    const proxy = settingsOf(this.target.ContainerName);
     const { issuers, accountIssuer } = issuersOf(proxy, ports);
 
     this.secrets = new Secrets(template);
@@ -199,27 +202,10 @@ export class Deployment {
     this.database = new Database(template, this.secrets, ports.database, certificates);
     const [sessionsId] = template.ids('AWS::ElastiCache::ServerlessCache');
     this.sessionServer = sessionsId === undefined ? undefined : new SessionServer(template, this.secrets, ports.sessions, certificates);
-    const { MLFLOW_ARTIFACTS_DESTINATION } = plainEnvironment(definitions.find(({ Name }) => Name === 'mlflow')!);
-    this.s3 = new S3(template, this.roles, MLFLOW_ARTIFACTS_DESTINATION, ports.s3);
-    this.caBundle = new CaBundle(`http://127.0.0.1:${ports.caBundle}`, certificates.ca);
-    const networkProxyUrl = plainEnvironment(definitions.find(({ Name }) => Name === 'prepare')!).HTTPS_PROXY;
-    const networkProxy = networkProxyUrl === undefined ? undefined
-      : { aws: networkProxyUrl, here: `http://127.0.0.1:${ports.networkProxy}`, caFile: this.caFile };
-    const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
-    this.surroundings = {
-      publicUrl: this.url,
-      issuers,
-      hostedPages: new Map(hostedPages.map(host => [host, `127.0.0.1:${ports.issuer}`])),
-      database: `localhost:${ports.database}`,
-      ...sessionsId !== undefined && {
-        sessions: { aws: `${template.attribute(sessionsId, 'Endpoint.Address')}:6379`, here: `localhost:${ports.sessions}`, caFile: this.caFile },
-      },
-      bucketEndpoint: this.s3.endpoint,
-      caBundleOrigin: `http://127.0.0.1:${ports.caBundle}`,
-      ...networkProxy && { networkProxy },
-      programs: options.programs,
-      declaredUsers: options.declaredUsers,
-    };
+    this.s3 = new S3(template, this.roles, settingsOf('mlflow').MLFLOW_ARTIFACTS_DESTINATION, ports.s3);
+    this.surroundings = this.surroundingsWith(issuers, settingsOf('prepare').HTTPS_PROXY);
+    const { caBundleOrigin, networkProxy } = this.surroundings;
+    this.caBundle = new CaBundle(caBundleOrigin, certificates.ca);
     ({
       address: this.address, substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl,
     } = this.plan(this.addressOf(1), ''));
@@ -231,13 +217,33 @@ export class Deployment {
       this.databaseTokens = new DatabaseTokens(this.database, this.s3, this.surroundings.database, template.attribute(clusterId, 'DBClusterResourceId'));
     }
     if (networkProxy !== undefined) {
-      const hosts = { [caBundleHost]: this.surroundings.caBundleOrigin, [googleHost]: this.issuer.issuer };
+      const hosts = { [caBundleHost]: caBundleOrigin, [googleHost]: this.issuer.issuer };
       this.networkProxy = new NetworkProxy(networkProxy.here, hosts, certificates);
     }
     this.front = new Front(template, {
       ports: { 443: ports.front, 80: ports.redirect },
       publicHost: new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).hostname,
     }, certificates);
+  }
+
+  private surroundingsWith(issuers: Map<string, string>, networkProxy: string | undefined): SharedSurroundings {
+    const { template, ports, caFile, options: { programs, declaredUsers } } = this;
+    const [sessionsId] = template.ids('AWS::ElastiCache::ServerlessCache');
+    const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
+    return {
+      publicUrl: this.url,
+      issuers,
+      hostedPages: new Map(hostedPages.map(host => [host, `127.0.0.1:${ports.issuer}`])),
+      database: `localhost:${ports.database}`,
+      ...sessionsId !== undefined && {
+        sessions: { aws: `${template.attribute(sessionsId, 'Endpoint.Address')}:6379`, here: `localhost:${ports.sessions}`, caFile },
+      },
+      bucketEndpoint: this.s3.endpoint,
+      caBundleOrigin: `http://127.0.0.1:${ports.caBundle}`,
+      ...networkProxy !== undefined && { networkProxy: { aws: networkProxy, here: `http://127.0.0.1:${ports.networkProxy}`, caFile } },
+      programs,
+      declaredUsers,
+    };
   }
 
   private plan(address: string, name: string, definition = this.serviceTask): TaskPlan {

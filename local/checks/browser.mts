@@ -27,8 +27,6 @@ export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployme
   await inBrowser(async browser => {
     const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
     const page = await context.newPage();
-    const complaints: string[] = [];
-    page.on('console', message => /Content.Security.Policy/i.test(message.text()) && complaints.push(message.text()));
     const strangers: string[] = [];
     page.on('request', request => {
       const { origin, protocol } = new URL(request.url());
@@ -37,34 +35,7 @@ export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployme
       }
     });
 
-    await checks.check('signs in, and is where the link led that somebody has sent', async () => {
-      const link = `${url}/#/experiments/0/runs?searchFilter=${encodeURIComponent('params.größe > "1" and tags.x != "a/b"')}`;
-      await signInOnPage(page, link);
-      assert.equal(page.url(), link);
-      assert.deepEqual(complaints, []);
-    });
-    await checks.check('is sent to the start page by a link that is too long for a provider', async () => {
-      const other = await browser.newContext({ ignoreHTTPSErrors: true });
-      const tab = await other.newPage();
-      await signInOnPage(tab, `${url}/#/experiments/0/runs?searchFilter=${'x'.repeat(3000)}`);
-      assert.equal(tab.url(), `${url}/`);
-      await other.close();
-    });
-    await checks.check('whose sign-in leads back to it is not sent round in circles', async () => {
-      const other = await browser.newContext({ ignoreHTTPSErrors: true });
-      const tab = await other.newPage();
-      let tries = 0;
-      await tab.route('**/oauth2/start?*', route => {
-        tries += 1;
-        return route.fulfill({ status: 302, headers: { location: '/#/experiments/0' } }); // as if the session that it gave were not accepted
-      });
-      await tab.goto(`${url}/#/experiments/0`);
-      await tab.getByRole('link', { name: 'Sign in' }).waitFor();
-      await sleep(2000);
-      assert.equal(tries, 1);
-      assert.match(await tab.getByRole('link').getAttribute('href') ?? '', /\?rd=%2f%23%2Fexperiments%2F0$/);
-      await other.close();
-    });
+    await checkLinks(checks, browser, page, url);
     await checks.check('creates an experiment', () => createsExperiment(page, url));
     await checks.check('sees an image that a run has logged', async () => {
       assert(run, 'the job has logged none');
@@ -80,6 +51,40 @@ export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployme
     await checks.check('is sent by the page to the provider and S3, and nowhere else', async () => {
       assert.deepEqual(strangers, []);
     });
+  });
+}
+
+/** Where a link leads by way of the sign-in. The page is signed in afterwards. */
+async function checkLinks(checks: Checks, browser: Browser, page: Page, url: string): Promise<void> {
+  const complaints: string[] = [];
+  page.on('console', message => /Content.Security.Policy/i.test(message.text()) && complaints.push(message.text()));
+  await checks.check('signs in, and is where the link led that somebody has sent', async () => {
+    const link = `${url}/#/experiments/0/runs?searchFilter=${encodeURIComponent('params.größe > "1" and tags.x != "a/b"')}`;
+    await signInOnPage(page, link);
+    assert.equal(page.url(), link);
+    assert.deepEqual(complaints, []);
+  });
+  await checks.check('is sent to the start page by a link that is too long for a provider', async () => {
+    const other = await browser.newContext({ ignoreHTTPSErrors: true });
+    const tab = await other.newPage();
+    await signInOnPage(tab, `${url}/#/experiments/0/runs?searchFilter=${'x'.repeat(3000)}`);
+    assert.equal(tab.url(), `${url}/`);
+    await other.close();
+  });
+  await checks.check('whose sign-in leads back to it is not sent round in circles', async () => {
+    const other = await browser.newContext({ ignoreHTTPSErrors: true });
+    const tab = await other.newPage();
+    let tries = 0;
+    await tab.route('**/oauth2/start?*', route => {
+      tries += 1;
+      return route.fulfill({ status: 302, headers: { location: '/#/experiments/0' } }); // as if the session that it gave were not accepted
+    });
+    await tab.goto(`${url}/#/experiments/0`);
+    await tab.getByRole('link', { name: 'Sign in' }).waitFor();
+    await sleep(2000);
+    assert.equal(tries, 1);
+    assert.match(await tab.getByRole('link').getAttribute('href') ?? '', /\?rd=%2f%23%2Fexperiments%2F0$/);
+    await other.close();
   });
 }
 
