@@ -174,9 +174,12 @@ export class Deployment {
   private added = 0;
   private readonly caBundle: CaBundle;
   private readonly target: Target;
+  /** On AWS. */
+  private readonly publicHost: string;
 
   private constructor(
-    public template: Template, private readonly options: DeploymentOptions, private readonly ports: Ports, certificates: Certificates,
+    public template: Template, private readonly options: DeploymentOptions, private readonly ports: Ports,
+    private readonly certificates: Certificates,
   ) {
     this.url = `https://localhost:${ports.front}`;
     this.plainUrl = `http://localhost:${ports.redirect}`;
@@ -220,10 +223,8 @@ export class Deployment {
       const hosts = { [caBundleHost]: caBundleOrigin, [googleHost]: this.issuer.issuer };
       this.networkProxy = new NetworkProxy(networkProxy.here, hosts, certificates);
     }
-    this.front = new Front(template, {
-      ports: { 443: ports.front, 80: ports.redirect },
-      publicHost: new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).hostname,
-    }, certificates);
+    this.publicHost = new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).hostname;
+    this.front = new Front(template, { ports: { 443: ports.front, 80: ports.redirect }, publicHost: this.publicHost }, certificates);
   }
 
   private surroundingsWith(issuers: Map<string, string>, networkProxy: string | undefined): SharedSurroundings {
@@ -324,6 +325,15 @@ export class Deployment {
   /** MLflow as it is without the inner door: what an attack on the proxy has to reach. */
   async startServerWithoutDoor(): Promise<Beside> {
     return this.startServer(withoutDoor);
+  }
+
+  /** One more load balancer in front of the first task, which waits for another time where a connection is idle. */
+  async startFront(idleSeconds: number): Promise<{ readonly url: string; stop(): void }> {
+    const ports = { 443: await freePort(), 80: await freePort() };
+    const front = new Front(this.template, { ports, publicHost: this.publicHost, idleSeconds }, this.certificates);
+    await front.start();
+    await front.targetGroup(this.target.TargetGroupArn).register(this.proxyUrl, () => this.task.endedBecause);
+    return { url: `https://localhost:${ports[443]}`, stop: () => front.stop() };
   }
 
   get logs(): string {

@@ -45,6 +45,8 @@ interface FrontOptions {
   /** Which port of this machine stands for which port of the load balancer. */
   readonly ports: Record<number, number>;
   readonly publicHost: string;
+  /** How long a connection may be idle, where that is not what the template sets. */
+  readonly idleSeconds?: number;
 }
 
 export class Front {
@@ -92,7 +94,7 @@ export class Front {
   }
 
   private get idleTimeout(): number {
-    return Number(this.attributes['idle_timeout.timeout_seconds'] ?? 60) * 1000;
+    return Number(this.played.idleSeconds ?? this.attributes['idle_timeout.timeout_seconds'] ?? 60) * 1000;
   }
 
   private handler(listener: string, listenerPort: number, defaultActions: Action[]): Handler {

@@ -13,10 +13,12 @@ import { LoopbackServer } from '../aws/loopback-server.mjs';
 import type { Template } from '../aws/template.mjs';
 import { bearer, client, put } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
+import type { Deployment } from '../deployment.mjs';
 import { freePort } from '../processes.mjs';
 
 const otherHost = 'other.example.com';
-/** Longer than a load balancer waits where nothing is set. */
+/** How long a load balancer waits where nothing is set. */
+const defaultSeconds = 60;
 const stallSeconds = 70;
 
 /** Stands for the task of the other service. */
@@ -40,8 +42,7 @@ export async function checkNeighbours(checks: Checks, { deployment, token }: Job
   neighbour.requests.length = 0; // the health check
 
   checks.heading(`Beside another service at the same listener, an upload that says nothing for ${stallSeconds} s meanwhile`);
-  const upload = put(deployment, token, '/api/2.0/mlflow-artifacts/artifacts/neighbours/stalled.bin', Readable.from(stalled()), 2 * 1024);
-  upload.catch(() => undefined); // the last check awaits it: until then Node would take a failure for one that nobody handles
+  const uploadsEnd = await stallUploads(deployment, token);
   await checks.check('requests for its host reach the other service alone', async () => {
     const answers = await Promise.all([otherHost, otherHost.toUpperCase(), `${otherHost}:443`].map(host => at(host, '/marked')));
     assert.deepEqual(answers.map(({ status, body }) => [status, body]), Array(3).fill([200, 'the neighbour']));
@@ -81,15 +82,8 @@ export async function checkNeighbours(checks: Checks, { deployment, token }: Job
     assert.equal((await send('/')).headers['strict-transport-security'], 'max-age=31536000');
     await redirectsToHttps(deployment);
   });
-  await checks.check('the certificate of the host is added to the listener, and only the load balancer reaches the tasks, in the template', async () => {
-    const [{ SecurityGroups: [loadBalancer] }] = template.all<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
-    const added = template.single<{ Certificates: { CertificateArn: string }[] }>('AWS::ElasticLoadBalancingV2::ListenerCertificate');
-    const [{ CertificateArn }] = added.Certificates;
-    assert.equal(template.properties<{ DomainName: string }>(CertificateArn).DomainName, 'mlflow.example.com');
-    const ingress = template.all<{ FromPort: number; SourceSecurityGroupId: string }>('AWS::EC2::SecurityGroupIngress');
-    assert.deepEqual(ingress.filter(({ FromPort }) => FromPort === 4180).map(({ SourceSecurityGroupId }) => SourceSecurityGroupId), [loadBalancer]);
-  });
-  await checks.check('the upload ends well', async () => assert.equal(await upload, 200));
+  await checks.check('the certificate of the host is added to the listener, and only the load balancer reaches the tasks, in the template', async () => opensTasksToLoadBalancer(template));
+  await checks.check(`the upload ends well; through a load balancer that waits for ${defaultSeconds} s it does not`, uploadsEnd);
   neighbour.stop();
 }
 
@@ -98,10 +92,36 @@ interface Rule {
   readonly Actions: { readonly TargetGroupArn: string }[];
 }
 
+/** Networks are not played here. */
+function opensTasksToLoadBalancer(template: Template): void {
+  const [{ SecurityGroups: [loadBalancer] }] = template.all<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
+  const added = template.single<{ Certificates: { CertificateArn: string }[] }>('AWS::ElasticLoadBalancingV2::ListenerCertificate');
+  const [{ CertificateArn }] = added.Certificates;
+  assert.equal(template.properties<{ DomainName: string }>(CertificateArn).DomainName, 'mlflow.example.com');
+  const ingress = template.all<{ FromPort: number; SourceSecurityGroupId: string }>('AWS::EC2::SecurityGroupIngress');
+  assert.deepEqual(ingress.filter(({ FromPort }) => FromPort === 4180).map(({ SourceSecurityGroupId }) => SourceSecurityGroupId), [loadBalancer]);
+}
+
 /** Where the rule for a host leads. */
 function targetGroupOf(template: Template, host: string): string {
   const hosts = ({ Conditions }: Rule) => Conditions.flatMap(({ HostHeaderConfig }) => HostHeaderConfig?.Values ?? []);
   return template.all<Rule>('AWS::ElasticLoadBalancingV2::ListenerRule').find(rule => hosts(rule).includes(host))!.Actions[0].TargetGroupArn;
+}
+
+/** Begins one through the load balancer, and one where its idle timeout is not set. */
+async function stallUploads(deployment: Deployment, token: string): Promise<() => Promise<string>> {
+  const impatient = await deployment.startFront(defaultSeconds);
+  const [upload, cut] = [deployment.url, impatient.url].map((url, index) => {
+    const path = `/api/2.0/mlflow-artifacts/artifacts/neighbours/stalled-${index}.bin`;
+    return put({ url, caFile: deployment.caFile }, token, path, Readable.from(stalled()), 2 * 1024).catch((error: Error) => error.message); // else a failure before the end is unhandled
+  });
+  return async () => {
+    const [status, withDefault] = await Promise.all([upload, cut]);
+    impatient.stop();
+    assert.equal(status, 200);
+    assert.notEqual(withDefault, 200);
+    return String(withDefault);
+  };
 }
 
 async function* stalled(): AsyncGenerator<Buffer> {

@@ -52,6 +52,18 @@ export async function checkNetworkProxy(checks: Checks, deployment: Deployment, 
       assert.equal((await send(path, { headers: bearer(token) })).body, 'stored');
     }), []);
   });
+  await checkLibraries(checks, deployment);
+  await checks.check('oauth2-proxy asks the sign-in provider through it', async () => {
+    // The played provider calls itself otherwise, and its other addresses are of the loopback, which Go never sends to a proxy.
+    const real = { OAUTH2_PROXY_OIDC_ISSUER_URL: `https://${provider}`, OAUTH2_PROXY_INSECURE_OIDC_SKIP_ISSUER_VERIFICATION: 'true', OAUTH2_PROXY_EXTRA_JWT_ISSUERS: undefined };
+    assert.deepEqual(await askedBy(async () => (await deployment.startProxy(real)).stop()), [`${provider}:443`]);
+    await assert.rejects(deployment.startProxy({ ...real, HTTPS_PROXY: deadAddress }), /did not start/);
+    return 'it does not start where that one does not answer';
+  });
+}
+
+/** Of the server: what they take NO_PROXY to mean. */
+async function checkLibraries(checks: Checks, deployment: Deployment): Promise<void> {
   for (const [host, past] of [
     [`bucket.s3.${region}.amazonaws.com`, true], [`s3.${region}.amazonaws.com`, true], ['bucket.s3.amazonaws.com', true], ['169.254.170.2', true], ['localhost', true],
     [`sts.${region}.amazonaws.com`, false], ['hooks.example.org', false], ['bucket-of-s3.amazonaws.com', false],
@@ -63,11 +75,4 @@ export async function checkNetworkProxy(checks: Checks, deployment: Deployment, 
       assert.equal(stdout, past ? 'False False' : 'True True');
     });
   }
-  await checks.check('oauth2-proxy asks the sign-in provider through it', async () => {
-    // The played provider calls itself otherwise, and its other addresses are of the loopback, which Go never sends to a proxy.
-    const real = { OAUTH2_PROXY_OIDC_ISSUER_URL: `https://${provider}`, OAUTH2_PROXY_INSECURE_OIDC_SKIP_ISSUER_VERIFICATION: 'true', OAUTH2_PROXY_EXTRA_JWT_ISSUERS: undefined };
-    assert.deepEqual(await askedBy(async () => (await deployment.startProxy(real)).stop()), [`${provider}:443`]);
-    await assert.rejects(deployment.startProxy({ ...real, HTTPS_PROXY: deadAddress }), /did not start/);
-    return 'it does not start where that one does not answer';
-  });
 }
