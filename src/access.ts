@@ -77,7 +77,7 @@ export interface AccessOptions {
   readonly readers?: AccessMembers;
 
   /**
-   * Level of every person who gets in. A list of people or groups must be above it, since it would change nothing otherwise.
+   * Level of every person who gets in. A list of people or groups must not be below it: nothing lowers a level.
    *
    * @default AccessLevel.NONE - people who are on no list get a page that says so
    */

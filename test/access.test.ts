@@ -65,6 +65,10 @@ describe('without access', () => {
 });
 
 describe('what the inner door is told', () => {
+  test('a list may say what holds for everybody anyway', () => {
+    expect(policyOf({ access: { ...ada, readers: { groups: ['everyone'] }, everybody: READER } }).lists.at(-1)).toEqual(list(READER, ['everyone']));
+  });
+
   test('with the least: admins', () => {
     expect(told(synthesise({ access: ada }).template)).toBe('{"everybody":"none","machines":"editor","lists":[{"level":"admin","groups":[],"names":["ada@example.com"]}]}');
   });
@@ -222,10 +226,8 @@ describe('fails', () => {
     ['lists of nobody', editors({}), '`access.editors` must hold `groups`, `people` or `machines`, got {}: name some, or leave it out'],
     ['a level that is none', { ...ada, everybody: 'boss' }, '`access.everybody` must be "none", "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`'],
     ['a level that is a token', { ...ada, machines: Lazy.string({ produce: () => 'reader' }) }, '`access.machines` must be "none", "reader", "editor" or "admin", got a CDK token: use a value of `AccessLevel`'],
-    ['readers where everybody is one', { ...ada, readers: { people: ['eve@example.com'] }, everybody: READER },
-      '`access.readers` must be above `access.everybody`, got groups or people where that is "reader": the list would look like a restriction and be none; leave out its `groups` and `people`, or lower `everybody`'],
-    ['everybody an admin', { ...ada, everybody: ADMIN },
-      '`access.admins` must be above `access.everybody`, got groups or people where that is "admin": the list would look like a restriction and be none; lower `everybody`, or leave out `access`, and everybody who gets in is an admin'],
+    ['readers where everybody is an editor', { ...ada, readers: { people: ['eve@example.com'] }, everybody: EDITOR },
+      '`access.readers` must not be below `access.everybody`, got groups or people where that is "editor": the list would look like a restriction and be none; leave out its `groups` and `people`, or lower `everybody`'],
     ['a list that is a token', editors({ people: Token.asList({ Ref: 'List' }) }), '`access.editors.people` must be a list that is written out, got a CDK token: its entries may be tokens, the list itself may not'],
     ['an address outside', editors({ people: ['Eve@ml.example.com'] }),
       '`access.editors.people`: each address must be in `emailDomains`, got "Eve@ml.example.com" where these are ["example.com"]: it does not get in, whoever makes its token; add the domain, or leave it out'],

@@ -127,7 +127,8 @@ def caller_of(settings, method, path, headers):
     identity = identity_of(method, path, headers)
     if identity is None:
         return None
-    return Caller(identity, settings.policy.level_of(identity, identity.lower() in settings.machines, groups_of(headers)))
+    groups = groups_of(headers) if settings.policy.groups else ()
+    return Caller(identity, settings.policy.level_of(identity, identity.lower() in settings.machines, groups))
 
 
 def refuse_strangers(settings, identity, headers):
@@ -236,8 +237,7 @@ def ready(settings, path, headers, body):
     encodings = [value.decode("latin-1").strip().lower() for name, value in headers if name == b"content-encoding"]
     if encodings not in ([], ["identity"]):
         body = unpacked(body, ", ".join(encodings), settings.traces_limit)
-        headers = [(name, value) for name, value in headers if name not in (b"content-encoding", b"content-length", b"transfer-encoding")]
-        headers.append((b"content-length", str(len(body)).encode()))
+        headers = with_length([(name, value) for name, value in headers if name != b"content-encoding"], body)
     refuse_crowds([value for name, value in headers if name == b"content-type"], body)
     return headers, body
 
@@ -290,6 +290,7 @@ class AsgiDoor:
                 body = await body_of(receive, self.settings.api_limit)
                 if body is None:
                     return  # the client is gone
+                headers = with_length(headers, body)
                 if path.startswith(TRACES):
                     headers, body = await asyncio.to_thread(ready, self.settings, path, headers, body)  # others are served meanwhile
                 receive = again(body, receive)
@@ -355,6 +356,12 @@ async def body_of(receive, limit):
     if size > limit:
         raise Refusal.too_large("The request", limit)
     return b"".join(parts)
+
+
+def with_length(headers, body):
+    """MLflow takes a body without a length, as of a client that sends it in pieces, for an empty one."""
+    rest = [(name, value) for name, value in headers if name not in (b"content-length", b"transfer-encoding")]
+    return [*rest, (b"content-length", str(len(body)).encode())]
 
 
 def again(body, receive):

@@ -99,7 +99,7 @@ PAGE_SCRIPT = f"""
 }})();
 """.strip()
 # Of MLflow's own accounts, which are not used: a dialog to change the password.
-PAGE_STYLE = '[data-component-id="account.change_password_button"] { display: none !important }'
+PAGE_STYLE = '#root [data-component-id="account.change_password_button"] { display: none !important }'
 
 PREVIEW_PAGE = b"""<!doctype html>
 <meta charset="utf-8">

@@ -41,6 +41,11 @@ export function bearer(token: string): OutgoingHttpHeaders {
   return { authorization: `Bearer ${token}` };
 }
 
+/** The same message with the length of its body, which Node leaves out, and the body with it, where the method usually has none. */
+export function withLength(message: Message): Message {
+  return { ...message, headers: { ...message.headers, 'content-length': Buffer.byteLength(message.body ?? '') } };
+}
+
 /** The same message with a token. */
 export function withToken(token: string, message: Message = {}): Message {
   return { ...message, headers: { ...message.headers, ...bearer(token) } };

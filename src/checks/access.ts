@@ -81,9 +81,8 @@ function listProblems(name: string, level: AccessLevel, members: AccessMembers |
   if (groups === undefined && people === undefined && machines === undefined && level !== AccessLevel.ADMIN) {
     problems.push(`\`${name}\` must hold \`groups\`, \`people\` or \`machines\`, got ${show(members)}: name some, or leave it out`);
   }
-  if ((groups !== undefined || people !== undefined) && LEVELS.includes(everybody) && !isAbove(level, everybody)) {
-    const todo = level === AccessLevel.ADMIN ? 'lower `everybody`, or leave out `access`, and everybody who gets in is an admin' : 'leave out its `groups` and `people`, or lower `everybody`';
-    problems.push(`\`${name}\` must be above \`access.everybody\`, got groups or people where that is ${show(everybody)}: the list would look like a restriction and be none; ${todo}`);
+  if ((groups !== undefined || people !== undefined) && LEVELS.includes(everybody) && isAbove(everybody, level)) {
+    problems.push(`\`${name}\` must not be below \`access.everybody\`, got groups or people where that is ${show(everybody)}: the list would look like a restriction and be none; leave out its \`groups\` and \`people\`, or lower \`everybody\``);
   }
   return problems;
 }

@@ -331,6 +331,10 @@ class TestUnderUvicorn:
         status, _, body = asgi(echo, method="POST", headers=headers, parts=[b"x" * door.MIB, b"x"])
         assert (status, json.loads(body)["error_code"]) == (413, "BAD_REQUEST")
 
+    def test_a_body_that_comes_in_pieces_reaches_mlflow_with_its_length(self):
+        seen = json.loads(asgi(echo, method="POST", headers=[*ADA, (b"transfer-encoding", b"chunked")], parts=[b"ab", b"c"])[2])
+        assert (seen["headers"], seen["body"]) == (["content-length"], 3)
+
     def test_artifacts_pass_as_they_come(self):
         path = "/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/file"
         assert json.loads(asgi(echo, method="PUT", path=path, headers=long(3 * door.MIB), parts=[b"x" * door.MIB] * 3)[2])["body"] == 3 * door.MIB

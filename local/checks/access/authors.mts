@@ -7,7 +7,7 @@ import { json, type Message } from '../../clients/http.mjs';
 import type { Checks } from '../checks.mjs';
 
 const boss = 'boss@example.com';
-const claims = { user_id: boss, userId: boss, tags: [{ key: 'mlflow.user', value: boss }] };
+const claims = { user_id: boss, tags: [{ key: 'mlflow.user', value: boss }] };
 
 interface Run {
   readonly info: { readonly run_id: string; readonly user_id: string };
@@ -27,7 +27,7 @@ interface TraceInfo {
 export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds): Promise<void> {
   const { experiment_id, trace_id, name } = await seeds.ids();
   const [editor, admin] = [addressOf('editor'), addressOf('admin')];
-  const need = async <Value>(level: Level, path: string, message?: Message) => {
+  const need = async function <Value>(level: Level, path: string, message?: Message) {
     const { status, body } = await asked(at, level, path, message);
     assert.equal(status, 200, `${path}: ${body.slice(0, 300)}`);
     return JSON.parse(body) as Value;
@@ -39,6 +39,7 @@ export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds): Pr
   checks.heading('What is stored says who made it');
   const bodies: Record<string, unknown> = {
     'claims in the body': { experiment_id, ...claims },
+    'claims in the other spelling': { experimentId: experiment_id, userId: boss, tags: claims.tags },
     'no claims': { experiment_id },
     'a body that is encoded twice, as old clients send it': JSON.stringify({ experiment_id, ...claims }),
   };

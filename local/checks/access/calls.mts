@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { asked, lacksLevel, levels, type Level, type Levels } from './levels.mjs';
 import { api, type Seeds } from './seeds.mjs';
-import { json, type Message } from '../../clients/http.mjs';
+import { json, withLength, type Message } from '../../clients/http.mjs';
 import type { Checks } from '../checks.mjs';
 
 type Ids = Record<string, unknown>;
@@ -60,11 +60,11 @@ const calls: Call[] = [
   call('deletes traces', 'editor', `${api}/traces/delete-traces`, ({ experiment_id, trace_ids }) => json({ experiment_id, request_ids: trace_ids })),
 
   call('deletes an experiment', 'admin', `${api}/experiments/delete`, ({ experiment_id }) => json({ experiment_id })),
-  call('deletes a model', 'admin', `${api}/registered-models/delete`, ({ name }) => ({ ...json({ name }), method: 'DELETE' })),
-  call('deletes a version', 'admin', `${api}/model-versions/delete`, ({ name }) => ({ ...json({ name, version: '1' }), method: 'DELETE' })),
+  call('deletes a model', 'admin', `${api}/registered-models/delete`, ({ name }) => withLength({ ...json({ name }), method: 'DELETE' })),
+  call('deletes a version', 'admin', `${api}/model-versions/delete`, ({ name }) => withLength({ ...json({ name, version: '1' }), method: 'DELETE' })),
   call('deletes a file', 'admin', ({ artifact_path }) => `${artifacts}/${artifact_path}`, () => ({ method: 'DELETE' })),
   call('stores a key of the gateway', 'admin', `${gateway}/secrets/create`, () => json(secret())),
-  call('makes a webhook', 'admin', `${api}/webhooks`, () => json({ name: randomUUID(), url: 'https://hooks.example.com/x', events: [{ entity: 'REGISTERED_MODEL', action: 'CREATED' }] })),
+  call('makes a webhook', 'admin', `${api}/webhooks`, () => json({ name: randomUUID(), url: 'https://93.184.216.34/x', events: [{ entity: 'REGISTERED_MODEL', action: 'CREATED' }] })),
   call('lists webhooks', 'admin', `${api}/webhooks`),
 ];
 
@@ -80,7 +80,7 @@ export async function checkCalls(checks: Checks, at: Levels, seeds: Seeds, serve
       assert(lacksLevel(refused.status, refused.body), `${below}: ${refused.status} ${refused.body.slice(0, 200)}`);
       const answer = await asked(at, level, path(ids), message?.(ids));
       assert.equal(answer.status, 200, answer.body.slice(0, 300));
-      assert(!/"errors"/.test(answer.body), answer.body.slice(0, 300));
+      assert(!/"errors":\[/.test(answer.body), answer.body.slice(0, 300));
     });
   }
 }

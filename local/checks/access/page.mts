@@ -18,7 +18,8 @@ export async function checkLevelsInThePage(checks: Checks, deployment: Deploymen
       await page.getByRole('menuitem', { name: 'Account' }).click();
       await page.getByText(`Logged in as ${addressOf('none')}`).waitFor();
       await page.getByRole('cell', { name: 'reader', exact: true }).first().waitFor();
-      assert.equal(await page.getByRole('button', { name: 'Change password' }).isVisible(), false);
+      const changesPassword = page.getByRole('button', { name: 'Change password' });
+      assert.equal(await changesPassword.isVisible(), false, await changesPassword.evaluate(button => button.outerHTML));
     });
     await checks.check('a reader who creates an experiment reads in the dialog what is missing', async () => {
       await page.goto(`${url}/#/experiments`);
