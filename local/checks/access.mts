@@ -37,6 +37,7 @@ export async function checkAccess(checks: Checks, deployment: Deployment, python
 
   // Without the address of MLflow's list of AI models, which it would ask for on the internet, again and again.
   const env = { SECURE_MLFLOW_ACCESS: JSON.stringify(everyLevel), MLFLOW_ENABLE_AI_GATEWAY: 'true', MLFLOW_MODEL_CATALOG_URI: '' };
+  const weak = await deployment.startServerWithoutDoor();
   const gunicorn = { MLFLOW_GUNICORN_OPTS: '--threads 8', MLFLOW_UVICORN_OPTS: undefined };
   for (const [title, server] of Object.entries({ uvicorn: {}, gunicorn })) {
     console.log(`\nUnder ${title}, with a group for each level`);
@@ -48,9 +49,10 @@ export async function checkAccess(checks: Checks, deployment: Deployment, python
     }
     await checkCalls(checks, at, seeds, path => title === 'uvicorn' || path !== '/v1/traces');
     await checkAttacks(checks, at, seeds, { proxy: stack.url, server: stack.server.url, groups: 'ml-admins', joinsHeaders: title === 'gunicorn' });
-    await checkAuthors(checks, at, seeds);
+    await checkAuthors(checks, at, seeds, weak.send);
     await stack.stop();
   }
+  await weak.stop();
 }
 
 async function tokensOf({ issuer, clients }: Deployment): Promise<Record<Level, string>> {

@@ -6,7 +6,7 @@ import type { JWTPayload } from 'jose';
 import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { lifetime, SigningKey } from '../aws/issuer.mjs';
-import { bearer, type Send } from '../clients/http.mjs';
+import { bearer, json, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
 import type { Deployment } from '../deployment.mjs';
 
@@ -38,10 +38,14 @@ export async function checkLogs(checks: Checks, deployment: Deployment, send: Se
     assert.deepEqual(counted('FailedPreparations', lines), []);
   });
   await checkFailures(checks, deployment, send, counted);
-  await checks.check('count nothing of what MLflow prints', async () => {
+  await checks.check('count the requests that the inner door refuses, and nothing else of what MLflow prints', async () => {
+    await send(search, { ...json({}), headers: { ...bearer(token), origin: 'https://evil.example' } });
+    await sleep(200); // on its way into the file
     const lines = deployment.log('mlflow').split('\n');
-    assert(lines.length > 10, 'MLflow has printed nothing');
-    assert.deepEqual(filters.flatMap(({ MetricTransformations: [{ MetricName }] }) => counted(MetricName, lines)), []);
+    const refused = lines.filter(line => line.startsWith('secure-mlflow refused 403 '));
+    assert(refused.length > 0 && lines.length > refused.length + 10, lines.join('\n'));
+    assert.deepEqual(filters.flatMap(({ MetricTransformations: [{ MetricName }] }) => counted(MetricName, lines)), refused);
+    return `${refused.length} refused`;
   });
 }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { addressOf, asked, type Level, type Levels } from './levels.mjs';
 import { api, type Seeds } from './seeds.mjs';
-import { json, type Message } from '../../clients/http.mjs';
+import { json, type Message, type Send } from '../../clients/http.mjs';
 import type { Checks } from '../checks.mjs';
 
 const boss = 'boss@example.com';
@@ -24,7 +24,8 @@ interface TraceInfo {
   readonly assessments?: Review[];
 }
 
-export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds): Promise<void> {
+/** `weak` is a server without the inner door. */
+export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds, weak: Send): Promise<void> {
   const { experiment_id, trace_id, name } = await seeds.ids();
   const [editor, admin] = [addressOf('editor'), addressOf('admin')];
   const need = async function <Value>(level: Level, path: string, message?: Message) {
@@ -43,6 +44,13 @@ export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds): Pr
     'no claims': { experiment_id },
     'a body that is encoded twice, as old clients send it': JSON.stringify({ experiment_id, ...claims }),
   };
+  await checks.check('(without the inner door it says what the client claims)', async () => {
+    for (const body of Object.values(bodies).filter(each => JSON.stringify(each).includes(boss))) {
+      const answer = await weak(`${api}/runs/create`, json(body));
+      assert.equal(answer.status, 200, answer.body);
+      assert.deepEqual(nameOf((JSON.parse(answer.body) as { run: Run }).run), [boss, boss]);
+    }
+  });
   for (const [title, body] of Object.entries(bodies)) {
     for (const prefix of ['/api/2.0', '/ajax-api/2.0']) {
       await checks.check(`a run, with ${title}, at ${prefix}`, async () => {
