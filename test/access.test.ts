@@ -66,7 +66,7 @@ describe('without access', () => {
 
 describe('what the inner door is told', () => {
   test('a list may say what holds for everybody anyway', () => {
-    expect(policyOf({ access: { ...ada, readers: { groups: ['everyone'] }, everybody: READER } }).lists.at(-1)).toEqual(list(READER, ['everyone'], []));
+    expect(policyOf({ access: { ...ada, readers: { people: ['eve@example.com'] }, everybody: READER } }).lists.at(-1)).toEqual(list(READER, [], ['eve@example.com']));
   });
 
   test('with the least: admins', () => {

@@ -71,10 +71,14 @@ const providers: Record<string, (client: Client, stack: Stack) => AuthProvider> 
 /** Those where `sessionRefresh` is of use. */
 const refreshed = ['oidc', 'cognito', 'entra-id', 'keycloak', 'gitlab'].map(name => [`${name}-refreshed`, providers[name]] as const);
 
+/** Those that name groups, and nothing but `access` that names one. */
+const levelled = ['oidc', 'cognito', 'entra-id', 'keycloak', 'github', 'gitlab'].map(name => [`${name}-with-levels`, providers[name]] as const);
+const access = { admins: { groups: ['example:research'] } };
+
 const machineIdentities: Record<string, string[]> = { 'google-with-machines': ['ci@project.iam.gserviceaccount.com'] };
 
 const app = new App();
-for (const [name, provider] of [...Object.entries(providers), ...refreshed]) {
+for (const [name, provider] of [...Object.entries(providers), ...refreshed, ...levelled]) {
   const stack = new Stack(app, name);
   const oauth = secretsmanager.Secret.fromSecretNameV2(stack, 'OAuth', 'mlflow/oauth');
   new SecureMlflow(stack, 'Mlflow', {
@@ -83,6 +87,7 @@ for (const [name, provider] of [...Object.entries(providers), ...refreshed]) {
     authProvider: provider({ clientId: '1234', clientSecret: ecs.Secret.fromSecretsManager(oauth, 'clientSecret') }, stack),
     emailDomains: ['example.com', 'ml.example.com'],
     ...name.endsWith('-refreshed') && { sessionRefresh: Duration.minutes(30) },
+    ...name.endsWith('-with-levels') && { access },
     ...machineIdentities[name] && { machineIdentities: machineIdentities[name] },
     vpc: ec2.Vpc.fromVpcAttributes(stack, 'Vpc', {
       vpcId: 'vpc-0123456789abcdef0',

@@ -50,6 +50,18 @@ export async function checkProviders(checks: Checks, { assembly, proxy }: Provid
     assert.match(await configTest(proxy, minimal), /cookie_refresh > 0 requires oauth tokens in sessions/);
   });
 
+  checks.heading('The groups of a person reach MLflow, for levels, with the settings of');
+  for (const [stack, { account, groups }] of Object.entries(levelled)) {
+    await checks.check(stack, async () => {
+      const signIns = await doorOf(stack, door(stack));
+      const { status, headers = {} } = await signIns.enter(account);
+      await signIns.stop();
+      assert.equal(status, 200);
+      assert.deepEqual(String(headers['x-forwarded-groups']).split(',').sort(), groups);
+      return groups.join(', ');
+    });
+  }
+
   checks.heading('Lists that come to nothing at deployment let nobody in');
   for (const [stack, account] of Object.entries(comeToNothing)) {
     await checks.check(stack, () => letsNobodyIn(stack, account, door(stack)));
@@ -212,6 +224,16 @@ const comeToNothing: Record<string, Account> = {
   'github-with-nothing': { claims: ann, organizations: ['example'], teams: ['example:research'] },
   'gitlab-with-no-groups': { claims: ann },
   'gitlab-with-no-projects': { claims: ann },
+};
+
+/** Stacks with `access`, and what their groups are called there. */
+const levelled: Record<string, { readonly account: Account; readonly groups: string[] }> = {
+  'oidc-with-levels': { account: { claims: { ...ann, groups: ['ml-team', 'others'] } }, groups: ['ml-team', 'others'] },
+  'cognito-with-levels': { account: { claims: { ...ann, 'cognito:groups': ['ml-team'] } }, groups: ['ml-team'] },
+  'entra-id-with-levels': { account: { claims: { ...ann, groups: ['66666666-7777-8888-9999-000000000000'], tid: 'x' } }, groups: ['66666666-7777-8888-9999-000000000000'] },
+  'keycloak-with-levels': { account: { claims: { ...ann, groups: ['/ml-team'] }, roles: ['ml-user'] }, groups: ['/ml-team', 'role:ml-user'] },
+  'github-with-levels': { account: { claims: ann, organizations: ['example'], teams: ['example:research'] }, groups: ['example', 'example:research'] },
+  'gitlab-with-levels': { account: { claims: { ...ann, groups: ['ml/team'] } }, groups: ['ml/team'] },
 };
 
 interface Refresh {
