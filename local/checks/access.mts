@@ -33,7 +33,7 @@ export async function checkAccess(checks: Checks, deployment: Deployment, python
   await checkExample(checks, front);
   await checkMachines(checks, front);
   await checks.check('the SDK of a reader reads, and says why it does not write', () => usesSdk(front, python));
-  await checkLevelsInThePage(checks, deployment);
+  await checkLevelsInThePage(checks, front);
 
   // Without the address of MLflow's list of AI models, which it would ask for on the internet, again and again.
   const env = { SECURE_MLFLOW_ACCESS: JSON.stringify(everyLevel), MLFLOW_ENABLE_AI_GATEWAY: 'true', MLFLOW_MODEL_CATALOG_URI: '' };

@@ -2,17 +2,27 @@
 
 import assert from 'node:assert/strict';
 import type { Browser, Page } from 'playwright-core';
-import { addressOf } from './levels.mjs';
+import { addressOf, type Levels } from './levels.mjs';
+import { Seeds } from './seeds.mjs';
 import { personToken } from '../../clients/tokens.mjs';
 import type { Deployment } from '../../deployment.mjs';
 import { inBrowser } from '../browser.mjs';
 import type { Checks } from '../checks.mjs';
+import { visit } from '../door/browser.mjs';
 
-export async function checkLevelsInThePage(checks: Checks, deployment: Deployment): Promise<void> {
+/** What the page asks for and does without: MLflow's assistant, which is closed, the list of its accounts, and the AI gateway where it is off. */
+const doneWithout = /^(403|404) GET \/ajax-api\/3\.0\/mlflow\/assistant\/|^404 GET \/ajax-api\/[23]\.0\/mlflow\/users\/list|^501 GET \/ajax-api\/3\.0\/mlflow\/gateway\//;
+
+/** Of the Cognito example: in no group one reads. */
+export async function checkLevelsInThePage(checks: Checks, at: Levels): Promise<void> {
+  const { deployment } = at;
   const { url } = deployment;
   checks.heading('In the page');
   await inBrowser(async browser => {
-    const page = await opened(browser, url, 'none'); // everybody reads
+    for (const [title, level] of [['a reader', 'none'], ['an editor', 'editor'], ['an admin', 'admin']] as const) {
+      await checks.check(`${title} sees every kind of page, and no call of one fails`, () => walks(browser, at, level));
+    }
+    const page = await opened(browser, url, 'none');
     await checks.check('the account menu says who is signed in, and the account page with which level', async () => {
       await page.getByRole('button', { name: `Account menu for ${addressOf('none')}` }).click();
       await page.getByRole('menuitem', { name: 'Account' }).click();
@@ -63,7 +73,30 @@ async function refusesInWords(browser: Browser, deployment: Deployment): Promise
   }
 }
 
-async function opened(browser: Browser, url: string, level: 'none'): Promise<Page> {
+async function walks(browser: Browser, at: Levels, level: 'none' | 'editor' | 'admin'): Promise<string> {
+  const { url } = at.deployment;
+  const { experiment_id, run_id, name } = await new Seeds(at).ids();
+  const inside = `/experiments/${String(experiment_id)}`;
+  const paths = [
+    '/', '/experiments', inside, ...['runs', 'traces', 'models', 'datasets', 'judges', 'review-queue', 'prompts', 'evaluation-runs'].map(tab => `${inside}/${tab}`),
+    `${inside}/runs/${String(run_id)}`, `${inside}/runs/${String(run_id)}/artifacts`, '/models', `/models/${String(name)}`, `/models/${String(name)}/versions/1`, '/prompts', '/mcp-registry', '/settings/general', '/account',
+  ];
+  const page = await opened(browser, url, level);
+  const failed: string[] = [];
+  page.on('response', response => {
+    if (response.status() >= 400 && response.url().startsWith(url)) {
+      failed.push(`${response.status()} ${response.request().method()} ${response.url().slice(url.length)}`);
+    }
+  });
+  for (const path of paths) {
+    await visit(page, { url }, path);
+  }
+  await page.context().close();
+  assert.deepEqual(failed.filter(call => !doneWithout.test(call)), []);
+  return `${paths.length} pages`;
+}
+
+async function opened(browser: Browser, url: string, level: 'none' | 'editor' | 'admin'): Promise<Page> {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
   await page.goto(url);

@@ -28,10 +28,12 @@ export class Seeds {
     const name = `seed-${randomUUID()}`;
     const { experiment_id } = await this.need<{ experiment_id: string }>(`${api}/experiments/create`, json({ name }));
     const { run: { info: { run_id } } } = await this.need<{ run: { info: { run_id: string } } }>(`${api}/runs/create`, json({ experiment_id, tags: [{ key: 'k', value: 'v' }] }));
-    const file = `${experiment_id}/${run_id}/artifacts/file.txt`;
-    await this.need(`/api/2.0/mlflow-artifacts/artifacts/${file}`, { method: 'PUT', body: 'x' });
+    const folder = `${experiment_id}/${run_id}/artifacts`;
+    for (const [fileName, body] of [['file.txt', 'x'], ['MLmodel', 'flavors: {}\n']] as const) {
+      await this.need(`/api/2.0/mlflow-artifacts/artifacts/${folder}/${fileName}`, { method: 'PUT', body });
+    }
     await this.need(`${api}/registered-models/create`, json({ name }));
-    const source = `mlflow-artifacts:/${experiment_id}/${run_id}/artifacts`;
+    const source = `mlflow-artifacts:/${folder}`;
     await this.need(`${api}/model-versions/create`, json({ name, source, run_id }));
     const { model: { info: { model_id } } } = await this.need<{ model: { info: { model_id: string } } }>(`${api}/logged-models`, json({ experiment_id, name: 'seed' }));
     const trace_id = `tr-${randomUUID().replaceAll('-', '')}`;
@@ -47,7 +49,7 @@ export class Seeds {
       experiment_id,
       run_id,
       run_uuid: run_id,
-      artifact_path: file,
+      artifact_path: `${folder}/file.txt`,
       name,
       new_name: `${name}-x`,
       version: '1',

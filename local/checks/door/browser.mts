@@ -20,7 +20,7 @@ export async function signedIn(browser: Browser, { member }: DoorSuite, { url }:
 }
 
 /** Goes to a page of MLflow and waits until it has loaded what it shows: nothing is sent or comes for a second. */
-export async function visit(page: Page, { url }: Side, path: string): Promise<void> {
+export async function visit(page: Page, { url }: Pick<Side, 'url'>, path: string): Promise<void> {
   let last = Date.now();
   const note = () => { last = Date.now(); };
   page.on('request', note).on('response', note).on('requestfailed', note);
