@@ -3,12 +3,12 @@ export enum AccessLevel {
   /** Nothing: every request is refused, with a page that says why and how to sign out. */
   NONE = 'none',
 
-  /** Sees everything and changes nothing. Webhooks, whose addresses hold secrets, are left to admins. */
+  /** Sees everything but webhooks, whose addresses hold secrets, and changes nothing. */
   READER = 'reader',
 
   /**
-   * Also works with experiments, runs, models, prompts, traces, artifacts, datasets and reviews, calls endpoints of the AI gateway, and deletes runs and
-   * traces.
+   * Also works with experiments, runs, models, prompts, traces, artifacts, datasets and reviews, calls endpoints of the AI gateway, overwrites files, moves
+   * aliases, and deletes runs, logged models, traces, datasets, scorers and review queues.
    */
   EDITOR = 'editor',
 
@@ -59,18 +59,18 @@ export interface AccessMembers {
  * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/access.md
  */
 export interface AccessOptions {
-  /** Admins: at least one group or person. */
+  /** Who may do everything: at least one group or person. */
   readonly admins: AccessMembers;
 
   /**
-   * Editors.
+   * Who may work with runs and models: `AccessLevel.EDITOR`.
    *
    * @default - none but those whom `everybody` and `machines` make editors
    */
   readonly editors?: AccessMembers;
 
   /**
-   * Readers.
+   * Who may only look: `AccessLevel.READER`.
    *
    * @default - none but those whom `everybody` and `machines` make readers
    */
@@ -79,7 +79,7 @@ export interface AccessOptions {
   /**
    * Level of every person who gets in. A list of people or groups must not be below it: nothing lowers a level.
    *
-   * @default AccessLevel.NONE - people who are on no list get a page that says so
+   * @default AccessLevel.NONE - people who are on no list are shut out: they get a page that says so
    */
   readonly everybody?: AccessLevel;
 

@@ -220,14 +220,18 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
    *
    * const trainingRole = new iam.Role(this, 'TrainingRole', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
    * mlflow.grantTrackingAccess(trainingRole);
+   *
+   * // With `access` among the props a role may have a level of its own.
+   * const reportRole = new iam.Role(this, 'ReportRole', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+   * mlflow.grantTrackingAccess(reportRole, { level: AccessLevel.READER });
    */
   public grantTrackingAccess(grantee: iam.IGrantable, options: TrackingAccessOptions = {}): iam.Grant {
     if (this.awsIdentityIssuer === undefined) {
       throw new Error(`${this.node.path}: \`awsIdentityIssuer\` must be set for grantTrackingAccess, got nothing: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`);
     }
     const roleArn = roleArnOf(this.node.path, grantee);
+    throwProblems(this.node.path, grantProblems(roleArn, options, this.access));
     const { level } = options;
-    throwProblems(this.node.path, grantProblems(roleArn, level, this.access));
     this.grants.push({ roleArn, ...(level && { level }) });
     if (!this.machineIdentities.includes(roleArn)) {
       this.machineIdentities.push(roleArn);

@@ -163,6 +163,13 @@ describe('grantTrackingAccess', () => {
     ]);
   });
 
+  test('fails for a level that is in no object, as callers without types may write it', () => {
+    const { stack, mlflow } = define({ awsIdentityIssuer, access: ada });
+    const role = iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false });
+    expect(() => mlflow.grantTrackingAccess(role, READER as never)).toThrow(new Error(one('the options of grantTrackingAccess must be an object, got "reader": pass { level: … }')));
+    expect(() => mlflow.grantTrackingAccess(role, null as never)).toThrow('must be an object, got null');
+  });
+
   test.each<[unknown, AccessOptions, string]>([
     [NONE, ada, '`level` of grantTrackingAccess must be "reader", "editor" or "admin", got "none": use a value of `AccessLevel`'],
     ['boss', ada, '`level` of grantTrackingAccess must be "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`'],
@@ -224,13 +231,20 @@ describe('fails', () => {
     ['machines for admins', { admins: { machines: ['ci'] } }, '`access.admins` must name at least one group or person, got {"machines":["ci"]}: experiments and models are deleted, webhooks and keys managed by admins alone; add `people` or `groups`'],
     ['an empty list', editors({ groups: [] }), '`access.editors.groups` must hold at least one entry, got []: leave it out for none'],
     ['lists of nobody', editors({}), '`access.editors` must hold `groups`, `people` or `machines`, got {}: name some, or leave it out'],
-    ['a level that is none', { ...ada, everybody: 'boss' }, '`access.everybody` must be "none", "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`'],
-    ['a level that is a token', { ...ada, machines: Lazy.string({ produce: () => 'reader' }) }, '`access.machines` must be "none", "reader", "editor" or "admin", got a CDK token: use a value of `AccessLevel`'],
+    ['a level that is none', { ...ada, everybody: 'boss' }, '`access.everybody` must be "none", "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`; for single people and groups there are `admins`, `editors` and `readers`'],
+    ['a level that is a token', { ...ada, machines: Lazy.string({ produce: () => 'reader' }) }, '`access.machines` must be "none", "reader", "editor" or "admin", got a CDK token: use a value of `AccessLevel`; single machines are named in `machines` of a list'],
     ['readers where everybody is an editor', { ...ada, readers: { people: ['eve@example.com'] }, everybody: EDITOR },
-      '`access.readers` must not be below `access.everybody`, got groups or people where that is "editor": the list would look like a restriction and be none; leave out its `groups` and `people`, or lower `everybody`'],
+      '`access.readers` must not be below `access.everybody`, got groups or people where that is "editor": the list would have no effect; leave out its `groups` and `people`, or lower `everybody`'],
+    ['a list without members', { admins: { people: [undefined] } }, '`access.admins.people`: each entry must be an e-mail address, got undefined: it is missing, perhaps an environment variable that is not set'],
+    ['a group that is a number', editors({ groups: [7] } as never), '`access.editors.groups`: each entry must be a name without commas, control characters and blanks around it, got 7: it is missing, perhaps an environment variable that is not set'],
+    ['no list', editors({ people: 'eve@example.com' } as never), '`access.editors.people` must be a list, got "eve@example.com": write ["eve@example.com"]'],
+    ['an unknown list', { ...ada, viewers: {} }, '`access` must hold nothing but admins, editors, readers, everybody, machines, got "viewers": use one of these names'],
+    ['unknown members', { admins: { ...ada.admins, users: ['x'] } }, '`access.admins` must hold nothing but groups, people, machines, got "users": use one of these names'],
+    ['a person as a machine', editors({ machines: ['eve@example.com'] }),
+      '`access.editors.machines`: each entry must be one of `machineIdentities`, got "eve@example.com": for a person use `people`; a machine must be there, too; for a machine client of Cognito use `machineClientId(…)` of its provider, for an AWS role the `level` of `grantTrackingAccess`'],
     ['a list that is a token', editors({ people: Token.asList({ Ref: 'List' }) }), '`access.editors.people` must be a list that is written out, got a CDK token: its entries may be tokens, the list itself may not'],
     ['an address outside', editors({ people: ['Eve@ml.example.com'] }),
-      '`access.editors.people`: each address must be in `emailDomains`, got "Eve@ml.example.com" where these are ["example.com"]: it does not get in, whoever makes its token; add the domain, or leave it out'],
+      '`access.editors.people`: each address must be in `emailDomains`, got "Eve@ml.example.com" where these are ["example.com"]: this person cannot sign in; add the domain, or leave the address out'],
     ['a machine that is on no list', editors({ machines: ['ci'] }),
       '`access.editors.machines`: each entry must be one of `machineIdentities`, got "ci": add it there, too; for a machine client of Cognito use `machineClientId(…)` of its provider, for an AWS role the `level` of `grantTrackingAccess`'],
     ['groups with Google', editors({ groups: ['data-science'] }),
@@ -239,14 +253,14 @@ describe('fails', () => {
     expect(refusal({ access: access as AccessOptions })).toBe(one(problem));
   });
 
-  test.each(['', ' ', 'a,ml-admins', 'ml-admins ', ' ml-admins', 'ml\nadmins', 'ml\u0000', 'ml\u0085admins'])('for the group %j', group => {
+  test.each(['', ' ', '*', 'a,ml-admins', 'ml-admins ', ' ml-admins', 'ml\nadmins', 'ml\u0000', 'ml\u0085admins'])('for the group %j', group => {
     expect(refusal(withGroups({ admins: { groups: ['ml-admins', group] } }))).toBe(one(
-      `\`access.admins.groups\`: each entry must be a name without commas, control characters and blanks around it, got ${JSON.stringify(group)}: oauth2-proxy joins groups with commas and trims them, so it would be another group; use the name that /oauth2/userinfo shows`));
+      `\`access.admins.groups\`: each entry must be a name without commas, control characters and blanks around it, got ${JSON.stringify(group)}: oauth2-proxy joins groups with commas and trims them, so it would be another group; use the name that /oauth2/userinfo shows, and \`everybody\` for all`));
   });
 
-  test.each(['', 'ada', '@example.com', 'ada@', 'ada@example', 'ada@example.com@example.com', 'ada @example.com', 'ada@example.com,eve@example.com', 'ada@example.com\n', 'ada@example.com.', arn])('for the person %j', person => {
+  test.each(['', 'ada', '*@example.com', '@example.com', 'ada@', 'ada@example', 'ada@example.com@example.com', 'ada @example.com', 'ada@example.com,eve@example.com', 'ada@example.com\n', 'ada@example.com.', arn])('for the person %j', person => {
     expect(refusal({ access: { admins: { people: [person] } }, emailDomains: ['*'] })).toBe(one(
-      `\`access.admins.people\`: each entry must be an e-mail address, got ${JSON.stringify(person)}: for a group use \`groups\`, for a program \`machines\``));
+      `\`access.admins.people\`: each entry must be an e-mail address, got ${JSON.stringify(person)}: for a group use \`groups\`, for a program \`machines\`, for all \`everybody\``));
   });
 
   test.each(['true', 'True', '1'])('for jobs of the server: %s', value => {
@@ -368,6 +382,8 @@ describe('warnings', () => {
     ['people by a claim that may be anybody\'s', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: ada }), ['unverifiedLevels']],
     ['people by a claim that is a token', stack => ({ authProvider: oidc(stack, { emailClaim: Lazy.string({ produce: () => 'x' }) }), access: ada }), []],
     ['groups by such a claim', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: mlAdmins }), []],
+    ['groups of Entra ID by their names', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId }), access: mlAdmins }), ['entraGroupNames']],
+    ['groups of Entra ID by their ids', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId }), access: { admins: { groups: [tenantId] } } }), []],
     ['people of Entra ID by their name', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId, emailClaim: 'preferred_username' }), access: ada }), []],
     ['no access', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), trustedTokenIssuers: [issuer()] }), []],
   ])('%s', (_, overrides, expected) => {

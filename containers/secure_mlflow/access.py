@@ -1,6 +1,6 @@
 """Who may do what: the level that a caller has, and the level that a request needs.
 
-Whatever is on no list below needs the highest level if it can write: a call that a newer MLflow adds is closed until somebody has looked at it.
+Whatever is on no list below needs the highest level, unless it reads: a write that a newer MLflow adds is closed until somebody has looked at it.
 A group can only raise a level. A client can have the proxy drop the header with its groups (`Connection: X-Forwarded-Groups`), and gains nothing by it.
 """
 
@@ -90,8 +90,10 @@ WRITES_OF_EDITORS = {
         /issues /issues/invoke /label-schemas/create /review-queues/create /review-queues/update /review-queues/delete /review-queues/get-or-create-user
         /review-queues/items/add /review-queues/items/remove /review-queues/items/set-status
         /scorers/register /scorer/invoke /genai/evaluate/invoke /prompt-optimization/jobs /prompt-optimization/jobs/*/cancel /demo/generate
-        /mcp-servers /mcp-servers/**
-        :/gateway/**
+        /mcp-servers /mcp-servers/**/aliases /mcp-servers/**/endpoints /mcp-servers/**/tags /mcp-servers/**/versions /mcp-servers/**/versions/**/tags
+        :/gateway/*/mlflow/invocations :/gateway/proxy/*/** :/gateway/mlflow/v1/chat/completions :/gateway/typesafe/v1/systemone :/gateway/anthropic/v1/messages
+        :/gateway/openai/v1/chat/completions :/gateway/openai/v1/embeddings :/gateway/openai/v1/responses :/gateway/openai/v1/responses/compact
+        :/gateway/gemini/v1beta/models/*:generateContent :/gateway/gemini/v1beta/models/*:streamGenerateContent
         /upload-artifact /artifacts/presigned-upload-url -artifacts/mpu/create/** -artifacts/mpu/complete/** -artifacts/mpu/abort/**
     """),
     "PUT": paths("-artifacts/artifacts/** /scorers/online-config"),
@@ -131,4 +133,4 @@ def reason_against(caller, method, path):
         return None
     if caller.level is Level.NONE:
         return f"{caller.name} {TITLES[caller.level]} here: ask the administrators of this server for a level"
-    return f"{caller.name} {TITLES[caller.level]} here, and {method} {path} needs {'an' if need > Level.READER else 'a'} {need}"
+    return f"{caller.name} {TITLES[caller.level]} here, and {method} {path} needs {'an' if need > Level.READER else 'a'} {need}: ask the administrators of this server"

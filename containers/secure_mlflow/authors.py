@@ -55,7 +55,7 @@ def sign_rows():
         return type(row) in tags and getattr(row, tags[type(row)][0]) == USER
 
     def sign_new(row, name):
-        for column in authored[type(row)]:
+        for column in authored.get(type(row), ()):
             setattr(row, column, name)
         if names_user(row):
             setattr(row, tags[type(row)][1], name)
@@ -73,7 +73,7 @@ def sign_rows():
             sign_new(row, name)
 
     def keep_author(row, name):
-        if "last_updated_by" in authored[type(row)]:
+        if "last_updated_by" in authored.get(type(row), ()):
             row.last_updated_by = name
         if names_user(row):
             value = tags[type(row)][1]

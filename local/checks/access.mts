@@ -15,6 +15,7 @@ import { search } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { lifetime } from '../aws/issuer.mjs';
 import { bearer, client, json } from '../clients/http.mjs';
+import { sessionCookie } from '../clients/person.mjs';
 import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
 
@@ -73,6 +74,12 @@ async function checkExample(checks: Checks, front: Levels): Promise<void> {
     const secrets = await Promise.all((['editor', 'admin'] as const).map(async level => (await asked(front, level, `${api}/webhooks`)).status));
     assert.deepEqual(secrets, [403, 200]);
   });
+  await checks.check('/oauth2/userinfo shows people their groups, with a session and with a token', async () => {
+    const told = ({ body }: { readonly body: string }) => (JSON.parse(body) as { groups?: string[] }).groups;
+    const info = '/oauth2/userinfo';
+    assert.deepEqual(told(await asked(front, 'admin', info)), groups.admin);
+    assert.deepEqual(told(await front.send(info, { headers: { cookie: await sessionCookie(front.deployment.url, addressOf('editor')) } })), groups.editor);
+  });
   await checks.check('a refusal is one line of the log, with address, level, method and path', async () => {
     await asked(front, 'none', `${create}?x=refused`, json({ name: 'x' }));
     const lines = front.deployment.log('mlflow').split('\n').filter(line => line.startsWith(`secure-mlflow refused 403 POST "${create}" of "${addressOf('none')}" (reader): `));
@@ -85,14 +92,14 @@ async function checkMachines(checks: Checks, front: Levels): Promise<void> {
   const { account, url, roles, machineIdentities, template } = deployment;
   const [role] = template.ids('AWS::IAM::Role').filter(id => machineIdentities.includes(roles.arn(id)));
   const token = await account!.key.sign({ iss: account!.issuer, sub: roles.arn(role), aud: url, ...lifetime(600) });
-  await checks.check('a role has the level that it was granted, and its runs its name', async () => {
+  await checks.check('a role has the level of `machines`, and its runs its name', async () => {
     const { status, body } = await send(`${api}/runs/create`, { ...json({ experiment_id: '0', user_id: 'ada@example.com' }), headers: { 'content-type': 'application/json', ...bearer(token) } });
     assert.equal(status, 200, body);
     assert.equal((JSON.parse(body) as { run: { info: { user_id: string } } }).run.info.user_id, roles.arn(role));
     const refused = await send(`${api}/webhooks`, { headers: bearer(token) });
     assert.deepEqual([refused.status, /is an editor here/.test(refused.body)], [403, true]);
   });
-  await checks.check('one that may only read does not write', async () => {
+  await checks.check('one that is on the list of readers does not write', async () => {
     const policy = { ...everyLevel, lists: [{ level: 'reader', groups: [], names: [roles.arn(role)] }] };
     const stack = await deployment.startStack({ env: { SECURE_MLFLOW_ACCESS: JSON.stringify(policy) } });
     const headers = bearer(token);

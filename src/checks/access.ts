@@ -1,7 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import { known, show } from './problems';
 import type { Warnings } from './warnings';
-import { AccessLevel, AccessMembers, AccessOptions } from '../access';
+import { AccessLevel, AccessMembers, AccessOptions, TrackingAccessOptions } from '../access';
 import type { AuthProviderConfig } from '../auth/config';
 import { isAwsAccount, isGoogle } from '../auth/public-issuers';
 import { DEFAULT_EVERYBODY } from '../defaults';
@@ -20,8 +20,9 @@ export function accessProblems({ access, environment = {} }: SecureMlflowProps):
   }
   const jobs = environment.MLFLOW_SERVER_ENABLE_JOB_EXECUTION;
   return [
-    ...levelProblems('access.everybody', access.everybody, LEVELS),
-    ...levelProblems('access.machines', access.machines, LEVELS),
+    ...keyProblems('access', access, [...LISTS.map(([list]) => list), 'everybody', 'machines']),
+    ...levelProblems('access.everybody', access.everybody, LEVELS, '; for single people and groups there are `admins`, `editors` and `readers`'),
+    ...levelProblems('access.machines', access.machines, LEVELS, '; single machines are named in `machines` of a list'),
     ...adminProblems(access.admins),
     ...LISTS.flatMap(([list, level]) => listProblems(`access.${list}`, level, access[list], access.everybody)),
     ...known(jobs) && /^(true|1)$/i.test(jobs)
@@ -44,7 +45,11 @@ export function accessProviderProblems(props: SecureMlflowProps, provider: AuthP
 }
 
 /** What is wrong with the level that a role is granted. */
-export function grantProblems(roleArn: string, level?: AccessLevel, access?: AccessOptions): string[] {
+export function grantProblems(roleArn: string, options: TrackingAccessOptions, access?: AccessOptions): string[] {
+  if (typeof options !== 'object' || options === null) { // callers without types pass the level itself
+    return [`the options of grantTrackingAccess must be an object, got ${show(options)}: pass { level: … }`];
+  }
+  const { level } = options;
   if (access === undefined) {
     return level === undefined ? [] : [`\`level\` of grantTrackingAccess needs \`access\` among the props, got ${show(level)} without: name at least \`access.admins\`, or leave the level out`];
   }
@@ -52,15 +57,20 @@ export function grantProblems(roleArn: string, level?: AccessLevel, access?: Acc
   if (level === undefined && access.machines === AccessLevel.NONE && !listed) {
     return [`\`level\` of grantTrackingAccess must be given where \`access.machines\` is "none", got nothing: the role could do nothing; name ${allowed(GRANTED)}`];
   }
-  return levelProblems('level', level, GRANTED, ' of grantTrackingAccess');
+  return levelProblems('level', level, GRANTED, '', ' of grantTrackingAccess');
 }
 
 /** Those that may be granted: none would look like a restriction, and a role that may do nothing needs no grant. */
 const GRANTED = LEVELS.filter(level => level !== AccessLevel.NONE);
 
-function levelProblems(name: string, level: AccessLevel | undefined, levels: AccessLevel[], of = ''): string[] {
+function levelProblems(name: string, level: AccessLevel | undefined, levels: AccessLevel[], more: string, of = ''): string[] {
   return level === undefined || levels.includes(level) ? []
-    : [`\`${name}\`${of} must be ${allowed(levels)}, got ${Token.isUnresolved(level) ? 'a CDK token' : show(level)}: use a value of \`AccessLevel\``];
+    : [`\`${name}\`${of} must be ${allowed(levels)}, got ${Token.isUnresolved(level) ? 'a CDK token' : show(level)}: use a value of \`AccessLevel\`${more}`];
+}
+
+/** Of callers without types: what is misspelt would be ignored. */
+function keyProblems(name: string, value: object, keys: readonly string[]): string[] {
+  return Object.keys(value).filter(key => !keys.includes(key)).map(key => `\`${name}\` must hold nothing but ${keys.join(', ')}, got ${show(key)}: use one of these names`);
 }
 
 function allowed(levels: AccessLevel[]): string {
@@ -77,12 +87,12 @@ function listProblems(name: string, level: AccessLevel, members: AccessMembers |
     return [];
   }
   const { groups, people, machines } = members;
-  const problems = KINDS.flatMap(kind => entryProblems(`${name}.${kind}`, members[kind], ENTRIES[kind]));
+  const problems = [...keyProblems(name, members, KINDS), ...KINDS.flatMap(kind => entryProblems(`${name}.${kind}`, members[kind], ENTRIES[kind]))];
   if (groups === undefined && people === undefined && machines === undefined && level !== AccessLevel.ADMIN) {
     problems.push(`\`${name}\` must hold \`groups\`, \`people\` or \`machines\`, got ${show(members)}: name some, or leave it out`);
   }
   if ((groups !== undefined || people !== undefined) && LEVELS.includes(everybody) && isAbove(everybody, level)) {
-    problems.push(`\`${name}\` must not be below \`access.everybody\`, got groups or people where that is ${show(everybody)}: the list would look like a restriction and be none; leave out its \`groups\` and \`people\`, or lower \`everybody\``);
+    problems.push(`\`${name}\` must not be below \`access.everybody\`, got groups or people where that is ${show(everybody)}: the list would have no effect; leave out its \`groups\` and \`people\`, or lower \`everybody\``);
   }
   return problems;
 }
@@ -92,16 +102,16 @@ type Rule = readonly [isRight: (entry: string) => boolean, must: string, todo: s
 
 const ENTRIES: Record<typeof KINDS[number], Rule> = {
   groups: [
-    entry => entry !== '' && entry === entry.trim() && !/[,\p{Cc}]/u.test(entry),
+    entry => entry !== '' && entry !== '*' && entry === entry.trim() && !/[,\p{Cc}]/u.test(entry),
     'a name without commas, control characters and blanks around it',
-    'oauth2-proxy joins groups with commas and trims them, so it would be another group; use the name that /oauth2/userinfo shows',
+    'oauth2-proxy joins groups with commas and trims them, so it would be another group; use the name that /oauth2/userinfo shows, and `everybody` for all',
   ],
   people: [
-    entry => /^[^\s@,"]+@[^\s@,"]+\.[^\s@,".]+$/.test(entry),
+    entry => /^[^\s@,"*]+@[^\s@,"*]+\.[^\s@,".*]+$/.test(entry),
     'an e-mail address',
-    'for a group use `groups`, for a program `machines`',
+    'for a group use `groups`, for a program `machines`, for all `everybody`',
   ],
-  machines: [() => true, '', ''], // each must be on a list that has rules
+  machines: [entry => entry !== '', 'an exact subject', 'use an entry of `machineIdentities`'], // which has more rules
 };
 
 function entryProblems(name: string, entries: string[] | undefined, [isRight, must, todo]: Rule): string[] {
@@ -111,11 +121,14 @@ function entryProblems(name: string, entries: string[] | undefined, [isRight, mu
   if (Token.isUnresolved(entries)) { // JSON cannot hold a list of which not even the length is known
     return [`\`${name}\` must be a list that is written out, got a CDK token: its entries may be tokens, the list itself may not`];
   }
+  if (!Array.isArray(entries)) {
+    return [`\`${name}\` must be a list, got ${show(entries)}: write [${show(entries)}]`];
+  }
   if (entries.length === 0) {
     return [`\`${name}\` must hold at least one entry, got []: leave it out for none`];
   }
-  return entries.filter(entry => known(entry) && !isRight(entry))
-    .map(entry => `\`${name}\`: each entry must be ${must}, got ${show(entry)}: ${todo}`);
+  const wrong = entries.filter(entry => typeof entry !== 'string' || known(entry) && !isRight(entry));
+  return wrong.map(entry => `\`${name}\`: each entry must be ${must}, got ${show(entry)}: ${typeof entry === 'string' ? todo : 'it is missing, perhaps an environment variable that is not set'}`);
 }
 
 function groupProblems(name: string, groups: string[] | undefined, { groups: sent, environment }: AuthProviderConfig): string[] {
@@ -139,7 +152,7 @@ function outsiderProblems(name: string, people: string[] = [], props: SecureMlfl
   const machines = lowerCase([...machineIdentities, ...provider.machineIdentities ?? []]);
   const domainOf = (person: string) => person.toLowerCase().split('@').at(-1)!;
   const outside = people.filter(person => known(person) && !emailDomains.includes(domainOf(person)) && !machines.includes(person.toLowerCase()));
-  return outside.map(person => `\`${name}\`: each address must be in \`emailDomains\`, got ${show(person)} where these are ${show(emailDomains)}: it does not get in, whoever makes its token; add the domain, or leave it out`);
+  return outside.map(person => `\`${name}\`: each address must be in \`emailDomains\`, got ${show(person)} where these are ${show(emailDomains)}: this person cannot sign in; add the domain, or leave the address out`);
 }
 
 /** Machines that would have the level of `machines` all the same. */
@@ -150,7 +163,7 @@ function unlistedProblems(name: string, machines: string[] = [], props: SecureMl
   }
   const listed = lowerCase([...machineIdentities, ...provider.machineIdentities ?? []]);
   return machines.filter(machine => known(machine) && !listed.includes(machine.toLowerCase()))
-    .map(machine => `\`${name}\`: each entry must be one of \`machineIdentities\`, got ${show(machine)}: add it there, too; for a machine client of Cognito use \`machineClientId(…)\` of its provider, for an AWS role the \`level\` of \`grantTrackingAccess\``);
+    .map(machine => `\`${name}\`: each entry must be one of \`machineIdentities\`, got ${show(machine)}: ${machine.includes('@') ? 'for a person use `people`; a machine must be there, too' : 'add it there, too'}; for a machine client of Cognito use \`machineClientId(…)\` of its provider, for an AWS role the \`level\` of \`grantTrackingAccess\``);
 }
 
 function isUnjudged(value: string | undefined): boolean {
@@ -173,7 +186,11 @@ export function warningsAboutAccess(props: SecureMlflowProps, { groups: sent, en
   const people = LISTS.some(([list]) => access?.[list]?.people !== undefined);
   const issuers = trustedTokenIssuers.map(({ issuerUrl }) => issuerUrl).filter(url => !isGoogle(url) && !isAwsAccount(url)); // whose tokens name none
   const { OAUTH2_PROXY_PROVIDER: kind, OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim = 'email' } = environment;
+  const names = LISTS.flatMap(([list]) => access?.[list]?.groups ?? []).filter(group => known(group) && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(group));
   return {
+    ...(kind === 'entra-id' && names.length > 0 && {
+      entraGroupNames: `\`access\` names groups by ${names.map(name => show(name)).join(', ')}, and Entra ID sends object ids unless the app registration is set up to send names: use the object id of each group`,
+    }),
     ...(groups && issuers.length > 0 && {
       issuersNameGroups: `\`access\` names groups and \`trustedTokenIssuers\` holds ${issuers.filter(known).join(', ') || 'issuers'}, whose tokens may name any group, those of admins included: see to it that they name only groups that you decide on, or name \`people\` and \`machines\` alone`,
     }),

@@ -81,6 +81,8 @@ class TestLevelOfARequest:
         ("POST", "/runs/search", Level.ADMIN),
         ("POST", "/api/2.0/mlflow/graphql", Level.ADMIN),
         ("POST", "/api/2.0/mlflow/gateway/x", Level.ADMIN),
+        ("POST", "/gateway/keys/create", Level.ADMIN),
+        ("POST", "/api/3.0/mlflow/mcp-servers/a/purge", Level.ADMIN),
         ("POST", "//api/2.0/mlflow/runs/create", Level.ADMIN),
         ("POST", "/api/2.0/mlflow/runs/create/", Level.ADMIN),
         ("POST", "/api/2.0/mlflow/runs/search\n", Level.ADMIN),
@@ -97,8 +99,8 @@ class TestLevelOfARequest:
 
 @pytest.mark.parametrize("level, method, path, reason", [
     (Level.NONE, "GET", "/", "ada@example.com has no access here: ask the administrators of this server for a level"),
-    (Level.READER, "POST", "/v1/traces", "ada@example.com is a reader here, and POST /v1/traces needs an editor"),
-    (Level.EDITOR, "POST", "/x", "ada@example.com is an editor here, and POST /x needs an admin"),
+    (Level.READER, "POST", "/v1/traces", "ada@example.com is a reader here, and POST /v1/traces needs an editor: ask the administrators of this server"),
+    (Level.EDITOR, "POST", "/x", "ada@example.com is an editor here, and POST /x needs an admin: ask the administrators of this server"),
     (Level.READER, "GET", "/", None),
     (Level.EDITOR, "POST", "/v1/traces", None),
     (Level.ADMIN, "POST", "/x", None),

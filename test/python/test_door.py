@@ -81,7 +81,7 @@ class TestLevels:
     def test_too_low_a_level_is_refused_with_who_and_what(self, capsys):
         status, _, body = asgi(echo, method="POST", path="/api/2.0/mlflow/runs/create", settings=self.settings)
         assert (status, json.loads(body)) == (403, {
-            "error_code": "PERMISSION_DENIED", "message": "ada@example.com is a reader here, and POST /api/2.0/mlflow/runs/create needs an editor"})
+            "error_code": "PERMISSION_DENIED", "message": "ada@example.com is a reader here, and POST /api/2.0/mlflow/runs/create needs an editor: ask the administrators of this server"})
         assert capsys.readouterr().out.startswith('secure-mlflow refused 403 POST "/api/2.0/mlflow/runs/create" of "ada@example.com" (reader): ada@example.com is')
 
     def test_who_opens_a_page_gets_one(self):

@@ -30,9 +30,10 @@ auth_provider.user_pool.add_group("Editors", group_name="data-science")
 
 # A training job's role: what runs with it gets in. The secret holds what a machine outside AWS needs.
 training_role = iam.Role(stack, "TrainingRole", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
-mlflow.grant_tracking_access(training_role, level=AccessLevel.EDITOR)
+mlflow.grant_tracking_access(training_role)  # level=AccessLevel.READER would let it only read
 
 CfnOutput(stack, "MlflowUri", value=mlflow.url)
 CfnOutput(stack, "MlflowSignOut", value=mlflow.sign_out_url)
+CfnOutput(stack, "UserPoolId", value=auth_provider.user_pool.user_pool_id)
 CfnOutput(stack, "CiCredentials", value=auth_provider.machine_client_secret("ci").secret_name)
 app.synth()

@@ -25,8 +25,9 @@ authProvider.userPool.addGroup('Editors', { groupName: 'data-science' });
 
 // A training job's role: what runs with it gets in. The secret holds what a machine outside AWS needs.
 const trainingRole = new iam.Role(stack, 'TrainingRole', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
-mlflow.grantTrackingAccess(trainingRole, { level: AccessLevel.EDITOR });
+mlflow.grantTrackingAccess(trainingRole); // { level: AccessLevel.READER } would let it only read
 
 new CfnOutput(stack, 'MlflowUri', { value: mlflow.url });
 new CfnOutput(stack, 'MlflowSignOut', { value: mlflow.signOutUrl });
+new CfnOutput(stack, 'UserPoolId', { value: authProvider.userPool.userPoolId });
 new CfnOutput(stack, 'CiCredentials', { value: authProvider.machineClientSecret('ci').secretName });

@@ -127,6 +127,6 @@ export async function checkAttacks(checks: Checks, at: Levels, seeds: Seeds, { p
   await checks.check('and her requests that are refused are one line each', async () => {
     const { status, body: text } = await asked(at, 'reader', create, json({ experiment_id }));
     assert(lacksLevel(status, text), text);
-    assert.deepEqual(JSON.parse(text), { error_code: 'PERMISSION_DENIED', message: `${addressOf('reader')} is a reader here, and POST ${create} needs an editor` });
+    assert.deepEqual(JSON.parse(text), { error_code: 'PERMISSION_DENIED', message: `${addressOf('reader')} is a reader here, and POST ${create} needs an editor: ask the administrators of this server` });
   });
 }

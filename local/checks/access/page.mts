@@ -66,7 +66,7 @@ async function refusesInWords(browser: Browser, deployment: Deployment): Promise
     assert.equal(answer!.status(), 403);
     await page.getByRole('heading', { name: 'No access' }).waitFor();
     await page.getByText(`${addressOf('none')} has no access here: ask the administrators of this server for a level`).waitFor();
-    assert.match(await page.getByRole('link', { name: 'Sign out' }).getAttribute('href') ?? '', /\/oauth2\/sign_out\?rd=/);
+    assert.match(await page.getByRole('link', { name: 'sign out' }).getAttribute('href') ?? '', /\/oauth2\/sign_out\?rd=/);
     await context.close();
   } finally {
     await stack.stop();
