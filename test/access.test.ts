@@ -238,6 +238,7 @@ describe('fails', () => {
     ['a list without members', { admins: { people: [undefined] } }, '`access.admins.people`: each entry must be an e-mail address, got undefined: it is missing, perhaps an environment variable that is not set'],
     ['a group that is a number', editors({ groups: [7] } as never), '`access.editors.groups`: each entry must be a name without commas, control characters and blanks around it, got 7: it is missing, perhaps an environment variable that is not set'],
     ['no list', editors({ people: 'eve@example.com' } as never), '`access.editors.people` must be a list, got "eve@example.com": write ["eve@example.com"]'],
+    ['null in place of a list', { ...ada, editors: null }, '`access.editors` must be an object with `groups`, `people` or `machines`, got null: name some, or leave it out'],
     ['an unknown list', { ...ada, viewers: {} }, '`access` must hold nothing but admins, editors, readers, everybody, machines, got "viewers": use one of these names'],
     ['unknown members', { admins: { ...ada.admins, users: ['x'] } }, '`access.admins` must hold nothing but groups, people, machines, got "users": use one of these names'],
     ['a person as a machine', editors({ machines: ['eve@example.com'] }),

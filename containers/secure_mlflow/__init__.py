@@ -25,7 +25,7 @@ if "MLFLOW_CRYPTO_KEK_PASSPHRASE" in os.environ:  # not where `prepare` looks wh
 
 import mlflow  # noqa: E402: the key has to be there before
 
-from . import authors, door, egress, gateway, page  # noqa: E402: they import MLflow
+from . import access, authors, door, egress, gateway, page  # noqa: E402: they import MLflow
 
 SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
 SIGNING = ("MultipartUploadMixin", "MultipartDownloadMixin", "PresignedUploadMixin")  # by which MLflow knows a store that signs URLs
@@ -44,6 +44,7 @@ def check():
     from mlflow.gateway.providers.vertex_ai import VertexAIProvider
     from mlflow.server import app, gateway_api, handlers
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.tracing.processor.mlflow_v3 import MlflowV3SpanProcessor
 
     expect(gateway_api._decompress_zstd, "raw_body")
     expect(SqlAlchemyStore.create_experiment, "self", "name", "artifact_location", "tags")
@@ -55,6 +56,8 @@ def check():
     expect(SqlAlchemyStore.set_logged_model_tags, "self", "model_id", "tags")
     expect(SqlAlchemyStore.delete_logged_model_tag, "self", "model_id", "key")
     expect(SqlAlchemyStore.update_assessment, "self", "trace_id", "assessment_id", "name", "expectation", "feedback", "rationale", "metadata")
+    expect(SqlAlchemyStore.update_mcp_server_version, "self", "name", "version", "status", "tools", "last_updated_by", "connect_options")
+    expect(MlflowV3SpanProcessor._start_trace, "self", "root_span")
     expect(SqlAlchemyStore.upsert_dataset_records, "self", "dataset_id", "records")
     expect(VertexAIProvider._get_credentials, "self")
     unknown = [name for name in SIGNING if not isinstance(getattr(handlers, name, None), type)]
@@ -105,6 +108,7 @@ def create_app():
     page.adopt_sign_out(settings.sign_out_url)
     keep_artifacts_in_the_bucket(SqlAlchemyStore)
     authors.install()
+    access.keep_versions(SqlAlchemyStore)
     if os.environ["SECURE_MLFLOW_ARTIFACT_TRANSFER"] == "through-server":
         sign_no_urls(handlers)
     gateway.guard_keys(SqlAlchemyStore)

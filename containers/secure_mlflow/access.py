@@ -34,6 +34,11 @@ class Caller(NamedTuple):
 caller = contextvars.ContextVar("caller", default=None)
 
 
+def folded(name):
+    """Letter case does not matter. Of other alphabets it does: some of their letters become Latin ones in lower case."""
+    return name.lower() if name.isascii() else name
+
+
 class Policy(NamedTuple):
     everybody: Level = Level.ADMIN  # people who are on no list
     machines: Level = Level.ADMIN  # machines without a level of their own
@@ -49,16 +54,21 @@ class Policy(NamedTuple):
         policy = cls(Level.named(access["everybody"]), Level.named(access["machines"]), {}, {})
         for entry in access["lists"]:
             level = Level.named(entry["level"])
-            for levels, members in (policy.names, map(str.lower, entry["names"])), (policy.groups, entry["groups"]):
+            for levels, members in (policy.names, map(folded, entry["names"])), (policy.groups, entry["groups"]):
                 for member in filter(None, members):  # one that is only known at deployment may turn out empty
                     levels[member] = max(level, levels.get(member, Level.NONE))
         return policy
 
     def level_of(self, name, machine, groups):
         """The highest that applies."""
-        own = self.names.get(name.lower())
+        own = self.names.get(folded(name))
         rest = self.everybody if not machine else self.machines if own is None else Level.NONE
         return max(own or rest, rest, *(self.groups[group] for group in self.groups.keys() & groups))
+
+
+    def people(self):
+        """Whom the lists name."""
+        return [name for name in self.names if "@" in name]
 
 
 API = re.compile(r"/(?:ajax-)?api/[23]\.0(?:/mlflow)?(?=/|-artifacts/)")  # the same call has several addresses
@@ -134,3 +144,19 @@ def reason_against(caller, method, path):
     if caller.level is Level.NONE:
         return f"{caller.name} {TITLES[caller.level]} here: ask the administrators of this server for a level"
     return f"{caller.name} {TITLES[caller.level]} here, and {method} {path} needs {'an' if need > Level.READER else 'a'} {need}: ask the administrators of this server"
+
+
+def keep_versions(store):
+    """A version of an MCP server is also deleted for good by a change of its status, which only the body of a request tells."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+    update = store.update_mcp_server_version
+
+    def update_mcp_server_version(self, name, version, **changes):
+        who = caller.get()
+        if changes.get("status") == "deleted" and who is not None and who.level < Level.ADMIN:
+            raise MlflowException(f"{who.name} {TITLES[who.level]} here, and deleting a version needs an admin: ask the administrators of this server", PERMISSION_DENIED)
+        return update(self, name, version, **changes)
+
+    store.update_mcp_server_version = update_mcp_server_version

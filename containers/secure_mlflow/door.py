@@ -14,7 +14,7 @@ import zlib
 from typing import NamedTuple
 
 from . import account, traces
-from .access import Caller, Policy, caller, reason_against
+from .access import Caller, Policy, caller, folded, reason_against
 from .page import OWN_PAGES, PAGE_PATHS, Page, page_policy, refusal_page
 
 MIB = 1024 * 1024
@@ -50,7 +50,7 @@ class Settings(NamedTuple):
     @classmethod
     def read(cls, environment=os.environ):
         with open(environment["SECURE_MLFLOW_MACHINE_IDENTITIES_FILE"], encoding="utf-8", newline="") as file:
-            machines = frozenset(line[0].strip().lower() for line in csv.reader(file) if line)
+            machines = frozenset(folded(line[0].strip()) for line in csv.reader(file) if line)
         hosted_domains = environment.get("SECURE_MLFLOW_HOSTED_DOMAINS")
         return cls(
             origin=environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"],
@@ -91,9 +91,9 @@ class Refusal(Exception):
         return Page(b"application/json", self.body)
 
     def log(self, method, path):
-        # json.dumps: one line, whatever the sender has put into it
+        # json.dumps: one line, whatever the sender has put into it. The reason may hold the path, too.
         who = '"nobody"' if self.caller is None else f"{json.dumps(self.caller.name)} ({self.caller.level})"
-        print(f"secure-mlflow refused {self.status} {method} {json.dumps(path[:200])} of {who}: {self.reason}", flush=True)
+        print(f"secure-mlflow refused {self.status} {method} {json.dumps(path[:200])} of {who}: {json.dumps(self.reason[:500])[1:-1]}", flush=True)
 
 
 def identity_of(method, path, headers):
@@ -128,12 +128,12 @@ def caller_of(settings, method, path, headers):
     if identity is None:
         return None
     groups = groups_of(headers) if settings.policy.groups else ()
-    return Caller(identity, settings.policy.level_of(identity, identity.lower() in settings.machines, groups))
+    return Caller(identity, settings.policy.level_of(identity, folded(identity) in settings.machines, groups))
 
 
 def refuse_strangers(settings, identity, headers):
     """Whom the proxy takes for a person of the company. The machines of the list, which it knows by their exact names, are none."""
-    if identity.lower() in settings.machines:
+    if folded(identity) in settings.machines:
         return
     # Of a token without an address the proxy compares the end of the subject with the domains: of a role `…:role/x@example.com`, of a CI job
     # `repo:x/y:ref:refs/heads/x@example.com`. They hold a colon, which an address does not.
@@ -187,11 +187,11 @@ def admit(settings, method, path, headers):
     return who, without_sign_in(headers)
 
 
-def own_page(method, path, who):
+def own_page(settings, method, path, who):
     """What is answered here and not by MLflow."""
     if method not in ("GET", "HEAD") or who is None:
         return None
-    answer = account.answer(path, who)
+    answer = account.answer(path, who, settings.policy)
     return OWN_PAGES.get(path) if answer is None else Page(b"application/json", answer)
 
 
@@ -282,7 +282,7 @@ class AsgiDoor:
         who = None
         try:
             who, headers = admit(self.settings, method, path, scope["headers"])
-            page = own_page(method, path, who)
+            page = own_page(self.settings, method, path, who)
             if page is not None:
                 await answer.whole(200, page, with_body=method == "GET")
                 return
@@ -400,7 +400,7 @@ class WsgiDoor:
         headers = headers_of(environ)
         try:
             who, kept = admit(self.settings, method, path, headers)
-            page = own_page(method, path, who)
+            page = own_page(self.settings, method, path, who)
             if page is not None:
                 return whole("200 OK", page, with_body=method == "GET")
             for name in {name for name, _ in headers} - {name for name, _ in kept}:

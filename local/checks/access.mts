@@ -7,6 +7,7 @@ import { execa } from 'execa';
 import { checkAttacks } from './access/attacks.mjs';
 import { checkAuthors } from './access/authors.mjs';
 import { checkCalls } from './access/calls.mjs';
+import { namesWhoCalled, privateProvider } from './access/gateway.mjs';
 import { addressOf, asked, lacksLevel, levels, type Level, type Levels } from './access/levels.mjs';
 import { checkLevelsInThePage } from './access/page.mjs';
 import { checkRoutes } from './access/routes.mjs';
@@ -18,6 +19,8 @@ import { bearer, client, json } from '../clients/http.mjs';
 import { sessionCookie } from '../clients/person.mjs';
 import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
+import { freePort } from '../processes.mjs';
+import { AiProvider } from '../providers/ai-provider.mjs';
 
 /** As in the Cognito example; a group of readers is added, so that there is somebody without a level. */
 const groups: Record<Level, string[]> = { none: ['others'], reader: ['everyone'], editor: ['data-science'], admin: ['ml-admins', 'everyone'] };
@@ -39,20 +42,26 @@ export async function checkAccess(checks: Checks, deployment: Deployment, python
   // Without the address of MLflow's list of AI models, which it would ask for on the internet, again and again.
   const env = { SECURE_MLFLOW_ACCESS: JSON.stringify(everyLevel), MLFLOW_ENABLE_AI_GATEWAY: 'true', MLFLOW_MODEL_CATALOG_URI: '' };
   const weak = await deployment.startServerWithoutDoor();
+  const provider = new AiProvider(`http://127.0.0.1:${await freePort()}`);
+  await provider.start();
   const gunicorn = { MLFLOW_GUNICORN_OPTS: '--threads 8', MLFLOW_UVICORN_OPTS: undefined };
   for (const [title, server] of Object.entries({ uvicorn: {}, gunicorn })) {
     console.log(`\nUnder ${title}, with a group for each level`);
-    const stack = await deployment.startStack({ env: { ...env, ...server } });
+    const stack = await deployment.startStack({ env: { ...env, ...server, ...privateProvider(provider.url) } });
     const at: Levels = { deployment, tokens, send: stack.send };
     const seeds = new Seeds(at);
     if (title === 'uvicorn') { // which serves all of them
       await checkRoutes(checks, at, seeds);
     }
-    await checkCalls(checks, at, seeds, path => title === 'uvicorn' || path !== '/v1/traces');
+    await checkCalls(checks, at, seeds, path => title === 'uvicorn' || !/^\/v1\/traces|mcp-servers/.test(path));
     await checkAttacks(checks, at, seeds, { proxy: stack.url, server: stack.server.url, groups: 'ml-admins', joinsHeaders: title === 'gunicorn' });
     await checkAuthors(checks, at, seeds, weak.send);
+    if (title === 'uvicorn') {
+      await checks.check('a trace of a call of the AI gateway, which the server makes itself', () => namesWhoCalled(at, provider));
+    }
     await stack.stop();
   }
+  provider.stop();
   await weak.stop();
 }
 

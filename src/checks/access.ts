@@ -86,6 +86,9 @@ function listProblems(name: string, level: AccessLevel, members: AccessMembers |
   if (members === undefined) {
     return [];
   }
+  if (typeof members !== 'object' || members === null) {
+    return [`\`${name}\` must be an object with \`groups\`, \`people\` or \`machines\`, got ${show(members)}: name some, or leave it out`];
+  }
   const { groups, people, machines } = members;
   const problems = [...keyProblems(name, members, KINDS), ...KINDS.flatMap(kind => entryProblems(`${name}.${kind}`, members[kind], ENTRIES[kind]))];
   if (groups === undefined && people === undefined && machines === undefined && level !== AccessLevel.ADMIN) {

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from mlflow.entities.mcp_server import MCPStatus
+from mlflow.exceptions import MlflowException
 from secure_mlflow import account
-from secure_mlflow.access import Caller, Level, Policy, needed, reason_against
+from secure_mlflow.access import Caller, Level, Policy, caller, keep_versions, needed, reason_against
 
 ROLE = "arn:aws:iam::123456789012:role/Trainer"
 POLICY = Policy.read(json.dumps({
@@ -47,6 +49,12 @@ class TestLevelOfACaller:
     def test_an_empty_name_is_nobodys(self):
         policy = Policy.read(json.dumps({"everybody": "none", "machines": "none", "lists": [{"level": "admin", "groups": [""], "names": [""]}]}))
         assert policy.level_of("ada@example.com", False, [""]) is Level.NONE
+
+    def test_a_letter_of_another_alphabet_is_another(self):
+        assert POLICY.level_of("ada@example.com".replace("a", "\u0430", 1), False, []) is Level.NONE
+        policy = Policy.read(json.dumps({"everybody": "none", "machines": "none", "lists": [{"level": "admin", "groups": [], "names": ["Ken@example.com", "Zoë@example.com"]}]}))
+        assert policy.level_of("\u212aen@example.com", False, []) is Level.NONE  # the sign for kelvin, a "k" in lower case
+        assert policy.level_of("KEN@example.com", False, []) is policy.level_of("Zoë@example.com", False, []) is Level.ADMIN
 
     def test_without_access_everybody_is_an_admin(self):
         assert Policy.read(None).level_of("x", False, []) is Policy.read(None).level_of("x", True, []) is Level.ADMIN
@@ -115,10 +123,34 @@ class TestAccount:
     @pytest.mark.parametrize("level, permission", [(Level.READER, "READ"), (Level.EDITOR, "EDIT"), (Level.ADMIN, "MANAGE")])
     def test_says_who_is_signed_in_and_with_which_level(self, level, permission):
         caller = Caller("ada@example.com", level)
-        current, permissions, roles = (json.loads(account.answer(path, caller)) for path in account.ANSWERS)
+        current, people, permissions, roles = (json.loads(account.answer(path, caller, POLICY)) for path in account.ANSWERS)
+        assert [person["username"] for person in people["users"]] == ["ada@example.com", "grace@example.com"]  # whom the lists name
         assert (current["user"]["username"], current["user"]["is_admin"]) == ("ada@example.com", False)
         assert {grant["permission"] for grant in permissions["permissions"]} == {permission}
         assert [role["name"] for role in roles["roles"]] == [level.name.lower()]
 
     def test_other_paths_are_mlflows(self):
-        assert account.answer("/ajax-api/2.0/mlflow/users/list", Caller("ada@example.com", Level.ADMIN)) is None
+        assert account.answer("/ajax-api/2.0/mlflow/users/create", Caller("ada@example.com", Level.ADMIN), POLICY) is None
+
+
+class Store:
+    def update_mcp_server_version(self, name, version, **changes):
+        return changes
+
+
+keep_versions(Store)
+
+
+@pytest.mark.parametrize("level", [Level.EDITOR, Level.ADMIN, None])
+def test_a_change_of_status_deletes_a_version_for_admins_alone(level):
+    token = caller.set(level and Caller("ada@example.com", level))
+    try:
+        assert Store().update_mcp_server_version("x", "1", status=MCPStatus.ACTIVE) == {"status": "active"}
+        if level is Level.EDITOR:
+            with pytest.raises(MlflowException, match="is an editor here, and deleting a version needs an admin") as caught:
+                Store().update_mcp_server_version("x", "1", status=MCPStatus.DELETED)
+            assert caught.value.error_code == "PERMISSION_DENIED"
+        else:
+            assert Store().update_mcp_server_version("x", "1", status=MCPStatus.DELETED) == {"status": "deleted"}
+    finally:
+        caller.reset(token)

@@ -80,6 +80,13 @@ class TestRuns:
             change(store, run)
         assert user_of(store, run) == ("ada@example.com",) * 2
 
+    def test_that_name_nobody_keep_it_so(self, store):
+        old = store.create_run("0", "root", 0, [], None).info.run_id
+        with as_("grace@example.com"):
+            store.set_tag(old, RunTag("mlflow.user", CLAIMED))
+            store.log_batch(old, [], [], [RunTag("mlflow.user", CLAIMED), RunTag("x", "y")])
+        assert (store.get_run(old).info.user_id, store.get_run(old).data.tags.get("mlflow.user"), store.get_run(old).data.tags["x"]) == ("root", None, "y")
+
     def test_other_tags_change(self, store, run):
         with as_("grace@example.com"):
             store.set_tag(run, RunTag("x", "z"))
@@ -109,6 +116,12 @@ def trace(metadata, trace_id, assessments=()):
     return TraceInfo(trace_id=trace_id, trace_location=location, request_time=0, state=TraceState.OK, trace_metadata=metadata, assessments=list(assessments))
 
 
+def user_of_trace(store, trace_id):
+    """As the API and as the page have it."""
+    info = store.get_trace_info(trace_id)
+    return info.trace_metadata["mlflow.user"], info.tags["mlflow.user"]
+
+
 class TestTraces:
     @pytest.mark.parametrize("metadata", [{}, {"mlflow.user": CLAIMED, "a": "b"}])
     def test_say_who_made_them(self, store, metadata):
@@ -117,11 +130,29 @@ class TestTraces:
             store.start_trace(trace(metadata, trace_id))
         with as_("grace@example.com"):
             store.start_trace(trace({"mlflow.user": CLAIMED}, trace_id))  # the same again
-        assert store.get_trace_info(trace_id).trace_metadata["mlflow.user"] == "ada@example.com"
+        assert user_of_trace(store, trace_id) == ("ada@example.com",) * 2
+
+    def test_go_on_saying_so(self, store):
+        with as_("ada@example.com"):
+            store.start_trace(trace({}, "tr-kept"))
+        with as_("grace@example.com"):
+            store.set_trace_tag("tr-kept", "mlflow.user", CLAIMED)
+        assert user_of_trace(store, "tr-kept") == ("ada@example.com",) * 2
+
+    def test_say_so_where_the_server_makes_them(self):
+        class Processor:
+            def _start_trace(self, root_span):
+                return trace({"mlflow.user": "root"}, root_span)
+
+        authors.sign_own_traces(Processor)
+        with as_("ada@example.com"):
+            begun = Processor()._start_trace("tr-own")
+        assert (begun.trace_id, begun.trace_metadata["mlflow.user"], begun.tags["mlflow.user"]) == ("tr-own", "ada@example.com", "ada@example.com")
+        assert Processor()._start_trace("tr-own").trace_metadata["mlflow.user"] == "root"
 
 
-def feedback(trace_id, source_type="HUMAN"):
-    return Feedback(trace_id=trace_id, name="good", value=True, source=AssessmentSource(source_type, CLAIMED))
+def feedback(trace_id, source_type="HUMAN", value=True):
+    return Feedback(trace_id=trace_id, name="good", value=value, source=AssessmentSource(source_type, CLAIMED))
 
 
 class TestReviews:
@@ -146,10 +177,31 @@ class TestReviews:
         assert changed.source.source_id == store.get_assessment(traced, review.assessment_id).source.source_id == "grace@example.com"
 
     @pytest.mark.parametrize("source_type", ["LLM_JUDGE", "CODE"])
-    def test_of_programs_keep_their_names(self, store, traced, source_type):
+    def test_of_programs_keep_their_names_and_say_who_sent_them(self, store, traced, source_type):
         with as_("grace@example.com"):
             review = store.create_assessment(feedback(traced, source_type))
-            assert store.update_assessment(traced, review.assessment_id, rationale="no").source.source_id == CLAIMED
+        assert (review.source.source_id, review.metadata["mlflow.user"]) == (CLAIMED, "grace@example.com")
+        with as_("ada@example.com"):
+            changed = store.update_assessment(traced, review.assessment_id, rationale="no", metadata={"mlflow.user": CLAIMED, "a": "b"})
+        assert (changed.source.source_id, changed.metadata) == (CLAIMED, {"mlflow.user": "ada@example.com", "a": "b"})
+
+    def test_that_come_again_with_their_trace_say_who_changed_them(self, store, traced):
+        (review,) = store.get_trace_info(traced).assessments
+
+        def send_again(value, trace_id=traced, source_type="HUMAN"):
+            again = feedback(trace_id, source_type, value)
+            again.assessment_id = review.assessment_id
+            with as_("grace@example.com"):
+                store.start_trace(trace({}, trace_id, [again]))
+            return store.get_assessment(trace_id, review.assessment_id)
+
+        assert send_again(True).source.source_id == "ada@example.com"  # as it was
+        with as_("grace@example.com"):
+            store.start_trace(trace({}, f"{traced}-x"))
+        for moved in ({"trace_id": f"{traced}-x"}, {"source_type": "CODE"}):
+            with pytest.raises(MlflowException, match="stays with its trace"):
+                send_again(False, **moved)
+        assert send_again(False).source.source_id == "grace@example.com"
 
 
 class TestModels:
@@ -171,6 +223,18 @@ class TestModels:
 
 
 class TestEverythingElse:
+    @pytest.mark.parametrize("records", ["x", [1], [{"inputs": {}, "tags": "x"}]])
+    def test_that_is_wrong_is_left_to_mlflow(self, records):
+        class Plain:
+            set_logged_model_tags = delete_logged_model_tag = update_assessment = None
+
+            def upsert_dataset_records(self, dataset_id, records):
+                return records
+
+        authors.sign_past_the_session(Plain)
+        with as_("ada@example.com"):
+            assert Plain().upsert_dataset_records("d", records) == records
+
     def test_with_a_column_for_it_says_who_made_and_who_changed_it(self, store):
         with as_("ada@example.com"):
             dataset = store.create_dataset("d", tags={"mlflow.user": CLAIMED}, experiment_ids=["0"])

@@ -4,7 +4,9 @@ import asyncio
 import gzip
 import io
 import json
+import re
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +85,15 @@ class TestLevels:
         assert (status, json.loads(body)) == (403, {
             "error_code": "PERMISSION_DENIED", "message": "ada@example.com is a reader here, and POST /api/2.0/mlflow/runs/create needs an editor: ask the administrators of this server"})
         assert capsys.readouterr().out.startswith('secure-mlflow refused 403 POST "/api/2.0/mlflow/runs/create" of "ada@example.com" (reader): ada@example.com is')
+
+    @pytest.mark.parametrize("path", ["/x\nprepare FAILED: forged", "/x\u2028prepare FAILED: forged", '/x" of "boss@example.com" (reader): ', "/x of ", "/" + "x" * 5000])
+    def test_its_line_is_one_and_names_who_it_was(self, path, capsys):
+        asgi(echo, method="POST", path=path, settings=self.settings)
+        (line,) = capsys.readouterr().out.splitlines()
+        assert len(line) < 1200
+        assert counted("failedPreparations", line) == [] and counted("refusedRequests", line) == [line]
+        (query,) = re.findall(r"parse @message /(.+)/$", (Path(__file__).parents[2] / "docs" / "access.md").read_text(), re.MULTILINE)
+        assert re.search(query.replace("(?<", "(?P<"), line)["who"] == "ada@example.com"
 
     def test_who_opens_a_page_gets_one(self):
         settings = self.settings._replace(policy=Policy.read('{"everybody": "none", "machines": "none", "lists": []}'))

@@ -21,6 +21,7 @@ interface Review {
 
 interface TraceInfo {
   readonly trace_metadata: Record<string, string>;
+  readonly tags: Record<string, string>;
   readonly assessments?: Review[];
 }
 
@@ -88,5 +89,29 @@ export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds, wea
       method: 'PATCH',
     });
     assert.deepEqual((await info()).assessments?.map(({ source }) => source.source_id), [admin]);
+    // The same trace sent again, with the review in other words and in another name.
+    await need('editor', '/api/3.0/mlflow/traces', json({
+      trace: {
+        trace_info: {
+          trace_id,
+          trace_location: { type: 'MLFLOW_EXPERIMENT', mlflow_experiment: { experiment_id } },
+          request_time: '2026-01-01T00:00:00Z',
+          state: 'OK',
+          trace_metadata: { 'mlflow.user': boss },
+          tags: { 'mlflow.user': boss },
+          assessments: [{
+            assessment_id: assessment.assessment_id,
+            assessment_name: 'good',
+            trace_id,
+            source: { source_type: 'HUMAN', source_id: boss },
+            feedback: { value: true },
+            rationale: 'forged',
+          }],
+        },
+      },
+    }));
+    const again = await info();
+    assert.deepEqual(again.assessments?.map(({ source }) => source.source_id), [editor]);
+    assert.deepEqual([again.trace_metadata['mlflow.user'], again.tags['mlflow.user']], [admin, admin]);
   });
 }

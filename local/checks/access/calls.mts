@@ -62,6 +62,7 @@ const calls: Call[] = [
   call('deletes an experiment', 'admin', `${api}/experiments/delete`, ({ experiment_id }) => json({ experiment_id })),
   call('deletes a model', 'admin', `${api}/registered-models/delete`, ({ name }) => withLength({ ...json({ name }), method: 'DELETE' })),
   call('deletes a version', 'admin', `${api}/model-versions/delete`, ({ name }) => withLength({ ...json({ name, version: '1' }), method: 'DELETE' })),
+  call('deletes the version of an MCP server by its status', 'admin', ({ mcp_server }) => `/api/3.0/mlflow/mcp-servers/${mcp_server as string}/versions/1.0.0`, () => withLength({ ...json({ status: 'deleted' }), method: 'PATCH' })),
   call('deletes a file', 'admin', ({ artifact_path }) => `${artifacts}/${artifact_path}`, () => ({ method: 'DELETE' })),
   call('stores a key of the gateway', 'admin', `${gateway}/secrets/create`, () => json(secret())),
   call('makes a webhook', 'admin', `${api}/webhooks`, () => json({ name: randomUUID(), url: 'https://93.184.216.34/x', events: [{ entity: 'REGISTERED_MODEL', action: 'CREATED' }] })),

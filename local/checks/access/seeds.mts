@@ -45,7 +45,9 @@ export class Seeds {
       },
     }));
     const { dataset: { dataset_id } } = await this.need<{ dataset: { dataset_id: string } }>(`${newest}/datasets/create`, json({ name, experiment_ids: [experiment_id] }));
+    const mcp_server = await this.mcpServer();
     return {
+      ...mcp_server !== undefined && { mcp_server },
       experiment_id,
       run_id,
       run_uuid: run_id,
@@ -84,6 +86,18 @@ export class Seeds {
       messages: [{ role: 'user', content: 'x' }],
       locations: [{ type: 'MLFLOW_EXPERIMENT', mlflow_experiment: { experiment_id } }],
     };
+  }
+
+  /** With a version. Gunicorn serves none. */
+  private async mcpServer(): Promise<string | undefined> {
+    const name = `com.example/${randomUUID()}`;
+    const path = `${newest}/mcp-servers`;
+    if ((await asked(this.at, 'admin', path)).status === 404) {
+      return undefined;
+    }
+    await this.need(path, json({ name }));
+    await this.need(`${path}/${name}/versions`, json({ server_json: { name, version: '1.0.0', description: 'x' } }));
+    return name;
   }
 
   private async need<Value>(path: string, message: Message): Promise<Value> {
