@@ -65,7 +65,6 @@ class Policy(NamedTuple):
         rest = self.everybody if not machine else self.machines if own is None else Level.NONE
         return max(own or rest, rest, *(self.groups[group] for group in self.groups.keys() & groups))
 
-
     def people(self):
         """Whom the lists name."""
         return [name for name in self.names if "@" in name]

@@ -85,8 +85,8 @@ class Refusal(Exception):
         return json.dumps({"error_code": self.code, "message": self.reason}).encode()
 
     def answer(self, settings, method, headers):
-        """JSON as MLflow writes it, and a page for somebody who opens one."""
-        if method == "GET" and any(name == b"sec-fetch-dest" and value == b"document" for name, value in headers):
+        """JSON as MLflow writes it, and a page for somebody who opens one and may not."""
+        if self.status == 403 and method == "GET" and any(name == b"sec-fetch-dest" and value == b"document" for name, value in headers):
             return refusal_page(self.reason, settings.sign_out_url)
         return Page(b"application/json", self.body)
 

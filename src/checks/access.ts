@@ -131,7 +131,7 @@ function entryProblems(name: string, entries: string[] | undefined, [isRight, mu
     return [`\`${name}\` must hold at least one entry, got []: leave it out for none`];
   }
   const wrong = entries.filter(entry => typeof entry !== 'string' || known(entry) && !isRight(entry));
-  return wrong.map(entry => `\`${name}\`: each entry must be ${must}, got ${show(entry)}: ${typeof entry === 'string' ? todo : 'it is missing, perhaps an environment variable that is not set'}`);
+  return wrong.map(entry => `\`${name}\`: each entry must be ${must}, got ${show(entry)}: ${typeof entry === 'string' ? todo : 'it is no text; perhaps an environment variable is not set'}`);
 }
 
 function groupProblems(name: string, groups: string[] | undefined, { groups: sent, environment }: AuthProviderConfig): string[] {

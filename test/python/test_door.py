@@ -105,6 +105,13 @@ class TestLevels:
         assert headers[b"content-security-policy"].startswith(b"default-src 'none'; style-src 'unsafe-inline'; ")
         assert json.loads(asgi(echo, path="/", settings=settings)[2])["error_code"] == "PERMISSION_DENIED"
 
+    def test_a_failure_of_the_server_is_no_lack_of_access(self):
+        async def broken(scope, receive, send):
+            raise RuntimeError("inside")
+
+        status, headers, body = asgi(broken, headers=[*ADA, (b"sec-fetch-dest", b"document")])
+        assert (status, headers[b"content-type"], json.loads(body)["error_code"]) == (500, b"application/json", "INTERNAL_ERROR")
+
     def test_what_a_page_says_is_text(self):
         body = asgi(echo, path="/", headers=[(b"x-forwarded-email", b"<b>@example.com"), (b"sec-fetch-dest", b"document")],
                     settings=self.settings._replace(policy=Policy.read('{"everybody": "none", "machines": "none", "lists": []}')))[2]
