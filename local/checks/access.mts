@@ -36,7 +36,7 @@ export async function checkAccess(checks: Checks, deployment: Deployment, python
   checks.heading('Levels of the example');
   await checkExample(checks, front);
   await checkMachines(checks, front);
-  await checks.check('the SDK of a reader reads, and says why it does not write', () => usesSdk(front, python));
+  await checks.check('the SDK of each level does what the level may, and says why it does no more', () => usesSdk(front, python));
   await checkLevelsInThePage(checks, front);
 
   // Without the address of MLflow's list of AI models, which it would ask for on the internet, again and again.
@@ -83,6 +83,21 @@ async function checkExample(checks: Checks, front: Levels): Promise<void> {
     const secrets = await Promise.all((['editor', 'admin'] as const).map(async level => (await asked(front, level, `${api}/webhooks`)).status));
     assert.deepEqual(secrets, [403, 200]);
   });
+  await checks.check('a reader stays one through the load balancer, too, whatever headers say', async () => {
+    const { tokens, send } = front;
+    const admin = { 'x-forwarded-email': addressOf('admin'), 'x-forwarded-groups': 'ml-admins' };
+    for (const forged of [admin, { ...admin, connection: 'close, X-Forwarded-Groups' }, { ...admin, connection: 'close, X-Forwarded-Email, X-Forwarded-Groups' }]) {
+      const message = json({ name: 'forged' });
+      const { status } = await send(create, { ...message, headers: { ...message.headers, ...bearer(tokens.none), ...forged } });
+      assert.equal(status, 403, JSON.stringify(forged));
+    }
+  });
+  await checks.check('a group with a comma in its name is several groups, as docs/access.md says', async () => {
+    const { issuer, clients } = front.deployment;
+    issuer.groups.set('comma@example.com', ['x,ml-admins']);
+    const token = await personToken(issuer.issuer, clients, 'comma@example.com');
+    assert.equal((await front.send(`${api}/webhooks`, { headers: bearer(token) })).status, 200);
+  });
   await checks.check('/oauth2/userinfo shows people their groups, with a session and with a token', async () => {
     const told = ({ body }: { readonly body: string }) => (JSON.parse(body) as { groups?: string[] }).groups;
     const info = '/oauth2/userinfo';
@@ -120,12 +135,15 @@ async function checkMachines(checks: Checks, front: Levels): Promise<void> {
 }
 
 async function usesSdk({ deployment: { url, caFile }, tokens }: Levels, python: string): Promise<string> {
-  const { stdout } = await execa(python, [join(import.meta.dirname, 'access', 'sdk.py'), tokens.editor, tokens.none], {
+  const { stdout } = await execa(python, [join(import.meta.dirname, 'access', 'sdk.py'), tokens.none, tokens.editor, tokens.admin], {
     env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PATH: '/usr/bin:/bin', HOME: '/tmp' }, extendEnv: false,
   });
-  const { user, read, refused } = JSON.parse(stdout.split('\n').at(-1)!) as { user: string; read: unknown; refused: string };
+  const { user, read, refused, kept, deleted } = JSON.parse(stdout.split('\n').at(-1)!) as Record<'user' | 'refused' | 'kept' | 'deleted', string> & { read: unknown };
   assert.equal(user, addressOf('editor'));
   assert.deepEqual(read, { metric: 1, text: 'hello' });
-  assert(lacksLevel(403, refused.replace(/^PERMISSION_DENIED: /, '')) && refused.startsWith('PERMISSION_DENIED: '), refused);
+  for (const reason of [refused, kept]) {
+    assert(lacksLevel(403, reason.replace(/^PERMISSION_DENIED: /, '')) && reason.startsWith('PERMISSION_DENIED: '), reason);
+  }
+  assert.equal(deleted, 'deleted');
   return refused;
 }

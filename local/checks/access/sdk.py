@@ -1,4 +1,4 @@
-"""Logs a run as an editor, reads it as a reader and tries to write to it. Prints what came of it as JSON. Arguments: the token of each."""
+"""Logs a run as an editor and reads it as a reader; each tries what only the next level may. Prints what came of it as JSON. Arguments: the tokens of all three."""
 
 import json
 import os
@@ -6,19 +6,30 @@ import sys
 
 import mlflow
 
-editor, reader = sys.argv[1:]
+reader, editor, admin = sys.argv[1:]
+
+
+def refusal(call, *arguments):
+    try:
+        call(*arguments)
+        return "nothing"
+    except mlflow.exceptions.RestException as error:
+        return str(error)
+
+
 os.environ["MLFLOW_TRACKING_TOKEN"] = editor
-mlflow.set_experiment("levels, by the SDK")
+experiment = mlflow.set_experiment("levels, by the SDK").experiment_id
 with mlflow.start_run() as run:
     mlflow.log_metric("metric", 1)
     mlflow.log_text("hello", "text.txt")
+kept = refusal(mlflow.MlflowClient().delete_experiment, experiment)
 
 os.environ["MLFLOW_TRACKING_TOKEN"] = reader
 found = mlflow.MlflowClient().get_run(run.info.run_id)
 read = {"metric": found.data.metrics["metric"], "text": mlflow.artifacts.load_text(f"{found.info.artifact_uri}/text.txt")}
-try:
-    mlflow.MlflowClient().log_metric(run.info.run_id, "metric", 2)
-    refused = "nothing"
-except mlflow.exceptions.RestException as error:
-    refused = str(error)
-print(json.dumps({"user": found.data.tags["mlflow.user"], "read": read, "refused": refused}))
+refused = refusal(mlflow.MlflowClient().log_metric, run.info.run_id, "metric", 2)
+
+os.environ["MLFLOW_TRACKING_TOKEN"] = admin
+mlflow.MlflowClient().delete_experiment(experiment)
+deleted = mlflow.MlflowClient().get_experiment(experiment).lifecycle_stage
+print(json.dumps({"user": found.data.tags["mlflow.user"], "read": read, "refused": refused, "kept": kept, "deleted": deleted}))
