@@ -52,6 +52,12 @@ export const pageCommands: { readonly page: string; readonly command: RegExp; re
 export async function checkPrograms(checks: Checks, { deployment, send, token, python }: ProgramOptions): Promise<RunWithImage | undefined> {
   const { url, caFile } = deployment;
   const image = await checkJob(checks, { deployment, token, python });
+  await checks.check('the run says who made it, where nobody has a level', async () => {
+    assert(image, 'the job has made none');
+    assert.equal(deployment.container('mlflow').env.SECURE_MLFLOW_ACCESS, undefined);
+    const { body } = await send(`/api/2.0/mlflow/runs/get?run_id=${image.runId}`, { headers: bearer(token) });
+    assert.equal((JSON.parse(body) as { run: { info: { user_id: string } } }).run.info.user_id, 'someone@example.com');
+  });
   checks.heading('Other programs can');
   const search = '/api/2.0/mlflow/experiments/search?max_results=10';
   await checks.check('list the experiments with curl and the token', async () => {
