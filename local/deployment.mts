@@ -94,7 +94,7 @@ export interface Stack extends Beside {
 }
 
 /** What takes the inner door away from a server. */
-export const withoutDoor = { command: ['mlflow', 'server'], env: { PYTHONPATH: undefined } };
+export const withoutDoor = { command: ['mlflow', 'server'], env: { PYTHONPATH: undefined, MLFLOW_GUNICORN_OPTS: undefined, MLFLOW_UVICORN_OPTS: '--timeout-keep-alive 120' } };
 
 interface ServerOptions {
   readonly command?: string[];

@@ -515,13 +515,14 @@ export interface SecureMlflowProps {
   readonly databaseAuthentication?: DatabaseAuthentication;
 
   /**
-   * Options for gunicorn, such as `--threads 8`: MLflow then runs under gunicorn, which answers the plain API and the pages with less
-   * processor time, and beside it under uvicorn for what gunicorn does not serve: OpenTelemetry traces, AI gateway, streamed artifacts.
+   * Options for gunicorn, which keeps the processes of the server; in each of them uvicorn serves.
    *
-   * The second server takes some 350 MiB. MLflow advises against gunicorn. The benchmarks say what is gained.
+   * `--threads` is how many requests each process works on at once, 8 by default, of those that MLflow serves by Flask: most of its API. More
+   * threads wait for Python's lock and hold connections of the database.
    *
-   * @default - uvicorn serves everything
-   * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/benchmarks.md
+   * @example '--threads 4 --max-requests 100000'
+   * @default - those of the server, which docs/settings.md lists
+   * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/settings.md#mlflow-alone
    */
   readonly gunicornOpts?: string;
 

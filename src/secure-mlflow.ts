@@ -39,7 +39,7 @@ import { sharedListener } from './parts/shared-listener';
 import type { SecureMlflowProps } from './props';
 import type { SessionServer } from './session-store';
 import { accessPolicy, Grant, namesGroups } from './settings/access';
-import { cleanUpEnvironment, mlflowEnvironment, MlflowOptions, uvicornEnvironment } from './settings/mlflow';
+import { cleanUpEnvironment, mlflowEnvironment } from './settings/mlflow';
 import { networkProxyEnvironment } from './settings/network-proxy';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './settings/oauth2-proxy';
 
@@ -353,23 +353,20 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   /** Of the containers that run MLflow's server and oauth2-proxy. */
   private environments(settings: Settings, signIn: SignIn, artifactsUri: string, sessionServer?: SessionServer) {
     const { provider, trustedTokenIssuers, machines } = signIn;
-    const { emailDomains, gunicornOpts, requestLimits } = settings;
+    const { access, emailDomains, requestLimits } = settings;
     const { hostedDomains } = provider;
-    const { access } = settings;
-    const mlflowOptions: MlflowOptions = {
-      ...settings,
-      ...this.place(artifactsUri),
-      url: this.url,
-      apiLimit: requestLimits.apiMiB,
-      tracesLimit: requestLimits.tracesMiB,
-      addressesOnly: !emailDomains.includes('*'),
-      ...(machines && hostedDomains && { hostedDomains }),
-      signOutUrl: this.signOutUrl,
-      ...(access && { accessPolicy: Lazy.string({ produce: () => Stack.of(this).toJsonString(accessPolicy(access, this.grants)) }) }), // grants come later
-    };
     return {
-      mlflowEnvironment: mlflowEnvironment(mlflowOptions),
-      ...(gunicornOpts !== undefined && { uvicornEnvironment: uvicornEnvironment(mlflowOptions) }),
+      mlflowEnvironment: mlflowEnvironment({
+        ...settings,
+        ...this.place(artifactsUri),
+        url: this.url,
+        apiLimit: requestLimits.apiMiB,
+        tracesLimit: requestLimits.tracesMiB,
+        addressesOnly: !emailDomains.includes('*'),
+        ...(machines && hostedDomains && { hostedDomains }),
+        signOutUrl: this.signOutUrl,
+        ...(access && { accessPolicy: Lazy.string({ produce: () => Stack.of(this).toJsonString(accessPolicy(access, this.grants)) }) }), // grants come later
+      }),
       proxyEnvironment: proxyEnvironment({
         ...settings,
         ...provider,
@@ -379,7 +376,6 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
         bearerTokens: provider.bearerTokens ?? true,
         machines,
         trustedTokenIssuers,
-        uvicornBesideGunicorn: gunicornOpts !== undefined,
         sessionServer,
       }),
       networkProxyEnvironment: networkProxyEnvironment(Stack.of(this).region, settings.networkProxy),

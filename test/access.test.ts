@@ -96,10 +96,9 @@ describe('what the inner door is told', () => {
       .toEqual({ everybody: 'reader', machines: 'editor', lists: [list(ADMIN, [], ['ada@example.com']), list(READER, [], ['ci'])] });
   });
 
-  test('both servers are, beside gunicorn', () => {
-    const { template } = synthesise({ access: ada, gunicornOpts: '--threads 4' });
-    expect(environmentOf(template, 'mlflow-uvicorn').SECURE_MLFLOW_ACCESS).toBe(told(template));
-    expect(environmentOf(template, 'mlflow-uvicorn').SECURE_MLFLOW_SIGN_OUT_URL).toBe('https://mlflow.example.com/oauth2/sign_out');
+  test('the server alone is told', () => {
+    const { template } = synthesise({ access: ada });
+    expect(environmentOf(template, 'mlflow').SECURE_MLFLOW_SIGN_OUT_URL).toBe('https://mlflow.example.com/oauth2/sign_out');
     const others = containers(template).filter(({ Name }) => !Name.startsWith('mlflow'));
     expect(others.length).toBeGreaterThan(0);
     expect(JSON.stringify(others.map(({ Environment }) => Environment))).not.toContain('ada@example.com');

@@ -268,7 +268,6 @@ describe('secrets', () => {
     const ofMlflow = new secretsmanager.Secret(stack, 'OfMlflow');
     const ofProxy = new secretsmanager.Secret(stack, 'OfProxy');
     const { template } = synthesise({
-      gunicornOpts: '--threads 4',
       cleanUp: undefined,
       secrets: { OPENAI_API_KEY: ecs.Secret.fromSecretsManager(ofMlflow, 'key') },
       proxySecrets: { OAUTH2_PROXY_SIGNATURE_KEY: ecs.Secret.fromSecretsManager(ofProxy) },
@@ -279,10 +278,8 @@ describe('secrets', () => {
   test('each is a secret of the containers that it is for, and of no other', () => {
     const { template, mlflow, proxy } = own();
     const key = { 'Fn::Join': ['', [mlflow, ':key::']] };
-    for (const server of ['mlflow', 'mlflow-uvicorn']) {
-      expect(secretsOf(template, server)).toMatchObject({ OPENAI_API_KEY: key });
-      expect(secretsOf(template, server)).toHaveProperty('MLFLOW_CRYPTO_KEK_PASSPHRASE');
-    }
+    expect(secretsOf(template, 'mlflow')).toMatchObject({ OPENAI_API_KEY: key });
+    expect(secretsOf(template, 'mlflow')).toHaveProperty('MLFLOW_CRYPTO_KEK_PASSPHRASE');
     expect(secretsOf(template, 'oauth2-proxy')).toMatchObject({ OAUTH2_PROXY_SIGNATURE_KEY: proxy });
     expect(Object.keys(secretsOf(template, 'oauth2-proxy')).sort()).toEqual(['OAUTH2_PROXY_CLIENT_SECRET', 'OAUTH2_PROXY_COOKIE_SECRET', 'OAUTH2_PROXY_SIGNATURE_KEY']);
     expect(Object.keys(secretsOf(template, 'prepare'))).toEqual(['PGPASSWORD']);

@@ -20,10 +20,10 @@ const egress = (overrides: OverridesOf) => {
 
 test('reaches every container of both tasks', () => {
   const { template, stack } = synthesise({
-    networkProxy, gunicornOpts: '--threads 4', databaseAuthentication: DatabaseAuthentication.IAM, cleanUp: { olderThan: Duration.days(30) },
+    networkProxy, databaseAuthentication: DatabaseAuthentication.IAM, cleanUp: { olderThan: Duration.days(30) },
   });
   const all = environmentsOf(template);
-  expect(all.map(([name]) => name).sort()).toEqual(['clean-up', 'database-token', 'mlflow', 'mlflow-uvicorn', 'oauth2-proxy', 'prepare', 'prepare']);
+  expect(all.map(([name]) => name).sort()).toEqual(['clean-up', 'database-token', 'mlflow', 'oauth2-proxy', 'prepare', 'prepare']);
   for (const [, environment] of all) {
     expect(environment).toMatchObject({ HTTP_PROXY: url, HTTPS_PROXY: url, NO_PROXY: withRegion(stack) });
   }

@@ -497,30 +497,14 @@ describe('a prop changes what it is about', () => {
     expect(objects.Resource['Fn::Join'][1][1]).toBe('/teams/ml/*');
   });
 
-  test.each([[undefined, 'direct'], [ArtifactTransfer.DIRECT, 'direct'], [ArtifactTransfer.THROUGH_SERVER, 'through-server']])('artifactTransfer %s is %s for both servers', (artifactTransfer, expected) => {
-    const { template } = synthesise({ artifactTransfer, gunicornOpts: '--threads 4' });
-    const told = ['mlflow', 'mlflow-uvicorn'].map(name => environmentOf(template, name).SECURE_MLFLOW_ARTIFACT_TRANSFER);
-    expect(told).toEqual([expected, expected]);
+  test.each([[undefined, 'direct'], [ArtifactTransfer.DIRECT, 'direct'], [ArtifactTransfer.THROUGH_SERVER, 'through-server']])('artifactTransfer %s is %s', (artifactTransfer, expected) => {
+    expect(environmentOf(synthesise({ artifactTransfer }).template, 'mlflow').SECURE_MLFLOW_ARTIFACT_TRANSFER).toBe(expected);
   });
 
-  test.each([DatabaseAuthentication.PASSWORD, DatabaseAuthentication.IAM])('gunicornOpts puts gunicorn before uvicorn, with %s', databaseAuthentication => {
-    const { template } = synthesise({ gunicornOpts: '--timeout 300', databaseAuthentication });
-    const settings = environmentOf(template, 'mlflow');
-    expect(settings.MLFLOW_GUNICORN_OPTS).toBe('--timeout 300');
-    expect(settings).not.toHaveProperty('MLFLOW_UVICORN_OPTS');
-    const beside = environmentOf(template, 'mlflow-uvicorn');
-    expect(beside).toHaveProperty('MLFLOW_UVICORN_OPTS');
-    expect(beside).not.toHaveProperty('MLFLOW_GUNICORN_OPTS');
-    const [{ Environment: _, HealthCheck: health, Name: __, ...gunicorn }, { Environment: ___, HealthCheck: healthBeside, Name: ____, ...uvicorn }] = ['mlflow', 'mlflow-uvicorn'].map(name => container(template, name));
-    expect(uvicorn).toEqual(gunicorn);
-    expect(JSON.stringify(healthBeside)).toBe(JSON.stringify(health).replace(':5000/', ':5001/'));
-    expect(container(template, 'oauth2-proxy').DependsOn).toEqual(['mlflow', 'mlflow-uvicorn'].map(ContainerName => ({ ContainerName, Condition: 'HEALTHY' })));
-  });
-
-  test('without gunicornOpts there is one server', () => {
-    const { template } = synthesise();
+  test.each([undefined, '--threads 4'])('there is one server, gunicornOpts %s', gunicornOpts => {
+    const { template } = synthesise({ gunicornOpts });
     expect(containers(template).map(({ Name }) => Name)).toEqual(['prepare', 'mlflow', 'oauth2-proxy']);
-    expect(environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_UPSTREAMS).not.toContain(':5001');
+    expect(container(template, 'oauth2-proxy').DependsOn).toEqual([{ ContainerName: 'mlflow', Condition: 'HEALTHY' }]);
   });
 
   test.each<[string, ec2.IPeer[], unknown[]]>([

@@ -4,7 +4,7 @@ import { Construct } from 'constructs';
 import { bindOptions, clientSecret, define, environmentOf, newStack, secretsOf, synthesise } from './fixtures';
 import { ArtifactTransfer, AuthProvider, AuthProviderBindOptions, AuthProviderConfig, SessionStore, TokenIssuer } from '../src';
 import { databaseEnvironment } from '../src/settings/database';
-import { mlflowEnvironment, mlflowHealthCheck, prepareEnvironment, RESERVED_MLFLOW_NAMES, uvicornEnvironment } from '../src/settings/mlflow';
+import { mlflowEnvironment, MLFLOW_HEALTH_CHECK, prepareEnvironment, RESERVED_MLFLOW_NAMES } from '../src/settings/mlflow';
 import { ASSISTANT_PATH, CONFIG_NAMES, PROVIDER_NAMES, proxyEnvironment, ProxyOptions, RESERVED_PROXY_NAMES, signOutUrl } from '../src/settings/oauth2-proxy';
 
 class Custom extends AuthProvider {
@@ -47,7 +47,8 @@ describe('MLflow', () => {
       MLFLOW_HOST: '127.0.0.1',
       MLFLOW_PORT: '5000',
       MLFLOW_WORKERS: '2',
-      MLFLOW_UVICORN_OPTS: '--timeout-keep-alive 120',
+      MLFLOW_GUNICORN_OPTS: '--worker-class uvicorn.workers.UvicornWorker --preload --keep-alive 120 --graceful-timeout 110 --timeout 120',
+      PYTHONWARNINGS: 'ignore:We recommend using uvicorn:FutureWarning',
       MLFLOW_SERVER_ALLOWED_HOSTS: '127.0.0.1:5000',
       MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: 'https://mlflow.example.com',
       MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
@@ -69,7 +70,7 @@ describe('MLflow', () => {
   });
 
   test('every option changes its own setting and no other', () => {
-    const { MLFLOW_UVICORN_OPTS: _, ...rest } = mlflowEnvironment(minimal);
+    const { MLFLOW_GUNICORN_OPTS: gunicornOpts, ...rest } = mlflowEnvironment(minimal);
     expect(resolve(mlflowEnvironment({
       ...minimal,
       workers: 7,
@@ -86,7 +87,7 @@ describe('MLflow', () => {
     }))).toEqual({
       ...rest,
       MLFLOW_WORKERS: '7',
-      MLFLOW_GUNICORN_OPTS: '--threads 4',
+      MLFLOW_GUNICORN_OPTS: `${gunicornOpts} --threads 4`,
       SECURE_MLFLOW_API_LIMIT_MIB: '1',
       SECURE_MLFLOW_TRACES_LIMIT_MIB: '2',
       SECURE_MLFLOW_ARTIFACT_TRANSFER: 'through-server',
@@ -107,17 +108,6 @@ describe('MLflow', () => {
       MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS: 'true',
       MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES: 'https,http',
       SECURE_MLFLOW_PRIVATE_PROVIDERS: 'http://vllm.internal:8000 https://llm.example.com',
-    });
-  });
-
-  test('beside gunicorn uvicorn has the same settings, but one process, a port of its own and no jobs', () => {
-    const environment = { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'true', MLFLOW_LOGGING_LEVEL: 'DEBUG' };
-    expect(uvicornEnvironment({ ...minimal, gunicornOpts: '--threads 4', environment })).toEqual({
-      ...mlflowEnvironment({ ...minimal, environment }),
-      MLFLOW_PORT: '5001',
-      MLFLOW_SERVER_ALLOWED_HOSTS: '127.0.0.1:5001',
-      MLFLOW_WORKERS: '1',
-      MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false',
     });
   });
 
@@ -145,7 +135,7 @@ describe('MLflow', () => {
   });
 
   test('its health check asks the loopback and runs no shell', () => {
-    expect(mlflowHealthCheck(5000)).toEqual(['CMD', 'python', '-c', "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:5000/health', timeout=4)"]);
+    expect(MLFLOW_HEALTH_CHECK).toEqual(['CMD', 'python', '-c', "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:5000/health', timeout=4)"]);
   });
 });
 
@@ -248,23 +238,8 @@ describe('oauth2-proxy', () => {
     expect(settings.OAUTH2_PROXY_UPSTREAMS).toMatch(/^http:\/\/127\.0\.0\.1:5000\/,/);
   });
 
-  test.each([false, true])('its last upstream takes the assistant away from MLflow, uvicorn beside gunicorn: %s', uvicornBesideGunicorn => {
-    expect(proxyEnvironment({ ...minimalProxy, uvicornBesideGunicorn }).OAUTH2_PROXY_UPSTREAMS.split(',').at(-1)).toBe(`file:///nonexistent/#${ASSISTANT_PATH}/`);
-  });
-
-  test('what gunicorn does not serve goes to uvicorn beside it', () => {
-    expect(proxyEnvironment({ ...minimalProxy, uvicornBesideGunicorn: true }).OAUTH2_PROXY_UPSTREAMS.split(',').slice(0, -1)).toEqual([
-      'http://127.0.0.1:5000/',
-      'http://127.0.0.1:5001/v1/',
-      'http://127.0.0.1:5001/gateway/',
-      'http://127.0.0.1:5001/ajax-api/3.0/jobs/',
-      'http://127.0.0.1:5001/api/3.0/mlflow/mcp-servers',
-      'http://127.0.0.1:5001/api/3.0/mlflow/mcp-servers/',
-      'http://127.0.0.1:5001/api/2.0/mlflow-artifacts/artifacts/',
-      'http://127.0.0.1:5001/ajax-api/3.0/mlflow/mcp-servers',
-      'http://127.0.0.1:5001/ajax-api/3.0/mlflow/mcp-servers/',
-      'http://127.0.0.1:5001/ajax-api/2.0/mlflow-artifacts/artifacts/',
-    ]);
+  test('its last upstream takes the assistant away from MLflow', () => {
+    expect(proxyEnvironment(minimalProxy).OAUTH2_PROXY_UPSTREAMS.split(',').at(-1)).toBe(`file:///nonexistent/#${ASSISTANT_PATH}/`);
   });
 });
 

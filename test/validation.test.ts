@@ -387,6 +387,7 @@ describe('gunicornOpts', () => {
     '--paste=f.ini', '--pythonpath=/tmp', '--chdir=/tmp', '--logger-class=evil.Logger', '--dirty-app=evil:App', '--certfile=/tmp/x', '--keyfile=/tmp/x', '--protocol=uwsgi', '--daemon',
     '--statsd-host=h:1', '--header-map=dangerous', '--log-config=/tmp/x', '--user=0', '--error-logfile=/dev/null', '--strip-header-spaces', '--permit-obsolete-folding', '--uwsgi-allow-from=*',
     '--print-config', '--check-config', 'other:app',
+    '-k', '-kgthread', '--worker-class=gthread', '--worker-connections=9', '--no-sendfile', '--limit-request-line=9', '--access-logformat=x', // of other workers
   ])('fails for %s', word => {
     expect(refusal({ gunicornOpts: `--timeout 300\t${word} --threads 4` })).toBe(one(notTuning(word)));
   });
@@ -399,29 +400,29 @@ describe('gunicornOpts', () => {
     expect(refusal({ gunicornOpts })).toMatch(/got "\\?"?--bind"/);
   });
 
-  test.each(['--b\\ind 0.0.0.0', '--access-logformat \\" --bind 0.0.0.0:80 \\"', '--access-logfile a\\'])('fails for %s, which holds a backslash', gunicornOpts => {
+  test.each(['--b\\ind 0.0.0.0', '--access-logfile \\" --bind 0.0.0.0:80 \\"', '--access-logfile a\\'])('fails for %s, which holds a backslash', gunicornOpts => {
     expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\` must hold no backslash, got ${JSON.stringify(gunicornOpts)}: use quotes around a value with blanks`));
   });
 
   test.each([
-    ['--threads', '--threads', 'a whole number', ''], ['--threads x', '--threads', 'a whole number', 'x'], ['--threads=', '--threads', 'a whole number', ''], ['-t --threads', '-t', 'a whole number', '--threads'],
-    ['--threads -1', '--threads', 'a whole number', '-1'], ['-tb', '-t', 'a whole number', 'b'], ['-k=', '-k', 'a name', '='], ['--timeout 1.5', '--timeout', 'a whole number', '1.5'], ['--threads "4 --bind x"', '--threads', 'a whole number', '4 --bind x'],
-    ['-k evil.Worker', '-k', 'a name', 'evil.Worker'], ['--worker-class=egg:evil#x', '--worker-class', 'a name', 'egg:evil#x'], ['--log-level -', '--log-level', 'a name', '-'],
+    ...['', 'x', '-1', '0', '41', '100', '4 --bind x'].map(value => [`--threads "${value}"`, '--threads', 'a whole number from 1 to 40', value]),
+    ...['', '2', '90'].map(value => [`--keep-alive=${value}`, '--keep-alive', 'a whole number above 90', value]),
+    ['-t --threads', '-t', 'a whole number', '--threads'], ['-tb', '-t', 'a whole number', 'b'], ['--timeout 1.5', '--timeout', 'a whole number', '1.5'], ['--log-level -', '--log-level', 'a name', '-'],
     ['--access-logfile --bind', '--access-logfile', 'a value', '--bind'], ['--access-logfile', '--access-logfile', 'a value', ''], ['--preload=x', '--preload', 'no value', 'x'],
   ])('fails for %s', (gunicornOpts, option, kind, got) => {
     expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\`: ${option} must have ${kind}, got ${JSON.stringify(got)}`));
   });
 
   test.each(['', '  '])('fails for %j', gunicornOpts => {
-    expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\` must hold at least one option, got ${JSON.stringify(gunicornOpts)}: leave it out to run under uvicorn`));
+    expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\` must hold at least one option, got ${JSON.stringify(gunicornOpts)}: leave it out`));
   });
 
   test.each([
-    '--timeout 300 --threads 4', '-t 300 -k gthread', '-t300 -kgthread', '-t=300', '--worker-class gthread', '--worker-tmp-dir /dev/shm', '--max-requests=1000', '--graceful-timeout 30 --backlog 64', '--preload --no-sendfile',
-    '--access-logfile - --access-logformat \'%(h)s "%(r)s" --bind\' --threads "4"', ' --threads\n4 ',
+    '--timeout 300 --threads 4', '-t 300', '-t300', '-t=300', '--worker-tmp-dir /dev/shm', '--max-requests=1000', '--graceful-timeout 30 --backlog 64', '--preload --capture-output',
+    '--access-logfile \'/tmp/a b --bind\' --threads "40"', ' --threads\n1 ', '--keep-alive 91',
   ])(
     'may be %s', gunicornOpts => {
-      expect(environmentOf(synthesise({ gunicornOpts }).template, 'mlflow').MLFLOW_GUNICORN_OPTS).toBe(gunicornOpts);
+      expect(environmentOf(synthesise({ gunicornOpts }).template, 'mlflow').MLFLOW_GUNICORN_OPTS).toMatch(new RegExp(` ${gunicornOpts}$`));
     });
 });
 
@@ -535,7 +536,7 @@ describe('a value that is only known at deployment is not judged', () => {
     ['privateProviders', stack => ({ aiGateway: { privateProviders: list(stack) } }), mlflow('SECURE_MLFLOW_PRIVATE_PROVIDERS'), { 'Fn::Join': [' ', { Ref: 'List' }] }],
     ['an entry of privateProviders', stack => ({ aiGateway: { privateProviders: ['http://a:1', text(stack)] } }), mlflow('SECURE_MLFLOW_PRIVATE_PROVIDERS'),
       { 'Fn::Join': [' ', ['http://a:1', { Ref: 'Text' }]] }],
-    ['gunicornOpts', stack => ({ gunicornOpts: text(stack) }), mlflow('MLFLOW_GUNICORN_OPTS'), { Ref: 'Text' }],
+    ['gunicornOpts', stack => ({ gunicornOpts: text(stack) }), mlflow('MLFLOW_GUNICORN_OPTS'), { 'Fn::Join': ['', [expect.stringMatching(/^--worker-class .* $/), { Ref: 'Text' }]] }],
     ['a value of environment', stack => ({ environment: { MLFLOW_LOGGING_LEVEL: text(stack) } }), mlflow('MLFLOW_LOGGING_LEVEL'), { Ref: 'Text' }],
     ['a name of environment', () => ({ environment: { [Lazy.string({ produce: () => 'MLFLOW_LAZY' })]: 'x' } }), mlflow('MLFLOW_LAZY'), 'x'],
     ['a name of proxyEnvironment', () => ({ proxyEnvironment: { [Lazy.string({ produce: () => 'OAUTH2_PROXY_LAZY' })]: 'x' } }), proxy('OAUTH2_PROXY_LAZY'), 'x'],

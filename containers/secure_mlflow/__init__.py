@@ -5,6 +5,7 @@ sign-in away from what MLflow and its outgoing calls see, and adds to answers wh
 where this MLflow is not the one that it knows how to guard, the server ends with one line.
 """
 
+import gc
 import inspect
 import os
 import sys
@@ -25,7 +26,8 @@ if "MLFLOW_CRYPTO_KEK_PASSPHRASE" in os.environ:  # not where `prepare` looks wh
 
 import mlflow  # noqa: E402: the key has to be there before
 
-from . import access, authors, door, egress, gateway, page  # noqa: E402: they import MLflow
+from . import access, artifacts, authors, database, door, egress, gateway, page, shortcut  # noqa: E402: they import MLflow
+from .compression import StaticFiles  # noqa: E402
 
 SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
 SIGNING = ("MultipartUploadMixin", "MultipartDownloadMixin", "PresignedUploadMixin")  # by which MLflow knows a store that signs URLs
@@ -68,7 +70,7 @@ def check():
     except AttributeError as error:
         fail(f"MLflow {mlflow.__version__} cannot be guarded: its tables are not as expected: {error}")
     try:
-        page.adopt_index(app.static_folder)
+        page.index_of(app.static_folder)
     except (OSError, ValueError) as error:
         fail(f"MLflow {mlflow.__version__} cannot be guarded: its page is not as expected: {error}")
 
@@ -99,13 +101,13 @@ check()
 
 def create_app():
     from mlflow.gateway.providers.vertex_ai import VertexAIProvider
-    from mlflow.server import app, handlers
+    from mlflow.server import app, gateway_api, handlers
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     settings = door.Settings.read()
     os.environ["MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE"] = str(settings.api_limit)  # the one body that MLflow unpacks with a limit: 100 MB by default
     egress.Egress.read().install()
-    page.adopt_sign_out(settings.sign_out_url)
+    page.adopt(page.index_of(app.static_folder), settings.sign_out_url)
     keep_artifacts_in_the_bucket(SqlAlchemyStore)
     authors.install()
     access.keep_versions(SqlAlchemyStore)
@@ -113,13 +115,24 @@ def create_app():
         sign_no_urls(handlers)
     gateway.guard_keys(SqlAlchemyStore)
     gateway.guard_vertex(VertexAIProvider)
-    if os.environ["_MLFLOW_SGI_NAME"] == "uvicorn":
-        from mlflow.server import gateway_api
-        from mlflow.server.fastapi_app import app as fastapi_app
+    gateway.guard_unpacking(gateway_api)
+    from mlflow.server.fastapi_app import app as fastapi_app, build_environ  # after what it imports from has been changed
 
-        gateway.guard_unpacking(gateway_api)
-        fastapi_app.add_exception_handler(door.Refusal, gateway.answer_refusal)
-        fastapi_app.add_exception_handler(egress.Refused, gateway.answer_refused)
-        return door.AsgiDoor(gateway.Gateway(fastapi_app), settings)
-    app.wsgi_app = door.WsgiDoor(app.wsgi_app, settings)
-    return app
+    fastapi_app.add_exception_handler(door.Refusal, gateway.answer_refusal)
+    fastapi_app.add_exception_handler(egress.Refused, gateway.answer_refused)
+    served = gateway.Gateway(by_the_shortest_way(fastapi_app, app, build_environ))
+    # SQLAlchemy leaves cycles behind by the thousand, and each search for them would go through all modules of MLflow.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+    return door.AsgiDoor(StaticFiles(served, os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"]), settings)
+
+
+def by_the_shortest_way(fastapi_app, flask_app, build_environ):
+    unknown = shortcut.difference(fastapi_app, flask_app)
+    if unknown:
+        print(f"secure-mlflow takes no short way to the handlers of MLflow {mlflow.__version__}, whose answers take longer: {unknown}", flush=True)
+        return fastapi_app
+    database.install()
+    artifacts.install()
+    return shortcut.Shortcut(fastapi_app, flask_app, build_environ)

@@ -1,11 +1,10 @@
 """What every request passes before MLflow sees it, and every answer before a client gets it.
 
-The functions above the two classes know nothing of a server: they are the rules. `AsgiDoor` applies them under uvicorn, `WsgiDoor` under gunicorn.
+The functions above `AsgiDoor` know nothing of a server: they are the rules.
 """
 
 import asyncio
 import csv
-import io
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 from . import account, traces
 from .access import Caller, Policy, caller, folded, reason_against
-from .page import OWN_PAGES, PAGE_PATHS, Page, page_policy, refusal_page
+from .page import ASK_AGAIN, FOR_GOOD, OWN_PAGES, PAGE_PATHS, Page, page_policy, refusal_page
 
 MIB = 1024 * 1024
 BLOCK = 64 * 1024
@@ -24,6 +23,7 @@ PIECES = 200_000  # of a request with traces; one of 512 spans with 40 attribute
 HEALTH = "/health"  # of the container's own health check, which has no identity
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 STATIC = "/static-files/"
+HASHED = re.compile(r"\.[0-9a-f]{8,}\.")  # a name that changes with what is in the file
 OWN = "/secure-mlflow/"
 SCRIPTS = {b"script", b"worker", b"sharedworker", b"serviceworker", b"audioworklet", b"paintworklet", b"xslt"}  # what a browser says that it wants
 TRACES = "/v1/"  # OpenTelemetry, the one part of MLflow that unpacks what it gets without a limit
@@ -108,7 +108,7 @@ def identity_of(method, path, headers):
     if any(name == b"trailer" for name, _ in headers):
         raise Refusal.denied("A request must not announce a trailer")
     identity = emails[0].decode("utf-8", "replace").strip()
-    # gunicorn joins headers of the same name. The name of a role may hold a comma, an address may not.
+    # Whatever joins two headers to one puts a comma between them. The name of a role may hold one, an address may not.
     if "," in identity and not identity.startswith("arn:"):
         raise Refusal.denied("Nobody is signed in: the sign-in proxy has named more than one")
     return identity
@@ -254,12 +254,10 @@ def refuse_crowds(content_types, body):
 def answered(settings, path, headers):
     """The headers of an answer: what a browser may do with it, and who may keep it."""
     static = path.startswith(STATIC)
-    cache = b"no-store"
-    kept = []
+    kept, cache = [], b"no-store"
     for name, value in headers:
         if name.lower() == b"cache-control":
-            if static:
-                cache = value.replace(b"public", b"private")  # the proxy adds the address of whoever asked
+            cache = (FOR_GOOD if HASHED.search(path) else ASK_AGAIN) if static else cache
         else:
             kept.append((name, value))
     policy = page_policy(settings.origin) if static or path in PAGE_PATHS else DATA_POLICY
@@ -284,7 +282,10 @@ class AsgiDoor:
             who, headers = admit(self.settings, method, path, scope["headers"])
             page = own_page(self.settings, method, path, who)
             if page is not None:
-                await answer.whole(200, page, with_body=method == "GET")
+                if page.cache and (b"if-none-match", page.etag) in headers:
+                    await answer.whole(304, page, with_body=False)
+                else:
+                    await answer.whole(200, page, with_body=method == "GET")
                 return
             if not streams(method, path) and any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
                 body = await body_of(receive, self.settings.api_limit)
@@ -336,7 +337,9 @@ class Answer:
 
 def headers_of_page(settings, path, page):
     headers = [(b"content-type", page.content_type), (b"content-length", str(len(page.body)).encode()), (b"x-content-type-options", b"nosniff")]
-    return [(name, page.policy if page.policy and name == b"content-security-policy" else value) for name, value in answered(settings, path, headers)]
+    own = {b"content-security-policy": page.policy, b"cache-control": page.cache}
+    tag = [(b"etag", page.etag)] if page.cache else []
+    return [*tag, *((name, own.get(name) or value) for name, value in answered(settings, path, headers))]
 
 
 async def body_of(receive, limit):
@@ -376,67 +379,3 @@ def again(body, receive):
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_again
-
-
-class WsgiDoor:
-    """The same under gunicorn, which serves neither traces nor the AI gateway."""
-
-    def __init__(self, app, settings):
-        self.app, self.settings = app, settings
-
-    def __call__(self, environ, start_response):
-        method = environ["REQUEST_METHOD"]
-        path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
-        who = None
-
-        def start(status, headers, exc_info=None):
-            fields = answered(self.settings, path, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers])
-            return start_response(status, text_of(fields), *([exc_info] if exc_info else []))
-
-        def whole(status, page, with_body=True):
-            start_response(status, text_of(headers_of_page(self.settings, path, page)))
-            return [page.body if with_body else b""]
-
-        headers = headers_of(environ)
-        try:
-            who, kept = admit(self.settings, method, path, headers)
-            page = own_page(self.settings, method, path, who)
-            if page is not None:
-                return whole("200 OK", page, with_body=method == "GET")
-            for name in {name for name, _ in headers} - {name for name, _ in kept}:
-                del environ[variable_of(name)]
-            if not streams(method, path):
-                limit_body(environ, self.settings.api_limit)
-            token = caller.set(who)
-            try:
-                return self.app(environ, start)
-            finally:
-                caller.reset(token)
-        except Refusal as refusal:
-            refusal.caller = refusal.caller or who
-            refusal.log(method, path)
-            return whole(f"{refusal.status} Refused", refusal.answer(self.settings, method, headers))
-
-
-def limit_body(environ, limit):
-    if int(environ.get("CONTENT_LENGTH") or 0) > limit:
-        raise Refusal.too_large("The request", limit)
-    if environ.get("HTTP_TRANSFER_ENCODING"):  # the length is not known before the end
-        body = environ["wsgi.input"].read(limit + 1)
-        if len(body) > limit:
-            raise Refusal.too_large("The request", limit)
-        environ["wsgi.input"] = io.BytesIO(body)
-        environ["CONTENT_LENGTH"] = str(len(body))
-        del environ["HTTP_TRANSFER_ENCODING"]
-
-
-def headers_of(environ):
-    return [(name[len("HTTP_"):].replace("_", "-").lower().encode(), value.encode("latin-1")) for name, value in environ.items() if name.startswith("HTTP_")]
-
-
-def variable_of(name):
-    return "HTTP_" + name.decode().upper().replace("-", "_")
-
-
-def text_of(headers):
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

@@ -7,6 +7,7 @@ a report of Plotly, are scripts by design: they are shown in a frame with an ori
 import html
 import json
 import os
+import zlib
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -117,10 +118,20 @@ parent.postMessage(location.search.slice(1), '*');
 """
 
 
+# For the browser of whoever asked alone: the sign-in proxy adds the address of that person.
+FOR_GOOD = b"private, max-age=31536000, immutable"
+ASK_AGAIN = b"private, no-cache"
+
+
 class Page(NamedTuple):
     content_type: bytes
     body: bytes
     policy: bytes = None  # where it is another than that of its path
+    cache: bytes = None  # where it may be kept
+
+    @property
+    def etag(self):
+        return f'"{zlib.crc32(self.body):08x}"'.encode()
 
 
 # Answered by the door itself. Those that depend on MLflow's page and on settings are added at start.
@@ -129,18 +140,21 @@ OWN_PAGES = {
 }
 
 
-def adopt_index(static_folder):
-    """MLflow's page, with our script before its own. Raises where it does not look as expected."""
-    with open(os.path.join(static_folder, "index.html"), "rb") as file:
-        page = file.read()
-    if page.count(b"<head>") != 1:
+def index_of(static_folder):
+    """MLflow's page. Raises where it does not look as expected."""
+    with open(os.path.join(static_folder, "index.html"), encoding="utf-8") as file:
+        index = file.read()
+    if index.count("<head>") != 1:
         raise ValueError("index.html has no <head>")
-    ours = f'<head><style>{PAGE_STYLE}</style><script src="{SCRIPT}"></script>'
-    OWN_PAGES["/"] = Page(b"text/html; charset=utf-8", page.replace(b"<head>", ours.encode()))
+    return index
 
 
-def adopt_sign_out(url):
-    OWN_PAGES[SCRIPT] = Page(b"text/javascript; charset=utf-8", PAGE_SCRIPT.replace("SIGN_OUT_URL", json.dumps(url)).encode())
+def adopt(index, sign_out_url):
+    """MLflow's page, with our script before its own."""
+    script = Page(b"text/javascript; charset=utf-8", PAGE_SCRIPT.replace("SIGN_OUT_URL", json.dumps(sign_out_url)).encode(), cache=FOR_GOOD)
+    ours = f'<head><style>{PAGE_STYLE}</style><script src="{SCRIPT}?{zlib.crc32(script.body):08x}"></script>'
+    OWN_PAGES[SCRIPT] = script
+    OWN_PAGES["/"] = Page(b"text/html; charset=utf-8", index.replace("<head>", ours).encode(), cache=ASK_AGAIN)
 
 
 REFUSAL_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

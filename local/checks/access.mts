@@ -44,23 +44,15 @@ export async function checkAccess(checks: Checks, deployment: Deployment, python
   const weak = await deployment.startServerWithoutDoor();
   const provider = new AiProvider(`http://127.0.0.1:${await freePort()}`);
   await provider.start();
-  const gunicorn = { MLFLOW_GUNICORN_OPTS: '--threads 8', MLFLOW_UVICORN_OPTS: undefined };
-  for (const [title, server] of Object.entries({ uvicorn: {}, gunicorn })) {
-    console.log(`\nUnder ${title}, with a group for each level`);
-    const stack = await deployment.startStack({ env: { ...env, ...server, ...privateProvider(provider.url) } });
-    const at: Levels = { deployment, tokens, send: stack.send };
-    const seeds = new Seeds(at);
-    if (title === 'uvicorn') { // which serves all of them
-      await checkRoutes(checks, at, seeds);
-    }
-    await checkCalls(checks, at, seeds, path => title === 'uvicorn' || !/^\/v1\/traces|mcp-servers/.test(path));
-    await checkAttacks(checks, at, seeds, { proxy: stack.url, server: stack.server.url, groups: 'ml-admins', joinsHeaders: title === 'gunicorn' });
-    await checkAuthors(checks, at, seeds, weak.send);
-    if (title === 'uvicorn') {
-      await checks.check('a trace of a call of the AI gateway, which the server makes itself', () => namesWhoCalled(at, provider));
-    }
-    await stack.stop();
-  }
+  const stack = await deployment.startStack({ env: { ...env, ...privateProvider(provider.url) } });
+  const at: Levels = { deployment, tokens, send: stack.send };
+  const seeds = new Seeds(at);
+  await checkRoutes(checks, at, seeds);
+  await checkCalls(checks, at, seeds);
+  await checkAttacks(checks, at, seeds, { proxy: stack.url, server: stack.server.url, groups: 'ml-admins' });
+  await checkAuthors(checks, at, seeds, weak.send);
+  await checks.check('a trace of a call of the AI gateway, which the server makes itself', () => namesWhoCalled(at, provider));
+  await stack.stop();
   provider.stop();
   await weak.stop();
 }

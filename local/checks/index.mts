@@ -16,9 +16,8 @@ import type { Checks } from './checks.mjs';
 import { checkCleanUp } from './clean-up.mjs';
 import { checkUse } from './examples.mjs';
 import { checkFaults } from './faults.mjs';
-import { checkGunicorn } from './gunicorn.mjs';
 import { checkLogs } from './logs.mjs';
-import { checkMachines } from './machines.mjs';
+import { checkMachines, checkOwnAccounts } from './machines.mjs';
 import { checkNetworkProxy } from './network-proxy.mjs';
 import { checkPeople } from './people.mjs';
 import { checkPolicies } from './policies.mjs';
@@ -125,7 +124,7 @@ export async function checkServerSessions(checks: Checks, deployment: Deployment
 export async function checkRemoval(checks: Checks, deployment: Deployment): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
-  await checkGunicorn(checks, deployment, send, token);
+  await checkOwnAccounts(checks, deployment, send);
   await checkCleanUp(checks, deployment, send, token);
   await checkLogs(checks, deployment, send, token);
   await checkEnd(checks, deployment);

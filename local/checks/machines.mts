@@ -1,12 +1,13 @@
 /** What machines do: roles of AWS with `grantTrackingAccess`, machine clients of Cognito, each by the plugin in clients/. */
 
 import assert from 'node:assert/strict';
+import type { JWTPayload } from 'jose';
 import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { runLongJob } from './programs.mjs';
 import { lifetime } from '../aws/issuer.mjs';
 import { region } from '../aws/template.mjs';
-import { bearer, type Send } from '../clients/http.mjs';
+import { bearer, json, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
 import type { Deployment } from '../deployment.mjs';
 import { installPlugin } from '../install.mjs';
@@ -106,4 +107,24 @@ async function signsOutOfCognito({ issuer, substitutions, template, url }: Deplo
   } finally {
     await person.leave();
   }
+}
+
+/** Where machines may come, oauth2-proxy asks nobody for the company's Google Workspace. */
+export async function checkOwnAccounts(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
+  checks.heading('Where machines may come');
+  await checks.check('a Google account of somebody\'s own making is refused by the inner door, for the API and for traces, and the machine let in', async () => {
+    const { issuer: { issuer, key }, clients } = deployment;
+    const statuses = async (claims: JWTPayload) => {
+      const headers = { ...bearer(await key.sign({ iss: issuer, aud: clients.toolId, sub: '1', email_verified: true, ...lifetime(60), ...claims })), 'x-mlflow-experiment-id': '0' };
+      const found = await send(search, { headers });
+      const traces = await send('/v1/traces', { ...json({ resourceSpans: [] }), headers: { 'content-type': 'application/json', ...headers } });
+      return [found, traces].map(({ status, body }) => /Google Workspace/.test(body) ? 'not of the company' : status);
+    };
+    const refused = ['not of the company', 'not of the company'];
+    assert.deepEqual(await statuses({ email: 'left@example.com' }), refused);
+    assert.deepEqual(await statuses({ email: 'left@example.com', hd: 'evil.example' }), refused);
+    assert.deepEqual(await statuses({ email: 'someone@example.com', hd: 'example.com' }), [200, 400]); // no spans
+    assert.deepEqual(await statuses({ email: 'ci@project.iam.gserviceaccount.com' }), [200, 400]);
+    assert.deepEqual(await statuses({ email: 'other@project.iam.gserviceaccount.com', hd: 'example.com' }), [403, 403]); // by oauth2-proxy
+  });
 }

@@ -305,7 +305,8 @@ function asOld(container: Container, old: OldMlflow): Container {
   return withoutDoor(withPrograms(container, old));
 }
 
-function withoutDoor({ command, env: { PYTHONPATH: _, PREPARE_DOOR_DIRECTORY: __, ...env }, ...container }: Container): Container {
+function withoutDoor({ command, env: all, ...container }: Container): Container {
+  const { PYTHONPATH: _, PREPARE_DOOR_DIRECTORY: __, MLFLOW_GUNICORN_OPTS: ___, ...env } = all;
   return { ...container, env, command: command[0] === 'mlflow' ? ['mlflow', 'server'] : command };
 }
 

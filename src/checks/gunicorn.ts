@@ -3,36 +3,32 @@ import { known } from './problems';
 /** What may follow an option. */
 const VALUES = {
   'a whole number': /^\d+$/,
+  // Each thread may hold two of the 45 connections of a process (docs/settings.md).
+  'a whole number from 1 to 40': /^([1-9]|[123]\d|40)$/,
+  // oauth2-proxy keeps an idle connection for 90 seconds.
+  'a whole number above 90': /^(9[1-9]|[1-9]\d{2,})$/,
   'a name': /^[a-z]+$/, // not a path, which would be loaded
   'a value': /^(?!-.)/, // gunicorn takes what begins with a dash for an option, but not a dash alone
   'no value': undefined,
 };
 
 /**
- * What `gunicornOpts` may hold: options that tune gunicorn. Others rebind the server, load code, read options from elsewhere, believe what
- * clients say or hide the log.
+ * What `gunicornOpts` may hold: options that tune gunicorn and are heard. Others rebind the server, load code, read options from elsewhere, believe
+ * what clients say, hide the log, or are for other workers than uvicorn's.
  */
 export const GUNICORN_OPTIONS: Record<string, keyof typeof VALUES> = {
   '--access-logfile': 'a value',
-  '--access-logformat': 'a value',
   '--backlog': 'a whole number',
   '--capture-output': 'no value',
   '--graceful-timeout': 'a whole number',
-  '--keep-alive': 'a whole number',
-  '--limit-request-field_size': 'a whole number',
-  '--limit-request-fields': 'a whole number',
-  '--limit-request-line': 'a whole number',
+  '--keep-alive': 'a whole number above 90',
   '--log-level': 'a name',
   '--max-requests': 'a whole number',
   '--max-requests-jitter': 'a whole number',
-  '--no-sendfile': 'no value',
   '--preload': 'no value',
-  '--threads': 'a whole number',
+  '--threads': 'a whole number from 1 to 40',
   '--timeout': 'a whole number',
-  '--worker-class': 'a name',
-  '--worker-connections': 'a whole number',
   '--worker-tmp-dir': 'a value',
-  '-k': 'a name',
   '-t': 'a whole number',
 };
 
@@ -42,7 +38,7 @@ export function gunicornProblems(gunicornOpts?: string): string[] {
   }
   const words = wordsOf(gunicornOpts);
   if (words.length === 0) {
-    return [`\`gunicornOpts\` must hold at least one option, got ${JSON.stringify(gunicornOpts)}: leave it out to run under uvicorn`];
+    return [`\`gunicornOpts\` must hold at least one option, got ${JSON.stringify(gunicornOpts)}: leave it out`];
   }
   if (gunicornOpts.includes('\\')) {
     return [`\`gunicornOpts\` must hold no backslash, got ${JSON.stringify(gunicornOpts)}: use quotes around a value with blanks`];

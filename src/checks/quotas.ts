@@ -33,5 +33,5 @@ const LARGEST_TASK_DEFINITION = 65_536;
 export function taskSizeProblems(containerDefinitions: unknown): string[] {
   const size = Buffer.byteLength(JSON.stringify(containerDefinitions));
   return size <= LARGEST_TASK_DEFINITION ? []
-    : [`the task definition must have at most ${LARGEST_TASK_DEFINITION} bytes, which is all that ECS takes, got about ${size}: put less into \`environment\` and \`access\` (both twice with \`gunicornOpts\`), \`proxyEnvironment\`, \`emailDomains\` and \`machineIdentities\`, where each role of \`grantTrackingAccess\` stands, too`];
+    : [`the task definition must have at most ${LARGEST_TASK_DEFINITION} bytes, which is all that ECS takes, got about ${size}: put less into \`environment\`, \`access\`, \`proxyEnvironment\`, \`emailDomains\` and \`machineIdentities\`, where each role of \`grantTrackingAccess\` stands, too`];
 }

@@ -11,7 +11,7 @@ import { CONFIG, containerFile, MLFLOW_USER, OAUTH2_PROXY_IMAGE, pythonFile, Tas
 import { FargateCapacity, NetworkProxyOptions, ScalingOptions } from '../props';
 import type { SessionServer } from '../session-store';
 import { DATABASE_IAM_USER, DATABASE_PORT, TOKEN_HEALTH_CHECK, tokenEnvironment } from '../settings/database';
-import { DOOR, MLFLOW_PORT, mlflowHealthCheck, prepareDoorEnvironment, prepareEnvironment, UVICORN_PORT } from '../settings/mlflow';
+import { DOOR, MLFLOW_HEALTH_CHECK, prepareDoorEnvironment, prepareEnvironment } from '../settings/mlflow';
 import { PROXY_PORT } from '../settings/oauth2-proxy';
 
 export interface ServiceProps {
@@ -24,8 +24,6 @@ export interface ServiceProps {
 
   readonly mlflowImage?: ecs.ContainerImage;
   readonly mlflowEnvironment: Record<string, string>;
-  /** Of a second server, for what gunicorn does not serve. */
-  readonly uvicornEnvironment?: Record<string, string>;
   readonly oauth2ProxyImage?: ecs.ContainerImage;
   readonly proxyEnvironment: Record<string, string>;
   /** Of every container that runs the server. */
@@ -176,51 +174,44 @@ export class Service extends Construct {
       ...prepareDoorEnvironment,
       ...(props.iamAuthentication && { PREPARE_IAM_USER: DATABASE_IAM_USER }),
     }, [containerFile('secure_mlflow.packed')]);
-    const servers = this.addServers(props, prepare);
+    const server = this.addServer(props, prepare);
     if (props.iamAuthentication) {
-      const databaseToken = this.addDatabaseToken(prepare);
-      servers.forEach(server => server.addContainerDependencies({ container: databaseToken, condition: ecs.ContainerDependencyCondition.HEALTHY }));
+      server.addContainerDependencies({ container: this.addDatabaseToken(prepare), condition: ecs.ContainerDependencyCondition.HEALTHY });
     }
-    this.addProxy(props, servers);
+    this.addProxy(props, server);
   }
 
-  /** MLflow, and with gunicorn a second server for what gunicorn does not serve. */
-  private addServers(props: ServiceProps, prepare: ecs.ContainerDefinition): ecs.ContainerDefinition[] {
+  private addServer(props: ServiceProps, prepare: ecs.ContainerDefinition): ecs.ContainerDefinition {
     const encryptionPassphrase = new secretsmanager.Secret(this, 'EncryptionPassphrase', {
       description: 'MLflow: encrypts the API keys that people store in it. Never change it: they would be lost.',
       generateSecretString: { passwordLength: 64, excludePunctuation: true },
       ...(props.encryptionKey && { encryptionKey: props.encryptionKey }),
       removalPolicy: props.removalPolicy,
     });
-    return [
-      { name: 'mlflow', port: MLFLOW_PORT, environment: props.mlflowEnvironment },
-      ...props.uvicornEnvironment === undefined ? [] : [{ name: 'mlflow-uvicorn', port: UVICORN_PORT, environment: props.uvicornEnvironment }],
-    ].map(({ name, port, environment }) => {
-      const options = props.iamAuthentication ? this.kit.iamOptions('task', environment) : this.kit.passwordOptions('task', environment);
-      const server = this.taskDefinition.addContainer(name, {
-        ...options,
-        user: MLFLOW_USER,
-        command: ['mlflow', 'server', '--app-name', DOOR],
-        secrets: {
-          ...props.secrets,
-          ...options.secrets,
-          MLFLOW_CRYPTO_KEK_PASSPHRASE: ecs.Secret.fromSecretsManager(encryptionPassphrase),
-        },
-        healthCheck: {
-          command: mlflowHealthCheck(port),
-          interval: Duration.seconds(10),
-          timeout: Duration.seconds(5),
-          retries: 6,
-          startPeriod: Duration.minutes(5),
-        },
-      });
-      server.addMountPoints(TMP, CONFIG);
-      server.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS });
-      return server;
+    const options = props.iamAuthentication ? this.kit.iamOptions('task', props.mlflowEnvironment) : this.kit.passwordOptions('task', props.mlflowEnvironment);
+    const server = this.taskDefinition.addContainer('mlflow', {
+      ...options,
+      user: MLFLOW_USER,
+      command: ['mlflow', 'server', '--app-name', DOOR],
+      secrets: {
+        ...props.secrets,
+        ...options.secrets,
+        MLFLOW_CRYPTO_KEK_PASSPHRASE: ecs.Secret.fromSecretsManager(encryptionPassphrase),
+      },
+      healthCheck: {
+        command: MLFLOW_HEALTH_CHECK,
+        interval: Duration.seconds(10),
+        timeout: Duration.seconds(5),
+        retries: 6,
+        startPeriod: Duration.minutes(5),
+      },
     });
+    server.addMountPoints(TMP, CONFIG);
+    server.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS });
+    return server;
   }
 
-  private addProxy(props: ServiceProps, servers: ecs.ContainerDefinition[]): void {
+  private addProxy(props: ServiceProps, server: ecs.ContainerDefinition): void {
     const cookieSecret = new secretsmanager.Secret(this, 'CookieSecret', {
       description: 'MLflow: encrypts session cookies. After a change and a new deployment everybody signs in again.',
       generateSecretString: { passwordLength: 43, excludePunctuation: true }, // they decode to the 32 bytes of an AES-256 key
@@ -239,7 +230,7 @@ export class Service extends Construct {
       },
     });
     proxy.addMountPoints(CONFIG);
-    proxy.addContainerDependencies(...servers.map(container => ({ container, condition: ecs.ContainerDependencyCondition.HEALTHY })));
+    proxy.addContainerDependencies({ container: server, condition: ecs.ContainerDependencyCondition.HEALTHY });
   }
 
   /** Writes the tokens with which the server signs in to the database. */

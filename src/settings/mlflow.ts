@@ -18,15 +18,14 @@ export const PAGES_DIRECTORY = `${DOOR_DIRECTORY}/secure_mlflow/pages`;
 export const DOOR = 'secure-mlflow';
 
 export const MLFLOW_PORT = 5000;
-/** Where uvicorn listens beside gunicorn. */
-export const UVICORN_PORT = 5001;
-/** What MLflow serves under uvicorn alone, and artifacts, which it streams only there. One that ends in `/` stands for all below it. */
-export const UVICORN_PATHS = [
-  '/v1/', // OpenTelemetry
-  '/gateway/',
-  '/ajax-api/3.0/jobs/',
-  ...['/api', '/ajax-api'].flatMap(api => [`${api}/3.0/mlflow/mcp-servers`, `${api}/3.0/mlflow/mcp-servers/`, `${api}/2.0/mlflow-artifacts/artifacts/`]),
-];
+/** Gunicorn keeps the processes; in each of them uvicorn serves. `gunicornOpts` follows and may replace the numbers. */
+const GUNICORN_OPTS = [
+  '--worker-class uvicorn.workers.UvicornWorker',
+  '--preload', // MLflow is loaded once, for all of them
+  '--keep-alive 120', // longer than the 90 seconds that oauth2-proxy keeps an idle connection, else it may write into one being closed
+  '--graceful-timeout 110', // of the 120 seconds that Fargate grants
+  '--timeout 120', // for a process that no longer answers gunicorn; requests may take longer
+].join(' ');
 
 /** What `containers/prepare.py` reads in addition where it writes the inner door. */
 export const prepareDoorEnvironment: Record<string, string> = { PREPARE_DOOR_DIRECTORY: DOOR_DIRECTORY };
@@ -68,8 +67,8 @@ export interface MlflowOptions {
 
 /** What `environment` may replace. */
 export const DEFAULT_MLFLOW_ENVIRONMENT: Record<string, string> = {
-  // A process answers 40 requests at once, and a batch of metrics takes a connection while it holds another: with 40 or fewer
-  // they could all wait for each other. The database ends those that are idle.
+  // A process answers up to 40 requests at once that need it, and a batch of metrics takes a connection while it holds another: with
+  // 40 or fewer they could all wait for each other. The database ends those that are idle.
   MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '20',
   MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '25',
   MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE: '1800',
@@ -82,20 +81,18 @@ export const DEFAULT_MLFLOW_ENVIRONMENT: Record<string, string> = {
 };
 
 /** Settings of `mlflow server`, the database aside. The command line is `mlflow server` and nothing more. */
-export function mlflowEnvironment(options: MlflowOptions, port = MLFLOW_PORT): Record<string, string> {
+export function mlflowEnvironment(options: MlflowOptions): Record<string, string> {
   return {
     ...DEFAULT_MLFLOW_ENVIRONMENT,
     ...options.environment,
 
     // What follows it may not replace; the reasons are in RESERVED_MLFLOW_NAMES below.
     MLFLOW_HOST: '127.0.0.1',
-    MLFLOW_PORT: String(port),
+    MLFLOW_PORT: String(MLFLOW_PORT),
     MLFLOW_WORKERS: Tokenization.stringifyNumber(options.workers),
-    ...(options.gunicornOpts === undefined
-      // Longer than the 90 seconds that oauth2-proxy keeps an idle connection, else it may write into one being closed.
-      ? { MLFLOW_UVICORN_OPTS: '--timeout-keep-alive 120' }
-      : { MLFLOW_GUNICORN_OPTS: options.gunicornOpts }),
-    MLFLOW_SERVER_ALLOWED_HOSTS: `127.0.0.1:${port}`, // the Host that oauth2-proxy sends
+    MLFLOW_GUNICORN_OPTS: options.gunicornOpts === undefined ? GUNICORN_OPTS : `${GUNICORN_OPTS} ${options.gunicornOpts}`,
+    PYTHONWARNINGS: 'ignore:We recommend using uvicorn:FutureWarning', // which serves
+    MLFLOW_SERVER_ALLOWED_HOSTS: `127.0.0.1:${MLFLOW_PORT}`, // the Host that oauth2-proxy sends
     MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: options.url, // without it every write from the web page is refused
     MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
     ...doorEnvironment(options),
@@ -133,14 +130,6 @@ function gatewayEnvironment(gateway: MlflowOptions['aiGateway']): Record<string,
   };
 }
 
-/** The same for uvicorn beside gunicorn. One process: it does not answer the many small requests. Jobs, where they are on, are gunicorn's. */
-export function uvicornEnvironment({ gunicornOpts: _, ...options }: MlflowOptions): Record<string, string> {
-  return {
-    ...mlflowEnvironment({ ...options, workers: 1 }, UVICORN_PORT),
-    MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false',
-  };
-}
-
 export interface CleanUpEnvironmentOptions {
   readonly region: string;
   readonly artifactsUri: string;
@@ -172,9 +161,9 @@ function placeEnvironment({ region, artifactsUri }: { readonly region: string; r
 }
 
 /** Asks only what needs no database, which could not pause otherwise, and never through a proxy of the network. There is no curl in the image. */
-export function mlflowHealthCheck(port: number): string[] {
-  return ['CMD', 'python', '-c', `import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:${port}/health', timeout=4)`];
-}
+export const MLFLOW_HEALTH_CHECK = [
+  'CMD', 'python', '-c', `import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:${MLFLOW_PORT}/health', timeout=4)`,
+];
 
 const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
 const DATABASE_OWNED = 'the construct makes the database and the connection to it; leave it out';

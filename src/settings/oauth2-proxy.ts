@@ -1,6 +1,6 @@
 import { Duration, Fn, Token, Tokenization } from 'aws-cdk-lib';
 import { allowList } from './allow-list';
-import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, PAGES_DIRECTORY, UVICORN_PATHS, UVICORN_PORT } from './mlflow';
+import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, PAGES_DIRECTORY } from './mlflow';
 import { TokenIssuer } from '../auth/token-issuer';
 
 /** Settings of the oauth2-proxy container: pure functions of what they depend on. Facts about each are in docs/settings.md. */
@@ -26,8 +26,6 @@ export interface ProxyOptions {
   /** Whether machines may come, whose tokens hold no groups and no hosted domain. */
   readonly machines: boolean;
   readonly trustedTokenIssuers: TokenIssuer[];
-  /** Whether there is a second server, for what gunicorn does not serve. */
-  readonly uvicornBesideGunicorn?: boolean;
   readonly sessionDuration: Duration;
   readonly sessionRefresh?: Duration;
   /** Where sessions are stored, if not in the cookie. The password is a secret of the container. */
@@ -63,11 +61,7 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_HTTP_ADDRESS: `0.0.0.0:${PROXY_PORT}`,
     // The last one serves a folder that does not exist: the proxy compares decoded and cleaned paths,
     // so it closes the assistant however its path is spelt, which the rule of the load balancer cannot.
-    OAUTH2_PROXY_UPSTREAMS: [
-      `http://127.0.0.1:${MLFLOW_PORT}/`,
-      ...options.uvicornBesideGunicorn ? UVICORN_PATHS.map(path => `http://127.0.0.1:${UVICORN_PORT}${path}`) : [],
-      `file:///nonexistent/#${ASSISTANT_PATH}/`,
-    ].join(','),
+    OAUTH2_PROXY_UPSTREAMS: `http://127.0.0.1:${MLFLOW_PORT}/,file:///nonexistent/#${ASSISTANT_PATH}/`,
     OAUTH2_PROXY_PASS_HOST_HEADER: 'false',
     OAUTH2_PROXY_REDIRECT_URL: redirectUrl(options.url),
     OAUTH2_PROXY_CLIENT_ID: options.clientId,

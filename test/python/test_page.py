@@ -7,20 +7,38 @@ from pathlib import Path
 
 import pytest
 
-from secure_mlflow import door, page
+from mlflow.server import app
+from secure_mlflow import page
 from test_door import ADA, SETTINGS, asgi, echo
 
-page.adopt_sign_out(SETTINGS.sign_out_url)
+page.adopt(page.index_of(app.static_folder), SETTINGS.sign_out_url)
 
 
-@pytest.mark.parametrize("path, content_type", [("/", b"text/html"), (page.SCRIPT, b"text/javascript"), (page.PREVIEW, b"text/html")])
-def test_own_pages_are_answered_here_to_whom_has_signed_in(path, content_type):
+@pytest.mark.parametrize("path, content_type, cache", [
+    ("/", b"text/html", b"private, no-cache"), (page.SCRIPT, b"text/javascript", b"private, max-age=31536000, immutable"), (page.PREVIEW, b"text/html", b"no-store"),
+])
+def test_own_pages_are_answered_here_to_whom_has_signed_in(path, content_type, cache):
     status, headers, body = asgi(echo, path=path)
     assert (status, headers[b"content-type"].split(b";")[0], bool(body)) == (200, content_type, True)
-    assert headers[b"cache-control"] == b"no-store"
+    assert headers[b"cache-control"] == cache
     assert asgi(echo, path=path, headers=[])[0] == 403
     assert asgi(echo, path=path, method="HEAD")[2] == b""
     assert b'"caller"' in asgi(echo, path=path, method="POST", headers=ADA)[2]  # no page: MLflow answers
+
+
+def test_mlflows_page_is_sent_again_only_where_it_has_changed():
+    status, headers, body = asgi(echo, path="/")
+    assert asgi(echo, path="/", headers=[*ADA, (b"if-none-match", b'"old"')])[0] == 200
+    again = asgi(echo, path="/", headers=[*ADA, (b"if-none-match", headers[b"etag"])])
+    assert (again[0], again[2], again[1][b"content-security-policy"]) == (304, b"", headers[b"content-security-policy"])
+    assert asgi(echo, path="/", headers=[(b"if-none-match", headers[b"etag"])])[0] == 403
+
+
+def test_our_script_is_asked_for_by_another_address_where_it_has_changed():
+    first = asgi(echo, path="/")[2]
+    page.adopt(page.index_of(app.static_folder), "https://mlflow.example.com/elsewhere")
+    assert asgi(echo, path="/")[2] != first
+    page.adopt(page.index_of(app.static_folder), SETTINGS.sign_out_url)
 
 
 def test_our_script_runs_before_those_of_mlflow():
@@ -49,7 +67,6 @@ def test_the_sign_in_page_may_run_its_own_script_alone():
 def test_a_page_without_a_head_is_not_taken(tmp_path):
     (tmp_path / "index.html").write_text("<html></html>")
     with pytest.raises(ValueError):
-        page.adopt_index(tmp_path)
+        page.index_of(tmp_path)
     with pytest.raises(OSError):
-        page.adopt_index(tmp_path / "nothing")
-    assert door.OWN_PAGES["/"]
+        page.index_of(tmp_path / "nothing")

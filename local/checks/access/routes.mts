@@ -27,7 +27,7 @@ const assistant = 'API/assistant/';
 const free = 'GET /health';
 
 export async function checkRoutes(checks: Checks, at: Levels, seeds: Seeds): Promise<void> {
-  const env = { ...at.deployment.container('mlflow').env, MLFLOW_ENABLE_AI_GATEWAY: 'true', _MLFLOW_SGI_NAME: 'uvicorn' };
+  const env = { ...at.deployment.container('mlflow').env, MLFLOW_ENABLE_AI_GATEWAY: 'true' };
   const { stdout } = await execa('python', [join(import.meta.dirname, 'routes.py')], { env, extendEnv: false, cwd: '/', preferLocal: false });
   const routes = JSON.parse(stdout.split('\n').at(-1)!) as Route[];
   const calls = routes.filter(({ method }) => method !== 'HEAD' && method !== 'OPTIONS');

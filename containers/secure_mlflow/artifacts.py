@@ -1,0 +1,80 @@
+"""Artifacts that pass through the server: small ones in one call to S3 and without a file."""
+
+import asyncio
+import os
+import posixpath
+import tempfile
+
+from botocore.exceptions import ClientError
+from mlflow.store.artifact.artifact_repo import StreamUploadMixin
+from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+
+SMALL = 2 * 1024 * 1024  # bytes; each upload in flight holds so many, and writes so many at once where it is longer
+
+
+class Repository(S3ArtifactRepository, StreamUploadMixin):
+    async def log_artifact_from_async_stream(self, chunks, artifact_file_name, artifact_path=None):
+        blocks = blocks_of(chunks)
+        first = await anext(blocks)
+        if len(first) < SMALL:
+            await asyncio.to_thread(self.put, first, artifact_file_name, artifact_path)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, artifact_file_name), "wb") as file:
+                await asyncio.to_thread(file.write, first)
+                del first
+                async for block in blocks:
+                    await asyncio.to_thread(file.write, block)
+            await asyncio.to_thread(self.log_artifact, file.name, artifact_path)
+
+    def log_artifact_from_stream(self, stream, artifact_file_name, artifact_path=None):
+        raise NotImplementedError("FastAPI, and not Flask, takes uploads")
+
+    def put(self, content, name, folder):
+        bucket, root = self.parse_s3_compliant_uri(self.artifact_uri)
+        self._upload_file(Put(self._get_s3_client(), content), name, bucket, posixpath.join(root, folder or "", name))
+
+    def download_artifacts(self, artifact_path, dst_path=None):
+        """MLflow asks first whether it is a folder and how large it is. Here a file comes first, whatever folder has its name."""
+        if not artifact_path or not dst_path:
+            return super().download_artifacts(artifact_path, dst_path)
+        bucket, root = self.parse_s3_compliant_uri(self.artifact_uri)
+        try:
+            answer = self._get_s3_client().get_object(Bucket=bucket, Key=posixpath.join(root, artifact_path), **self._bucket_owner_params)
+        except ClientError:
+            return super().download_artifacts(artifact_path, dst_path)  # a folder, or MLflow says what is wrong
+        path = self._create_download_destination(artifact_path, os.path.abspath(dst_path))
+        with answer["Body"] as body:
+            if answer["ContentLength"] <= SMALL:
+                with open(path, "wb") as file:
+                    file.write(body.read())
+                return path
+        self._download_file(artifact_path, path)
+        return path
+
+
+class Put:
+    """Stands for the client that MLflow uploads a file with: it knows the type of the content and what else belongs to it."""
+
+    def __init__(self, s3, content):
+        self.s3, self.content = s3, content
+
+    def upload_file(self, Filename, Bucket, Key, ExtraArgs):
+        self.s3.put_object(Bucket=Bucket, Key=Key, Body=self.content, **ExtraArgs)
+
+
+async def blocks_of(chunks):
+    """At least one; all but the last have `SMALL` bytes or more."""
+    parts, size = [], 0
+    async for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size >= SMALL:
+            yield b"".join(parts)
+            parts, size = [], 0
+    yield b"".join(parts)
+
+
+def install():
+    _artifact_repository_registry.register("s3", Repository)

@@ -1,0 +1,137 @@
+"""A shorter way to MLflow's handlers.
+
+Most of MLflow's API is Flask's, behind FastAPI: a request passes nine layers on its way there, and its answer changes threads for each piece. Flask
+looks at host and headers itself, so a request goes to it directly here, on one thread and back. What FastAPI serves keeps its layers but for two.
+"""
+
+import argparse
+import asyncio
+import contextvars
+import copy
+import os
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+
+from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.routing import Mount
+
+from .compression import JSON, compress_answer
+
+LAYERS = ["CORSBlockingMiddleware", "CORSMiddleware", "HostValidationMiddleware", "SecurityHeadersMiddleware",
+          "gateway_timing_middleware", "workspace_context_middleware"]
+WORKSPACE = b"x-mlflow-workspace"
+GATEWAY = "/gateway/"
+THREADS = 8  # of each process; more of them wait for Python's lock, and each holds connections of the database
+BLOCK = 256 * 1024  # bytes that an answer has before the first of it is sent
+
+
+def difference(fastapi_app, flask_app):
+    """What of MLflow's layers is not as this module expects; None where all is."""
+    layers = sorted(getattr(layer.kwargs.get("dispatch"), "__name__", layer.cls.__name__) for layer in fastapi_app.user_middleware)
+    if layers != LAYERS:
+        return f"its layers are {', '.join(layers)}"
+    mounts = [route for route in fastapi_app.routes if isinstance(route, Mount)]
+    if mounts != fastapi_app.routes[-1:] or mounts[0].path != "" or getattr(mounts[0].app, "app", None) is not flask_app:
+        return "Flask is not where all other requests go"
+    if MLFLOW_ENABLE_WORKSPACES.get():
+        return "workspaces are on"
+    return None
+
+
+class Shortcut:
+    def __init__(self, fastapi_app, flask_app, build_environ):
+        self.fastapi_app = fastapi_app
+        # Both layers that are left out do nothing where there are no workspaces and no call of the AI gateway, and each is a task and a queue.
+        self.lean_app = copy.copy(fastapi_app)
+        self.lean_app.user_middleware = [layer for layer in fastapi_app.user_middleware if layer.cls is not BaseHTTPMiddleware]
+        self.lean_app.middleware_stack = None
+        # What begins alike and is Flask's gets there from FastAPI, as without this module.
+        self.native = tuple({path.split("{")[0] for path in fastapi_app.openapi()["paths"]})
+        fastapi_app.openapi_schema = None
+        self.flask = Threads(flask_app, build_environ, threads_of(os.environ.get("MLFLOW_GUNICORN_OPTS", "")))
+
+    async def __call__(self, scope, receive, send):
+        await self.app_for(scope)(scope, receive, send)
+
+    def app_for(self, scope):
+        path = scope.get("path", GATEWAY)
+        if path.startswith(GATEWAY) or scope["method"] == "OPTIONS" or any(name == WORKSPACE for name, _ in scope["headers"]):
+            return self.fastapi_app
+        return self.lean_app if path.startswith(self.native) else self.flask
+
+
+def threads_of(gunicorn_options):
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--threads", type=int, default=THREADS)
+    return parser.parse_known_args(shlex.split(gunicorn_options))[0].threads
+
+
+class Threads:
+    """Runs a WSGI application on so many threads. A thread is free again as soon as there is an answer, however slowly the client takes it."""
+
+    def __init__(self, app, build_environ, threads):
+        self.app, self.build_environ, self.executor = app, build_environ, ThreadPoolExecutor(threads, "flask")
+
+    async def __call__(self, scope, receive, send):
+        body = await whole(receive)
+        if body is None:
+            return
+        context = contextvars.copy_context()  # with the caller
+        answer = Answer(self.app, self.build_environ(scope, body), scope["headers"])
+        try:
+            await asyncio.get_running_loop().run_in_executor(self.executor, context.run, answer.begin)
+            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            while not answer.ended:
+                await send({"type": "http.response.body", "body": answer.block, "more_body": True})
+                await asyncio.to_thread(answer.go_on)
+            await send({"type": "http.response.body", "body": answer.block})
+        finally:
+            answer.close()
+
+
+async def whole(receive):
+    """The body of a request; None where the client has left."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+class Answer:
+    """What a WSGI application answers, in blocks."""
+
+    def __init__(self, app, environ, request_headers):
+        self.app, self.environ, self.request_headers = app, environ, request_headers
+        self.status, self.headers, self.chunks, self.rest = None, None, None, None
+        self.block, self.ended = b"", False
+
+    def start(self, status, headers, exc_info=None):
+        self.status = int(status.split(" ", 1)[0])
+        self.headers = [(name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers]
+
+    def begin(self):
+        self.chunks = self.app(self.environ, self.start)
+        self.rest = iter(self.chunks)
+        self.go_on()
+        if self.ended:
+            self.headers, self.block = compress_answer(self.request_headers, self.headers, self.block)
+
+    def go_on(self):
+        parts, size = [], 0
+        for chunk in self.rest:
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= BLOCK and JSON not in self.headers:
+                break
+        else:
+            self.ended = True
+        self.block = b"".join(parts)
+
+    def close(self):
+        if hasattr(self.chunks, "close"):
+            self.chunks.close()
