@@ -31,6 +31,13 @@ LOCK = 0x6D6C666C6F77  # "mlflow"; advisory locks are per database
 DOWNLOAD_ATTEMPTS = 5
 DATABASE_PATIENCE = 300  # seconds; a paused Aurora wakes in about 15, one asleep for days in more
 LOCK_PATIENCE = 3600  # seconds; another task's migration of a large store
+INDEX_PATIENCE = 60  # seconds; a million runs take a few
+OURS = "secure_mlflow_"  # how the names of our indexes begin
+# MLflow reads all runs ever stored to find those of an experiment. One for each order that it asks for: its own, and by start, as its page does.
+RUNS_INDEXES = {
+    f"{OURS}runs_by_experiment": "experiment_id, start_time DESC, run_uuid",
+    f"{OURS}runs_by_start": "experiment_id, (CASE WHEN start_time IS NULL THEN 1 ELSE 0 END), start_time DESC, run_uuid",
+}
 # What the database says while it is not ready yet. Any other refusal will not heal by waiting.
 NOT_READY = ("the database system is", "Connection refused", "timeout expired", "could not translate host name",
              "server closed the connection", "Network is unreachable", "No route to host",
@@ -129,7 +136,8 @@ def hold_lock(connection):
     cursor.execute("SET idle_session_timeout = 0")
     deadline = time.monotonic() + LOCK_PATIENCE
     while True:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))  # polled, so that SIGTERM is heard while waiting
+        # Polled, so that SIGTERM is heard while waiting, and no statement that waits stands in the way of the other's indexes.
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
         if cursor.fetchone()[0]:
             return
         if time.monotonic() > deadline:
@@ -198,6 +206,29 @@ def admit(connection, uri, user):
     say(f"{user} may sign in by IAM")
 
 
+def index_runs(connection):
+    """Our indexes on the runs, until MLflow brings one of its own. Nothing depends on them, so the task goes on without."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute("""
+            SELECT relname, indisvalid, indpred IS NULL AND pg_get_indexdef(indexrelid, 1, true) = 'experiment_id'
+            FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = to_regclass('runs')""")
+        found = cursor.fetchall()
+        wanted = {} if any(valid and helps and not name.startswith(OURS) for name, valid, helps in found) else RUNS_INDEXES
+        ours = {name: valid for name, valid, _ in found if name.startswith(OURS)}
+        cursor.execute(f"SET statement_timeout = '{INDEX_PATIENCE}s'")
+        for name, valid in ours.items():
+            if name not in wanted or not valid:  # an interrupted build leaves one that is not
+                cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+                say(f"index {name} dropped")
+        for name, columns in wanted.items():
+            if not ours.get(name):
+                cursor.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON runs ({columns})")
+                say(f"index {name} made")
+    except psycopg2.Error as error:
+        say(f"goes on without an index of the runs, the next start tries again: {error}")
+
+
 def main():
     # The first process of a container ignores SIGTERM unless it asks for it.
     signal.signal(signal.SIGTERM, lambda *_: fail("stopped by SIGTERM"))
@@ -222,6 +253,7 @@ def main():
     user = os.environ.get("PREPARE_IAM_USER")
     if user:
         admit(connection, uri, user)
+    index_runs(connection)  # last: it changes the session, and may lose it
 
 
 if __name__ == "__main__":

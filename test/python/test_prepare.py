@@ -308,6 +308,53 @@ class TestAdmit:
         assert database.events[-2:] == [self.GRANT, "REVOKE rds_iam FROM mlflow_iam"]
 
 
+class TestIndexes:
+    FIRST, SECOND = prepare.RUNS_INDEXES
+    OTHERS = [("run_pk", True, False), ("index_runs_name_of_some", True, False)]
+    PATIENCE = "SET statement_timeout = '60s'"
+
+    def index(self, found, answers=None):
+        database = Database({**(answers or {}), "FROM pg_index": found})
+        prepare.index_runs(database)
+        return [event.split(" ON runs ")[0] for event in database.events[1:]]
+
+    def made(self, *names):
+        return [f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name}" for name in names]
+
+    def dropped(self, *names):
+        return [f"DROP INDEX CONCURRENTLY IF EXISTS {name}" for name in names]
+
+    def test_are_made_where_they_are_missing(self, capsys):
+        assert self.index(self.OTHERS) == [self.PATIENCE, *self.made(self.FIRST, self.SECOND)]
+        assert capsys.readouterr().out == f"prepare index {self.FIRST} made\nprepare index {self.SECOND} made\n"
+
+    def test_are_left_alone_where_they_are_there(self, capsys):
+        assert self.index([*self.OTHERS, (self.FIRST, True, True), (self.SECOND, True, True)]) == [self.PATIENCE]
+        assert capsys.readouterr().out == ""
+
+    def test_are_made_anew_where_a_build_was_interrupted(self):
+        assert self.index([(self.FIRST, False, True), (self.SECOND, True, True)]) == [self.PATIENCE, *self.dropped(self.FIRST), *self.made(self.FIRST)]
+
+    def test_go_when_mlflow_brings_one(self, capsys):
+        found = [("index_runs_experiment_id", True, True), (self.FIRST, True, True), (self.SECOND, False, True)]
+        assert self.index(found) == [self.PATIENCE, *self.dropped(self.FIRST, self.SECOND)]
+        assert capsys.readouterr().out == f"prepare index {self.FIRST} dropped\nprepare index {self.SECOND} dropped\n"
+
+    def test_do_not_go_for_one_that_is_not_complete(self):
+        assert self.index([("index_runs_experiment_id", False, True), (self.FIRST, True, True), (self.SECOND, True, True)]) == [self.PATIENCE]
+
+    def test_that_another_release_has_made_go(self):
+        assert self.index([("secure_mlflow_old", True, True), (self.FIRST, True, True), (self.SECOND, True, True)]) == [self.PATIENCE, *self.dropped("secure_mlflow_old")]
+
+    def test_do_not_keep_the_task_from_starting(self, capsys):
+        def late(_):
+            raise psycopg2.errors.QueryCanceled("canceling statement due to statement timeout\n")
+
+        assert self.index([], {"CREATE INDEX": late}) == [self.PATIENCE, *self.made(self.FIRST)]  # and does not wait for the other, too
+        assert capsys.readouterr().out == (
+            "prepare goes on without an index of the runs, the next start tries again: canceling statement due to statement timeout\n")
+
+
 class TestMain:
     @pytest.fixture
     def world(self, monkeypatch, tmp_path):
@@ -336,23 +383,24 @@ class TestMain:
         monkeypatch.setattr(prepare.psycopg2, "connect", connect)
         monkeypatch.setattr(prepare, "migrate", lambda uri: events.append(f"migrate {uri}"))
         monkeypatch.setattr(prepare, "admit", lambda _, uri, user: events.append(f"admit {user} {uri}"))
+        monkeypatch.setattr(prepare, "index_runs", lambda _: events.append("index"))
         before = signal.getsignal(signal.SIGTERM)
         yield events
         signal.signal(signal.SIGTERM, before)
 
     def steps(self, events: list[str]) -> list[str]:
-        return [event for event in events if event in (LOCK, IDLE) or event.split()[0] in ("connect", "migrate", "admit")]
+        return [event for event in events if event in (LOCK, IDLE) or event.split()[0] in ("connect", "migrate", "admit", "index")]
 
     def test_migrates_under_the_lock(self, world, capsys):
         prepare.main()
-        assert self.steps(world) == ["connect", IDLE, LOCK, f"migrate {URI}"]
+        assert self.steps(world) == ["connect", IDLE, LOCK, f"migrate {URI}", "index"]
         out = capsys.readouterr().out
         assert "upgrading the schema if it is behind, revision old" in out and "schema upgraded to revision new" in out
 
     def test_admits_the_user_of_the_server_after_the_migration(self, world, monkeypatch):
         monkeypatch.setenv("PREPARE_IAM_USER", "mlflow_iam")
         prepare.main()
-        assert self.steps(world)[-2:] == [f"migrate {URI}", f"admit mlflow_iam {URI}"]
+        assert self.steps(world)[-3:] == [f"migrate {URI}", f"admit mlflow_iam {URI}", "index"]
 
     def test_looks_whether_the_inner_door_knows_this_mlflow_before_it_migrates(self, world, monkeypatch):
         monkeypatch.setenv("PREPARE_DOOR_DIRECTORY", "/door")
@@ -377,7 +425,10 @@ class TestMain:
 
 
 PSYCOPG2 = """
-class OperationalError(Exception):
+class Error(Exception):
+    pass
+
+class OperationalError(Error):
     pass
 
 class Connection:
@@ -387,6 +438,8 @@ class Connection:
         print("SQL:", query, flush=True)
     def fetchone(self):
         return ({locked},)
+    def fetchall(self):
+        return []
 
 def connect(*_, **__):
     return Connection()
