@@ -1,15 +1,15 @@
 """Runs first in every task, once, as root: volumes, machine identities, CA bundle, schema. Exits 0, or says why not in one line and exits 1.
 
-It is passed to `python -c` as it stands, so it needs nothing but the MLflow image. Its settings:
+It needs nothing but the MLflow image. Its one argument is it and the other programs of the task, packed. Its settings:
   MLFLOW_BACKEND_STORE_URI, PG...  the database, as the server itself gets it
   PREPARE_CA_BUNDLE_URL            where to get the certificates of the database's CA
   PGSSLROOTCERT                    where to put them
   PREPARE_WRITABLE_DIRECTORY       a volume that the server, which is not root, must be able to write to
   PREPARE_MACHINE_IDENTITIES       subjects of tokens that oauth2-proxy is to let in, one a line
   PREPARE_MACHINE_IDENTITIES_FILE  where it looks for them
-  PREPARE_DOOR_DIRECTORY           where the inner door goes, and the pages that oauth2-proxy shows; packed in the one argument. Without it there are none
+  PREPARE_PROGRAMS_DIRECTORY       where the others go: the inner door, the pages that oauth2-proxy shows, what the task runs beside
   PREPARE_IAM_USER                 where the server signs in by IAM: the database user it signs in as
-  PREPARE_SCHEMA                   "leave": wait for the database and change nothing in it; for tasks beside the service, which alone migrates
+  PREPARE_SCHEMA                   "leave": wait for the database and change nothing in it; for tasks beside the service, which alone migrates and serves
 """
 
 import base64
@@ -66,9 +66,9 @@ def write_machine_identities(identities, path):
     say(f"machine identities written: {len(identities.splitlines())}")
 
 
-def write_door(packed, directory):
-    """Writes the inner door as an installed package, and starts to look whether it knows this MLflow; `refuse_unknown_mlflow` waits for the answer."""
-    files = {f"secure_mlflow/{name}": text for name, text in json.loads(zlib.decompress(base64.b64decode(packed))).items()}
+def write_programs(packed, directory):
+    """The inner door is a package among them, which MLflow finds as if it were installed."""
+    files = json.loads(zlib.decompress(base64.b64decode(packed)))
     files["secure_mlflow-1.dist-info/METADATA"] = "Metadata-Version: 2.1\nName: secure-mlflow\nVersion: 1\n"
     files["secure_mlflow-1.dist-info/entry_points.txt"] = "[mlflow.app]\nsecure-mlflow = secure_mlflow:create_app\n"
     for name, text in files.items():
@@ -77,7 +77,11 @@ def write_door(packed, directory):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         os.chmod(path, 0o444)
-    say(f"inner door written, {len(files)} files")
+    say(f"programs written, {len(files)} files")
+
+
+def look_at_mlflow(directory):
+    """Starts to look whether the inner door knows this MLflow; `refuse_unknown_mlflow` waits for the answer."""
     return subprocess.Popen(
         [sys.executable, "-c", "import secure_mlflow"],
         env={**os.environ, "PYTHONPATH": directory},
@@ -235,15 +239,16 @@ def main():
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     open_volume(os.environ["PREPARE_WRITABLE_DIRECTORY"])
     write_machine_identities(os.environ["PREPARE_MACHINE_IDENTITIES"], os.environ["PREPARE_MACHINE_IDENTITIES_FILE"])
-    door = os.environ.get("PREPARE_DOOR_DIRECTORY")
-    look = write_door(sys.argv[1], door) if door else None
+    programs = os.environ["PREPARE_PROGRAMS_DIRECTORY"]
+    write_programs(sys.argv[1], programs)
+    leave = os.environ.get("PREPARE_SCHEMA") == "leave"
+    look = None if leave else look_at_mlflow(programs)
     fetch_ca_bundle(os.environ["PREPARE_CA_BUNDLE_URL"], os.environ["PGSSLROOTCERT"])
     connection = connect(uri)
-    if os.environ.get("PREPARE_SCHEMA") == "leave":
+    if leave:
         say("database is awake, schema left as it is")
         return
-    if look is not None:
-        refuse_unknown_mlflow(look)  # before it migrates
+    refuse_unknown_mlflow(look)  # before it migrates
     hold_lock(connection)
     before = revision(connection)
     say(f"upgrading the schema if it is behind, revision {before or 'none yet'}")

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
+import { pack, unpack } from '../../scripts/pack.mjs';
 import { Task, type Container } from '../aws/ecs.mjs';
 import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
@@ -278,7 +279,7 @@ async function runClient(what: 'make' | 'read', python: string, env: Record<stri
 }
 
 function start(deployment: Deployment, name: string, container: Container): Start {
-  return new Start(withEnvironment(container, ownVolumes(deployment, name, container)), join(deployment.logs, `${name}.log`));
+  return new Start(withEnvironment(container, ownVolumes(deployment, name)), join(deployment.logs, `${name}.log`));
 }
 
 /** One run of a container, outside a task. */
@@ -344,18 +345,24 @@ function asOld(container: Container, old: OldMlflow): Container {
   return withoutDoor(withPrograms(container, old));
 }
 
-function withoutDoor({ command, env: { PYTHONPATH: _, PREPARE_DOOR_DIRECTORY: __, ...env }, ...container }: Container): Container {
-  return { ...container, env, command: command[0] === 'mlflow' ? ['mlflow', 'server'] : command };
+/** The server without it, and `prepare` with an empty one, which knows every MLflow. */
+function withoutDoor({ command, env: { PYTHONPATH: _, ...env }, ...container }: Container): Container {
+  const [interpreter, option, program, programs] = command;
+  return {
+    ...container,
+    env,
+    command: interpreter === 'mlflow' ? ['mlflow', 'server'] : [interpreter, option, program, pack({ ...unpack(programs), 'secure_mlflow/__init__.py': '' })],
+  };
 }
 
 /** Each task has volumes of its own. */
-function ownVolumes(deployment: Deployment, name: string, { env }: Container): Record<string, string> {
+function ownVolumes(deployment: Deployment, name: string): Record<string, string> {
   const folder = join(deployment.logs, '..', 'volumes', name);
   mkdirSync(folder, { recursive: true });
   return {
     PREPARE_WRITABLE_DIRECTORY: folder,
     PREPARE_MACHINE_IDENTITIES_FILE: join(folder, 'machine-identities.csv'),
-    ...('PREPARE_DOOR_DIRECTORY' in env && { PREPARE_DOOR_DIRECTORY: join(folder, 'python') }),
+    PREPARE_PROGRAMS_DIRECTORY: join(folder, 'python'),
     PGSSLROOTCERT: join(folder, 'rds-ca.pem'),
   };
 }

@@ -10,10 +10,10 @@ export const CONFIG_DIRECTORY = '/run/secure-mlflow';
 /** Subjects of tokens that are let in whatever their domain, a line each. */
 export const MACHINE_IDENTITIES_FILE = `${CONFIG_DIRECTORY}/machine-identities.csv`;
 
-/** Where `prepare` puts the inner door, a Python package: nobody but root may write there. */
-const DOOR_DIRECTORY = `${CONFIG_DIRECTORY}/python`;
+/** Where `prepare` puts the programs, the inner door among them, a Python package: nobody but root may write there. */
+export const PROGRAMS_DIRECTORY = `${CONFIG_DIRECTORY}/python`;
 /** The pages that oauth2-proxy shows. */
-export const PAGES_DIRECTORY = `${DOOR_DIRECTORY}/secure_mlflow/pages`;
+export const PAGES_DIRECTORY = `${PROGRAMS_DIRECTORY}/secure_mlflow/pages`;
 /** The name of the inner door among MLflow's apps. */
 export const DOOR = 'secure-mlflow';
 
@@ -28,9 +28,6 @@ export const UVICORN_PATHS = [
   ...['/api', '/ajax-api'].flatMap(api => [`${api}/3.0/mlflow/mcp-servers`, `${api}/3.0/mlflow/mcp-servers/`, `${api}/2.0/mlflow-artifacts/artifacts/`]),
 ];
 
-/** What `containers/prepare.py` reads in addition where it writes the inner door. */
-export const prepareDoorEnvironment: Record<string, string> = { PREPARE_DOOR_DIRECTORY: DOOR_DIRECTORY };
-
 /** What `containers/prepare.py` reads beside the database. */
 export function prepareEnvironment(region: string, machineIdentities: string): Record<string, string> {
   return {
@@ -38,6 +35,7 @@ export function prepareEnvironment(region: string, machineIdentities: string): R
     PREPARE_WRITABLE_DIRECTORY: TEMPORARY_DIRECTORY,
     PREPARE_MACHINE_IDENTITIES: machineIdentities,
     PREPARE_MACHINE_IDENTITIES_FILE: MACHINE_IDENTITIES_FILE,
+    PREPARE_PROGRAMS_DIRECTORY: PROGRAMS_DIRECTORY,
     PYTHONUNBUFFERED: '1',
   };
 }
@@ -108,7 +106,7 @@ export function mlflowEnvironment(options: MlflowOptions, port = MLFLOW_PORT): R
 function doorEnvironment(options: MlflowOptions): Record<string, string> {
   const { apiLimit, tracesLimit, artifactTransfer, addressesOnly, hostedDomains, signOutUrl, accessPolicy } = options;
   return {
-    PYTHONPATH: DOOR_DIRECTORY,
+    PYTHONPATH: PROGRAMS_DIRECTORY,
     SECURE_MLFLOW_MACHINE_IDENTITIES_FILE: MACHINE_IDENTITIES_FILE,
     SECURE_MLFLOW_ADDRESSES_ONLY: String(addressesOnly),
     ...(hostedDomains && { SECURE_MLFLOW_HOSTED_DOMAINS: allowList(hostedDomains) }),
