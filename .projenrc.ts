@@ -134,8 +134,8 @@ project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '
 project.tasks.tryFind('compat')!.reset('node --import tsx scripts/compat.mts');
 
 // The inner door goes into task definitions as one line.
-project.preCompileTask.exec('node --import tsx scripts/pack-door.mts');
-project.gitattributes.addAttributes('/containers/secure_mlflow.packed', 'linguist-generated', '-diff');
+project.preCompileTask.exec('node --import tsx scripts/pack.mts');
+project.gitattributes.addAttributes('/containers/*.packed', 'linguist-generated', '-diff');
 // jsii: every warning is an error, reserved words of any target language included.
 project.compileTask.reset('jsii --fail-on-warnings');
 // README and @example code must compile.

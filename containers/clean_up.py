@@ -1,6 +1,6 @@
 """Removes for good what people deleted long enough ago: rows of the database and objects of the bucket, the objects first.
 
-It is passed to `python -c` as it stands, so it needs nothing but the MLflow image. Exits 0 and says in one line what it removed, or says why not
+It needs nothing but the MLflow image. Exits 0 and says in one line what it removed, or says why not
 in one line with FAILED and exits 1. Its settings:
   MLFLOW_BACKEND_STORE_URI, PG...  the database, as the server gets it
   MLFLOW_ARTIFACTS_DESTINATION     the bucket and folder, as the server gets it

@@ -1,6 +1,6 @@
 """Runs beside the server where it signs in to the database by IAM: keeps a fresh token in libpq's password file, which libpq reads at every connect.
 
-It is passed to `python -c` as it stands, so it needs nothing but the MLflow image, and runs as the server's user, whose file it must be. Its settings:
+It needs nothing but the MLflow image, and runs as the server's user, whose file it must be. Its settings:
   MLFLOW_BACKEND_STORE_URI    the database and its user, as the server itself gets it
   PGPASSFILE                  where the token goes
   DATABASE_TOKEN_SECONDS      how long from one token to the next; RDS takes each for 15 minutes

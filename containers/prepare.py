@@ -1,15 +1,15 @@
 """Runs first in every task, once, as root: volumes, machine identities, CA bundle, schema. Exits 0, or says why not in one line and exits 1.
 
-It is passed to `python -c` as it stands, so it needs nothing but the MLflow image. Its settings:
+It needs nothing but the MLflow image. Its one argument is it and the other programs of the task, packed. Its settings:
   MLFLOW_BACKEND_STORE_URI, PG...  the database, as the server itself gets it
   PREPARE_CA_BUNDLE_URL            where to get the certificates of the database's CA
   PGSSLROOTCERT                    where to put them
   PREPARE_WRITABLE_DIRECTORY       a volume that the server, which is not root, must be able to write to
   PREPARE_MACHINE_IDENTITIES       subjects of tokens that oauth2-proxy is to let in, one a line
   PREPARE_MACHINE_IDENTITIES_FILE  where it looks for them
-  PREPARE_DOOR_DIRECTORY           where the inner door goes, and the pages that oauth2-proxy shows; packed in the one argument. Without it there are none
+  PREPARE_PROGRAMS_DIRECTORY       where the others go: the inner door, the pages that oauth2-proxy shows, what the task runs beside
   PREPARE_IAM_USER                 where the server signs in by IAM: the database user it signs in as
-  PREPARE_SCHEMA                   "leave": wait for the database and change nothing in it; for tasks beside the service, which alone migrates
+  PREPARE_SCHEMA                   "leave": wait for the database and change nothing in it; for tasks beside the service, which alone migrates and serves
 """
 
 import base64
@@ -31,6 +31,13 @@ LOCK = 0x6D6C666C6F77  # "mlflow"; advisory locks are per database
 DOWNLOAD_ATTEMPTS = 5
 DATABASE_PATIENCE = 300  # seconds; a paused Aurora wakes in about 15, one asleep for days in more
 LOCK_PATIENCE = 3600  # seconds; another task's migration of a large store
+INDEX_PATIENCE = 60  # seconds; a million runs take a few
+OURS = "secure_mlflow_"  # how the names of our indexes begin
+# MLflow reads all runs ever stored to find those of an experiment. One for each order that it asks for: its own, and by start, as its page does.
+RUNS_INDEXES = {
+    f"{OURS}runs_by_experiment": "experiment_id, start_time DESC, run_uuid",
+    f"{OURS}runs_by_start": "experiment_id, (CASE WHEN start_time IS NULL THEN 1 ELSE 0 END), start_time DESC, run_uuid",
+}
 # What the database says while it is not ready yet. Any other refusal will not heal by waiting.
 NOT_READY = ("the database system is", "Connection refused", "timeout expired", "could not translate host name",
              "server closed the connection", "Network is unreachable", "No route to host",
@@ -59,9 +66,9 @@ def write_machine_identities(identities, path):
     say(f"machine identities written: {len(identities.splitlines())}")
 
 
-def write_door(packed, directory):
-    """Writes the inner door as an installed package, and starts to look whether it knows this MLflow; `refuse_unknown_mlflow` waits for the answer."""
-    files = {f"secure_mlflow/{name}": text for name, text in json.loads(zlib.decompress(base64.b64decode(packed))).items()}
+def write_programs(packed, directory):
+    """The inner door is a package among them, which MLflow finds as if it were installed."""
+    files = json.loads(zlib.decompress(base64.b64decode(packed)))
     files["secure_mlflow-1.dist-info/METADATA"] = "Metadata-Version: 2.1\nName: secure-mlflow\nVersion: 1\n"
     files["secure_mlflow-1.dist-info/entry_points.txt"] = "[mlflow.app]\nsecure-mlflow = secure_mlflow:create_app\n"
     for name, text in files.items():
@@ -70,7 +77,11 @@ def write_door(packed, directory):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         os.chmod(path, 0o444)
-    say(f"inner door written, {len(files)} files")
+    say(f"programs written, {len(files)} files")
+
+
+def look_at_mlflow(directory):
+    """Starts to look whether the inner door knows this MLflow; `refuse_unknown_mlflow` waits for the answer."""
     return subprocess.Popen(
         [sys.executable, "-c", "import secure_mlflow"],
         env={**os.environ, "PYTHONPATH": directory},
@@ -129,7 +140,8 @@ def hold_lock(connection):
     cursor.execute("SET idle_session_timeout = 0")
     deadline = time.monotonic() + LOCK_PATIENCE
     while True:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))  # polled, so that SIGTERM is heard while waiting
+        # Polled, so that SIGTERM is heard while waiting, and no statement that waits stands in the way of the other's indexes.
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
         if cursor.fetchone()[0]:
             return
         if time.monotonic() > deadline:
@@ -198,21 +210,45 @@ def admit(connection, uri, user):
     say(f"{user} may sign in by IAM")
 
 
+def index_runs(connection):
+    """Our indexes on the runs, until MLflow brings one of its own. Nothing depends on them, so the task goes on without."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute("""
+            SELECT relname, indisvalid, indpred IS NULL AND pg_get_indexdef(indexrelid, 1, true) = 'experiment_id'
+            FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = to_regclass('runs')""")
+        found = cursor.fetchall()
+        wanted = {} if any(valid and helps and not name.startswith(OURS) for name, valid, helps in found) else RUNS_INDEXES
+        ours = {name: valid for name, valid, _ in found if name.startswith(OURS)}
+        cursor.execute(f"SET statement_timeout = '{INDEX_PATIENCE}s'")
+        for name, valid in ours.items():
+            if name not in wanted or not valid:  # an interrupted build leaves one that is not
+                cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+                say(f"index {name} dropped")
+        for name, columns in wanted.items():
+            if not ours.get(name):
+                cursor.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON runs ({columns})")
+                say(f"index {name} made")
+    except psycopg2.Error as error:
+        say(f"goes on without an index of the runs, the next start tries again: {error}")
+
+
 def main():
     # The first process of a container ignores SIGTERM unless it asks for it.
     signal.signal(signal.SIGTERM, lambda *_: fail("stopped by SIGTERM"))
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     open_volume(os.environ["PREPARE_WRITABLE_DIRECTORY"])
     write_machine_identities(os.environ["PREPARE_MACHINE_IDENTITIES"], os.environ["PREPARE_MACHINE_IDENTITIES_FILE"])
-    door = os.environ.get("PREPARE_DOOR_DIRECTORY")
-    look = write_door(sys.argv[1], door) if door else None
+    programs = os.environ["PREPARE_PROGRAMS_DIRECTORY"]
+    write_programs(sys.argv[1], programs)
+    leave = os.environ.get("PREPARE_SCHEMA") == "leave"
+    look = None if leave else look_at_mlflow(programs)
     fetch_ca_bundle(os.environ["PREPARE_CA_BUNDLE_URL"], os.environ["PGSSLROOTCERT"])
     connection = connect(uri)
-    if os.environ.get("PREPARE_SCHEMA") == "leave":
+    if leave:
         say("database is awake, schema left as it is")
         return
-    if look is not None:
-        refuse_unknown_mlflow(look)  # before it migrates
+    refuse_unknown_mlflow(look)  # before it migrates
     hold_lock(connection)
     before = revision(connection)
     say(f"upgrading the schema if it is behind, revision {before or 'none yet'}")
@@ -222,6 +258,7 @@ def main():
     user = os.environ.get("PREPARE_IAM_USER")
     if user:
         admit(connection, uri, user)
+    index_runs(connection)  # last: it changes the session, and may lose it
 
 
 if __name__ == "__main__":

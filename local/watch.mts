@@ -7,7 +7,7 @@ import { watch } from 'chokidar';
 import { Template } from './aws/template.mjs';
 import type { Deployment } from './deployment.mjs';
 import { root, showSubstitutions, synthesise } from './run.mjs';
-import { packDoor } from '../scripts/pack-door.mjs';
+import { packPrograms } from '../scripts/pack.mjs';
 
 /** Says in a line what became of each change. Never ends: what fails waits for the next change. */
 export async function watchSources(deployment: Deployment, app: string): Promise<never> {
@@ -15,7 +15,7 @@ export async function watchSources(deployment: Deployment, app: string): Promise
   const watcher = watch(['src', 'containers', app], {
     cwd: root,
     ignoreInitial: true,
-    ignored: (path, stats) => stats?.isFile() === true && !/\.(ts|py|html)$/.test(path), // the packed door among others, which is written here
+    ignored: (path, stats) => stats?.isFile() === true && !/\.(ts|py|html)$/.test(path), // the packed programs among others, which is written here
   }).on('all', (_, path) => changed.add(path));
   await once(watcher, 'ready');
   console.log(`Changes in src/, containers/ and ${app} are taken up.`);
@@ -35,7 +35,7 @@ export async function watchSources(deployment: Deployment, app: string): Promise
 async function takeUp(deployment: Deployment, app: string): Promise<string> {
   const began = Date.now();
   const { substitutions: { table } } = deployment;
-  packDoor();
+  packPrograms();
   if (!await deployment.update(Template.read(await synthesise(app)))) {
     return 'nothing changes for the task';
   }

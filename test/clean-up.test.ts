@@ -1,3 +1,4 @@
+import { inflateSync } from 'zlib';
 import { Duration } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -91,7 +92,9 @@ describe('with an age', () => {
     expect(containerOf(template, 'clean-up').DependsOn).toEqual([{ Condition: 'SUCCESS', ContainerName: 'prepare' }]);
     expect(environmentOf(template, 'prepare')).toMatchObject({ PREPARE_SCHEMA: 'leave', PREPARE_MACHINE_IDENTITIES: '' });
     expect(containerOf(template, 'prepare', 'Service').Environment.map(({ Name }: any) => Name)).not.toContain('PREPARE_SCHEMA');
-    expect(containerOf(template, 'prepare').Command).toEqual(containerOf(template, 'prepare', 'Service').Command.slice(0, 3)); // no server, no inner door
+    const programsOf = (task = 'CleanUp') => JSON.parse(inflateSync(Buffer.from(containerOf(template, 'prepare', task).Command[3], 'base64')).toString());
+    expect(Object.keys(programsOf())).toEqual(['clean_up.py', 'prepare.py']); // no server, no inner door
+    expect(programsOf()['prepare.py']).toBe(programsOf('Service')['prepare.py']);
   });
 
   test('it knows the age, the database and the bucket, and of the secrets only the password', () => {
@@ -100,7 +103,7 @@ describe('with an age', () => {
       MLFLOW_ARTIFACTS_DESTINATION: containerOf(template, 'mlflow', 'Service').Environment.find(({ Name }: any) => Name === 'MLFLOW_ARTIFACTS_DESTINATION').Value,
     });
     expect(containerOf(template, 'clean-up').Secrets).toEqual(containerOf(template, 'prepare', 'Service').Secrets);
-    expect(containerOf(template, 'clean-up').Command.slice(0, 2)).toEqual(['python', '-c']);
+    expect(containerOf(template, 'clean-up').Command).toEqual(['python', '/run/secure-mlflow/python/clean_up.py']);
   });
 
   test('it logs beside the service', () => {

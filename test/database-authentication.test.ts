@@ -1,5 +1,3 @@
-import { readFileSync } from 'fs';
-import { join } from 'path';
 import { Duration } from 'aws-cdk-lib';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { container, containers, define, environmentOf, only, OverridesOf, secretsOf, statementsOf, synthesise } from './fixtures';
@@ -39,7 +37,7 @@ describe('IAM', () => {
     expect(sideContainer).toMatchObject({ User: '10001:10001', ReadonlyRootFilesystem: true, Essential: true });
     expect(sideContainer).not.toHaveProperty('Secrets');
     expect(sideContainer).not.toHaveProperty('PortMappings');
-    expect(sideContainer.Command).toEqual(['python', '-c', readFileSync(join(__dirname, '..', 'containers', 'database_token.py'), 'utf8')]);
+    expect(sideContainer.Command).toEqual(['python', '/run/secure-mlflow/python/database_token.py']);
     const { MLFLOW_BACKEND_STORE_URI, PGPASSFILE, DATABASE_TOKEN_SECONDS, AWS_REGION } = environmentOf(template, 'database-token');
     const ofServer = environmentOf(template, 'mlflow');
     expect([MLFLOW_BACKEND_STORE_URI, PGPASSFILE, AWS_REGION]).toEqual([ofServer.MLFLOW_BACKEND_STORE_URI, ofServer.PGPASSFILE, { Ref: 'AWS::Region' }]);

@@ -292,7 +292,7 @@ describe('by default', () => {
     });
   });
 
-  test('prepare runs prepare.py as it stands, once, as root, and gets the inner door', () => {
+  test('prepare runs once, as root, and gets the programs packed', () => {
     const source = (file: string) => readFileSync(join(__dirname, '..', 'containers', file), 'utf8');
     const prepare = container(template, 'prepare');
     expect(prepare).toMatchObject({
@@ -300,8 +300,8 @@ describe('by default', () => {
       Essential: false,
       User: '0:0',
       Command: [
-        'python', '-c', source('prepare.py'),
-        source('secure_mlflow.packed'),
+        'python', '-c', source('unpack.py'),
+        source('service.packed'),
       ],
       MountPoints: [
         { SourceVolume: 'tmp', ContainerPath: '/tmp', ReadOnly: false },
@@ -312,14 +312,15 @@ describe('by default', () => {
     expect(prepare.StartTimeout).toBeUndefined();
     expect(Object.keys(environmentOf(template, 'prepare'))).toEqual([
       'MLFLOW_BACKEND_STORE_URI', 'PGSSLMODE', 'PGSSLROOTCERT', 'PGCONNECT_TIMEOUT', 'PREPARE_CA_BUNDLE_URL', 'PREPARE_WRITABLE_DIRECTORY',
-      'PREPARE_MACHINE_IDENTITIES', 'PREPARE_MACHINE_IDENTITIES_FILE', 'PYTHONUNBUFFERED', 'PREPARE_DOOR_DIRECTORY',
+      'PREPARE_MACHINE_IDENTITIES', 'PREPARE_MACHINE_IDENTITIES_FILE', 'PREPARE_PROGRAMS_DIRECTORY', 'PYTHONUNBUFFERED',
     ]);
   });
 
-  test('the inner door is packed as it stands', () => {
+  test('they are packed as they stand', () => {
     const files = JSON.parse(inflateSync(Buffer.from(container(template, 'prepare').Command[3], 'base64')).toString());
-    const folder = join(__dirname, '..', 'containers', 'secure_mlflow');
-    const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name => /^[^/]+\.py$|^pages\/.*\.html$/.test(name));
+    const folder = join(__dirname, '..', 'containers');
+    const door = readdirSync(join(folder, 'secure_mlflow'), { recursive: true, encoding: 'utf8' }).filter(name => /^[^/]+\.py$|^pages\/.*\.html$/.test(name));
+    const names = ['prepare.py', 'database_token.py', ...door.map(name => `secure_mlflow/${name}`)];
     expect(files).toEqual(Object.fromEntries(names.map(name => [name, readFileSync(join(folder, name), 'utf8')])));
   });
 

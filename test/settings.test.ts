@@ -130,6 +130,7 @@ describe('MLflow', () => {
       PREPARE_WRITABLE_DIRECTORY: '/tmp',
       PREPARE_MACHINE_IDENTITIES: 'client\njob',
       PREPARE_MACHINE_IDENTITIES_FILE: '/run/secure-mlflow/machine-identities.csv',
+      PREPARE_PROGRAMS_DIRECTORY: '/run/secure-mlflow/python',
       PYTHONUNBUFFERED: '1',
     });
   });

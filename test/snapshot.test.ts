@@ -11,14 +11,11 @@ import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler';
 import { broughtVpc, clientSecret, Overrides, resources, synthesise } from './fixtures';
 import { AccessLevel, ArtifactTransfer, AuthProvider, DatabaseAuthentication, FargateCapacity, SecureMlflowProps, SessionStore, TokenIssuer } from '../src';
 
-/** The resources; the Python files, which have tests of their own, are cut out. */
+/** The resources; the Python programs, which have tests of their own, are cut out. */
 function snapshot(template: Template): Record<string, unknown> {
   const all = resources(template, 'AWS::ECS::TaskDefinition').flatMap(([, { Properties }]) => Properties.ContainerDefinitions);
-  all.filter(({ Command }) => Command?.[0] === 'python').forEach(({ Name, Command }) => {
-    Command[2] = `<${Name.replace('-', '_')}.py>`;
-    if (Command.length > 3) {
-      Command[3] = '<secure_mlflow.packed>';
-    }
+  all.filter(({ Name }) => Name === 'prepare').forEach(({ Command }) => {
+    Command.splice(2, 2, '<unpack.py>', '<packed>');
   });
   return Object.fromEntries(resources(template));
 }

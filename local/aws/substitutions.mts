@@ -109,7 +109,7 @@ export class Substitutions {
         ...definition,
         ...HealthCheck && { HealthCheck: { ...HealthCheck, Command: HealthCheck.Command.map(word => this.apply(word)) } },
       },
-      command: [...definition.EntryPoint ?? program.entryPoint, ...definition.Command ?? []],
+      command: [...definition.EntryPoint ?? program.entryPoint, ...definition.Command ?? []].map(word => this.apply(word)),
       env: {
         PATH: program.path,
         AWS_CONTAINER_CREDENTIALS_FULL_URI: this.there.credentialsEndpoint,

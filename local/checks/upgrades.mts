@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
+import { pack, unpack } from '../../scripts/pack.mjs';
 import { Task, type Container } from '../aws/ecs.mjs';
 import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
@@ -49,6 +50,9 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
   checks.heading('The synthesised task on that store');
   await checkMigration(checks, deployment, python);
   const newRevision = await revision(deployment, database.name);
+
+  checks.heading('The indexes of the runs');
+  await checkIndexes(checks, deployment, python);
 
   checks.heading('Two tasks that start at once');
   await checks.check('on an empty database both come up, and one migrates', async () => {
@@ -111,6 +115,42 @@ async function checkMigration(checks: Checks, deployment: Deployment, python: st
       });
     }
   }
+}
+
+async function checkIndexes(checks: Checks, deployment: Deployment, python: string): Promise<void> {
+  const { database } = deployment;
+  const store = 'indexed';
+  const prepare = withoutDoor(on(store, deployment.container('prepare')));
+  const ours = ['secure_mlflow_runs_by_experiment', 'secure_mlflow_runs_by_start'];
+  const indexes = async () => (await database.query<{ name: string; valid: boolean }>(
+    'SELECT relname AS name, indisvalid AS valid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = \'runs\'::regclass AND NOT indisprimary ORDER BY 1', [], store,
+  )).map(({ name, valid }) => `${name}${valid ? '' : ', invalid'}`);
+  const prepared = async (name: string) => {
+    const next = start(deployment, name, prepare);
+    assert.equal(await next.end(), 0, next.log);
+    return indexes();
+  };
+  await checks.check('are made for a store that has none', async () => {
+    await database.create(store);
+    assert.deepEqual(await prepared('index-made'), ours);
+  });
+  await checks.check('are what PostgreSQL finds the runs of an experiment with, in the orders that MLflow and its page ask for', async () => {
+    await database.query('INSERT INTO experiments (experiment_id, name, lifecycle_stage) SELECT i, i, \'active\' FROM generate_series(1, 10) i', [], store);
+    await database.query(`INSERT INTO runs (run_uuid, experiment_id, user_id, start_time, status, lifecycle_stage)
+      SELECT md5(i::text), 1 + i % 10, 'someone', i, 'FINISHED', 'active' FROM generate_series(1, 20000) i`, [], store);
+    await database.query('ANALYZE runs', [], store);
+    const { stdout } = await execa(python, [join(import.meta.dirname, 'plans.py'), prepare.env.MLFLOW_BACKEND_STORE_URI], { env: prepare.env });
+    assert.deepEqual(stdout.split('\n').map(line => JSON.parse(line) as unknown), [{ search: 'its own', indexes: [ours[0]] }, { search: 'by start', indexes: [ours[1]] }]);
+  });
+  await checks.check('are made anew where a build was interrupted', async () => {
+    await database.query('UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::regclass', [ours[0]], store);
+    assert.deepEqual(await indexes(), [`${ours[0]}, invalid`, ours[1]]);
+    assert.deepEqual(await prepared('index-healed'), ours);
+  });
+  await checks.check('go when MLflow brings one', async () => {
+    await database.query('CREATE INDEX index_runs_experiment_id ON runs (experiment_id)', [], store);
+    assert.deepEqual(await prepared('index-gone'), ['index_runs_experiment_id']);
+  });
 }
 
 async function startTwo(deployment: Deployment, store: string, newRevision: string): Promise<string> {
@@ -239,7 +279,7 @@ async function runClient(what: 'make' | 'read', python: string, env: Record<stri
 }
 
 function start(deployment: Deployment, name: string, container: Container): Start {
-  return new Start(withEnvironment(container, ownVolumes(deployment, name, container)), join(deployment.logs, `${name}.log`));
+  return new Start(withEnvironment(container, ownVolumes(deployment, name)), join(deployment.logs, `${name}.log`));
 }
 
 /** One run of a container, outside a task. */
@@ -305,19 +345,24 @@ function asOld(container: Container, old: OldMlflow): Container {
   return withoutDoor(withPrograms(container, old));
 }
 
-function withoutDoor({ command, env: all, ...container }: Container): Container {
-  const { PYTHONPATH: _, PREPARE_DOOR_DIRECTORY: __, MLFLOW_GUNICORN_OPTS: ___, ...env } = all;
-  return { ...container, env, command: command[0] === 'mlflow' ? ['mlflow', 'server'] : command };
+/** The server without it, and `prepare` with an empty one, which knows every MLflow. */
+function withoutDoor({ command, env: { PYTHONPATH: _, MLFLOW_GUNICORN_OPTS: __, ...env }, ...container }: Container): Container {
+  const [interpreter, option, program, programs] = command;
+  return {
+    ...container,
+    env,
+    command: interpreter === 'mlflow' ? ['mlflow', 'server'] : [interpreter, option, program, pack({ ...unpack(programs), 'secure_mlflow/__init__.py': '' })],
+  };
 }
 
 /** Each task has volumes of its own. */
-function ownVolumes(deployment: Deployment, name: string, { env }: Container): Record<string, string> {
+function ownVolumes(deployment: Deployment, name: string): Record<string, string> {
   const folder = join(deployment.logs, '..', 'volumes', name);
   mkdirSync(folder, { recursive: true });
   return {
     PREPARE_WRITABLE_DIRECTORY: folder,
     PREPARE_MACHINE_IDENTITIES_FILE: join(folder, 'machine-identities.csv'),
-    ...('PREPARE_DOOR_DIRECTORY' in env && { PREPARE_DOOR_DIRECTORY: join(folder, 'python') }),
+    PREPARE_PROGRAMS_DIRECTORY: join(folder, 'python'),
     PGSSLROOTCERT: join(folder, 'rds-ca.pem'),
   };
 }

@@ -8,7 +8,7 @@ import * as targets from 'aws-cdk-lib/aws-scheduler-targets';
 import { Construct } from 'constructs';
 import { ArtifactStore } from './artifact-store';
 import type { Service } from './service';
-import { CONFIG, MLFLOW_USER, pythonFile, TMP, VOLUMES } from './task-kit';
+import { CONFIG, MLFLOW_USER, program, TMP, VOLUMES } from './task-kit';
 import { prepareEnvironment } from '../settings/mlflow';
 
 export interface CleanUpProps {
@@ -39,11 +39,11 @@ export class CleanUp extends Construct {
       runtimePlatform: { operatingSystemFamily: ecs.OperatingSystemFamily.LINUX, cpuArchitecture: props.cpuArchitecture },
       volumes: VOLUMES,
     });
-    const prepare = service.kit.addPrepare(this.taskDefinition, logStream, { ...prepareEnvironment(region, ''), PREPARE_SCHEMA: 'leave' });
+    const prepare = service.kit.addPrepare(this.taskDefinition, 'clean-up', logStream, { ...prepareEnvironment(region, ''), PREPARE_SCHEMA: 'leave' });
     const cleanUp = this.taskDefinition.addContainer('clean-up', {
       ...service.kit.passwordOptions(logStream, props.environment),
       user: MLFLOW_USER,
-      command: pythonFile('clean_up.py'),
+      command: program('clean_up.py'),
     });
     cleanUp.addMountPoints(TMP, CONFIG);
     cleanUp.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS });

@@ -7,11 +7,11 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { Database } from './database';
-import { CONFIG, containerFile, MLFLOW_USER, OAUTH2_PROXY_IMAGE, pythonFile, TaskKit, TMP, VOLUMES } from './task-kit';
+import { CONFIG, MLFLOW_USER, OAUTH2_PROXY_IMAGE, program, TaskKit, TMP, VOLUMES } from './task-kit';
 import { FargateCapacity, NetworkProxyOptions, ScalingOptions } from '../props';
 import type { SessionServer } from '../session-store';
 import { DATABASE_IAM_USER, DATABASE_PORT, TOKEN_HEALTH_CHECK, tokenEnvironment } from '../settings/database';
-import { DOOR, MLFLOW_HEALTH_CHECK, prepareDoorEnvironment, prepareEnvironment } from '../settings/mlflow';
+import { DOOR, MLFLOW_HEALTH_CHECK, prepareEnvironment } from '../settings/mlflow';
 import { PROXY_PORT } from '../settings/oauth2-proxy';
 
 export interface ServiceProps {
@@ -169,11 +169,10 @@ export class Service extends Construct {
   }
 
   private defineContainers(props: ServiceProps): void {
-    const prepare = this.kit.addPrepare(this.taskDefinition, 'task', {
+    const prepare = this.kit.addPrepare(this.taskDefinition, 'service', 'task', {
       ...prepareEnvironment(Stack.of(this).region, props.machineIdentities),
-      ...prepareDoorEnvironment,
       ...(props.iamAuthentication && { PREPARE_IAM_USER: DATABASE_IAM_USER }),
-    }, [containerFile('secure_mlflow.packed')]);
+    });
     const server = this.addServer(props, prepare);
     if (props.iamAuthentication) {
       server.addContainerDependencies({ container: this.addDatabaseToken(prepare), condition: ecs.ContainerDependencyCondition.HEALTHY });
@@ -238,7 +237,7 @@ export class Service extends Construct {
     const databaseToken = this.taskDefinition.addContainer('database-token', {
       ...this.kit.iamOptions('task', tokenEnvironment(Stack.of(this).region)),
       user: MLFLOW_USER, // libpq reads the file of nobody else
-      command: pythonFile('database_token.py'),
+      command: program('database_token.py'),
       healthCheck: {
         command: TOKEN_HEALTH_CHECK,
         interval: Duration.seconds(10),
@@ -248,7 +247,7 @@ export class Service extends Construct {
       },
     });
     databaseToken.addMountPoints(TMP, CONFIG);
-    databaseToken.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS }); // which opens the volume
+    databaseToken.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS }); // which opens the volume and writes the program
     this.props.database.cluster.grantConnect(this.taskDefinition.taskRole, DATABASE_IAM_USER);
     return databaseToken;
   }

@@ -8,19 +8,19 @@ import type * as logs from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 import type { Database } from './database';
 import { databaseEnvironment, iamDatabaseEnvironment } from '../settings/database';
-import { CONFIG_DIRECTORY, TEMPORARY_DIRECTORY } from '../settings/mlflow';
+import { CONFIG_DIRECTORY, PROGRAMS_DIRECTORY, TEMPORARY_DIRECTORY } from '../settings/mlflow';
 
 /** MLflow with database drivers, boto3 and uvloop; the plain image has none of them. */
 export const MLFLOW_IMAGE = 'ghcr.io/mlflow/mlflow:v3.17.2-full';
 /** Not below 7.15.5, which fixes GHSA-63jm-59jj-478j and GHSA-wr5q-7wxw-x568. */
 export const OAUTH2_PROXY_IMAGE = 'quay.io/oauth2-proxy/oauth2-proxy:v7.15.6';
 
-/** The command line that runs a Python file of the folder `containers`. */
-export function pythonFile(name: string): string[] {
-  return ['python', '-c', containerFile(name)];
+/** The command line that runs a program which `prepare` has written. */
+export function program(name: string): string[] {
+  return ['python', `${PROGRAMS_DIRECTORY}/${name}`];
 }
 
-export function containerFile(name: string): string {
+function containerFile(name: string): string {
   return readFileSync(join(__dirname, '..', '..', 'containers', name), 'utf8');
 }
 
@@ -52,15 +52,15 @@ export class TaskKit {
     this.linuxParameters.dropCapabilities(ecs.Capability.ALL);
   }
 
-  /** The first container of a task, of the service's or another: it makes the volumes ready and waits for the database. */
+  /** The first container of a task, of the service's or another: it makes the volumes ready, writes the programs and waits for the database. */
   public addPrepare(
-    taskDefinition: ecs.FargateTaskDefinition, streamPrefix: string, environment: Record<string, string>, inputs: string[] = [],
+    taskDefinition: ecs.FargateTaskDefinition, programs: 'service' | 'clean-up', streamPrefix: string, environment: Record<string, string>,
   ): ecs.ContainerDefinition {
     const prepare = taskDefinition.addContainer('prepare', {
       ...this.passwordOptions(streamPrefix, environment),
       essential: false,
       user: '0:0', // to open the volumes, which belong to root, for the others
-      command: [...pythonFile('prepare.py'), ...inputs],
+      command: ['python', '-c', containerFile('unpack.py'), containerFile(`${programs}.packed`)],
       // No start timeout: Fargate allows two minutes at most, and a migration may take longer.
     });
     prepare.addMountPoints(TMP, { ...CONFIG, readOnly: false });

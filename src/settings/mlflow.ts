@@ -10,10 +10,10 @@ export const CONFIG_DIRECTORY = '/run/secure-mlflow';
 /** Subjects of tokens that are let in whatever their domain, a line each. */
 export const MACHINE_IDENTITIES_FILE = `${CONFIG_DIRECTORY}/machine-identities.csv`;
 
-/** Where `prepare` puts the inner door, a Python package: nobody but root may write there. */
-const DOOR_DIRECTORY = `${CONFIG_DIRECTORY}/python`;
+/** Where `prepare` puts the programs, the inner door among them, a Python package: nobody but root may write there. */
+export const PROGRAMS_DIRECTORY = `${CONFIG_DIRECTORY}/python`;
 /** The pages that oauth2-proxy shows. */
-export const PAGES_DIRECTORY = `${DOOR_DIRECTORY}/secure_mlflow/pages`;
+export const PAGES_DIRECTORY = `${PROGRAMS_DIRECTORY}/secure_mlflow/pages`;
 /** The name of the inner door among MLflow's apps. */
 export const DOOR = 'secure-mlflow';
 
@@ -27,9 +27,6 @@ const GUNICORN_OPTS = [
   '--timeout 120', // for a process that no longer answers gunicorn; requests may take longer
 ].join(' ');
 
-/** What `containers/prepare.py` reads in addition where it writes the inner door. */
-export const prepareDoorEnvironment: Record<string, string> = { PREPARE_DOOR_DIRECTORY: DOOR_DIRECTORY };
-
 /** What `containers/prepare.py` reads beside the database. */
 export function prepareEnvironment(region: string, machineIdentities: string): Record<string, string> {
   return {
@@ -37,6 +34,7 @@ export function prepareEnvironment(region: string, machineIdentities: string): R
     PREPARE_WRITABLE_DIRECTORY: TEMPORARY_DIRECTORY,
     PREPARE_MACHINE_IDENTITIES: machineIdentities,
     PREPARE_MACHINE_IDENTITIES_FILE: MACHINE_IDENTITIES_FILE,
+    PREPARE_PROGRAMS_DIRECTORY: PROGRAMS_DIRECTORY,
     PYTHONUNBUFFERED: '1',
   };
 }
@@ -105,7 +103,7 @@ export function mlflowEnvironment(options: MlflowOptions): Record<string, string
 function doorEnvironment(options: MlflowOptions): Record<string, string> {
   const { apiLimit, tracesLimit, artifactTransfer, addressesOnly, hostedDomains, signOutUrl, accessPolicy } = options;
   return {
-    PYTHONPATH: DOOR_DIRECTORY,
+    PYTHONPATH: PROGRAMS_DIRECTORY,
     SECURE_MLFLOW_MACHINE_IDENTITIES_FILE: MACHINE_IDENTITIES_FILE,
     SECURE_MLFLOW_ADDRESSES_ONLY: String(addressesOnly),
     ...(hostedDomains && { SECURE_MLFLOW_HOSTED_DOMAINS: allowList(hostedDomains) }),

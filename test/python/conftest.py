@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.dont_write_bytecode = True  # containers/ is published as it is
-sys.path.insert(0, str(ROOT / "containers"))
+CONTAINERS = ROOT / "containers"
+sys.path.insert(0, str(CONTAINERS))
 
 
 class Database:
@@ -74,7 +78,11 @@ def counted(name: str, text: str) -> list[str]:
     return [line for line in text.splitlines() if matches(line)]
 
 
-def start(name: str, environment: dict[str, str]) -> subprocess.Popen:
-    """Runs a file as its container does: the text in the command line, and no environment but the declared one."""
-    text = (ROOT / "containers" / name).read_text()
-    return subprocess.Popen([sys.executable, "-c", text], env=environment, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def pack(programs: dict[str, str]) -> str:
+    """As scripts/pack.mts does."""
+    return base64.b64encode(zlib.compress(json.dumps(programs).encode())).decode()
+
+
+def start(command: list[str | Path], environment: dict[str, str]) -> subprocess.Popen:
+    """Runs Python as a container does: with no environment but the declared one."""
+    return subprocess.Popen([sys.executable, *command], env=environment, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -6,7 +6,7 @@ import types
 
 import clean_up
 import pytest
-from conftest import Database, counted, start
+from conftest import CONTAINERS, Database, counted, start
 
 DAY = 86400
 NOW = 1_700_000_000
@@ -253,7 +253,7 @@ class TestMain:
 
 
 def test_as_a_process_it_says_why_not_in_one_line():
-    process = start("clean_up.py", {"PYTHONUNBUFFERED": "1"})
+    process = start([CONTAINERS / "clean_up.py"], {"PYTHONUNBUFFERED": "1"})
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert out == "clean-up FAILED: KeyError: 'MLFLOW_BACKEND_STORE_URI'\n"

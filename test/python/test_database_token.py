@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import database_token
 import pytest
-from conftest import start
+from conftest import CONTAINERS, start
 
 
 class Rds:
@@ -113,7 +113,7 @@ class TestMain:
 
 
 def test_as_a_process_it_writes_a_real_token_and_stops_when_it_is_told_to(file):
-    process = start("database_token.py", {
+    process = start([CONTAINERS / "database_token.py"], {
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg2://mlflow_iam@host:5432/mlflow",
         "DATABASE_TOKEN_SECONDS": "600",

@@ -16,7 +16,7 @@ import certifi
 import prepare
 import psycopg2
 import pytest
-from conftest import Database, counted, start
+from conftest import CONTAINERS, Database, counted, pack, start
 
 URI = "postgresql+psycopg2://mlflow@host:5432/mlflow?keepalives_idle=10"
 LIBPQ_URI = "postgresql://mlflow@host:5432/mlflow?keepalives_idle=10"
@@ -78,20 +78,30 @@ class TestMachineIdentities:
         assert line.endswith(f" {count}")
 
 
-class TestInnerDoor:
-    PACKED = (Path(prepare.__file__).parent / "secure_mlflow.packed").read_text()
+class TestPrograms:
+    @pytest.mark.parametrize("task", ["service", "clean-up"])
+    def test_are_written_as_they_were_packed_and_only_root_changes_them(self, tmp_path, task):
+        packed = (CONTAINERS / f"{task}.packed").read_text()
+        programs = json.loads(zlib.decompress(base64.b64decode(packed)))
+        prepare.write_programs(packed, str(tmp_path))
+        assert all((tmp_path / name).read_text() == text for name, text in programs.items())
+        assert {mode(file) for file in tmp_path.rglob("*.*") if file.is_file()} == {0o444}
 
-    def test_is_written_as_an_installed_package_that_only_root_changes(self, tmp_path):
-        prepare.write_door(self.PACKED, str(tmp_path)).wait()
-        source = Path(prepare.__file__).parent / "secure_mlflow"
-        for file in [*source.glob("*.py"), *source.glob("pages/*.html")]:
-            assert (tmp_path / "secure_mlflow" / file.relative_to(source)).read_text() == file.read_text()
-        assert {mode(file) for file in tmp_path.rglob("*.*") if file.is_file() and file.suffix != ".pyc"} == {0o444}
+
+class TestInnerDoor:
+    PACKED = (CONTAINERS / "service.packed").read_text()
+
+    def look(self, packed, directory):
+        prepare.write_programs(packed, str(directory))
+        return prepare.look_at_mlflow(str(directory))
+
+    def test_is_found_like_an_installed_package(self, tmp_path):
+        prepare.write_programs(self.PACKED, str(tmp_path))
         (package,) = distributions(path=[str(tmp_path)])
         assert [(app.group, app.name, app.value) for app in package.entry_points] == [("mlflow.app", "secure-mlflow", "secure_mlflow:create_app")]
 
     def test_knows_this_mlflow(self, tmp_path):
-        prepare.refuse_unknown_mlflow(prepare.write_door(self.PACKED, str(tmp_path)))
+        prepare.refuse_unknown_mlflow(self.look(self.PACKED, tmp_path))
 
     @pytest.mark.parametrize("text, reason", [
         ("print('noise'); print('secure-mlflow FAILED: too new'); raise SystemExit(1)", "too new"),
@@ -99,8 +109,7 @@ class TestInnerDoor:
         ("raise SystemExit(1)", "no output"),
     ])
     def test_says_which_mlflow_it_does_not_know(self, tmp_path, capsys, text, reason):
-        packed = base64.b64encode(zlib.compress(json.dumps({"__init__.py": text}).encode())).decode()
-        assert failure(capsys, prepare.refuse_unknown_mlflow, prepare.write_door(packed, str(tmp_path))) == f"prepare FAILED: {reason}"
+        assert failure(capsys, prepare.refuse_unknown_mlflow, self.look(pack({"secure_mlflow/__init__.py": text}), tmp_path)) == f"prepare FAILED: {reason}"
 
 
 class TestCaBundle:
@@ -308,6 +317,53 @@ class TestAdmit:
         assert database.events[-2:] == [self.GRANT, "REVOKE rds_iam FROM mlflow_iam"]
 
 
+class TestIndexes:
+    FIRST, SECOND = prepare.RUNS_INDEXES
+    OTHERS = [("run_pk", True, False), ("index_runs_name_of_some", True, False)]
+    PATIENCE = "SET statement_timeout = '60s'"
+
+    def index(self, found, answers=None):
+        database = Database({**(answers or {}), "FROM pg_index": found})
+        prepare.index_runs(database)
+        return [event.split(" ON runs ")[0] for event in database.events[1:]]
+
+    def made(self, *names):
+        return [f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name}" for name in names]
+
+    def dropped(self, *names):
+        return [f"DROP INDEX CONCURRENTLY IF EXISTS {name}" for name in names]
+
+    def test_are_made_where_they_are_missing(self, capsys):
+        assert self.index(self.OTHERS) == [self.PATIENCE, *self.made(self.FIRST, self.SECOND)]
+        assert capsys.readouterr().out == f"prepare index {self.FIRST} made\nprepare index {self.SECOND} made\n"
+
+    def test_are_left_alone_where_they_are_there(self, capsys):
+        assert self.index([*self.OTHERS, (self.FIRST, True, True), (self.SECOND, True, True)]) == [self.PATIENCE]
+        assert capsys.readouterr().out == ""
+
+    def test_are_made_anew_where_a_build_was_interrupted(self):
+        assert self.index([(self.FIRST, False, True), (self.SECOND, True, True)]) == [self.PATIENCE, *self.dropped(self.FIRST), *self.made(self.FIRST)]
+
+    def test_go_when_mlflow_brings_one(self, capsys):
+        found = [("index_runs_experiment_id", True, True), (self.FIRST, True, True), (self.SECOND, False, True)]
+        assert self.index(found) == [self.PATIENCE, *self.dropped(self.FIRST, self.SECOND)]
+        assert capsys.readouterr().out == f"prepare index {self.FIRST} dropped\nprepare index {self.SECOND} dropped\n"
+
+    def test_do_not_go_for_one_that_is_not_complete(self):
+        assert self.index([("index_runs_experiment_id", False, True), (self.FIRST, True, True), (self.SECOND, True, True)]) == [self.PATIENCE]
+
+    def test_that_another_release_has_made_go(self):
+        assert self.index([("secure_mlflow_old", True, True), (self.FIRST, True, True), (self.SECOND, True, True)]) == [self.PATIENCE, *self.dropped("secure_mlflow_old")]
+
+    def test_do_not_keep_the_task_from_starting(self, capsys):
+        def late(_):
+            raise psycopg2.errors.QueryCanceled("canceling statement due to statement timeout\n")
+
+        assert self.index([], {"CREATE INDEX": late}) == [self.PATIENCE, *self.made(self.FIRST)]  # and does not wait for the other, too
+        assert capsys.readouterr().out == (
+            "prepare goes on without an index of the runs, the next start tries again: canceling statement due to statement timeout\n")
+
+
 class TestMain:
     @pytest.fixture
     def world(self, monkeypatch, tmp_path):
@@ -320,9 +376,10 @@ class TestMain:
             "PREPARE_MACHINE_IDENTITIES_FILE": str(tmp_path / "identities.csv"),
             "PREPARE_CA_BUNDLE_URL": Path(certifi.where()).as_uri(),
             "PGSSLROOTCERT": str(tmp_path / "ca.pem"),
+            "PREPARE_PROGRAMS_DIRECTORY": str(tmp_path / "python"),
         }.items():
             monkeypatch.setenv(name, value)
-        for name in ("PREPARE_SCHEMA", "PREPARE_IAM_USER", "PREPARE_DOOR_DIRECTORY"):
+        for name in ("PREPARE_SCHEMA", "PREPARE_IAM_USER"):
             monkeypatch.delenv(name, raising=False)
         events: list[str] = []
         revisions = iter(["old", "new"])
@@ -334,39 +391,40 @@ class TestMain:
             return database
 
         monkeypatch.setattr(prepare.psycopg2, "connect", connect)
+        monkeypatch.setattr(sys, "argv", ["-c", pack({"program.py": ""})])
+        monkeypatch.setattr(prepare, "look_at_mlflow", lambda directory: events.append(f"look {os.listdir(directory)}"))
+        monkeypatch.setattr(prepare, "refuse_unknown_mlflow", lambda _: events.append("known"))
         monkeypatch.setattr(prepare, "migrate", lambda uri: events.append(f"migrate {uri}"))
         monkeypatch.setattr(prepare, "admit", lambda _, uri, user: events.append(f"admit {user} {uri}"))
+        monkeypatch.setattr(prepare, "index_runs", lambda _: events.append("index"))
         before = signal.getsignal(signal.SIGTERM)
         yield events
         signal.signal(signal.SIGTERM, before)
 
     def steps(self, events: list[str]) -> list[str]:
-        return [event for event in events if event in (LOCK, IDLE) or event.split()[0] in ("connect", "migrate", "admit")]
+        return [event for event in events if event in (LOCK, IDLE) or event.split()[0] in ("connect", "migrate", "admit", "index")]
 
     def test_migrates_under_the_lock(self, world, capsys):
         prepare.main()
-        assert self.steps(world) == ["connect", IDLE, LOCK, f"migrate {URI}"]
+        assert self.steps(world) == ["connect", IDLE, LOCK, f"migrate {URI}", "index"]
         out = capsys.readouterr().out
         assert "upgrading the schema if it is behind, revision old" in out and "schema upgraded to revision new" in out
 
     def test_admits_the_user_of_the_server_after_the_migration(self, world, monkeypatch):
         monkeypatch.setenv("PREPARE_IAM_USER", "mlflow_iam")
         prepare.main()
-        assert self.steps(world)[-2:] == [f"migrate {URI}", f"admit mlflow_iam {URI}"]
+        assert self.steps(world)[-3:] == [f"migrate {URI}", f"admit mlflow_iam {URI}", "index"]
 
-    def test_looks_whether_the_inner_door_knows_this_mlflow_before_it_migrates(self, world, monkeypatch):
-        monkeypatch.setenv("PREPARE_DOOR_DIRECTORY", "/door")
-        monkeypatch.setattr(sys, "argv", ["-c", "packed"])
-        monkeypatch.setattr(prepare, "write_door", lambda *arguments: arguments)
-        monkeypatch.setattr(prepare, "refuse_unknown_mlflow", lambda look: world.append(f"look {look}"))
+    def test_looks_whether_the_inner_door_knows_this_mlflow_before_it_migrates(self, world):
         prepare.main()
-        assert world.index("look ('packed', '/door')") < world.index(f"migrate {URI}")
+        (look,) = [event for event in world if event.startswith("look ") and "program.py" in event]
+        assert world.index(look) < world.index("connect") < world.index("known") < world.index(f"migrate {URI}")
 
     def test_leaves_the_schema_where_it_is_told_to(self, world, monkeypatch, capsys):
         monkeypatch.setenv("PREPARE_SCHEMA", "leave")
         monkeypatch.setenv("PREPARE_IAM_USER", "mlflow_iam")
         prepare.main()
-        assert self.steps(world) == ["connect"]
+        assert world == ["connect"]
         assert "database is awake, schema left as it is" in capsys.readouterr().out
 
     @pytest.mark.parametrize(("revisions", "line"), [(["same", "same"], "schema is up to date, revision same"), ([None, "new"], "revision none yet")])
@@ -377,7 +435,10 @@ class TestMain:
 
 
 PSYCOPG2 = """
-class OperationalError(Exception):
+class Error(Exception):
+    pass
+
+class OperationalError(Error):
     pass
 
 class Connection:
@@ -387,6 +448,8 @@ class Connection:
         print("SQL:", query, flush=True)
     def fetchone(self):
         return ({locked},)
+    def fetchall(self):
+        return []
 
 def connect(*_, **__):
     return Connection()
@@ -404,7 +467,8 @@ class TestProcess:
             (modules / "mlflow" / "__init__.py").touch()
             (modules / "psycopg2.py").write_text(PSYCOPG2.format(locked=locked))
             (modules / "mlflow" / "__main__.py").write_text(migration)
-            return start("prepare.py", {
+            programs = {"prepare.py": (CONTAINERS / "prepare.py").read_text(), "secure_mlflow/__init__.py": ""}
+            return start(["-c", (CONTAINERS / "unpack.py").read_text(), pack(programs)], {
                 "PYTHONPATH": str(modules),
                 "PYTHONUNBUFFERED": "1",
                 "MLFLOW_BACKEND_STORE_URI": URI,
@@ -413,6 +477,7 @@ class TestProcess:
                 "PREPARE_MACHINE_IDENTITIES_FILE": str(tmp_path / "identities.csv"),
                 "PREPARE_CA_BUNDLE_URL": Path(certifi.where()).as_uri(),
                 "PGSSLROOTCERT": str(tmp_path / "ca.pem"),
+                "PREPARE_PROGRAMS_DIRECTORY": str(tmp_path / "python"),
             })
 
         return run
@@ -444,6 +509,6 @@ class TestProcess:
 
 
 def test_an_error_that_nobody_has_thought_of_is_one_line():
-    out, _ = start("prepare.py", {}).communicate(timeout=30)
+    out, _ = start([CONTAINERS / "prepare.py"], {}).communicate(timeout=30)
     assert out == "prepare FAILED: KeyError: 'MLFLOW_BACKEND_STORE_URI'\n"
     assert counted("failedPreparations", out) == [out.strip()]
