@@ -26,7 +26,7 @@ test.each<[string, (stack: Stack) => ec2.IPeer[], string[]]>([
 });
 
 describe('a task definition of more than 64 KiB is refused', () => {
-  const REFUSAL = /the task definition must have at most 65536 bytes, which is all that ECS takes, got about \d{5}: put less into `environment` /;
+  const REFUSAL = /the task definition must have at most 65536 bytes, which is all that ECS takes, got about \d{5}: put less into `environment`, /;
   const synth = (overrides: OverridesOf, then?: (defined: ReturnType<typeof define>) => void) => () => {
     const defined = define(overrides);
     then?.(defined);

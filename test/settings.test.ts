@@ -154,6 +154,8 @@ const minimalProxy = {
 describe('oauth2-proxy', () => {
   test('its settings with the least that is needed', () => {
     expect(resolve(proxyEnvironment(minimalProxy))).toEqual({
+      GOMAXPROCS: '1',
+      GOGC: '400',
       OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256',
       OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: '/run/secure-mlflow/python/secure_mlflow/pages',
       OAUTH2_PROXY_HTTP_ADDRESS: '0.0.0.0:4180',
@@ -332,6 +334,8 @@ describe('names that are refused', () => {
     'DO_NOT_TRACK',
     'MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE',
     'AWS_S3_US_EAST_1_REGIONAL_ENDPOINT',
+    'GOMAXPROCS',
+    'GOGC',
   ];
 
   test.each([...set('mlflow'), 'MLFLOW_GUNICORN_OPTS'].filter(name => !replaceable.includes(name)))('MLflow gets %s from the construct alone', name => {

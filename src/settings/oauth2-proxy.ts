@@ -52,6 +52,9 @@ function encode(text: string): string {
 export function proxyEnvironment(options: ProxyOptions): Record<string, string> {
   const { trustedTokenIssuers } = options;
   return {
+    // Of a process in Go: a request costs a quarter less than with the defaults, for 12 MiB more (`npm run bench`).
+    GOMAXPROCS: '1',
+    GOGC: '400',
     OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256', // off by default; an `AuthProvider` that cannot do it may say so
     OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: PAGES_DIRECTORY,
     ...options.providerEnvironment,
