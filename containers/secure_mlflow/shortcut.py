@@ -23,6 +23,8 @@ LAYERS = ["CORSBlockingMiddleware", "CORSMiddleware", "HostValidationMiddleware"
 WORKSPACE = b"x-mlflow-workspace"
 GATEWAY = "/gateway/"
 THREADS = 8  # of each process; more of them wait for Python's lock, and each holds connections of the database
+PATIENT_THREADS = 40  # as many as MLflow has for all
+WAITING = ("artifact", "gateway", "webhooks")  # in paths of what waits for S3 and other servers, and must not hold the threads of the rest meanwhile
 BLOCK = 256 * 1024  # bytes that an answer has before the first of it is sent
 
 
@@ -50,15 +52,18 @@ class Shortcut:
         self.native = tuple({path.split("{")[0] for path in fastapi_app.openapi()["paths"]})
         fastapi_app.openapi_schema = None
         self.flask = Threads(flask_app, build_environ, threads_of(os.environ.get("MLFLOW_GUNICORN_OPTS", "")))
+        self.patient_flask = Threads(flask_app, build_environ, PATIENT_THREADS)
 
     async def __call__(self, scope, receive, send):
         await self.app_for(scope)(scope, receive, send)
 
     def app_for(self, scope):
-        path = scope.get("path", GATEWAY)
-        if path.startswith(GATEWAY) or scope["method"] == "OPTIONS" or any(name == WORKSPACE for name, _ in scope["headers"]):
+        if scope["type"] != "http" or scope["method"] == "OPTIONS" or any(name == WORKSPACE for name, _ in scope["headers"]):
             return self.fastapi_app
-        return self.lean_app if path.startswith(self.native) else self.flask
+        path = scope["path"]
+        if path.startswith(self.native):
+            return self.fastapi_app if path.startswith(GATEWAY) else self.lean_app
+        return self.patient_flask if any(word in path for word in WAITING) else self.flask
 
 
 def threads_of(gunicorn_options):
@@ -78,7 +83,7 @@ class Threads:
         if body is None:
             return
         context = contextvars.copy_context()  # with the caller
-        answer = Answer(self.app, self.build_environ(scope, body), scope["headers"])
+        answer = WsgiAnswer(self.app, self.build_environ(scope, body), scope["headers"])
         try:
             await asyncio.get_running_loop().run_in_executor(self.executor, context.run, answer.begin)
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
@@ -102,7 +107,7 @@ async def whole(receive):
             return b"".join(parts)
 
 
-class Answer:
+class WsgiAnswer:
     """What a WSGI application answers, in blocks."""
 
     def __init__(self, app, environ, request_headers):

@@ -77,8 +77,10 @@ class TestWays:
     app = shortcut.Shortcut(fastapi_app, flask_app, build_environ)
 
     @pytest.mark.parametrize("path, way", [
-        ("/api/2.0/mlflow/runs/search", "flask"), ("/ajax-api/3.0/mlflow/traces/search", "flask"), ("/graphql", "flask"), ("/version", "flask"), ("/get-artifact", "flask"),
-        ("/static-files/x.js", "flask"), ("/", "flask"), ("/nothing", "flask"), ("/api/2.0/mlflow-artifacts/mpu/create/x", "flask"),
+        ("/api/2.0/mlflow/runs/search", "flask"), ("/ajax-api/3.0/mlflow/traces/search", "flask"), ("/graphql", "flask"), ("/version", "flask"), ("/get-artifact", "patient_flask"),
+        ("/static-files/x.js", "flask"), ("/", "flask"), ("/nothing", "flask"), 
+        ("/api/2.0/mlflow-artifacts/mpu/create/x", "patient_flask"), ("/ajax-api/2.0/mlflow/artifacts/list", "patient_flask"), ("/ajax-api/3.0/mlflow/gateway/endpoints/list", "patient_flask"),
+        ("/api/2.0/mlflow/webhooks/1/test", "patient_flask"), ("/ajax-api/3.0/mlflow/get-trace-artifact", "patient_flask"),
         ("/v1/traces", "lean_app"), ("/health", "lean_app"), ("/api/2.0/mlflow-artifacts/artifacts/a/b", "lean_app"), ("/ajax-api/2.0/mlflow-artifacts/artifacts/a", "lean_app"),
         ("/api/3.0/mlflow/mcp-servers", "lean_app"), ("/ajax-api/3.0/mlflow/mcp-servers/a/versions", "lean_app"), ("/ajax-api/3.0/jobs/1", "lean_app"), ("/api/3.0/mlflow/server-info", "lean_app"),
         ("/gateway/x/mlflow/invocations", "fastapi_app"),
