@@ -11,7 +11,7 @@ import { Checks } from './checks/checks.mjs';
 import { examples } from './checks/examples.mjs';
 import {
   checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkLevels, checkProxiedNetwork, checkQuickStart, checkRemoval, checkResilience,
-  checkServerSessions, checkTwoTasks, checkUpgrade,
+  checkServerSessions, checkTwoTasks, checkUpgrade, checkWays,
 } from './checks/index.mjs';
 import { checkNames } from './checks/names.mjs';
 import { checkProviders } from './checks/providers.mjs';
@@ -33,6 +33,7 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   'quick-start': async (checks, programs) => checkQuickStart(checks, await deploy('examples/typescript/quick-start', programs, { port }), python),
   'identities': async (checks, programs) => checkIdentities(checks, await deploy('examples/typescript/cognito', programs, { port }), python, join(folder, 'client')),
   'access': async (checks, programs) => checkLevels(checks, await deploy('examples/typescript/cognito', programs, { port }), python),
+  'short-way': async (checks, programs) => checkWays(checks, await deploy('examples/typescript/quick-start', programs, { port })),
   'behind-the-door': async (checks, programs) => checkInside(checks, await deploy('examples/typescript/quick-start', programs, { port })),
   'examples': async (checks, programs) => {
     for (const example of examples) {

@@ -12,6 +12,8 @@ import sys
 
 from . import webhooks
 
+gc.set_threshold(20_000, 50, 100)  # before the imports: they and SQLAlchemy make objects by the thousand, few of them in cycles
+
 
 def fail(reason):
     print(f"secure-mlflow FAILED: {reason}", flush=True)
@@ -121,10 +123,8 @@ def create_app():
     fastapi_app.add_exception_handler(door.Refusal, gateway.answer_refusal)
     fastapi_app.add_exception_handler(egress.Refused, gateway.answer_refused)
     served = gateway.Gateway(by_the_shortest_way(fastapi_app, app, build_environ))
-    # SQLAlchemy leaves cycles behind by the thousand, and each search for them would go through all modules of MLflow.
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
+    gc.freeze()  # else each search for cycles would go through all of MLflow's modules
     return door.AsgiDoor(StaticFiles(served, os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"]), settings)
 
 

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 JSON = (b"content-type", b"application/json")
 WORTH_IT = 2048  # bytes
-FILE = re.compile(r"/static-files/(?:[\w-][\w.-]*/)*[\w-][\w.-]*", re.ASCII)  # one spelling for each
-TEXT = re.compile(rb"text/|application/(?:javascript|json)|image/svg\+xml")
+FILE = re.compile(r"/static-files/(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.(?:css|html|js|json|map|svg|txt)", re.ASCII)  # one spelling for each
 OF_ONE_ANSWER = {b"date", b"expires", b"content-length", b"etag", b"accept-ranges"}
 DESCRIBING = {b"content-length", b"content-type", b"content-encoding", b"content-disposition", b"last-modified"}
 # A request with one of these gets its answer from MLflow.
@@ -64,7 +63,7 @@ class StaticFiles:
         if file is None:
             answer = await self.ask(scope, receive)
             file = await asyncio.to_thread(file_of, *answer)
-            if file is None:
+            if file is None:  # there is none, or it may not be had
                 await send_whole(send, scope["method"], *answer)
                 return
             self.files[path] = file
@@ -95,11 +94,11 @@ class StaticFiles:
 
 
 def file_of(status, headers, body):
-    """The answer as it is kept; None where it is as good as it is."""
-    fields = dict(headers)
-    if status != 200 or not TEXT.match(fields.get(b"content-type", b"")) or b"content-encoding" in fields or b"etag" not in fields:
+    """The answer as it is kept; None where it is no file."""
+    tag = dict(headers).get(b"etag")
+    if status != 200 or tag is None:
         return None
-    etag = fields[b"etag"].removesuffix(b'"') + b'-gzip"'
+    etag = tag.removesuffix(b'"') + b'-gzip"'
     body = compressed(body, 9)
     rest = [(name, value) for name, value in headers if name not in OF_ONE_ANSWER]
     return File(etag, [*rest, (b"etag", etag), (b"content-length", str(len(body)).encode()), (b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")], body)

@@ -25,6 +25,7 @@ import { checkPrograms } from './programs.mjs';
 import { checkRotation } from './rotation.mjs';
 import { checkScaling } from './scaling.mjs';
 import { checkSessions } from './sessions.mjs';
+import { checkShortWay } from './short-way.mjs';
 import { checkTask } from './task.mjs';
 import { failsWithoutS3 } from './transfer.mjs';
 import { checkTraversal } from './traversal.mjs';
@@ -88,6 +89,12 @@ export async function checkLevels(checks: Checks, deployment: Deployment, python
 /** What those who are in can do to each other, to the server and to what it reaches. */
 export async function checkInside(checks: Checks, deployment: Deployment): Promise<void> {
   await checkBehindTheDoor(checks, deployment);
+  await checkEnd(checks, deployment);
+}
+
+/** The short way to MLflow's handlers, beside MLflow's own app. */
+export async function checkWays(checks: Checks, deployment: Deployment): Promise<void> {
+  await checkShortWay(checks, deployment);
   await checkEnd(checks, deployment);
 }
 

@@ -36,7 +36,7 @@ export async function namesWhoCalled(at: Levels, provider: AiProvider): Promise<
   await need('editor', `/gateway/${endpoint.name}/mlflow/invocations`, json({ messages: [{ role: 'user', content: 'hello' }] }));
   const find = async () => (await need<{ traces?: { trace_metadata: Record<string, string> }[] }>('reader', '/api/3.0/mlflow/traces/search', json({
     locations: [{ type: 'MLFLOW_EXPERIMENT', mlflow_experiment: { experiment_id: endpoint.experiment_id } }],
-  }))).traces ?? [];
+  }))).traces?.filter(({ trace_metadata: metadata }) => metadata['mlflow.trace.infoFinalized'] === 'true') ?? [];
   let traces = await find();
   for (let tries = 0; traces.length === 0 && tries < 50; tries += 1) {
     await sleep(200); // it is stored a little later

@@ -1,0 +1,59 @@
+/** What of two answers, or of two stores, must be the same. */
+
+import type { Answer } from '../../clients/http.mjs';
+
+/** Of one connection or one moment, or said by the layers that the short way leaves out. */
+const otherHeaders = new Set([
+  'date', 'connection', 'keep-alive', 'transfer-encoding', 'content-length',
+  'expires', 'last-modified', 'etag', // of files: the compressed one is another, and both are compared by themselves
+  'vary', // MLflow says it twice, once in each part
+  'access-control-expose-headers', // of FastAPI for every answer, where no other site gets one
+  'x-mlflow-gateway-duration-ms', 'x-mlflow-gateway-overhead-duration-ms', 'allow', // a set
+]);
+
+/** What differs between two stores that went through the same: made up or of the clock. Own ids have names. */
+export class Mask {
+  private names = new Map<string, string>();
+
+  call(ids: Record<string, unknown>): void {
+    const made = Object.entries(ids).filter((entry): entry is [string, string] => typeof entry[1] === 'string' && entry[1].length > 8);
+    this.names = new Map(made.map(([name, value]) => [value, `<${name}>`]));
+  }
+
+  hide(text: string): string {
+    return [...this.names].sort(([one], [other]) => other.length - one.length).reduce((rest, [value, name]) => rest.replaceAll(value, name), text)
+      .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, '<uuid>')
+      .replaceAll(/\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b|\b[0-9a-f]{8}\b/g, '<id>')
+      .replaceAll(/\\+x[0-9a-f]+/g, '<bytes>')
+      .replaceAll(/X-Amz-[\w-]+=[^"&]*/g, '<signature>')
+      .replaceAll(/\/(short|own)\b/g, '/<way>')
+      .replaceAll(/\b1[78]\d{8,17}(\.\d+)?\b/g, '<time>')
+      .replaceAll(/\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:?(00)?)?/g, '<time>')
+      .replaceAll(/\b[a-z]+-[a-z]+-\d{1,3}\b/g, '<run name>')
+      .replaceAll(/127\.0\.0\.1:\d+/g, '<address>')
+      .replaceAll(/0x[0-9a-f]{8,}/g, '<object>')
+      .replaceAll(/"upload_id":"\w+"/g, '"upload_id":<id>');
+  }
+}
+
+/** An answer as it is compared. */
+export function shown({ status, headers, body }: Answer, mask: Mask): string {
+  const kept = Object.entries(headers).filter(([name]) => !otherHeaders.has(name)).map(([name, value]) => `${name}: ${String(value)}`).sort();
+  return mask.hide([String(status), ...kept, '', sorted(body)].join('\n'));
+}
+
+/** JSON with its lists and names in one order: MLflow promises none for many of them. */
+function sorted(body: string): string {
+  try {
+    return JSON.stringify(ordered(JSON.parse(body)));
+  } catch {
+    return body;
+  }
+}
+
+function ordered(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    return value.map(ordered).map(item => JSON.stringify(item)).sort();
+  }
+  return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).sort().map(([name, part]) => [name, ordered(part)])) : value;
+}
