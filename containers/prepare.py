@@ -27,6 +27,14 @@ import zlib
 
 import psycopg2
 
+# Whether the inner door knows this MLflow, and which revision of the schema MLflow asks for. Without the collector, which finds nothing to free, the imports take a fifth less.
+LOOK = """
+import gc
+gc.disable()
+import secure_mlflow
+from mlflow.store.db.utils import _get_latest_schema_revision
+print(_get_latest_schema_revision())
+"""
 LOCK = 0x6D6C666C6F77  # "mlflow"; advisory locks are per database
 DOWNLOAD_ATTEMPTS = 5
 DATABASE_PATIENCE = 300  # seconds; a paused Aurora wakes in about 15, one asleep for days in more
@@ -81,9 +89,9 @@ def write_programs(packed, directory):
 
 
 def look_at_mlflow(directory):
-    """Starts to look whether the inner door knows this MLflow; `refuse_unknown_mlflow` waits for the answer."""
+    """Starts the look; `latest_revision` waits for the answer."""
     return subprocess.Popen(
-        [sys.executable, "-c", "import secure_mlflow"],
+        [sys.executable, "-c", LOOK],
         env={**os.environ, "PYTHONPATH": directory},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -91,11 +99,13 @@ def look_at_mlflow(directory):
     )
 
 
-def refuse_unknown_mlflow(look):
+def latest_revision(look):
+    """Of the schema, as this MLflow makes it. Ends where the inner door does not know this MLflow."""
     output, _ = look.communicate()
+    lines = output.strip().splitlines() or ["no output"]
     if look.returncode != 0:
-        lines = output.strip().splitlines() or ["no output"]
         fail(next((line for line in lines if line.startswith("secure-mlflow FAILED: ")), lines[-1]).removeprefix("secure-mlflow FAILED: "))
+    return lines[-1]
 
 
 def fetch_ca_bundle(url, path):
@@ -156,7 +166,7 @@ def revision(connection):
     cursor.execute("SELECT to_regclass('alembic_version')")
     if cursor.fetchone()[0] is None:
         return None
-    cursor.execute("SELECT max(version_num) FROM alembic_version")
+    cursor.execute("SELECT string_agg(version_num, ' ') FROM alembic_version")  # one, unless somebody else has been at it
     return cursor.fetchone()[0]
 
 
@@ -248,13 +258,15 @@ def main():
     if leave:
         say("database is awake, schema left as it is")
         return
-    refuse_unknown_mlflow(look)  # before it migrates
+    latest = latest_revision(look)  # before it migrates
     hold_lock(connection)
     before = revision(connection)
-    say(f"upgrading the schema if it is behind, revision {before or 'none yet'}")
-    migrate(uri)
-    after = revision(connection)
-    say(f"schema is up to date, revision {after}" if after == before else f"schema upgraded to revision {after}")
+    if before == latest:  # then MLflow's command, which takes seconds to import, would do nothing
+        say(f"schema is up to date, revision {before}")
+    else:
+        say(f"upgrading the schema, revision {before or 'none yet'}")
+        migrate(uri)
+        say(f"schema upgraded to revision {revision(connection)}")
     user = os.environ.get("PREPARE_IAM_USER")
     if user:
         admit(connection, uri, user)

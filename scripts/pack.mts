@@ -10,7 +10,7 @@ import { deflateSync, inflateSync } from 'node:zlib';
 
 const folder = join(import.meta.dirname, '..', 'containers');
 const tasks = {
-  'service': /^(prepare|database_token)\.py$|^secure_mlflow\/.+\.(py|html)$/,
+  'service': /^(prepare|database_token|health)\.py$|^secure_mlflow\/.+\.(py|html)$/,
   'clean-up': /^(prepare|clean_up)\.py$/,
 };
 

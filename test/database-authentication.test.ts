@@ -48,10 +48,10 @@ describe('IAM', () => {
     expect(sideContainer.DependsOn).toEqual([{ ContainerName: 'prepare', Condition: 'SUCCESS' }]);
     expect(container(template, 'mlflow').DependsOn).toEqual([{ ContainerName: 'prepare', Condition: 'SUCCESS' }, { ContainerName: 'database-token', Condition: 'HEALTHY' }]);
     const { Command: [kind, program, , code], Interval, Retries } = sideContainer.HealthCheck;
-    expect([kind, program, Interval, Retries]).toEqual(['CMD', 'python', 10, 3]);
+    expect([kind, program, Interval, Retries]).toEqual(['CMD', 'python', 5, 3]);
     const [oldest] = /(?<=> )\d+/.exec(code)!;
     expect(Number(oldest)).toBeGreaterThan(600); // the next one may take its time
-    expect(Number(oldest) + 10 * 3).toBeLessThan(900); // when RDS no longer takes it
+    expect(Number(oldest) + 5 * 3).toBeLessThan(900); // when RDS no longer takes it
   });
 
   test('prepare has the password of the master user and makes the other user', () => {

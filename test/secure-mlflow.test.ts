@@ -320,7 +320,7 @@ describe('by default', () => {
     const files = JSON.parse(inflateSync(Buffer.from(container(template, 'prepare').Command[3], 'base64')).toString());
     const folder = join(__dirname, '..', 'containers');
     const door = readdirSync(join(folder, 'secure_mlflow'), { recursive: true, encoding: 'utf8' }).filter(name => /^[^/]+\.py$|^pages\/.*\.html$/.test(name));
-    const names = ['prepare.py', 'database_token.py', ...door.map(name => `secure_mlflow/${name}`)];
+    const names = ['prepare.py', 'database_token.py', 'health.py', ...door.map(name => `secure_mlflow/${name}`)];
     expect(files).toEqual(Object.fromEntries(names.map(name => [name, readFileSync(join(folder, name), 'utf8')])));
   });
 
@@ -341,7 +341,7 @@ describe('by default', () => {
         { SourceVolume: 'tmp', ContainerPath: '/tmp', ReadOnly: false },
         { SourceVolume: 'config', ContainerPath: '/run/secure-mlflow', ReadOnly: true },
       ],
-      HealthCheck: { Command: ['CMD', 'python', '-c', expect.stringContaining('/health')], Interval: 10, Timeout: 5, Retries: 6, StartPeriod: 300 },
+      HealthCheck: { Command: ['CMD', 'python', '/run/secure-mlflow/python/health.py', '127.0.0.1:5000'], Interval: 5, Timeout: 5, Retries: 10, StartPeriod: 300 },
     });
   });
 

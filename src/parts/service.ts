@@ -199,9 +199,9 @@ export class Service extends Construct {
       },
       healthCheck: {
         command: MLFLOW_HEALTH_CHECK,
-        interval: Duration.seconds(10),
+        interval: Duration.seconds(5), // the shortest that ECS takes
         timeout: Duration.seconds(5),
-        retries: 6,
+        retries: 10,
         startPeriod: Duration.minutes(5),
       },
     });
@@ -240,7 +240,7 @@ export class Service extends Construct {
       command: program('database_token.py'),
       healthCheck: {
         command: TOKEN_HEALTH_CHECK,
-        interval: Duration.seconds(10),
+        interval: Duration.seconds(5), // the servers wait for it
         timeout: Duration.seconds(5),
         retries: 3,
         startPeriod: Duration.minutes(1),

@@ -158,10 +158,8 @@ function placeEnvironment({ region, artifactsUri }: { readonly region: string; r
   };
 }
 
-/** Asks only what needs no database, which could not pause otherwise, and never through a proxy of the network. There is no curl in the image. */
-export const MLFLOW_HEALTH_CHECK = [
-  'CMD', 'python', '-c', `import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:${MLFLOW_PORT}/health', timeout=4)`,
-];
+/** There is no curl in the image. */
+export const MLFLOW_HEALTH_CHECK = ['CMD', 'python', `${PROGRAMS_DIRECTORY}/health.py`, `127.0.0.1:${MLFLOW_PORT}`];
 
 const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
 const DATABASE_OWNED = 'the construct makes the database and the connection to it; leave it out';

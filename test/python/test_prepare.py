@@ -17,6 +17,7 @@ import prepare
 import psycopg2
 import pytest
 from conftest import CONTAINERS, Database, counted, pack, start
+from mlflow.store.db.utils import _get_latest_schema_revision
 
 URI = "postgresql+psycopg2://mlflow@host:5432/mlflow?keepalives_idle=10"
 LIBPQ_URI = "postgresql://mlflow@host:5432/mlflow?keepalives_idle=10"
@@ -101,7 +102,7 @@ class TestInnerDoor:
         assert [(app.group, app.name, app.value) for app in package.entry_points] == [("mlflow.app", "secure-mlflow", "secure_mlflow:create_app")]
 
     def test_knows_this_mlflow(self, tmp_path):
-        prepare.refuse_unknown_mlflow(self.look(self.PACKED, tmp_path))
+        assert prepare.latest_revision(self.look(self.PACKED, tmp_path)) == _get_latest_schema_revision()
 
     @pytest.mark.parametrize("text, reason", [
         ("print('noise'); print('secure-mlflow FAILED: too new'); raise SystemExit(1)", "too new"),
@@ -109,7 +110,7 @@ class TestInnerDoor:
         ("raise SystemExit(1)", "no output"),
     ])
     def test_says_which_mlflow_it_does_not_know(self, tmp_path, capsys, text, reason):
-        assert failure(capsys, prepare.refuse_unknown_mlflow, self.look(pack({"secure_mlflow/__init__.py": text}), tmp_path)) == f"prepare FAILED: {reason}"
+        assert failure(capsys, prepare.latest_revision, self.look(pack({"secure_mlflow/__init__.py": text}), tmp_path)) == f"prepare FAILED: {reason}"
 
 
 class TestCaBundle:
@@ -393,7 +394,7 @@ class TestMain:
         monkeypatch.setattr(prepare.psycopg2, "connect", connect)
         monkeypatch.setattr(sys, "argv", ["-c", pack({"program.py": ""})])
         monkeypatch.setattr(prepare, "look_at_mlflow", lambda directory: events.append(f"look {os.listdir(directory)}"))
-        monkeypatch.setattr(prepare, "refuse_unknown_mlflow", lambda _: events.append("known"))
+        monkeypatch.setattr(prepare, "latest_revision", lambda _: events.append("known") or "new")
         monkeypatch.setattr(prepare, "migrate", lambda uri: events.append(f"migrate {uri}"))
         monkeypatch.setattr(prepare, "admit", lambda _, uri, user: events.append(f"admit {user} {uri}"))
         monkeypatch.setattr(prepare, "index_runs", lambda _: events.append("index"))
@@ -408,7 +409,7 @@ class TestMain:
         prepare.main()
         assert self.steps(world) == ["connect", IDLE, LOCK, f"migrate {URI}", "index"]
         out = capsys.readouterr().out
-        assert "upgrading the schema if it is behind, revision old" in out and "schema upgraded to revision new" in out
+        assert "upgrading the schema, revision old" in out and "schema upgraded to revision new" in out
 
     def test_admits_the_user_of_the_server_after_the_migration(self, world, monkeypatch):
         monkeypatch.setenv("PREPARE_IAM_USER", "mlflow_iam")
@@ -427,11 +428,18 @@ class TestMain:
         assert world == ["connect"]
         assert "database is awake, schema left as it is" in capsys.readouterr().out
 
-    @pytest.mark.parametrize(("revisions", "line"), [(["same", "same"], "schema is up to date, revision same"), ([None, "new"], "revision none yet")])
-    def test_says_what_became_of_the_schema(self, world, monkeypatch, capsys, revisions, line):
+    def test_makes_the_schema_where_there_is_none(self, world, monkeypatch, capsys):
+        revisions = [None, "new"]
         monkeypatch.setattr(prepare, "revision", lambda _: revisions.pop(0))
         prepare.main()
-        assert line in capsys.readouterr().out
+        assert f"migrate {URI}" in world
+        assert "upgrading the schema, revision none yet" in capsys.readouterr().out
+
+    def test_does_not_start_mlflow_where_the_schema_is_up_to_date(self, world, monkeypatch, capsys):
+        monkeypatch.setattr(prepare, "revision", lambda _: "new")
+        prepare.main()
+        assert self.steps(world) == ["connect", IDLE, LOCK, "index"]
+        assert "prepare schema is up to date, revision new\n" in capsys.readouterr().out
 
 
 PSYCOPG2 = """
@@ -467,7 +475,8 @@ class TestProcess:
             (modules / "mlflow" / "__init__.py").touch()
             (modules / "psycopg2.py").write_text(PSYCOPG2.format(locked=locked))
             (modules / "mlflow" / "__main__.py").write_text(migration)
-            programs = {"prepare.py": (CONTAINERS / "prepare.py").read_text(), "secure_mlflow/__init__.py": ""}
+            look = "def _get_latest_schema_revision(): pass"
+            programs = {"prepare.py": (CONTAINERS / "prepare.py").read_text(), "secure_mlflow/__init__.py": "", "mlflow/__init__.py": "", "mlflow/store/db/utils.py": look}
             return start(["-c", (CONTAINERS / "unpack.py").read_text(), pack(programs)], {
                 "PYTHONPATH": str(modules),
                 "PYTHONUNBUFFERED": "1",
@@ -488,7 +497,7 @@ class TestProcess:
         assert process.returncode == 0, out
         assert len(counted("taskStarts", out)) == 1
         assert counted("failedPreparations", out) == []
-        assert "schema is up to date, revision True" in out and "not shown" not in out
+        assert "schema upgraded to revision True" in out and "not shown" not in out
         assert (tmp_path / "ca.pem").exists()
 
     def test_says_why_not_in_one_line_and_exits_with_1(self, run):
