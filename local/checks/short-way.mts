@@ -253,7 +253,8 @@ class Both {
       const worker = () => Math.max(...processesOf(stack.server.pid).map(residentMiB));
       const before = worker();
       const most = await mostMeanwhile(worker, async () => {
-        assert.deepEqual(await Promise.all(Array.from({ length: 20 }, async () => (await stack.send(search, { headers: this.headers })).status)), Array(20).fill(200));
+        const statuses = await Promise.all(Array.from({ length: 20 }, async () => (await stack.send(search, { headers: this.headers })).status));
+        assert.deepEqual(statuses, Array(20).fill(200));
       });
       slow.forEach(response => response.destroy());
       assert(most - before < 100, `${before} MiB, then ${most}`);
