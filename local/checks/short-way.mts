@@ -11,6 +11,7 @@ import { execa } from 'execa';
 import { addressOf, type Levels } from './access/levels.mjs';
 import { Seeds } from './access/seeds.mjs';
 import { search } from './api.mjs';
+import { inBrowser } from './browser.mjs';
 import type { Checks } from './checks.mjs';
 import { mostMeanwhile, processesOf, residentMiB } from './proc.mjs';
 import { Mask, shown } from './short-way/comparison.mjs';
@@ -53,6 +54,7 @@ export async function checkShortWay(checks: Checks, deployment: Deployment): Pro
   await checks.check('have the same rows and the same objects after all of that', () => both.compareStores());
   await checks.check('store the same of 40 clients at once', () => both.logAtOnce());
   await both.leaveAndFail(checks);
+  await both.weighPage(checks);
   await checks.check('end what is under way when they are told to stop', () => both.stopInOrder());
 }
 
@@ -258,6 +260,30 @@ class Both {
       });
       slow.forEach(response => response.destroy());
       assert(most - before < 100, `${before} MiB, then ${most}`);
+    });
+  }
+
+  /** Bytes over the wire, of the first load and of one that finds the files kept. */
+  async weighPage(checks: Checks): Promise<void> {
+    const [{ stack: { url } }] = this.ways;
+    await inBrowser(async browser => {
+      const context = await browser.newContext({ extraHTTPHeaders: this.headers as Record<string, string> });
+      const page = await context.newPage();
+      const session = await context.newCDPSession(page);
+      await session.send('Network.enable');
+      let bytes = 0;
+      session.on('Network.loadingFinished', ({ encodedDataLength }) => { bytes += encodedDataLength; });
+      for (const [title, most] of [['the first page takes at most 1.4 MB over the wire', 1_400_000], ['and at most 20 kB when it is opened again', 20_000]] as const) {
+        await checks.check(title, async () => {
+          await page.goto('about:blank');
+          bytes = 0;
+          await page.goto(`${url}/#/experiments`, { waitUntil: 'networkidle' });
+          await page.getByText('Default').first().waitFor();
+          assert(bytes > 1000 && bytes <= most, `${bytes} bytes`);
+          return `${Math.round(bytes / 1000)} kB`;
+        });
+      }
+      await context.close();
     });
   }
 
