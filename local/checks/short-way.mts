@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { execa } from 'execa';
 import { addressOf, type Levels } from './access/levels.mjs';
@@ -277,8 +278,12 @@ class Both {
         await checks.check(title, async () => {
           await page.goto('about:blank');
           bytes = 0;
-          await page.goto(`${url}/#/experiments`, { waitUntil: 'networkidle' });
+          await page.goto(`${url}/#/experiments`);
           await page.getByText('Default').first().waitFor();
+          for (let seen = 0; seen !== bytes;) {
+            seen = bytes;
+            await sleep(1000); // until nothing more comes
+          }
           assert(bytes > 1000 && bytes <= most, `${bytes} bytes`);
           return `${Math.round(bytes / 1000)} kB`;
         });
