@@ -527,7 +527,7 @@ export interface SecureMlflowProps {
   readonly gunicornOpts?: string;
 
   /**
-   * Processes that serve requests, 250 MiB each.
+   * Processes that serve requests: under load some 100 MiB each, beside 350 MiB that they share.
    *
    * @default 2
    */
