@@ -44,7 +44,7 @@ export function fill(page: string, tables: Table[]): string {
 
 function markdown({ rows, of }: Table): string {
   const columns = Object.keys(rows[0]);
-  const isNumber = (column: string) => rows.every(row => /^(-?[\d.]+( \/ [\d.]+)?)?$/.test(String(row[column])));
+  const isNumber = (column: string) => rows.every(row => /^(-?[\d.]+( [/·] [\d.]+)*)?$/.test(String(row[column])));
   const line = (cells: (string | number)[]) => `| ${cells.join(' | ')} |\n`;
   const table = line(columns) + line(columns.map(column => isNumber(column) ? '---:' : '---')) + rows.map(row => line(columns.map(column => row[column]))).join('');
   return of === undefined ? table : `${table}\n${of}\n`;

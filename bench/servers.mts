@@ -5,7 +5,7 @@ import type { Options } from './table.mjs';
 import { bearer, client } from '../local/clients/http.mjs';
 import { Person } from '../local/clients/person.mjs';
 import { personToken } from '../local/clients/tokens.mjs';
-import type { Deployment, TaskPlan } from '../local/deployment.mjs';
+import type { Deployment } from '../local/deployment.mjs';
 import { Daemon, freePort, untilReady } from '../local/processes.mjs';
 
 export type SignIn = 'none' | 'cookie' | 'bearer';
@@ -13,7 +13,7 @@ export type SignIn = 'none' | 'cookie' | 'bearer';
 export interface Server {
   readonly name: string;
   /** Why it is faster, where it is. */
-  readonly why: string;
+  readonly why?: string;
   readonly url: string;
   /** The headers of a client, by how it shows who it is. */
   readonly clients: Partial<Record<SignIn, Record<string, string>>>;
@@ -30,10 +30,10 @@ const someone = 'someone@example.com';
 /** The name of the server that all this is about. */
 export const subject = 'this library';
 
-/** Why another is faster than it by more than a twentieth, if one is. Figures by the names of the servers, and how clients sign in. */
+/** Why another is faster than it by more than a twentieth, if one is. Figures by the names of the servers, and how clients sign in; the first of a cell counts. */
 export function why(servers: Server[], speeds: Record<string, string | number>): string {
   const speedOf = (name: string) => Math.max(0, ...Object.entries(speeds)
-    .filter(([column, speed]) => (column === name || column.startsWith(`${name}, `)) && typeof speed === 'number').map(([, speed]) => Number(speed)));
+    .filter(([column]) => column === name || column.startsWith(`${name}, `)).map(([, speed]) => Number(String(speed).split(' · ')[0]) || 0)); // words are no speed
   const fastest = servers.reduce((one, other) => speedOf(other.name) > speedOf(one.name) ? other : one);
   return speedOf(fastest.name) > 1.05 * speedOf(subject) ? `${fastest.name} ${fastest.why}` : '';
 }
@@ -84,7 +84,7 @@ export async function startArticle(deployment: Deployment, options: Options): Pr
   await untilReady(proxy, 'oauth2-proxy', () => fetch(`${url}/ping`));
   return {
     name: 'the article',
-    why: 'has gunicorn and four processes',
+    why: 'has four processes',
     url,
     clients: await signedIn(deployment, url),
     deployment,
@@ -94,11 +94,11 @@ export async function startArticle(deployment: Deployment, options: Options): Pr
 }
 
 /** A task of the service, past the load balancer. */
-export async function ours(name: string, deployment: Deployment, { task, url }: Pick<TaskPlan, 'task' | 'url'>): Promise<Server> {
+export async function ours(deployment: Deployment): Promise<Server> {
+  const { task, proxyUrl: url } = deployment;
   const running = deployment.containers.map(({ definition: { Name } }) => Name).filter(container => container !== 'prepare');
   return {
-    name,
-    why: 'has gunicorn',
+    name: subject,
     url,
     clients: await signedIn(deployment, url),
     deployment,

@@ -83,6 +83,10 @@ export class Database {
     await untilReady(this.daemon, 'PostgreSQL', () => this.query('SELECT 1', [], 'postgres'));
   }
 
+  get pid(): number {
+    return this.daemon.pid;
+  }
+
   get name(): string {
     return this.cluster.DatabaseName;
   }

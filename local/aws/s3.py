@@ -9,12 +9,14 @@ and for the checks, without credentials,
   /try/fault         PUT: a status to answer instead and a delay before each answer, until the next call
 """
 
+import collections
 import datetime
 import fnmatch
 import hmac
 import json
 import re
 import sys
+import threading
 import time
 import urllib.parse
 from xml.etree import ElementTree
@@ -27,7 +29,7 @@ from moto import settings as moto_settings
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.iam.models import iam_backends
-from moto.s3.models import FakeKey, s3_backends
+from moto.s3.models import FakeKey, FakeMultipart, S3Backend, s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from moto.sts.models import sts_backends
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -50,6 +52,7 @@ def main():
         put_policies(iam, role["name"], role["policies"])
 
     read_large_objects_once()
+    replace_objects_safely()
     moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
     moto = DomainDispatcherApplication(create_backend_app)
     app = DispatcherMiddleware(
@@ -110,19 +113,36 @@ class PrefixCondition:
 def read_large_objects_once():
     """moto reads the whole object for every part of it that is asked for: 2 GiB, 256 times. The one read last is kept."""
     read = FakeKey.value
-    last = {}
+    last = (None, b"")
 
     def value(key):
-        if key not in last:
-            last.clear()
-            last[key] = read.fget(key)
-        return last[key]
+        nonlocal last
+        kept, content = last  # in one step, for others read meanwhile
+        if kept is not key:
+            content = read.fget(key)
+            last = (key, content)
+        return content
 
     def write(key, content):
-        last.pop(key, None)
+        nonlocal last
+        last = (None, b"")
         read.fset(key, content)
+        key.etag  # computed by moto when somebody asks, from the same position in the same file as others read
 
     FakeKey.value = property(value, write)
+
+
+def replace_objects_safely():
+    """moto closes an object that is replaced while others still send it, or the ETag of it, and loses one of two versions that are put at once."""
+    FakeKey.dispose = lambda key, garbage=False: None  # its file goes with the last who has it,
+    FakeKey.instances_tracked = FakeMultipart.instances_tracked = collections.deque(maxlen=0)  # which moto's list of all there ever were is not
+    put, lock = S3Backend.put_object, threading.Lock()
+
+    def put_one(*args, **options):
+        with lock:
+            return put(*args, **options)
+
+    S3Backend.put_object = put_one
 
 
 class Faults:

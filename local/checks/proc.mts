@@ -30,9 +30,9 @@ export function memoryMiB(root: number): number {
   return Math.round(processesOf(root).reduce((sum, pid) => sum + Number(/^Pss:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0), 0) / 1024);
 }
 
-/** Processor time of a process and all below it. */
+/** Processor time of a process and all below it, those that have ended among them. */
 export function cpuSeconds(root: number): number {
-  const ticks = processesOf(root).map(pid => read(`/proc/${pid}/stat`).split(') ')[1]?.split(' ').slice(11, 13).map(Number) ?? [0, 0]);
+  const ticks = processesOf(root).map(pid => read(`/proc/${pid}/stat`).split(') ')[1]?.split(' ').slice(11, 15).map(Number) ?? []);
   return ticks.flat().reduce((sum, count) => sum + count, 0) / 100; // Linux counts a hundred to the second
 }
 
