@@ -30,7 +30,7 @@ export async function measureSideBySide(options: Options): Promise<Table[]> {
       title: 'Small requests, large artifacts, the page, a growing store, and the memory before and after',
       task: async () => {
         const before = measureMemory(servers);
-        const [few, some, many] = options.quick ? [100, 100] : [1000, 10_000, 100_000];
+        const [few, some, many] = options.quick ? [100, 100, 100] : [1000, 10_000, 100_000];
         await Promise.all(servers.map(server => fillStore(server, few)));
         const targets = await prepareTargets(servers);
         const growth = options.quick ? [] : await measureGrowth(targets, few, options);
