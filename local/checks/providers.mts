@@ -293,7 +293,8 @@ function settingsOf(template: Template): Settings {
   const { ContainerDefinitions: definitions } = template.single<{ ContainerDefinitions: ContainerDefinition[] }>('AWS::ECS::TaskDefinition');
   const definition = definitions.find(({ Name }) => Name === 'oauth2-proxy')!;
   const secrets = (definition.Secrets ?? []).map(({ Name }) => [Name, 'A1b2'.repeat(8)]);
-  const settings: Settings = { ...plainEnvironment(definition), ...Object.fromEntries(secrets) };
+  const { GOMAXPROCS: _, GOGC: __, ...plain } = plainEnvironment(definition); // Go's own
+  const settings: Settings = { ...plain, ...Object.fromEntries(secrets) };
   const others = Object.keys(settings).filter(name => !name.startsWith(prefix));
   assert.deepEqual(others, [], 'settings that are not for oauth2-proxy');
   return settings;
