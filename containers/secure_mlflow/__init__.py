@@ -28,7 +28,7 @@ if "MLFLOW_CRYPTO_KEK_PASSPHRASE" in os.environ:  # not where `prepare` looks wh
 
 import mlflow  # noqa: E402: the key has to be there before
 
-from . import access, artifacts, authors, database, door, egress, gateway, page, shortcut  # noqa: E402: they import MLflow
+from . import access, authors, door, egress, gateway, page  # noqa: E402: they import MLflow
 from .compression import StaticFiles  # noqa: E402
 
 SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
@@ -129,7 +129,12 @@ def create_app():
 
 
 def by_the_shortest_way(fastapi_app, flask_app, build_environ):
-    unknown = shortcut.difference(fastapi_app, flask_app)
+    try:
+        from . import artifacts, database, shortcut  # what they import of MLflow is no promise
+
+        unknown = shortcut.difference(fastapi_app, flask_app)
+    except ImportError as error:
+        unknown = error
     if unknown:
         print(f"secure-mlflow takes no short way to the handlers of MLflow {mlflow.__version__}, whose answers take longer: {unknown}", flush=True)
         return fastapi_app

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import gzip
 import json
+import sys
 import threading
 
 import pytest
@@ -59,6 +60,13 @@ class TestLayers:
     def test_workspaces_need_what_is_left_out(self, monkeypatch):
         monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
         assert shortcut.difference(fastapi_app, flask_app) == "workspaces are on"
+
+    def test_so_is_a_name_that_mlflow_no_longer_has(self, monkeypatch, capsys):
+        monkeypatch.delattr("mlflow.store.artifact.artifact_repo.StreamUploadMixin")
+        monkeypatch.delitem(sys.modules, "secure_mlflow.artifacts")
+        monkeypatch.delattr(secure_mlflow, "artifacts")
+        assert secure_mlflow.by_the_shortest_way(fastapi_app, flask_app, build_environ) is fastapi_app
+        assert "cannot import name 'StreamUploadMixin'" in capsys.readouterr().out
 
     def test_then_mlflows_own_app_serves_and_one_line_says_so(self, monkeypatch, capsys):
         installed = []
