@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import type { Checks } from './checks.mjs';
 import { checkNeighbours } from './neighbours.mjs';
 import { redirectsToHttps, signsIn } from './people.mjs';
-import { mostMeanwhile, processesOf, residentMiB } from './proc.mjs';
+import { memoryMiB, mostMeanwhile } from './proc.mjs';
 import { checkJob, clientSettings, runLongJob, type JobOptions } from './programs.mjs';
 import { takeOneSession } from './scaling.mjs';
 import { keepsToItsFolder } from './task.mjs';
@@ -81,12 +81,12 @@ async function checkCheapest(checks: Checks, options: JobOptions): Promise<void>
   const { task, template } = options.deployment;
   const { TaskDefinition } = template.single<{ TaskDefinition: string }>('AWS::ECS::Service');
   const given = Number(template.properties<{ Memory: string }>(TaskDefinition).Memory);
-  const memory = () => ['mlflow', 'oauth2-proxy'].flatMap(container => processesOf(task.pid(container))).map(residentMiB).reduce((sum, one) => sum + one);
+  const memory = () => ['mlflow', 'oauth2-proxy'].reduce((sum, container) => sum + memoryMiB(task.pid(container)), 0); // as the limit of a container counts it
   const most = await mostMeanwhile(memory, () => checkJob(checks, options));
   checks.heading('Meanwhile the task');
   await checks.check(`needed at most three quarters of its ${given} MiB`, async () => {
     assert(most > 0 && most < 0.75 * given, `${most} MiB`);
-    return `${most} MiB, what its processes share counted for each`;
+    return `${most} MiB, what its processes share counted once`;
   });
 }
 
