@@ -113,17 +113,19 @@ class WsgiAnswer:
     def __init__(self, app, environ, request_headers):
         self.app, self.environ, self.request_headers = app, environ, request_headers
         self.status, self.headers, self.chunks, self.rest = None, None, None, None
-        self.block, self.ended = b"", False
+        self.block, self.ended, self.one_piece = b"", False, False
 
     def start(self, status, headers, exc_info=None):
         self.status = int(status.split(" ", 1)[0])
         self.headers = [(name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers]
+        # JSON of the API, and no file, which may be large and asked for in parts.
+        self.one_piece = JSON in self.headers and all(name != b"content-disposition" for name, _ in self.headers)
 
     def begin(self):
         self.chunks = self.app(self.environ, self.start)
         self.rest = iter(self.chunks)
         self.go_on()
-        if self.ended:
+        if self.one_piece:
             self.headers, self.block = compress_answer(self.request_headers, self.headers, self.block)
 
     def go_on(self):
@@ -131,7 +133,7 @@ class WsgiAnswer:
         for chunk in self.rest:
             parts.append(chunk)
             size += len(chunk)
-            if size >= BLOCK and JSON not in self.headers:
+            if size >= BLOCK and not self.one_piece:
                 break
         else:
             self.ended = True

@@ -197,6 +197,16 @@ class TestThreads:
         assert (gzip.decompress(body["body"]) if compressed else body["body"]) == text
         assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
 
+    @pytest.mark.parametrize("status", ["200 OK", "206 Partial Content"])
+    def test_a_file_of_json_is_sent_in_blocks_as_it_is(self, status):
+        def app(environ, start):
+            start(status, [("Content-Type", "application/json"), ("Content-Disposition", "attachment; filename=a.JSON")])
+            return [b"[" + b" " * 300_000, b"]"]
+
+        start, *bodies = run(threads(app), headers=BROWSER)
+        assert b"content-encoding" not in dict(start["headers"])
+        assert [len(body["body"]) for body in bodies] == [300_001, 1]
+
     def test_who_reads_slowly_holds_no_thread(self):
         """One thread, and an answer that its client does not take."""
         def app(environ, start):
