@@ -4,7 +4,7 @@ import type { Answer } from '../../clients/http.mjs';
 
 /** Of one connection or one moment, or said by the layers that the short way leaves out. */
 const otherHeaders = new Set([
-  'date', 'connection', 'keep-alive', 'transfer-encoding', 'content-length',
+  'date', 'connection', 'keep-alive',
   'expires', 'last-modified', 'etag', // of files: the compressed one is another, and both are compared by themselves
   'vary', // MLflow says it twice, once in each part
   'access-control-expose-headers', // of FastAPI for every answer, where no other site gets one
@@ -32,28 +32,29 @@ export class Mask {
       .replaceAll(/\b[a-z]+-[a-z]+-\d{1,3}\b/g, '<run name>')
       .replaceAll(/127\.0\.0\.1:\d+/g, '<address>')
       .replaceAll(/0x[0-9a-f]{8,}/g, '<object>')
-      .replaceAll(/"upload_id":"\w+"/g, '"upload_id":<id>');
+      .replaceAll(/"upload_id": ?"\w+"/g, '"upload_id":<id>');
   }
 }
 
 /** An answer as it is compared. */
 export function shown({ status, headers, body }: Answer, mask: Mask): string {
-  const kept = Object.entries(headers).filter(([name]) => !otherHeaders.has(name)).map(([name, value]) => `${name}: ${String(value)}`).sort();
-  return mask.hide([String(status), ...kept, '', sorted(body)].join('\n'));
+  const kept = Object.entries(headers).filter(([name]) => !otherHeaders.has(name)).map(([name, value]) => `${name}: ${name === 'content-length' ? 'known' : String(value)}`).sort();
+  return mask.hide([String(status), ...kept, '', ordered(body)].join('\n'));
 }
 
-/** JSON with its lists and names in one order: MLflow promises none for many of them. */
-function sorted(body: string): string {
+/** Lists that MLflow orders by names, which are made up here. */
+const byName = new Set(['registered_models', 'mcp_servers']);
+
+/** JSON with its names in one order: MLflow promises none. */
+function ordered(body: string): string {
   try {
-    return JSON.stringify(ordered(JSON.parse(body)));
+    return JSON.stringify(JSON.parse(body, (name, value: unknown) => {
+      if (byName.has(name) && Array.isArray(value)) {
+        return value.map(item => JSON.stringify(item)).sort();
+      }
+      return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).sort()) : value;
+    }));
   } catch {
     return body;
   }
-}
-
-function ordered(value: unknown): unknown {
-  if (Array.isArray(value)) {
-    return value.map(ordered).map(item => JSON.stringify(item)).sort();
-  }
-  return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).sort().map(([name, part]) => [name, ordered(part)])) : value;
 }
