@@ -1,14 +1,17 @@
 """Artifacts that pass through the server: small ones in one call to S3 and without a file."""
 
 import asyncio
+import inspect
 import os
 import posixpath
 import tempfile
 
 from botocore.exceptions import ClientError
+from mlflow.server import artifact_router
 from mlflow.store.artifact.artifact_repo import StreamUploadMixin
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+from starlette.responses import StreamingResponse
 
 SMALL = 2 * 1024 * 1024  # bytes; each upload in flight holds so many, and writes so many at once where it is longer
 
@@ -76,5 +79,22 @@ async def blocks_of(chunks):
     yield b"".join(parts)
 
 
+class Download(StreamingResponse):
+    """MLflow deletes the file of a download when its generator ends. Where the client leaves, that would be whenever Python finds the generator."""
+
+    def __init__(self, content, **options):
+        super().__init__(content, **options)
+        self.content = content
+
+    async def __call__(self, scope, receive, send):
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if inspect.getgeneratorstate(self.content) == inspect.GEN_CREATED:
+                next(self.content, None)  # one that has not begun would not end either
+            self.content.close()
+
+
 def install():
     _artifact_repository_registry.register("s3", Repository)
+    artifact_router.StreamingResponse = Download

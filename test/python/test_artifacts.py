@@ -116,8 +116,34 @@ def test_folders_and_what_is_not_there_are_left_to_mlflow(repository, s3, path, 
     assert repository.download_artifacts(path, target) == (path, target)
 
 
+@pytest.mark.parametrize("leaves", ["at once", "on the way", None])
+def test_the_file_of_a_download_goes_with_its_client(leaves):
+    ended = []
+
+    def blocks():
+        try:
+            yield b"x"
+            yield b"y"
+        finally:
+            ended.append(True)
+
+    async def receive():
+        await asyncio.sleep({"at once": 0, "on the way": 0.2, None: 60}[leaves])
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if leaves and message.get("body"):
+            await asyncio.sleep(60)
+
+    response = artifacts.Download(blocks(), headers={"content-type": "text/plain"})
+    asyncio.run(asyncio.wait_for(response({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send), 5))
+    assert ended == [True]
+
+
 def test_mlflow_takes_it_for_the_bucket(monkeypatch):
+    monkeypatch.setattr(artifacts.artifact_router, "StreamingResponse", None)
     monkeypatch.setitem(artifacts._artifact_repository_registry._registry, "s3", S3ArtifactRepository)
     assert type(get_artifact_repository("s3://bucket/x")) is S3ArtifactRepository
     artifacts.install()
     assert type(get_artifact_repository("s3://bucket/x")) is artifacts.Repository
+    assert artifacts.artifact_router.StreamingResponse is artifacts.Download
