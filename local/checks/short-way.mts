@@ -160,7 +160,9 @@ class Both {
       return { tables: Object.fromEntries(rows), objects };
     }));
     const [short, own] = contents;
-    assert.deepEqual(short, own);
+    const onlyIn = (one: typeof own, other: typeof own) => [...Object.entries(one.tables), ['objects', one.objects] as const]
+      .flatMap(([table, rows]) => surplus(rows, table === 'objects' ? other.objects : other.tables[table] ?? []).map(row => `${table}: ${row}`));
+    assert.deepEqual([onlyIn(short, own), onlyIn(own, short)], [[], []]);
     const count = Object.values(own.tables).flat().length;
     assert(count > 1000 && own.objects.length > 10, `${count} rows, ${own.objects.length} objects`);
     return `${count} rows in ${Object.keys(own.tables).length} tables, ${own.objects.length} objects`;
@@ -329,4 +331,13 @@ async function whole(origin: string, path: string, headers: http.OutgoingHttpHea
 function differenceOf(short: string, own: string): string {
   const lines = (text: string, other: string) => text.split('\n').filter(line => !other.split('\n').includes(line)).map(line => line.slice(0, 300));
   return `short: ${lines(short, own).join(' | ')}\nown: ${lines(own, short).join(' | ')}`;
+}
+
+/** Those of the rows that the others lack, each as often as it is there more often. */
+function surplus(rows: readonly string[], others: readonly string[]): string[] {
+  const left = [...others];
+  return rows.filter(row => {
+    const index = left.indexOf(row);
+    return index < 0 || left.splice(index, 1).length === 0;
+  });
 }

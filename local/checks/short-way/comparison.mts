@@ -29,7 +29,7 @@ export class Mask {
       .replaceAll(/\/(short|own)\b/g, '/<way>')
       .replaceAll(/\b1[78]\d{8,17}(\.\d+)?\b/g, '<time>')
       .replaceAll(/\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:?(00)?)?/g, '<time>')
-      .replaceAll(/\b[a-z]+-[a-z]+-\d{1,3}\b/g, '<run name>')
+      .replaceAll(/\b[a-z]+-[a-z]+-\d{1,4}\b/g, '<run name>')
       .replaceAll(/127\.0\.0\.1:\d+/g, '<address>')
       .replaceAll(/0x[0-9a-f]{8,}/g, '<object>')
       .replaceAll(/"upload_id": ?"\w+"/g, '"upload_id":<id>');
