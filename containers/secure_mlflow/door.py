@@ -331,7 +331,10 @@ class Answer:
 
     async def whole(self, status, page, with_body=True):
         self.begun = self.over = True
-        await self.send({"type": "http.response.start", "status": status, "headers": headers_of_page(self.settings, self.path, page)})
+        headers = headers_of_page(self.settings, self.path, page)
+        if status == 304:  # uvicorn would wait for the body that a length announces, and end the connection
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": page.body if with_body else b""})
 
 
