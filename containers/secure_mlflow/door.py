@@ -187,12 +187,12 @@ def admit(settings, method, path, headers):
     return who, without_sign_in(headers)
 
 
-def own_page(settings, method, path, who):
+def own_page(settings, method, path, query, who):
     """What is answered here and not by MLflow."""
     if method not in ("GET", "HEAD") or who is None:
         return None
     answer = account.answer(path, who, settings.policy)
-    return OWN_PAGES.get(path) if answer is None else Page(b"application/json", answer)
+    return OWN_PAGES.get(f"{path}?{query}", OWN_PAGES.get(path)) if answer is None else Page(b"application/json", answer)
 
 
 def streams(method, path):
@@ -280,7 +280,7 @@ class AsgiDoor:
         who = None
         try:
             who, headers = admit(self.settings, method, path, scope["headers"])
-            page = own_page(self.settings, method, path, who)
+            page = own_page(self.settings, method, path, scope["query_string"].decode("latin-1"), who)
             if page is not None:
                 if page.cache and (b"if-none-match", page.etag) in headers:
                     await answer.whole(304, page, with_body=False)

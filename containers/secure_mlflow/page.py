@@ -151,9 +151,11 @@ def index_of(static_folder):
 
 def adopt(index, sign_out_url):
     """MLflow's page, with our script before its own."""
-    script = Page(b"text/javascript; charset=utf-8", PAGE_SCRIPT.replace("SIGN_OUT_URL", json.dumps(sign_out_url)).encode(), cache=FOR_GOOD)
-    ours = f'<head><style>{PAGE_STYLE}</style><script src="{SCRIPT}?{zlib.crc32(script.body):08x}"></script>'
-    OWN_PAGES[SCRIPT] = script
+    script = Page(b"text/javascript; charset=utf-8", PAGE_SCRIPT.replace("SIGN_OUT_URL", json.dumps(sign_out_url)).encode(), cache=ASK_AGAIN)
+    address = f"{SCRIPT}?{zlib.crc32(script.body):08x}"
+    ours = f'<head><style>{PAGE_STYLE}</style><script src="{address}"></script>'
+    # During a deployment a task may be asked for the script of another: then it is not kept for good under that address.
+    OWN_PAGES[SCRIPT], OWN_PAGES[address] = script, script._replace(cache=FOR_GOOD)
     OWN_PAGES["/"] = Page(b"text/html; charset=utf-8", index.replace("<head>", ours).encode(), cache=ASK_AGAIN)
 
 

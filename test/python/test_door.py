@@ -291,7 +291,7 @@ class TestAnswers:
         assert "unsafe" not in policy["worker-src"] + policy["frame-src"] + policy["connect-src"]
 
 
-def asgi(app, *, method="GET", path=SEARCH, headers=ADA, parts=(b"",), settings=SETTINGS):
+def asgi(app, *, method="GET", path=SEARCH, query=b"", headers=ADA, parts=(b"",), settings=SETTINGS):
     """The status, headers and body of an answer of the door in front of `app`. A length that is not kept ends the connection, as under uvicorn, also with 304."""
     messages = [{"type": "http.request", "body": part, "more_body": number < len(parts)} for number, part in enumerate(parts, 1)]
     sent = []
@@ -302,7 +302,7 @@ def asgi(app, *, method="GET", path=SEARCH, headers=ADA, parts=(b"",), settings=
     async def send(message):
         sent.append(message)
 
-    asyncio.run(door.AsgiDoor(app, settings)({"type": "http", "method": method, "path": path, "headers": headers}, receive, send))
+    asyncio.run(door.AsgiDoor(app, settings)({"type": "http", "method": method, "path": path, "query_string": query, "headers": headers}, receive, send))
     answer_headers, body = dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
     assert method == "HEAD" or int(answer_headers.get(b"content-length", len(body))) == len(body)
     return sent[0]["status"], answer_headers, body
@@ -412,5 +412,5 @@ class TestUnderUvicorn:
         async def send(message):
             sent.append(message)
 
-        asyncio.run(door.AsgiDoor(echo, SETTINGS)({"type": "http", "method": "POST", "path": SEARCH, "headers": long(5)}, gone, send))
+        asyncio.run(door.AsgiDoor(echo, SETTINGS)({"type": "http", "method": "POST", "path": SEARCH, "query_string": b"", "headers": long(5)}, gone, send))
         assert sent == []

@@ -15,7 +15,7 @@ page.adopt(page.index_of(app.static_folder), SETTINGS.sign_out_url)
 
 
 @pytest.mark.parametrize("path, content_type, cache", [
-    ("/", b"text/html", b"private, no-cache"), (page.SCRIPT, b"text/javascript", b"private, max-age=31536000, immutable"), (page.PREVIEW, b"text/html", b"no-store"),
+    ("/", b"text/html", b"private, no-cache"), (page.SCRIPT, b"text/javascript", b"private, no-cache"), (page.PREVIEW, b"text/html", b"no-store"),
 ])
 def test_own_pages_are_answered_here_to_whom_has_signed_in(path, content_type, cache):
     status, headers, body = asgi(echo, path=path)
@@ -39,6 +39,15 @@ def test_our_script_is_asked_for_by_another_address_where_it_has_changed():
     page.adopt(page.index_of(app.static_folder), "https://mlflow.example.com/elsewhere")
     assert asgi(echo, path="/")[2] != first
     page.adopt(page.index_of(app.static_folder), SETTINGS.sign_out_url)
+
+
+def test_our_script_is_kept_for_good_under_its_own_address_alone():
+    body = asgi(echo, path="/")[2].decode()
+    query = re.search(re.escape(page.SCRIPT) + r"\?(\w+)", body)[1].encode()
+    assert asgi(echo, path=page.SCRIPT, query=query)[1][b"cache-control"] == b"private, max-age=31536000, immutable"
+    # That of another task, while two releases serve.
+    status, headers, _ = asgi(echo, path=page.SCRIPT, query=b"0badcafe")
+    assert (status, headers[b"cache-control"]) == (200, b"private, no-cache")
 
 
 def test_our_script_runs_before_those_of_mlflow():
