@@ -4,10 +4,11 @@ Of an answer that holds a secret beside text of somebody else's choice, the size
 and sees its size: pages of other sites, which could have a browser ask in somebody's name, get answers as they are.
 """
 
-import asyncio
 import re
 import zlib
 from typing import NamedTuple
+
+import anyio.to_thread
 
 JSON = (b"content-type", b"application/json")
 WORTH_IT = 2048  # bytes
@@ -62,7 +63,9 @@ class StaticFiles:
         file = self.files.get(path)
         if file is None:
             answer = await self.ask(scope, receive)
-            file = await asyncio.to_thread(file_of, *answer)
+            if answer[0] is None:
+                return  # the client is gone
+            file = await anyio.to_thread.run_sync(file_of, *answer)
             if file is None:  # there is none, or it may not be had
                 await send_whole(send, scope["method"], *answer)
                 return
@@ -78,7 +81,7 @@ class StaticFiles:
                 and not any(name in CONDITIONS or (name == b"host" and value not in self.hosts) for name, value in headers))
 
     async def ask(self, scope, receive):
-        """MLflow's whole answer."""
+        """MLflow's whole answer; none where the client leaves."""
         status, headers, parts = None, None, []
 
         async def keep(message):

@@ -105,6 +105,17 @@ class TestStaticFiles:
         assert len(mlflow.asked) == 2
         assert not files.files
 
+    def test_a_client_that_has_left_gets_nothing(self):
+        async def app(scope, receive, send):
+            assert (await receive())["type"] == "http.disconnect"
+
+        async def gone():
+            return {"type": "http.disconnect"}
+
+        files = compression.StaticFiles(app, "127.0.0.1:5000")
+        assert asyncio.run(files({"type": "http", "method": "GET", "path": SCRIPT, "headers": [(b"host", b"127.0.0.1:5000"), *BROWSER]}, gone, None)) is None
+        assert not files.files
+
     @pytest.mark.parametrize("status", [404, 403, 500])
     def test_failures_are_not_kept(self, status):
         files = compression.StaticFiles(Mlflow(status=status), "127.0.0.1:5000")
