@@ -12,6 +12,7 @@ import os
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 
+import anyio.to_thread
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Mount
@@ -24,7 +25,7 @@ WORKSPACE = b"x-mlflow-workspace"
 GATEWAY = "/gateway/"
 THREADS = 8  # of each process; more of them wait for Python's lock, and each holds connections of the database
 PATIENT_THREADS = 40  # as many as MLflow has for all
-WAITING = ("artifact", "gateway", "webhooks")  # in paths of what waits for S3 and other servers, and must not hold the threads of the rest meanwhile
+WAITING = ("artifact", "gateway", "promptlab", "webhooks")  # in paths of what waits for S3 and other servers, and must not hold the threads of the rest meanwhile
 BLOCK = 256 * 1024  # bytes that an answer has before the first of it is sent
 
 
@@ -89,7 +90,7 @@ class Threads:
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             while not answer.ended:
                 await send({"type": "http.response.body", "body": answer.block, "more_body": True})
-                await asyncio.to_thread(answer.go_on)
+                await anyio.to_thread.run_sync(answer.go_on)  # asyncio has some six threads, which wait for S3 while artifacts pass
             await send({"type": "http.response.body", "body": answer.block})
         finally:
             answer.close()

@@ -88,7 +88,7 @@ class TestWays:
         ("/api/2.0/mlflow/runs/search", "flask"), ("/ajax-api/3.0/mlflow/traces/search", "flask"), ("/graphql", "flask"), ("/version", "flask"), ("/get-artifact", "patient_flask"),
         ("/static-files/x.js", "flask"), ("/", "flask"), ("/nothing", "flask"), 
         ("/api/2.0/mlflow-artifacts/mpu/create/x", "patient_flask"), ("/ajax-api/2.0/mlflow/artifacts/list", "patient_flask"), ("/ajax-api/3.0/mlflow/gateway/endpoints/list", "patient_flask"),
-        ("/api/2.0/mlflow/webhooks/1/test", "patient_flask"), ("/ajax-api/3.0/mlflow/get-trace-artifact", "patient_flask"),
+        ("/api/2.0/mlflow/webhooks/1/test", "patient_flask"), ("/ajax-api/3.0/mlflow/get-trace-artifact", "patient_flask"), ("/ajax-api/2.0/mlflow/runs/create-promptlab-run", "patient_flask"),
         ("/v1/traces", "lean_app"), ("/health", "lean_app"), ("/api/2.0/mlflow-artifacts/artifacts/a/b", "lean_app"), ("/ajax-api/2.0/mlflow-artifacts/artifacts/a", "lean_app"),
         ("/api/3.0/mlflow/mcp-servers", "lean_app"), ("/ajax-api/3.0/mlflow/mcp-servers/a/versions", "lean_app"), ("/ajax-api/3.0/jobs/1", "lean_app"), ("/api/3.0/mlflow/server-info", "lean_app"),
         ("/gateway/x/mlflow/invocations", "fastapi_app"),
@@ -163,6 +163,32 @@ class TestThreads:
         assert [len(body["body"]) for body in bodies] == [300_000, 300_000, 100_000]
         assert [body.get("more_body", False) for body in bodies] == [True, True, False]
         assert closed == [True]
+
+    def test_a_long_answer_does_not_wait_for_artifacts_of_others(self):
+        sent, released = [], threading.Event()
+
+        def app(environ, start):
+            start("200 OK", [("Content-Type", "application/octet-stream")])
+            return (b"x" * 100_000 for _ in range(7))
+
+        async def receive():
+            return {"type": "http.request"}
+
+        async def send(message):
+            sent.append(message)
+
+        async def main():
+            # What MLflow's routes of artifacts run while S3 does not answer.
+            for _ in range(40):
+                asyncio.get_running_loop().run_in_executor(None, released.wait, 20)
+            scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/x", "query_string": b"", "headers": [], "server": ("127.0.0.1", 5000)}
+            try:
+                await asyncio.wait_for(threads(app)(scope, receive, send), 5)
+            finally:
+                released.set()  # asyncio waits for its threads at the end
+
+        asyncio.run(main())
+        assert sum(len(message.get("body", b"")) for message in sent) == 700_000
 
     @pytest.mark.parametrize("failing", ["application", "answer"])
     def test_what_fails_is_raised_and_closed(self, failing):
