@@ -1,6 +1,7 @@
 """Artifacts that pass through the server: small ones in one call to S3 and without a file."""
 
 import asyncio
+import contextlib
 import inspect
 import os
 import posixpath
@@ -11,6 +12,7 @@ from mlflow.server import artifact_router
 from mlflow.store.artifact.artifact_repo import StreamUploadMixin
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS
 from starlette.responses import StreamingResponse
 
 SMALL = 2 * 1024 * 1024  # bytes; each upload in flight holds so many, and writes so many at once where it is longer
@@ -48,11 +50,13 @@ class Repository(S3ArtifactRepository, StreamUploadMixin):
         except ClientError:
             return super().download_artifacts(artifact_path, dst_path)  # a folder, or MLflow says what is wrong
         path = self._create_download_destination(artifact_path, os.path.abspath(dst_path))
-        with answer["Body"] as body:
+        with contextlib.closing(answer["Body"]) as body:  # `with` of the body itself would give the stream below it, which checks no checksum
             if answer["ContentLength"] <= SMALL:
-                with open(path, "wb") as file:
-                    file.write(body.read())
-                return path
+                with contextlib.suppress(*S3_RETRYABLE_DOWNLOAD_ERRORS):  # MLflow then tries again, below
+                    content = body.read()
+                    with open(path, "wb") as file:
+                        file.write(content)
+                    return path
         self._download_file(artifact_path, path)
         return path
 

@@ -4,7 +4,7 @@ import asyncio
 import io
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, FlexibleChecksumError, IncompleteReadError, ReadTimeoutError
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
@@ -106,6 +106,32 @@ def test_a_download_asks_neither_for_folder_nor_size(repository, s3, size, calls
     assert path == str(tmp_path / "a" / "b.bin")
     assert (tmp_path / "a" / "b.bin").stat().st_size == size
     assert [call for call, *_ in s3.calls] == calls
+
+
+class Body(io.BytesIO):
+    """As botocore's: what `with` gives is below the checks."""
+
+    def __init__(self, content, failure):
+        super().__init__(content)
+        self.content, self.failure = content, failure
+
+    def __enter__(self):
+        return io.BytesIO(self.content)
+
+    def read(self, *args):
+        raise self.failure
+
+
+@pytest.mark.parametrize("failure, again", [(ReadTimeoutError(endpoint_url="s3"), True), (IncompleteReadError(actual_bytes=1, expected_bytes=2), True), (FlexibleChecksumError(error_msg="x"), False)])
+def test_a_download_that_breaks_off_is_tried_again_and_a_wrong_checksum_is_told(failure, again, repository, s3, tmp_path):
+    s3.objects["root/a"] = b"ab"
+    s3.get_object = lambda **_: {"Body": Body(b"ax", failure), "ContentLength": 2}
+    if again:
+        assert open(repository.download_artifacts("a", str(tmp_path)), "rb").read() == b"ab"
+    else:
+        with pytest.raises(FlexibleChecksumError):
+            repository.download_artifacts("a", str(tmp_path))
+        assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize("path, folder", [("a", True), ("", True), (None, True), ("a.bin", False)])
