@@ -243,7 +243,8 @@ class Both {
       const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
       const ask = (path: string) => whole(this.ways[0].stack.server.url, path, { 'x-forwarded-email': addressOf('admin') }, 'GET', agent);
       for (const path of ['/check/fails', '/v1/traces/check-fails']) {
-        assert.deepEqual([(await ask(path)).status, (await ask('/version')).status], [500, 200], path);
+        const [failed, next] = [await ask(path), await ask('/version')];
+        assert.deepEqual([failed.status, next.status, next.sameConnection], [500, 200, true], path);
       }
       await assert.rejects(ask('/check/breaks-off')); // half an answer is no answer
       assert.equal((await ask('/version')).status, 200);
@@ -324,7 +325,7 @@ class Both {
 async function whole(origin: string, path: string, headers: http.OutgoingHttpHeaders, method = 'GET', agent: http.Agent | false = false) {
   const request = http.request(`${origin}${path}`, { method, headers, agent }).end();
   const [response] = await once(request, 'response') as [http.IncomingMessage];
-  return { status: response.statusCode!, headers: response.headers, body: await buffer(response) };
+  return { status: response.statusCode!, headers: response.headers, body: await buffer(response), sameConnection: request.reusedSocket };
 }
 
 /** The lines that only one of them has. */
