@@ -60,7 +60,7 @@ async def microseconds(app, scope, body):
 
 def measure(method, body):
     length = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())] if body else []
-    scope = {"type": "http", "method": method, "path": "/api/2.0/mlflow/runs/log-batch", "headers": HEADERS + length}
+    scope = {"type": "http", "method": method, "path": "/api/2.0/mlflow/runs/log-batch", "query_string": b"", "headers": HEADERS + length}
     settings = door.Settings.read()
     apps = [nothing, *(door.AsgiDoor(gateway.Gateway(nothing), each) for each in (settings, settings._replace(policy=POLICY)))]
     rounds = [[asyncio.run(microseconds(app, scope, body)) for app in apps] for _ in range(ROUNDS)]
