@@ -40,6 +40,7 @@ async function main(): Promise<boolean> {
   }
   const of = await surroundings();
   const tables: Table[] = [];
+  mkdirSync(folder, { recursive: true });
   for (const name of names) {
     const made = name === 'money' ? await computeMoney() : (await measurements[name]({ quick })).map(table => ({ ...table, of }));
     for (const table of made) {
@@ -47,11 +48,10 @@ async function main(): Promise<boolean> {
       console.table(table.rows);
       tables.push(table);
     }
-  }
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'bench.json'), JSON.stringify(tables, undefined, 2));
-  if (write) {
-    writePages(tables);
+    writeFileSync(join(folder, 'bench.json'), JSON.stringify(tables, undefined, 2)); // also where the next part fails
+    if (write) {
+      writePages(made);
+    }
   }
   return true;
 }

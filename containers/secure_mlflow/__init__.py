@@ -130,7 +130,7 @@ def create_app():
 
 def by_the_shortest_way(fastapi_app, flask_app, build_environ):
     try:
-        from . import artifacts, database, shortcut  # what they import of MLflow is no promise
+        from . import answers, artifacts, database, shortcut  # what they import of MLflow is no promise
 
         unknown = shortcut.difference(fastapi_app, flask_app)
     except ImportError as error:
@@ -138,6 +138,7 @@ def by_the_shortest_way(fastapi_app, flask_app, build_environ):
     if unknown:
         print(f"secure-mlflow takes no short way to the handlers of MLflow {mlflow.__version__}, whose answers take longer: {unknown}", flush=True)
         return fastapi_app
+    answers.install()
     database.install()
     artifacts.install()
     return shortcut.Shortcut(fastapi_app, flask_app, build_environ)
