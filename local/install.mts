@@ -71,11 +71,12 @@ export async function installProxy(folder: string): Promise<string> {
   }
   const module = join(here, 'oauth2-proxy');
   const program = join(folder, 'oauth2-proxy');
-  await once(folder, ['go.mod', 'go.sum'].map(file => readFileSync(join(module, file), 'utf8')), async () => {
+  const env = { CGO_ENABLED: '0' }; // as in the image, where there is no C library
+  await once(folder, [...['go.mod', 'go.sum'].map(file => readFileSync(join(module, file), 'utf8')), JSON.stringify(env)], async () => {
     if ((await execa('go', ['version'], { reject: false })).failed) {
       throw new Error('Go is needed to build oauth2-proxy: install it, or name an oauth2-proxy program in OAUTH2_PROXY_BIN.');
     }
-    await execa('go', ['build', '-trimpath', '-mod=readonly', '-o', program, 'github.com/oauth2-proxy/oauth2-proxy/v7'], { cwd: module });
+    await execa('go', ['build', '-trimpath', '-mod=readonly', '-o', program, 'github.com/oauth2-proxy/oauth2-proxy/v7'], { cwd: module, env });
   });
   return program;
 }
