@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { execa } from 'execa';
-import { CaBundle, createCertificates, type Certificates } from './aws/certificates.mjs';
+import { authority, CaBundle, createCertificate, type Certificate } from './aws/certificates.mjs';
 import { DatabaseTokens } from './aws/database-tokens.mjs';
 import { Database, type DatabaseCluster } from './aws/database.mjs';
 import { Task, type Container, type ContainerDefinition } from './aws/ecs.mjs';
@@ -12,17 +12,17 @@ import { Front, type TargetGroup } from './aws/front.mjs';
 import { AccountIssuer } from './aws/issuer.mjs';
 import { NetworkProxy } from './aws/network-proxy.mjs';
 import { Roles } from './aws/roles.mjs';
-import { S3 } from './aws/s3.mjs';
+import { foreignBucket, S3, TaskCredentials } from './aws/s3.mjs';
 import { Secrets } from './aws/secrets.mjs';
 import { SessionServer } from './aws/session-server.mjs';
-import { caBundleHost, plainEnvironment, Substitutions, type Program, type Surroundings } from './aws/substitutions.mjs';
+import { plainEnvironment, Substitutions, type Program, type Surroundings } from './aws/substitutions.mjs';
 import { region, type Template } from './aws/template.mjs';
 import { client, type Send } from './clients/http.mjs';
-import { Daemon, freePort, tryToListen, untilReady } from './processes.mjs';
+import { freePort, tryToListen, untilReady } from './processes.mjs';
 import { IdentityProvider, type Clients } from './providers/identity-provider.mjs';
+import type { AwsVpc, Site, TaskPlace, World } from './worlds/world.mjs';
 
-/** Where the load balancer listens, if nothing else is said. */
-export const publicPort = 8443;
+const caBundleHost = 'truststore.pki.rds.amazonaws.com';
 /** The one sign-in provider that is played behind a proxy of the network. */
 const googleHost = 'accounts.google.com';
 
@@ -35,6 +35,7 @@ export interface Place {
 }
 
 interface DeploymentOptions extends Place {
+  readonly world: World;
   readonly programs: Program[];
   /** The Python that has moto. */
   readonly awsPython: string;
@@ -42,16 +43,22 @@ interface DeploymentOptions extends Place {
   readonly declaredUsers: boolean;
 }
 
-interface Ports {
-  readonly front: number;
-  readonly redirect: number;
-  readonly database: number;
-  readonly sessions: number;
-  readonly s3: number;
-  readonly caBundle: number;
-  readonly networkProxy: number;
-  readonly issuer: number;
-  readonly account: number;
+/** What is played, and where. */
+interface Sites {
+  readonly publicSite: Site;
+  readonly redirect: Site;
+  readonly issuers: readonly Site[];
+  /** That of AWS among them, and the service that hands out its tokens. */
+  readonly account?: { readonly issuer: Site; readonly sts: readonly Site[] };
+  /** The provider's own pages, where they are at another host than the issuer: names, and what is played at them. */
+  readonly hostedPages: readonly Pick<Site, 'aws' | 'here'>[];
+  readonly pages: readonly Site[];
+  readonly database: Site;
+  readonly sessions?: Site;
+  readonly s3: readonly [Site, ...Site[]];
+  readonly credentials?: Site;
+  readonly caBundle: Site;
+  readonly networkProxy?: Site;
 }
 
 interface TaskDefinition {
@@ -67,6 +74,7 @@ type SharedSurroundings = Omit<Surroundings, 'taskAddress' | 'volumes' | 'creden
 export interface TaskPlan {
   /** Stands for its loopback and its network interface. */
   readonly address: string;
+  readonly place: TaskPlace;
   readonly substitutions: Substitutions;
   readonly containers: Container[];
   readonly logs: string;
@@ -75,6 +83,14 @@ export interface TaskPlan {
   readonly url: string;
   /** The folder that stands for its disk. */
   readonly disk: string;
+}
+
+interface PlanOptions {
+  /** Left out: the service's. */
+  readonly definition?: TaskDefinition;
+  readonly securityGroups?: readonly string[];
+  /** What a check changes, and nobody else. */
+  readonly change?: (container: ContainerDefinition) => ContainerDefinition;
 }
 
 /** Settings that differ, or, where undefined, are missing. */
@@ -108,7 +124,7 @@ const surrounding = [
 ];
 
 interface ScheduledTask {
-  readonly Target: { readonly EcsParameters: { readonly TaskDefinitionArn: string } };
+  readonly Target: { readonly EcsParameters: AwsVpc & { readonly TaskDefinitionArn: string } };
 }
 
 interface Target {
@@ -117,25 +133,19 @@ interface Target {
   readonly TargetGroupArn: string;
 }
 
-interface Service {
+interface Service extends AwsVpc {
   readonly LoadBalancers: Target[];
   readonly TaskDefinition: string;
 }
 
 export class Deployment {
   static async create(template: Template, options: DeploymentOptions): Promise<Deployment> {
-    const ports: Ports = {
-      front: options.port,
-      redirect: await freePort(),
-      database: await freePort(),
-      sessions: await freePort(),
-      s3: await freePort(),
-      caBundle: await freePort(),
-      networkProxy: await freePort(),
-      issuer: await freePort(),
-      account: await freePort(),
-    };
-    return new Deployment(template, options, ports, await createCertificates([caBundleHost, googleHost]));
+    const { service, task } = serviceOf(template);
+    const sites = await sitesOf(template, task, service.LoadBalancers[0].ContainerName, options);
+    const { publicSite, issuers, account, pages, database, sessions, s3, caBundle } = sites;
+    const played = [publicSite, ...issuers, ...account?.sts ?? [], ...pages, database, ...sessions === undefined ? [] : [sessions], ...s3, caBundle];
+    const hosts = played.flatMap(({ aws, listen }) => [new URL(aws.includes('://') ? aws : `tcp://${aws}`).hostname, listen.host]);
+    return new Deployment(template, options, sites, await createCertificate(hosts));
   }
 
   readonly url: string;
@@ -168,89 +178,75 @@ export class Deployment {
   readonly proxyUrl: string;
   readonly front: Front;
   private readonly surroundings: SharedSurroundings;
-  private readonly databaseEndpoint: string;
   private serviceTask: TaskDefinition;
+  private readonly securityGroups: readonly string[];
   private readonly running = new Set<Task>();
   private added = 0;
   private readonly caBundle: CaBundle;
+  private readonly credentials?: TaskCredentials;
   private readonly target: Target;
   /** On AWS. */
   private readonly publicHost: string;
+  /** Where the first task runs. */
+  place: TaskPlace;
 
   private constructor(
-    public template: Template, private readonly options: DeploymentOptions, private readonly ports: Ports,
-    private readonly certificates: Certificates,
+    public template: Template, private readonly options: DeploymentOptions, readonly sites: Sites, private readonly certificate: Certificate,
   ) {
-    this.url = `https://localhost:${ports.front}`;
-    this.plainUrl = `http://localhost:${ports.redirect}`;
+    this.url = sites.publicSite.here;
+    this.plainUrl = sites.redirect.here;
     this.caFile = join(options.folder, 'ca.pem');
     for (const directory of [this.logs, this.volumes]) {
       rmSync(directory, { recursive: true, force: true });
       mkdirSync(directory, { recursive: true });
     }
-    writeFileSync(this.caFile, certificates.ca);
+    writeFileSync(this.caFile, authority.cert);
 
-    const service = serviceOf(template);
+    const { service, task } = serviceOf(template);
     [this.target] = service.LoadBalancers;
-    this.serviceTask = template.properties(service.TaskDefinition);
-    const settingsOf = (container: string) => plainEnvironment(this.serviceTask.ContainerDefinitions.find(({ Name }) => Name === container)!);
+    this.securityGroups = service.NetworkConfiguration.AwsvpcConfiguration.SecurityGroups;
+    this.serviceTask = task;
     this.taskRole = roleOf(this.serviceTask);
-    const proxy = settingsOf(this.target.ContainerName);
-    const { issuers, accountIssuer } = issuersOf(proxy, ports);
 
     this.secrets = new Secrets(template);
-    this.roles = new Roles(template, text => text.replaceAll(new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin, this.url));
-    const [clusterId] = template.ids('AWS::RDS::DBCluster');
-    this.databaseEndpoint = `${template.attribute(clusterId, 'Endpoint.Address')}:${template.single<DatabaseCluster>('AWS::RDS::DBCluster').Port}`;
-    this.database = new Database(template, this.secrets, ports.database, certificates);
-    const [sessionsId] = template.ids('AWS::ElastiCache::ServerlessCache');
-    this.sessionServer = sessionsId === undefined ? undefined : new SessionServer(template, this.secrets, ports.sessions, certificates);
-    this.s3 = new S3(template, this.roles, settingsOf('mlflow').MLFLOW_ARTIFACTS_DESTINATION, ports.s3);
-    this.surroundings = this.surroundingsWith(issuers, settingsOf('prepare').HTTPS_PROXY);
-    const { caBundleOrigin, networkProxy } = this.surroundings;
-    this.caBundle = new CaBundle(caBundleOrigin, certificates.ca);
+    this.roles = new Roles(template, text => text.replaceAll(sites.publicSite.aws, this.url));
+    this.database = new Database(template, this.secrets, sites.database, certificate);
+    this.sessionServer = sites.sessions === undefined ? undefined : new SessionServer(template, this.secrets, sites.sessions, certificate);
+    this.s3 = new S3(template, this.roles, settingsOf(task, 'mlflow').MLFLOW_ARTIFACTS_DESTINATION, sites.s3, certificate);
+    this.surroundings = { ...sites, ...options, verbatim: options.world.verbatim, s3: sites.s3[0], caFile: this.caFile };
+    this.caBundle = new CaBundle([sites.caBundle], certificate);
     ({
-      address: this.address, substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl,
-    } = this.plan(this.addressOf(1), ''));
+      address: this.address, place: this.place, substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl,
+    } = this.plan(1, ''));
     this.running.add(this.task);
     this.clients = clientsOf(this.proxy, template);
-    this.issuer = new IdentityProvider(issuers.get(proxy.OAUTH2_PROXY_OIDC_ISSUER_URL)!, this.clients);
-    this.account = accountIssuer === undefined ? undefined : new AccountIssuer(issuers.get(accountIssuer)!, this.roles);
+    this.issuer = new IdentityProvider(sites.issuers[0], sites.pages, this.clients, certificate);
+    this.account = sites.account === undefined ? undefined : new AccountIssuer(sites.account.issuer, this.roles, sites.account.sts, certificate);
+    this.credentials = sites.credentials === undefined ? undefined : new TaskCredentials(sites.credentials, this.s3);
     if (this.container('mlflow').env.PGPASSFILE !== undefined) {
-      this.databaseTokens = new DatabaseTokens(this.database, this.s3, this.surroundings.database, template.attribute(clusterId, 'DBClusterResourceId'));
+      const [clusterId] = template.ids('AWS::RDS::DBCluster');
+      this.databaseTokens = new DatabaseTokens(this.database, this.s3, sites.database.here, template.attribute(clusterId, 'DBClusterResourceId'));
     }
-    if (networkProxy !== undefined) {
-      const hosts = { [caBundleHost]: caBundleOrigin, [googleHost]: this.issuer.issuer };
-      this.networkProxy = new NetworkProxy(networkProxy.here, hosts, certificates);
+    if (sites.networkProxy !== undefined) {
+      const google = sites.issuers.filter(({ aws }) => new URL(aws).hostname === googleHost);
+      this.networkProxy = new NetworkProxy(sites.networkProxy, [sites.caBundle, ...google], certificate);
     }
-    this.publicHost = new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).hostname;
-    this.front = new Front(template, { ports: { 443: ports.front, 80: ports.redirect }, publicHost: this.publicHost }, certificates);
+    this.publicHost = new URL(sites.publicSite.aws).hostname;
+    this.front = new Front(template, { sites: { 443: sites.publicSite, 80: sites.redirect }, publicHost: this.publicHost }, certificate);
   }
 
-  private surroundingsWith(issuers: Map<string, string>, networkProxy: string | undefined): SharedSurroundings {
-    const { template, ports, caFile, options: { programs, declaredUsers } } = this;
-    const [sessionsId] = template.ids('AWS::ElastiCache::ServerlessCache');
-    const hostedPages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
-    return {
-      publicUrl: this.url,
-      issuers,
-      hostedPages: new Map(hostedPages.map(host => [host, `127.0.0.1:${ports.issuer}`])),
-      database: `localhost:${ports.database}`,
-      ...sessionsId !== undefined && {
-        sessions: { aws: `${template.attribute(sessionsId, 'Endpoint.Address')}:6379`, here: `localhost:${ports.sessions}`, caFile },
-      },
-      bucketEndpoint: this.s3.endpoint,
-      caBundleOrigin: `http://127.0.0.1:${ports.caBundle}`,
-      ...networkProxy !== undefined && { networkProxy: { aws: networkProxy, here: `http://127.0.0.1:${ports.networkProxy}`, caFile } },
-      programs,
-      declaredUsers,
-    };
-  }
-
-  private plan(address: string, name: string, definition = this.serviceTask): TaskPlan {
+  /** In a place that is new, or that a task before it has left. */
+  private plan(number: number, name: string, options: PlanOptions = {}): TaskPlan {
+    const { definition = this.serviceTask, securityGroups = this.securityGroups, change = same => same } = options;
     const volumes = join(this.volumes, name);
-    const substitutions = new Substitutions(this.serviceTask.ContainerDefinitions, this.databaseEndpoint, this.secrets, {
-      ...this.surroundings, taskAddress: address, volumes, credentialsEndpoint: this.s3.credentialsEndpoint(roleOf(definition)),
+    const place = this.options.world.taskPlace(number, { name: name || 'task-1', volumes, securityGroups });
+    const { address } = place;
+    const role = roleOf(definition);
+    const substitutions = new Substitutions(this.serviceTask.ContainerDefinitions, this.secrets, {
+      ...this.surroundings,
+      taskAddress: address,
+      volumes,
+      credentialsEndpoint: this.credentials === undefined && !this.options.world.verbatim ? this.s3.credentialsEndpoint(role) : `${TaskCredentials.path}${role}`,
     });
     for (const { Name } of definition.Volumes) {
       rmSync(join(volumes, Name), { recursive: true, force: true });
@@ -258,12 +254,24 @@ export class Deployment {
     }
     const logs = join(this.logs, name);
     mkdirSync(logs, { recursive: true });
-    const containers = definition.ContainerDefinitions.map(container => substitutions.container(container));
-    return { address, substitutions, containers, logs, task: new Task(containers, logs), url: `http://${address}:${this.target.ContainerPort}`, disk: join(volumes, 'tmp') };
+    const containers = definition.ContainerDefinitions.map(container => substitutions.container(change(container)));
+    const url = `http://${address}:${this.target.ContainerPort}`;
+    return { address, place, substitutions, containers, logs, task: new Task(containers, place, logs), url, disk: join(volumes, 'tmp') };
   }
 
   container(name: string): Container {
     return this.containers.find(({ definition }) => definition.Name === name)!;
+  }
+
+  /** Where a file of a container of the first task is on this machine. */
+  onDisk(container: string, path: string): string {
+    const mount = this.verbatim && this.container(container).definition.MountPoints?.find(({ ContainerPath }) => path.startsWith(`${ContainerPath}/`));
+    return mount ? join(this.volumes, mount.SourceVolume, path.slice(mount.ContainerPath.length)) : path;
+  }
+
+  /** Whether nothing of the task is changed. */
+  get verbatim(): boolean {
+    return this.options.world.verbatim;
   }
 
   /** The container that the load balancer talks to. */
@@ -283,10 +291,10 @@ export class Deployment {
 
   /** Starts one more proxy, with some settings changed or, where undefined, removed: for checks that need a weaker one. */
   async startProxy(changes: Changes): Promise<Beside> {
-    const { OAUTH2_PROXY_HTTP_ADDRESS: address = `127.0.0.1:${await freePort()}` } = changes;
+    const { OAUTH2_PROXY_HTTP_ADDRESS: address = `${this.address}:${await freePort()}` } = changes;
     const url = `http://${address}`;
     const env = changed(this.proxy.env, { ...changes, OAUTH2_PROXY_HTTP_ADDRESS: address });
-    const daemon = new Daemon(this.proxy.command, { env, user: this.proxy.user, log: join(this.logs, 'weaker-proxies.log') });
+    const daemon = this.place.start({ ...this.proxy, env }, join(this.logs, 'weaker-proxies.log'));
     await untilReady(daemon, 'oauth2-proxy', () => fetch(`${url}/ping`));
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(5) };
   }
@@ -303,19 +311,18 @@ export class Deployment {
 
   /** Starts one more MLflow server on the same database and bucket, without a proxy. With another command it may lack the inner door. */
   async startServer({ command = this.container('mlflow').command, env: changes = {} }: ServerOptions): Promise<Beside> {
-    const { env, user } = this.container('mlflow');
+    const mlflow = this.container('mlflow');
     const url = `http://${this.address}:${await freePort()}`;
-    const { host, port } = new URL(url);
-    const daemon = new Daemon(command, {
-      env: changed(env, { MLFLOW_PORT: port, MLFLOW_SERVER_ALLOWED_HOSTS: host, MLFLOW_WORKERS: '1', ...changes }), user, log: join(this.logs, 'servers-beside.log'),
-    });
+    const { host, hostname, port } = new URL(url);
+    const env = changed(mlflow.env, { MLFLOW_HOST: hostname, MLFLOW_PORT: port, MLFLOW_SERVER_ALLOWED_HOSTS: host, MLFLOW_WORKERS: '1', ...changes });
+    const daemon = this.place.start({ ...mlflow, command, env }, join(this.logs, 'servers-beside.log'));
     await untilReady(daemon, 'mlflow', async () => assertOk(await fetch(`${url}/health`)));
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(10) };
   }
 
   /** The same with a proxy of its own in front: MLflow's page is at the address of that one. What closes the assistant in the proxy stays. */
   async startStack({ env, ...options }: ServerOptions = {}): Promise<Stack> {
-    const address = `127.0.0.1:${await freePort()}`;
+    const address = `${this.address}:${await freePort()}`;
     const server = await this.startServer({ ...options, env: { MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: `http://${address}`, ...env } });
     const closing = this.proxy.env.OAUTH2_PROXY_UPSTREAMS.split(',').slice(1);
     const proxy = await this.startProxy({ OAUTH2_PROXY_HTTP_ADDRESS: address, OAUTH2_PROXY_UPSTREAMS: [`${server.url}/`, ...closing].join(',') });
@@ -329,11 +336,11 @@ export class Deployment {
 
   /** One more load balancer in front of the first task, which waits for another time where a connection is idle. */
   async startFront(idleSeconds: number): Promise<{ readonly url: string; stop(): void }> {
-    const ports = { 443: await freePort(), 80: await freePort() };
-    const front = new Front(this.template, { ports, publicHost: this.publicHost, idleSeconds }, this.certificates);
+    const [secure, plain] = await Promise.all(['443', '80'].map(async () => ({ listen: { host: this.sites.publicSite.listen.host, port: await freePort() } })));
+    const front = new Front(this.template, { sites: { 443: secure, 80: plain }, publicHost: this.publicHost, idleSeconds }, this.certificate);
     await front.start();
     await front.targetGroup(this.target.TargetGroupArn).register(this.proxyUrl, () => this.task.endedBecause);
-    return { url: `https://localhost:${ports[443]}`, stop: () => front.stop() };
+    return { url: `https://${new URL(this.url).hostname}:${secure.listen.port}`, stop: () => front.stop() };
   }
 
   get logs(): string {
@@ -349,17 +356,14 @@ export class Deployment {
     return join(this.options.folder, 'volumes');
   }
 
-  /** 127.0.0.1 for the first task at the usual port, 127.0.0.2 for the second, 127.0.1.1 for the first at the next port: no two ports share one. */
-  private addressOf(task: number): string {
-    const ahead = (this.ports.front - publicPort + 65_536) % 65_536;
-    return `127.${Math.floor(ahead / 256)}.${ahead % 256}.${task}`;
-  }
-
   /** The template decides the ports of the task, the place where the load balancer listens. */
   async refuseTakenPorts(): Promise<void> {
+    if (this.options.world.verbatim) {
+      return; // every task has its own
+    }
     const declared = this.containers.flatMap(({ definition: { PortMappings = [] }, env }) =>
       [...PortMappings.map(({ ContainerPort }) => ContainerPort), Number(env.MLFLOW_PORT)]);
-    const needed = [{ port: this.ports.front, address: '127.0.0.1' }, ...declared.filter(Number).map(port => ({ port, address: this.address }))];
+    const needed = [{ port: this.options.port, address: '127.0.0.1' }, ...declared.filter(Number).map(port => ({ port, address: this.address }))];
     for (const { port, address } of needed) {
       await tryToListen(port, address).catch(({ code, message }: NodeJS.ErrnoException) => {
         throw new Error(code === 'EADDRNOTAVAIL'
@@ -382,11 +386,12 @@ export class Deployment {
   }
 
   async startIssuers(): Promise<void> {
-    await Promise.all([this.issuer.start(), this.account?.start(), this.caBundle.start(), this.networkProxy?.start()]);
+    await Promise.all([this.issuer.start(), this.account?.start(), this.caBundle.start(), this.credentials?.start(), this.networkProxy?.start()]);
+    await this.options.world.open();
   }
 
   async startTask(report: (status: string) => void): Promise<void> {
-    void this.databaseTokens?.follow(this.container('mlflow').env.PGPASSFILE);
+    void this.databaseTokens?.follow(this.onDisk('mlflow', this.container('mlflow').env.PGPASSFILE));
     await this.task.start(report);
     await this.front.start();
     await this.targetGroup.register(this.proxyUrl, () => this.task.endedBecause);
@@ -407,9 +412,9 @@ export class Deployment {
   }
 
   /** The same in two steps: not started yet. */
-  nextTask(): TaskPlan {
+  nextTask(options: Omit<PlanOptions, 'definition'> = {}): TaskPlan {
     this.added += 1;
-    return this.plan(this.addressOf(1 + this.added), `task-${1 + this.added}`);
+    return this.plan(1 + this.added, `task-${1 + this.added}`, options);
   }
 
   async startAdded(plan: TaskPlan, report: (status: string) => void = () => undefined): Promise<void> {
@@ -428,8 +433,7 @@ export class Deployment {
    * where there is nothing to replace, and is rejected where the templates differ in more than the task.
    */
   async update(template: Template): Promise<boolean> {
-    const { TaskDefinition: id } = serviceOf(template);
-    const definition = template.properties<TaskDefinition>(id);
+    const { service: { TaskDefinition: id }, task: definition } = serviceOf(template);
     const differences = this.template.differences(template);
     const beyond = [
       ...differences.filter(different => different !== id),
@@ -444,8 +448,8 @@ export class Deployment {
     await this.stopTask({ task: this.task, url: this.proxyUrl });
     this.template = template;
     this.serviceTask = definition;
-    const plan = this.plan(this.address, '');
-    ({ task: this.task, containers: this.containers, substitutions: this.substitutions } = plan);
+    const plan = this.plan(1, '');
+    ({ task: this.task, place: this.place, containers: this.containers, substitutions: this.substitutions } = plan);
     await this.startAdded(plan);
     return true;
   }
@@ -456,9 +460,12 @@ export class Deployment {
    */
   async runScheduledTask(changes: Record<string, string> = {}): Promise<string> {
     this.added += 1;
-    const { Target: { EcsParameters: { TaskDefinitionArn } } } = this.template.single<ScheduledTask>('AWS::Scheduler::Schedule');
-    const { containers, logs } = this.plan(this.address, `scheduled-${this.added}`, this.template.properties<TaskDefinition>(TaskDefinitionArn));
-    const task = new Task(containers.map(container => ({ ...container, env: { ...container.env, ...changes } })), logs);
+    const { Target: { EcsParameters: { TaskDefinitionArn, NetworkConfiguration } } } = this.template.single<ScheduledTask>('AWS::Scheduler::Schedule');
+    const { containers, place, logs } = this.plan(1, `scheduled-${this.added}`, {
+      definition: this.template.properties<TaskDefinition>(TaskDefinitionArn),
+      securityGroups: NetworkConfiguration.AwsvpcConfiguration.SecurityGroups,
+    });
+    const task = new Task(containers.map(container => ({ ...container, env: { ...container.env, ...changes } })), place, logs);
     this.running.add(task);
     await task.start(() => undefined).catch(() => undefined); // the reason is below
     const end = await task.ended;
@@ -481,27 +488,63 @@ export class Deployment {
     this.issuer.stop();
     this.account?.stop();
     this.caBundle.stop();
+    this.credentials?.stop();
     this.networkProxy?.stop();
     this.databaseTokens?.stop();
     await Promise.all([this.s3.stop(), this.database.stop(), this.sessionServer?.stop()]);
   }
 }
 
-/** What stands for each issuer that the proxy trusts, and which of them is AWS. */
-function issuersOf(proxy: Record<string, string>, ports: Ports): { issuers: Map<string, string>; accountIssuer?: string } {
-  const extraIssuers = (proxy.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split(',').map(entry => entry.split('=')[0]);
-  const accountIssuer = extraIssuers.find(issuer => issuer.endsWith('.tokens.sts.global.api.aws'));
-  const issuers = new Map([[proxy.OAUTH2_PROXY_OIDC_ISSUER_URL, `http://127.0.0.1:${ports.issuer}`]]);
-  if (accountIssuer !== undefined) {
-    issuers.set(accountIssuer, `http://127.0.0.1:${ports.account}`);
-  }
-  return { issuers, accountIssuer };
+/** Where everything is that the template and the settings of the task name. */
+async function sitesOf(template: Template, task: TaskDefinition, target: string, { world, port }: DeploymentOptions): Promise<Sites> {
+  const proxy = settingsOf(task, target);
+  const origin = new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin;
+  const balancer = template.single<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer').SecurityGroups;
+  const cluster = template.single<DatabaseCluster>('AWS::RDS::DBCluster');
+  const [clusterId] = template.ids('AWS::RDS::DBCluster');
+  const [sessionsId] = template.ids('AWS::ElastiCache::ServerlessCache');
+  const accountIssuer = (proxy.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split(',').map(entry => entry.split('=')[0]).find(issuer => issuer.endsWith('.tokens.sts.global.api.aws'));
+  const pages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
+  const { hostname: bucket } = new URL(settingsOf(task, 'mlflow').MLFLOW_ARTIFACTS_DESTINATION);
+  const networkProxy = settingsOf(task, 'prepare').HTTPS_PROXY;
+  const s3 = `s3.${region}.amazonaws.com`;
+
+  const publicSite = await world.site('public host and port', origin, { port, tls: true, groups: balancer, front: true });
+  const issuer = await world.site('issuer', proxy.OAUTH2_PROXY_OIDC_ISSUER_URL);
+  const account = accountIssuer === undefined ? undefined : {
+    issuer: await world.site('issuer', accountIssuer),
+    sts: world.verbatim ? [await world.site('STS', `https://sts.${region}.amazonaws.com`)] : [],
+  };
+  return {
+    publicSite,
+    redirect: await world.site('listener on port 80', origin.replace('https:', 'http:'), { name: 'localhost', groups: balancer }),
+    issuers: [issuer, ...account === undefined ? [] : [account.issuer]],
+    account,
+    hostedPages: pages.map(host => ({ aws: host, here: world.verbatim ? host : new URL(issuer.here).host })),
+    pages: world.verbatim ? await Promise.all(pages.map(host => world.site('sign-in pages', `https://${host}`))) : [],
+    database: await world.site('database endpoint', `${template.attribute(clusterId, 'Endpoint.Address')}:${cluster.Port}`, { groups: cluster.VpcSecurityGroupIds }),
+    sessions: sessionsId === undefined ? undefined : await world.site('store of the sessions', `${template.attribute(sessionsId, 'Endpoint.Address')}:6379`, {
+      groups: template.properties<{ SecurityGroupIds: string[] }>(sessionsId).SecurityGroupIds,
+    }),
+    s3: [
+      await world.site('bucket endpoint', `https://${s3}`),
+      ...world.verbatim ? await Promise.all([bucket, foreignBucket].map(name => world.site('bucket', `https://${name}.${s3}`))) : [],
+    ],
+    credentials: world.verbatim ? await world.site('credentials', 'http://169.254.170.2') : undefined,
+    caBundle: await world.site('address of the CA bundle', `https://${caBundleHost}`),
+    networkProxy: networkProxy === undefined ? undefined : await world.site('proxy of the network', networkProxy),
+  };
 }
 
 /** MLflow's, in an app that may have others. */
-function serviceOf(template: Template): Service {
-  const containersOf = ({ TaskDefinition: id }: Service) => template.properties<TaskDefinition>(id).ContainerDefinitions;
-  return template.all<Service>('AWS::ECS::Service').find(service => containersOf(service).some(({ Name }) => Name === 'mlflow'))!;
+function serviceOf(template: Template): { readonly service: Service; readonly task: TaskDefinition } {
+  return template.all<Service>('AWS::ECS::Service')
+    .map(service => ({ service, task: template.properties<TaskDefinition>(service.TaskDefinition) }))
+    .find(({ task }) => task.ContainerDefinitions.some(({ Name }) => Name === 'mlflow'))!;
+}
+
+function settingsOf({ ContainerDefinitions }: TaskDefinition, container: string): Record<string, string> {
+  return plainEnvironment(ContainerDefinitions.find(({ Name }) => Name === container)!);
 }
 
 function changed(env: Record<string, string>, changes: Changes): Record<string, string> {

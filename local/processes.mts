@@ -15,13 +15,22 @@ interface LaunchOptions {
   readonly user?: User;
 }
 
-/** Everything started in this run. */
-export const launched: Daemon[] = [];
-
-export class Daemon {
+/** A program that runs. */
+export interface Running {
   readonly pid: number;
   /** How it ended, never rejected. */
   readonly exited: Promise<{ readonly code?: number; readonly text: string }>;
+  readonly running: boolean;
+  lastLines(count?: number): string;
+  stop(graceSeconds: number, signal?: NodeJS.Signals): Promise<void>;
+}
+
+/** Everything started in this run. */
+export const launched: Daemon[] = [];
+
+export class Daemon implements Running {
+  readonly pid: number;
+  readonly exited: Running['exited'];
   private ended = false;
 
   constructor(command: readonly string[], private readonly options: LaunchOptions) {
@@ -107,13 +116,16 @@ export async function tryToListen(port: number, address: string): Promise<void> 
 }
 
 /** Tries until `attempt` no longer throws; gives up when `daemon` has ended or after some time. */
-export async function untilReady(daemon: Daemon, what: string, attempt: () => Promise<unknown>, seconds = 60): Promise<void> {
+export async function untilReady(daemon: Pick<Running, 'running' | 'exited' | 'lastLines'>, what: string, attempt: () => Promise<unknown>, seconds = 60): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
     try {
       await attempt();
       return;
     } catch (error) {
+      if (!daemon.running) {
+        await daemon.exited; // until then not all that it printed is in its log
+      }
       if (!daemon.running || Date.now() > deadline) {
         throw new Error(`${what} did not start: ${(error as Error).message}\n${daemon.lastLines()}`);
       }

@@ -6,8 +6,11 @@ import { execa } from 'execa';
 import { Listr, PRESET_TIMER } from 'listr2';
 import { parseUser, type Program } from './aws/substitutions.mjs';
 import { Template } from './aws/template.mjs';
-import { Deployment, publicPort, type Place } from './deployment.mjs';
+import { Deployment, type Place } from './deployment.mjs';
 import { canRun, findPython, installProxy, installPython } from './install.mjs';
+import { publicPort, WorldBySubstitution } from './worlds/by-substitution.mjs';
+import { enter, inVerbatimWorld } from './worlds/enter.mjs';
+import { filesOfPython, VerbatimWorld } from './worlds/verbatim.mjs';
 
 export const root = resolve(import.meta.dirname, '..');
 export const folder = join(root, '.try');
@@ -25,6 +28,7 @@ const timed = { timer: PRESET_TIMER };
 export const listr = { rendererOptions: timed, fallbackRendererOptions: timed, registerSignalListeners: false } as const;
 const stopping = new AbortController();
 const deployments: Deployment[] = [];
+const inner: { stop(): Promise<void> }[] = [];
 
 export async function installPrograms(): Promise<Programs> {
   mkdirSync(folder, { recursive: true });
@@ -84,7 +88,9 @@ export async function surround(app: string, { proxy }: Programs, place: Partial<
 }
 
 export function showSubstitutions({ substitutions }: Deployment): void {
-  console.log('\nWhat differs from AWS, and nothing else does:');
+  console.log(inVerbatimWorld
+    ? '\nThe task runs as it is synthesised. What differs from AWS, and nothing else does:'
+    : '\nThe task is changed to what this machine has. What differs from AWS, and nothing else does (`npm run try -- --check world` runs it unchanged):');
   console.table(substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
 }
 
@@ -103,10 +109,11 @@ async function deploymentOf(template: Template, proxy: string, place: Place): Pr
   const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(python, user)))).every(Boolean);
   const path = [join(mlflowFolder, 'bin'), '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
   const programs: Program[] = [
-    { image: 'ghcr.io/mlflow/mlflow', entryPoint: [], path, here: `${mlflowFolder} (PyPI)` },
-    { image: 'quay.io/oauth2-proxy/oauth2-proxy', entryPoint: [proxy], path: '/usr/bin:/bin', here: proxy },
+    { image: 'ghcr.io/mlflow/mlflow', entryPoint: [], path, here: `${mlflowFolder} (PyPI)`, ...await filesOfPython(python, mlflowFolder) },
+    { image: 'quay.io/oauth2-proxy/oauth2-proxy', entryPoint: [proxy], path: '/usr/bin:/bin', here: proxy, mounts: [{ source: proxy, destination: proxy }], trust: [] },
   ];
-  const created = await Deployment.create(template, { ...place, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
+  const world = inVerbatimWorld ? new VerbatimWorld(template, join(place.folder, 'containers'), programs) : new WorldBySubstitution(place.port);
+  const created = await Deployment.create(template, { ...place, world, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
   await created.refuseTakenPorts();
   return created;
 }
@@ -124,14 +131,21 @@ export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): 
     succeeded => finish(stopping.signal.aborted || succeeded ? 0 : 1),
     async (error: Error) => {
       if (!stopping.signal.aborted) {
-        console.error(`\n✗ ${error.message}`);
+        console.error(`\n✗ ${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ''}`);
       }
       await finish(stopping.signal.aborted ? 130 : 1);
     },
   );
 }
 
+/** The same program with other arguments, where the task runs as it is synthesised. Resolves when it has ended. */
+export async function runInVerbatimWorld(args: readonly string[]): Promise<void> {
+  const run = enter(join(folder, 'world'), args);
+  inner.push(run);
+  await run.ended;
+}
+
 async function finish(exitCode: number): Promise<never> {
-  await Promise.all(deployments.map(deployment => deployment.stop()));
+  await Promise.all([...deployments, ...inner].map(run => run.stop()));
   process.exit(exitCode); // servers that still listen would keep Node running
 }

@@ -1,7 +1,7 @@
 /** `npm run try`: synthesises the quick start, plays AWS for it and says how to use it. With `--check`, uses it itself and ends. */
 
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Listr } from 'listr2';
@@ -11,16 +11,18 @@ import { Checks } from './checks/checks.mjs';
 import { examples } from './checks/examples.mjs';
 import {
   checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkLevels, checkProxiedNetwork, checkQuickStart, checkRemoval, checkResilience,
-  checkServerSessions, checkTwoTasks, checkUpgrade, checkWays,
+  checkServerSessions, checkTwoTasks, checkUpgrade, checkVerbatim, checkWays,
 } from './checks/index.mjs';
 import { checkNames } from './checks/names.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { checkSignedUrls } from './checks/signed-urls.mjs';
 import { personToken } from './clients/tokens.mjs';
-import { publicPort, type Deployment } from './deployment.mjs';
+import type { Deployment } from './deployment.mjs';
 import { installPython } from './install.mjs';
-import { deploy, folder, installPrograms, listr, python, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
+import { deploy, folder, installPrograms, listr, python, runInVerbatimWorld, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
 import { watchSources } from './watch.mjs';
+import { publicPort } from './worlds/by-substitution.mjs';
+import { inVerbatimWorld, settle, whyNotVerbatim } from './worlds/enter.mjs';
 
 /** An older MLflow, whose store the checks of an upgrade start from. */
 const oldFolder = join(folder, 'mlflow-old');
@@ -28,8 +30,18 @@ const environmentFile = join(folder, 'env.sh');
 const reportFile = join(folder, 'check.json');
 const reader = 'someone@example.com';
 
+/** The parts of `--check` whose tasks run as they are synthesised, where the machine allows it. */
+const verbatimPhases = new Set(['world', 'quick-start', 'examples', 'scaling']);
+
 /** What `--check` consists of; each with deployments of its own. */
 const phases: Record<string, (checks: Checks, programs: Programs) => Promise<void>> = {
+  'world': async (checks, programs) => {
+    if (!inVerbatimWorld) {
+      console.log(`\nThe task as it is synthesised\n  - left out: ${bySubstitution ? 'nobody wants it' : await whyNotVerbatim()}`);
+      return;
+    }
+    await checkVerbatim(checks, await deploy('examples/typescript/quick-start', programs, { port }));
+  },
   'quick-start': async (checks, programs) => checkQuickStart(checks, await deploy('examples/typescript/quick-start', programs, { port }), python),
   'identities': async (checks, programs) => checkIdentities(checks, await deploy('examples/typescript/cognito', programs, { port }), python, join(folder, 'client')),
   'access': async (checks, programs) => checkLevels(checks, await deploy('examples/typescript/cognito', programs, { port }), python),
@@ -63,13 +75,14 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/apps/providers-app.ts'), proxy }),
 };
 
-const { check, watch, port } = new Command('npm run try --')
+const { check, watch, port, bySubstitution } = new Command('npm run try --')
   .description('Runs the quick start on this machine: the synthesised task with the real programs, no AWS account.')
   .addOption(new Option('--check [phases...]', 'use it as people, programs and intruders would, print a line for each check, and end; all of it, or some phases').choices(Object.keys(phases)))
+  .addOption(new Option('--by-substitution', 'change the task to what this machine has, also where it could run as it is'))
   .addOption(new Option('--watch', 'take up changes of src/, containers/ and the example: a new task replaces the running one and finds its data').conflicts('check'))
   .addOption(new Option('--port <port>', 'where MLflow is; a second checkout that runs at the same time takes another').argParser(parsePort).default(publicPort))
   .parse()
-  .opts<{ check?: true | string[]; watch?: true; port: number }>();
+  .opts<{ check?: true | string[]; watch?: true; port: number; bySubstitution?: true }>();
 
 function parsePort(text: string): number {
   const number = Number(text);
@@ -80,9 +93,13 @@ function parsePort(text: string): number {
 }
 
 async function main(stopping: AbortSignal): Promise<boolean> {
+  if (inVerbatimWorld) {
+    await settle(join(folder, 'world'));
+  }
   const programs = await installPrograms();
   if (check) {
-    return runChecks(check === true ? Object.keys(phases) : check, programs);
+    const names = check === true ? Object.keys(phases) : check;
+    return inVerbatimWorld || bySubstitution || await whyNotVerbatim() !== undefined ? runChecks(names, programs) : runInBothWorlds(names, programs);
   }
   const example = 'examples/typescript/quick-start';
   const quickStart = await deploy(example, programs, { port });
@@ -116,8 +133,18 @@ async function failWhenItEnds({ task }: Deployment): Promise<never> {
   throw new Error(`the task has stopped by itself: ${await task.ended}`);
 }
 
-async function runChecks(names: string[], programs: Programs): Promise<boolean> {
-  const checks = new Checks();
+async function runInBothWorlds(names: string[], programs: Programs): Promise<boolean> {
+  const [verbatim, rest] = [true, false].map(wanted => names.filter(name => verbatimPhases.has(name) === wanted));
+  rmSync(reportFile, { force: true });
+  if (verbatim.length > 0) {
+    await runInVerbatimWorld(['--check', ...verbatim, '--port', String(port)]);
+  }
+  const counted = verbatim.length > 0 ? JSON.parse(readFileSync(reportFile, 'utf8')) as Pick<Checks, 'passed' | 'failed'> : undefined;
+  return rest.length === 0 ? counted!.failed === 0 : runChecks(rest, programs, counted);
+}
+
+async function runChecks(names: string[], programs: Programs, before = { passed: 0, failed: 0 }): Promise<boolean> {
+  const checks = Object.assign(new Checks(), before);
   for (const name of names) {
     await phases[name](checks, programs);
   }

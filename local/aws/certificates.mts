@@ -1,49 +1,53 @@
 /** A certification authority for one run. Its key stays in memory, so nobody can use it afterwards. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
 import { generate } from 'selfsigned';
-import { LoopbackServer } from './loopback-server.mjs';
+import { PlayedServer } from './played-server.mjs';
 import { region } from './template.mjs';
 
-export interface Certificates {
-  /** The CA's certificate, for whoever has to trust the servers. */
-  readonly ca: string;
-  /** Certificate and key of every TLS server of the run: they are all `localhost`, or hosts of the internet behind a proxy of the network. */
-  readonly server: { readonly cert: string; readonly key: string };
-}
+/** Certificate and key of a TLS server. */
+export interface Certificate { readonly cert: string; readonly key: string }
 
-export async function createCertificates(hosts: string[]): Promise<Certificates> {
-  const notAfterDate = new Date(Date.now() + 30 * 24 * 3600 * 1000);
-  const ca = await generate([{ name: 'commonName', value: 'cdk-secure-mlflow npm run try' }], {
+const notAfterDate = new Date(Date.now() + 30 * 24 * 3600 * 1000);
+
+interface Authority { readonly cert: string; readonly private: string }
+
+/** In the environment of a process that goes on with that of another one. */
+export const authorityVariable = 'SECURE_MLFLOW_AUTHORITY';
+export const { [authorityVariable]: handedOver } = process.env;
+delete process.env[authorityVariable]; // no program started from here has it
+
+/** Its certificate is for whoever has to trust the servers. */
+export const authority: Authority = handedOver !== undefined ? JSON.parse(handedOver) as Authority : await generate([{ name: 'commonName', value: 'cdk-secure-mlflow npm run try' }], {
+  algorithm: 'sha256',
+  notAfterDate,
+  extensions: [
+    { name: 'basicConstraints', cA: true, critical: true },
+    { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
+  ],
+});
+
+/** One certificate for every TLS server of a deployment: they are all `localhost`, or the hosts that they play. */
+export async function createCertificate(hosts: Iterable<string>): Promise<Certificate> {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
     algorithm: 'sha256',
     notAfterDate,
-    extensions: [
-      { name: 'basicConstraints', cA: true, critical: true },
-      { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
-    ],
-  });
-  const server = await generate([{ name: 'commonName', value: 'localhost' }], {
-    algorithm: 'sha256',
-    notAfterDate,
-    ca: { key: ca.private, cert: ca.cert },
+    ca: { key: authority.private, cert: authority.cert },
     extensions: [
       { name: 'basicConstraints', cA: false },
       { name: 'keyUsage', digitalSignature: true, keyEncipherment: true },
       { name: 'extKeyUsage', serverAuth: true },
-      { name: 'subjectAltName', altNames: [...['localhost', ...hosts].map(value => ({ type: 2 as const, value })), { type: 7, ip: '127.0.0.1' }] },
+      { name: 'subjectAltName', altNames: [...new Set(['localhost', '127.0.0.1', ...hosts])].map(host => isIP(host) ? { type: 7 as const, ip: host } : { type: 2 as const, value: host }) },
     ],
   });
-  return { ca: ca.cert, server: { cert: server.cert, key: server.private } };
+  return { cert, key };
 }
 
 /** Plays the address where AWS publishes the certificates of the region's database servers. */
-export class CaBundle extends LoopbackServer {
-  constructor(address: string, private readonly ca: string) {
-    super(address);
-  }
-
+export class CaBundle extends PlayedServer {
   protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const found = request.url === `/${region}/${region}-bundle.pem`;
-    response.writeHead(found ? 200 : 404).end(found ? this.ca : '');
+    response.writeHead(found ? 200 : 404).end(found ? authority.cert : '');
   }
 }

@@ -4,16 +4,18 @@ import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import pg from 'pg';
-import type { Certificates } from './certificates.mjs';
+import { authority, type Certificate } from './certificates.mjs';
 import { Daemon, untilReady, type User } from '../processes.mjs';
 import type { Secrets } from './secrets.mjs';
 import type { Template } from './template.mjs';
+import type { Site } from '../worlds/world.mjs';
 
 export interface DatabaseCluster {
   readonly DatabaseName: string;
   readonly Port: number;
   readonly EngineVersion: string;
   readonly SnapshotIdentifier?: string;
+  readonly VpcSecurityGroupIds: string[];
   readonly MasterUsername: string;
   readonly MasterUserPassword: string;
   readonly ServerlessV2ScalingConfiguration: { readonly MaxCapacity: number };
@@ -28,7 +30,7 @@ export class Database {
   private launch!: () => Daemon;
   private daemon!: Daemon;
 
-  constructor(template: Template, secrets: Secrets, private readonly port: number, private readonly certificates: Certificates) {
+  constructor(template: Template, secrets: Secrets, private readonly site: Site, private readonly certificate: Certificate) {
     this.cluster = template.single('AWS::RDS::DBCluster');
     if (this.cluster.SnapshotIdentifier !== undefined) {
       throw new Error('the database is to be restored from a snapshot, which is not here: leave out `databaseOptions.snapshotIdentifier` on this machine');
@@ -42,14 +44,14 @@ export class Database {
   async start(folder: string, log: string): Promise<void> {
     const { initdb, postgres } = await binaries();
     const data = join(folder, 'data');
-    const settings = Object.entries({ ...this.settings(), port: this.port }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+    const settings = Object.entries({ ...this.settings(), port: this.site.listen.port }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { mode: 0o700 });
     const files = {
       'password': this.password,
-      'server.pem': this.certificates.server.cert,
-      'server.key': this.certificates.server.key,
-      'hba.conf': this.parameters['rds.force_ssl'] === '1' ? 'hostssl all all 127.0.0.1/32 scram-sha-256\n' : 'host all all 127.0.0.1/32 scram-sha-256\n',
+      'server.pem': this.certificate.cert,
+      'server.key': this.certificate.key,
+      'hba.conf': this.parameters['rds.force_ssl'] === '1' ? 'hostssl all all all scram-sha-256\n' : 'host all all all scram-sha-256\n',
     };
     for (const [name, content] of Object.entries(files)) {
       writeFileSync(join(folder, name), content, { mode: 0o600 });
@@ -98,7 +100,7 @@ export class Database {
 
   /** As the administrator whom RDS keeps for itself. */
   async query<T extends pg.QueryResultRow>(sql: string, values: unknown[] = [], database = this.cluster.DatabaseName): Promise<T[]> {
-    const client = new pg.Client({ host: 'localhost', port: this.port, database, user: 'rdsadmin', password: this.password, ssl: { ca: this.certificates.ca } });
+    const client = new pg.Client({ host: this.site.listen.host, port: this.site.listen.port, database, user: 'rdsadmin', password: this.password, ssl: { ca: authority.cert } });
     await client.connect();
     try {
       return (await client.query<T>(sql, values)).rows;
@@ -129,7 +131,7 @@ export class Database {
     }
     // By Aurora's formula, LEAST({DBInstanceClassMemory/9531392},5000); a capacity unit has 2 GiB.
     const connections = Math.min(Math.floor(this.cluster.ServerlessV2ScalingConfiguration.MaxCapacity * 2 * 2 ** 30 / 9531392), 5000);
-    return { listen_addresses: '127.0.0.1', unix_socket_directories: '', ssl: 'on', max_connections: String(connections), ...Object.fromEntries(own) };
+    return { listen_addresses: this.site.listen.host, unix_socket_directories: '', ssl: 'on', max_connections: String(connections), ...Object.fromEntries(own) };
   }
 }
 

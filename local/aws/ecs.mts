@@ -2,8 +2,8 @@
 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { execa } from 'execa';
-import { Daemon, type User } from '../processes.mjs';
+import type { Running, User } from '../processes.mjs';
+import type { TaskPlace } from '../worlds/world.mjs';
 
 /** The part of a synthesised container definition that is played here. */
 export interface ContainerDefinition {
@@ -15,6 +15,10 @@ export interface ContainerDefinition {
   readonly Environment?: { readonly Name: string; readonly Value: string }[];
   readonly Secrets?: { readonly Name: string; readonly ValueFrom: string }[];
   readonly User?: string;
+  readonly WorkingDirectory?: string;
+  readonly ReadonlyRootFilesystem?: boolean;
+  readonly LinuxParameters?: { readonly Capabilities?: { readonly Add?: string[]; readonly Drop?: string[] } };
+  readonly DockerSecurityOptions?: string[];
   readonly MountPoints?: { readonly ContainerPath: string; readonly SourceVolume: string; readonly ReadOnly?: boolean }[];
   readonly PortMappings?: { readonly ContainerPort: number }[];
   readonly DependsOn?: { readonly ContainerName: string; readonly Condition: 'START' | 'COMPLETE' | 'SUCCESS' | 'HEALTHY' }[];
@@ -53,14 +57,15 @@ export class Task {
   private resolveStopped!: () => void;
   private stopping = false;
 
-  constructor(containers: Container[], private readonly logs: string) {
-    this.runs = containers.map(container => new Run(container));
+  constructor(containers: Container[], private readonly place: TaskPlace, private readonly logs: string) {
+    this.runs = containers.map(container => new Run(container, place));
     this.ended = new Promise(resolve => this.resolveEnded = resolve);
     this.stopped = new Promise(resolve => this.resolveStopped = resolve);
   }
 
   /** Returns when every container has started and those with a health check are healthy. */
   async start(report: (status: string) => void): Promise<void> {
+    await this.place.open();
     await Promise.all(this.runs.map(async run => {
       await this.until(() => run.dependsOn.every(({ ContainerName, Condition }) => this.run(ContainerName).reached(Condition)));
       report(`${run.name} starts`);
@@ -80,6 +85,7 @@ export class Task {
     for (const run of this.startOrder.reverse()) {
       await run.daemon!.stop(run.container.definition.StopTimeout ?? defaultStopTimeout);
     }
+    await this.place.close();
     this.resolveStopped();
   }
 
@@ -124,12 +130,12 @@ export class Task {
 }
 
 class Run {
-  daemon?: Daemon;
+  daemon?: Running;
   private exitCode?: number;
   private exited = false;
   private healthy = false;
 
-  constructor(readonly container: Container) {}
+  constructor(readonly container: Container, private readonly place: TaskPlace) {}
 
   get name(): string {
     return this.container.definition.Name;
@@ -149,8 +155,7 @@ class Run {
   }
 
   start(log: string, onEnd: (reason: string, succeeded: boolean) => void): void {
-    const { command, env, user } = this.container;
-    this.daemon = new Daemon(command, { env, user, log });
+    this.daemon = this.place.start(this.container, log);
     void this.daemon.exited.then(({ code, text }) => {
       this.exited = true;
       this.exitCode = code;
@@ -161,7 +166,7 @@ class Run {
   /** Runs the check for as long as the container lives. Failures within the start period do not count. */
   async checkHealth({ Command, Interval = 30, Timeout = 5, Retries = 3, StartPeriod = 0 }: HealthCheck, onUnhealthy: () => void): Promise<void> {
     const [kind, ...command] = Command;
-    const [program, ...args] = kind === 'CMD-SHELL' ? ['/bin/sh', '-c', ...command] : command;
+    const words = kind === 'CMD-SHELL' ? ['/bin/sh', '-c', ...command] : command;
     const startPeriodEnds = Date.now() + StartPeriod * 1000;
     let failures = 0;
     for (;;) {
@@ -169,10 +174,7 @@ class Run {
       if (!this.daemon!.running) {
         return;
       }
-      const { failed } = await execa(program, args, {
-        cwd: '/', env: this.container.env, extendEnv: false, reject: false, timeout: Timeout * 1000, stdio: 'ignore', ...this.container.user,
-      });
-      if (!failed) {
+      if (await this.place.succeeds(this.container, words, Timeout)) {
         this.healthy = true;
         failures = 0;
       } else if (this.healthy || Date.now() > startPeriodEnds) {

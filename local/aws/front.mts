@@ -4,8 +4,9 @@ import http from 'node:http';
 import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createProxyServer } from 'http-proxy-3';
-import type { Certificates } from './certificates.mjs';
+import type { Certificate } from './certificates.mjs';
 import type { Template } from './template.mjs';
+import type { Site } from '../worlds/world.mjs';
 
 interface Action {
   readonly Type: string;
@@ -42,20 +43,20 @@ type Handler = (request: http.IncomingMessage, response: http.ServerResponse) =>
 
 /** `localhost` stands for the host of the server's public address; others are what they are. */
 interface FrontOptions {
-  /** Which port of this machine stands for which port of the load balancer. */
-  readonly ports: Record<number, number>;
+  /** What stands for which port of the load balancer. */
+  readonly sites: Readonly<Record<number, Pick<Site, 'listen'>>>;
   readonly publicHost: string;
   /** How long a connection may be idle, where that is not what the template sets. */
   readonly idleSeconds?: number;
 }
 
 export class Front {
-  private readonly servers: { readonly server: http.Server | https.Server; readonly port: number }[] = [];
+  private readonly servers: { readonly server: http.Server | https.Server; readonly host: string; readonly port: number }[] = [];
   private readonly attributes: Record<string, string>;
   private readonly targetGroups: ReadonlyMap<string, TargetGroup>;
   private readonly agent = new http.Agent({ keepAlive: true });
 
-  constructor(private readonly template: Template, private readonly played: FrontOptions, certificates: Certificates) {
+  constructor(private readonly template: Template, private readonly played: FrontOptions, certificate: Certificate) {
     const { LoadBalancerAttributes } = template.single<{ LoadBalancerAttributes: { Key: string; Value: string }[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
     this.attributes = Object.fromEntries(LoadBalancerAttributes.map(({ Key, Value }) => [Key, Value]));
     this.targetGroups = new Map(template.ids('AWS::ElasticLoadBalancingV2::TargetGroup').map(id => [id, new TargetGroup(template.properties(id))]));
@@ -70,16 +71,16 @@ export class Front {
       // Node would end a request that takes longer than five minutes; the load balancer knows idle time only.
       const options = { requestTimeout: 0, keepAliveTimeout: this.idleTimeout, maxHeaderSize: 64 * 1024 };
       const server = Protocol === 'HTTPS'
-        ? https.createServer({ ...options, ...certificates.server, minVersion: 'TLSv1.2' }, handler)
+        ? https.createServer({ ...options, ...certificate, minVersion: 'TLSv1.2' }, handler)
         : http.createServer(options, handler);
       server.setTimeout(this.idleTimeout);
-      this.servers.push({ server, port: played.ports[Port] });
+      this.servers.push({ server, ...played.sites[Port].listen });
     }
   }
 
   async start(): Promise<void> {
-    await Promise.all(this.servers.map(({ server, port }) => new Promise<void>((resolve, reject) => {
-      server.once('error', reject).listen(port, '127.0.0.1', resolve);
+    await Promise.all(this.servers.map(({ server, host, port }) => new Promise<void>((resolve, reject) => {
+      server.once('error', reject).listen(port, host, resolve);
     })));
   }
 
@@ -124,7 +125,7 @@ export class Front {
         const { Protocol, Port, StatusCode } = action.RedirectConfig!;
         return (request, response) => {
           const location = new URL(request.url!, `${Protocol!.toLowerCase()}://${request.headers.host}`);
-          location.port = String(this.played.ports[Number(Port)]);
+          location.port = String(this.played.sites[Number(Port)].listen.port);
           response.writeHead(Number(StatusCode.slice('HTTP_'.length)), { location: location.href }).end();
         };
       }

@@ -4,8 +4,10 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { SignJWT, type JWTHeaderParameters, type JWTPayload } from 'jose';
-import { LoopbackServer } from './loopback-server.mjs';
+import type { Certificate } from './certificates.mjs';
+import { PlayedServer } from './played-server.mjs';
 import type { Roles } from './roles.mjs';
+import type { Site } from '../worlds/world.mjs';
 
 export class SigningKey {
   readonly privateKey: KeyObject;
@@ -36,14 +38,17 @@ export function lifetime(seconds: number): JWTPayload {
 }
 
 /** The issuer of an AWS account, and its regional STS, at one address. */
-export class AccountIssuer extends LoopbackServer {
+export class AccountIssuer extends PlayedServer {
   readonly key = new SigningKey('account');
   /** STS gives a minute at least; shorter here, so that a check sees renewals. */
   tokenSeconds = 3600;
   tokensIssued = 0;
 
-  constructor(readonly issuer: string, private readonly roles: Roles) {
-    super(issuer);
+  readonly issuer: string;
+
+  constructor(site: Site, private readonly roles: Roles, sts: readonly Site[], certificate: Certificate) {
+    super([site, ...sts], certificate);
+    this.issuer = site.here;
   }
 
   protected refuse(response: ServerResponse, reason: string): void {

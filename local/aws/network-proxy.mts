@@ -4,30 +4,33 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { createProxyServer } from 'http-proxy-3';
-import type { Certificates } from './certificates.mjs';
-import { LoopbackServer } from './loopback-server.mjs';
+import type { Certificate } from './certificates.mjs';
+import { PlayedServer } from './played-server.mjs';
+import type { Site } from '../worlds/world.mjs';
 
-export class NetworkProxy extends LoopbackServer {
+export class NetworkProxy extends PlayedServer {
   /** Host and port of each request, in turn. */
   readonly asked: string[] = [];
-  private readonly hosts = new Map<string, https.Server>();
+  private readonly hosts = new Map<string, https.Server | Site>();
 
-  /** What stands for each host of the internet, which it has by TLS. */
-  constructor(address: string, standIns: Record<string, string>, certificates: Certificates) {
-    super(address);
-    for (const [host, target] of Object.entries(standIns)) {
-      const proxy = createProxyServer({ target });
-      this.hosts.set(`${host}:443`, https.createServer(certificates.server, (request, response) => proxy.web(request, response)));
+  /** Sites of the internet, which its clients have by TLS: those that have none get it here. */
+  constructor(site: Site, internet: readonly Site[], certificate: Certificate) {
+    super([site]);
+    for (const { aws, here, ...place } of internet) {
+      const proxy = createProxyServer({ target: here });
+      const server = here.startsWith('https:') ? { aws, here, ...place } : https.createServer(certificate, (request, response) => proxy.web(request, response));
+      this.hosts.set(`${new URL(aws).hostname}:443`, server);
     }
-    this.server.on('connect', (request: IncomingMessage, socket: Socket) => {
+    this.servers[0].server.on('connect', (request: IncomingMessage, socket: Socket) => {
       const host = request.url!;
       this.asked.push(host);
-      const port = (this.hosts.get(host)?.address() as AddressInfo | undefined)?.port;
-      if (port === undefined) {
+      const found = this.hosts.get(host);
+      if (found === undefined) {
         socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
         return;
       }
-      const there = connect(port, '127.0.0.1', () => {
+      const { port } = found instanceof https.Server ? found.address() as AddressInfo : found.listen;
+      const there = connect(port, found instanceof https.Server ? '127.0.0.1' : found.listen.host, () => {
         socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
         there.pipe(socket).pipe(there);
       });
@@ -35,13 +38,17 @@ export class NetworkProxy extends LoopbackServer {
     });
   }
 
+  private get ownServers(): https.Server[] {
+    return [...this.hosts.values()].filter(server => server instanceof https.Server);
+  }
+
   async start(): Promise<void> {
-    await Promise.all([super.start(), ...[...this.hosts.values()].map(server => new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve)))]);
+    await Promise.all([super.start(), ...this.ownServers.map(server => new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve)))]);
   }
 
   stop(): void {
     super.stop();
-    for (const server of this.hosts.values()) {
+    for (const server of this.ownServers) {
       server.close();
       server.closeAllConnections();
     }

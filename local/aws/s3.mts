@@ -1,9 +1,19 @@
 /** Starts s3.py with what the template says about the bucket and the task role. */
 
 import { writeFileSync } from 'node:fs';
-import { Daemon, untilReady } from '../processes.mjs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import { pipeline } from 'node:stream';
+import { createServer, type Server } from 'node:tls';
+import { Daemon, freePort, untilReady } from '../processes.mjs';
+import type { Certificate } from './certificates.mjs';
+import { PlayedServer } from './played-server.mjs';
 import type { PolicyDocument, Roles } from './roles.mjs';
 import { account, region, type Template } from './template.mjs';
+import type { Site } from '../worlds/world.mjs';
+
+/** Another bucket of the account, to be reached by nobody. */
+export const foreignBucket = 'another-bucket';
 
 interface BucketProperties { readonly VersioningConfiguration?: { readonly Status: string } }
 
@@ -16,7 +26,10 @@ interface DatabaseToken { readonly token: string; readonly endpoint: string; rea
 export interface DatabaseTokenAnswer { readonly user?: string; readonly refusal?: string }
 
 export class S3 {
+  /** How it is reached in this run. */
   readonly endpoint: string;
+  /** Where signed URLs lead to. */
+  readonly bucketUrl: string;
   /** The bucket for artifacts: one of the template's, or one that is brought. */
   readonly bucketName: string;
   /** The folder in it. */
@@ -24,22 +37,35 @@ export class S3 {
   /** The Python that has boto3 and moto. */
   python!: string;
   private daemon!: Daemon;
+  /** Of moto, which has no TLS. */
+  private origin!: string;
+  private readonly doors: Server[] = [];
 
-  constructor(private readonly template: Template, private readonly roles: Roles, artifactsDestination: string, private readonly port: number) {
+  /** At each of the sites by TLS, or else at one without. */
+  constructor(
+    private readonly template: Template, private readonly roles: Roles, artifactsDestination: string,
+    private readonly sites: readonly [Site, ...Site[]], private readonly certificate: Certificate,
+  ) {
     const { hostname, pathname } = new URL(artifactsDestination);
     this.bucketName = hostname;
     this.folder = pathname.slice(1);
-    this.endpoint = `http://127.0.0.1:${port}`;
+    this.endpoint = sites[0].here;
+    const bucket = sites.find(({ here }) => new URL(here).hostname.startsWith(`${this.bucketName}.`));
+    this.bucketUrl = bucket?.here ?? this.endpoint;
   }
 
   async start(python: string, settingsFile: string, log: string): Promise<void> {
     this.python = python;
+    const byTls = this.endpoint.startsWith('https:');
+    const port = byTls ? await freePort() : this.sites[0].listen.port;
+    this.origin = `http://127.0.0.1:${port}`;
     const bucket = this.template.ids('AWS::S3::Bucket').find(id => this.template.attribute(id, 'Ref') === this.bucketName);
     writeFileSync(settingsFile, JSON.stringify({
-      port: this.port,
+      port,
       account,
       region,
       bucket: this.bucketName,
+      foreignBucket,
       versioned: bucket !== undefined && this.template.properties<BucketProperties>(bucket).VersioningConfiguration?.Status === 'Enabled',
       roles: this.taskRoles.map(name => ({
         name,
@@ -49,25 +75,38 @@ export class S3 {
     }));
     this.daemon = new Daemon([python, `${import.meta.dirname}/s3.py`, settingsFile], { env: { PATH: '/usr/bin:/bin' }, log });
     await untilReady(this.daemon, 'S3', () => this.objects());
+    if (byTls) {
+      await Promise.all(this.sites.map(({ listen }) => new Promise<void>(resolve => {
+        const door = createServer(this.certificate, socket => {
+          const there = connect(port, '127.0.0.1');
+          pipeline(socket, there, socket, () => undefined);
+        });
+        this.doors.push(door.listen(listen.port, listen.host, resolve));
+      })));
+    }
   }
 
   private get taskRoles(): string[] {
     return this.template.all<{ TaskRoleArn: string }>('AWS::ECS::TaskDefinition').map(({ TaskRoleArn }) => TaskRoleArn.split('/').at(-1)!);
   }
 
-  /** Where a task with this role gets its credentials. */
+  /** Where a task with this role gets its credentials; of another path below the address of ECS. */
   credentialsEndpoint(role: string): string {
     return `${this.endpoint}/try/credentials/${role}`;
   }
 
+  async credentials(role: string): Promise<string> {
+    return (await fetch(`${this.origin}/try/credentials/${role}`)).text();
+  }
+
   /** Everything in the bucket, past IAM. */
   async objects(): Promise<StoredObject[]> {
-    const response = await fetch(`${this.endpoint}/try/objects`);
+    const response = await fetch(`${this.origin}/try/objects`);
     return await response.json() as StoredObject[];
   }
 
   async put(key: string, content: string): Promise<void> {
-    await fetch(`${this.endpoint}/try/objects/${key}`, { method: 'PUT', body: content });
+    await fetch(`${this.origin}/try/objects/${key}`, { method: 'PUT', body: content });
   }
 
   /** The policies of a task role, by their names. */
@@ -76,20 +115,35 @@ export class S3 {
   }
 
   async setPolicies(role: string, policies: Record<string, PolicyDocument>): Promise<void> {
-    await fetch(`${this.endpoint}/try/policies/${role}`, { method: 'PUT', body: JSON.stringify(policies) });
+    await fetch(`${this.origin}/try/policies/${role}`, { method: 'PUT', body: JSON.stringify(policies) });
   }
 
   /** Makes every call fail with a status, or take its time; without either all is well again. */
   async fault({ status = 0, delay = 0 }: { readonly status?: number; readonly delay?: number } = {}): Promise<void> {
-    await fetch(`${this.endpoint}/try/fault`, { method: 'PUT', body: JSON.stringify({ status, delay }) });
+    await fetch(`${this.origin}/try/fault`, { method: 'PUT', body: JSON.stringify({ status, delay }) });
   }
 
   async checkDatabaseToken(asked: DatabaseToken): Promise<DatabaseTokenAnswer> {
-    const response = await fetch(`${this.endpoint}/try/database-token`, { method: 'POST', body: JSON.stringify(asked) });
+    const response = await fetch(`${this.origin}/try/database-token`, { method: 'POST', body: JSON.stringify(asked) });
     return await response.json() as DatabaseTokenAnswer;
   }
 
   async stop(): Promise<void> {
+    this.doors.forEach(door => door.close());
     await this.daemon?.stop(10);
+  }
+}
+
+/** Plays the address at which ECS hands a task the credentials of its role. */
+export class TaskCredentials extends PlayedServer {
+  static readonly path = '/v2/credentials/';
+
+  constructor(site: Site, private readonly s3: S3) {
+    super([site]);
+  }
+
+  protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const role = request.url!.startsWith(TaskCredentials.path) ? request.url!.slice(TaskCredentials.path.length) : undefined;
+    response.writeHead(role === undefined ? 404 : 200, { 'content-type': 'application/json' }).end(role === undefined ? '' : await this.s3.credentials(role));
   }
 }

@@ -82,7 +82,7 @@ def create_buckets(given):
     backend.create_bucket(given["bucket"], given["region"])
     if given["versioned"]:
         backend.put_bucket_versioning(given["bucket"], "Enabled")
-    backend.create_bucket("another-bucket", given["region"])  # of the same account, to be reached by nobody
+    backend.create_bucket(given["foreignBucket"], given["region"])
 
 
 class PrefixCondition:
@@ -173,7 +173,7 @@ class BatchDelete:
         request = Request(environ)
         if request.method != "POST" or "delete" not in request.args:
             return self.app(environ, start_response)
-        bucket = request.path.strip("/")
+        bucket = bucket_of(request)
         keys = [element.text for element in ElementTree.fromstring(request.get_data()).iter() if element.tag.endswith("}Key")]
         role = session_of(re.search("Credential=([^/]+)", environ["HTTP_AUTHORIZATION"])[1]).role_arn.split("/")[-1]
         allowed = [key for key in keys if permits(self.iam, role, "s3:DeleteObject", f"arn:aws:s3:::{bucket}/{key}")]
@@ -184,6 +184,11 @@ class BatchDelete:
             for key in keys
         ]
         return Response(f"<DeleteResult>{''.join(results)}</DeleteResult>", mimetype="application/xml")(environ, start_response)
+
+
+def bucket_of(request):
+    name, separator, _ = request.host.partition(".s3.")
+    return name if separator else request.path.split("/")[1]
 
 
 def permits(iam, role, action, arn):

@@ -3,10 +3,11 @@
 import { accessSync, constants, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { connect } from 'node:tls';
-import type { Certificates } from './certificates.mjs';
+import { authority, type Certificate } from './certificates.mjs';
 import { Daemon, freePort, untilReady } from '../processes.mjs';
 import type { Secrets } from './secrets.mjs';
 import type { Template } from './template.mjs';
+import type { Site } from '../worlds/world.mjs';
 
 interface User {
   readonly UserName: string;
@@ -35,7 +36,7 @@ export class SessionServer {
   private launch!: () => Daemon;
   private daemon?: Daemon;
 
-  constructor(template: Template, private readonly secrets: Secrets, private readonly port: number, private readonly certificates: Certificates) {
+  constructor(template: Template, private readonly secrets: Secrets, private readonly site: Site, private readonly certificate: Certificate) {
     this.user = template.single('AWS::ElastiCache::User');
   }
 
@@ -44,25 +45,26 @@ export class SessionServer {
     if (program === undefined) {
       throw new Error('sessions on the server need valkey-server or redis-server: install the package valkey or redis-server');
     }
+    const { host, port } = this.site.listen;
     const clusterPort = await freePort();
     const passwords = this.user.Passwords.map(password => `>${this.secrets.resolve(password)}`);
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { mode: 0o700 });
     const files = {
-      'server.pem': this.certificates.server.cert,
-      'server.key': this.certificates.server.key,
-      'ca.pem': this.certificates.ca,
+      'server.pem': this.certificate.cert,
+      'server.key': this.certificate.key,
+      'ca.pem': authority.cert,
       'users.acl': [
         'user default off',
         `user ${this.user.UserName} ${this.user.AccessString} ${passwords.join(' ')}`,
         `user ${this.administrator.name} on ~* +@all >${this.administrator.password}`, // whom ElastiCache keeps for itself
       ].join('\n'),
-      'nodes.conf': `${'1'.repeat(40)} 127.0.0.1:${this.port}@${clusterPort} myself,master - 0 0 1 connected 0-16383\nvars currentEpoch 1 lastVoteEpoch 0\n`,
+      'nodes.conf': `${'1'.repeat(40)} ${host}:${port}@${clusterPort} myself,master - 0 0 1 connected 0-16383\nvars currentEpoch 1 lastVoteEpoch 0\n`,
     };
     const settings = {
       'port': '0',
-      'tls-port': String(this.port),
-      'bind': '127.0.0.1',
+      'tls-port': String(port),
+      'bind': host,
       'tls-cert-file': 'server.pem',
       'tls-key-file': 'server.key',
       'tls-ca-cert-file': 'ca.pem',
@@ -110,7 +112,7 @@ export class SessionServer {
   /** A command of the administrator. */
   async ask(...command: string[]): Promise<Reply> {
     const { name, password } = this.administrator;
-    const socket = connect({ host: 'localhost', port: this.port, ca: this.certificates.ca });
+    const socket = connect({ ...this.site.listen, ca: authority.cert });
     try {
       return await new Promise<Reply>((resolve, reject) => {
         let text = '';

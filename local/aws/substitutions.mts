@@ -5,6 +5,8 @@ import type { Container, ContainerDefinition } from './ecs.mjs';
 import type { User } from '../processes.mjs';
 import type { Secrets } from './secrets.mjs';
 import { region } from './template.mjs';
+import type { Mount } from '../worlds/container.mjs';
+import type { Site } from '../worlds/world.mjs';
 
 interface Substitution {
   readonly what: string;
@@ -22,80 +24,72 @@ export interface Program {
   /** The image's PATH. */
   readonly path: string;
   readonly here: string;
+  /** Files of this machine that it has. */
+  readonly mounts: readonly Mount[];
+  /** Its lists of certification authorities. */
+  readonly trust: readonly string[];
 }
 
 /** What stands in for AWS in this run. */
 export interface Surroundings {
-  readonly publicUrl: string;
-  /** What stands for each issuer, by the address of the real one. */
-  readonly issuers: ReadonlyMap<string, string>;
-  /** What stands for the host of a provider's own pages, where it is another than the issuer's. */
-  readonly hostedPages: ReadonlyMap<string, string>;
-  readonly database: string;
+  readonly verbatim: boolean;
+  readonly publicSite: Site;
+  readonly issuers: readonly Site[];
+  /** The provider's own pages, where they are at another host than the issuer. */
+  readonly hostedPages: readonly Pick<Site, 'aws' | 'here'>[];
+  readonly database: Site;
   /** Where sessions are, if not in the cookie. */
-  readonly sessions?: {
-    /** Host and port. */
-    readonly aws: string;
-    readonly here: string;
-    /** The CA that its certificate here is of. */
-    readonly caFile: string;
-  };
-  readonly bucketEndpoint: string;
+  readonly sessions?: Site;
+  readonly s3: Site;
   readonly credentialsEndpoint: string;
-  readonly caBundleOrigin: string;
+  readonly caBundle: Site;
   /** Where the tasks reach the internet through a proxy of the network. */
-  readonly networkProxy?: {
-    readonly aws: string;
-    readonly here: string;
-    /** The CA that the certificates of the hosts behind it are of. */
-    readonly caFile: string;
-  };
+  readonly networkProxy?: Site;
+  /** The certificate of this run's certification authority. */
+  readonly caFile: string;
   readonly volumes: string;
   /** The address that stands for the task's loopback and for its network interface. */
   readonly taskAddress: string;
-  readonly programs: Program[];
+  readonly programs: readonly Program[];
   /** Whether containers get the user they declare; needs root. */
   readonly declaredUsers: boolean;
 }
 
 /** Where the server signs in to the database by IAM. */
 const tokenSeconds = '3';
-export const caBundleHost = 'truststore.pki.rds.amazonaws.com';
-const caBundleOrigin = `https://${caBundleHost}`;
 
 export class Substitutions {
   readonly table: Substitution[];
-  private readonly publicOrigin: string;
 
-  constructor(containers: ContainerDefinition[], databaseEndpoint: string, private readonly secrets: Secrets, private readonly there: Surroundings) {
-    const proxy = plainEnvironment(containers.find(({ Environment }) => Environment?.some(({ Name }) => Name === 'OAUTH2_PROXY_REDIRECT_URL'))!);
-    this.publicOrigin = new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin;
+  constructor(containers: ContainerDefinition[], private readonly secrets: Secrets, private readonly there: Surroundings) {
+    const images = [...new Set(containers.map(({ Image }) => Image))].map(image => ({ what: 'image', aws: image, here: this.program(image).here }));
+    this.table = [...there.verbatim ? [] : this.changes(containers), ...images];
+  }
+
+  private changes(containers: ContainerDefinition[]): Substitution[] {
+    const { publicSite, issuers, hostedPages, database, sessions, s3, caBundle, networkProxy, caFile, taskAddress } = this.there;
     const mounts = new Map(containers.flatMap(({ MountPoints }) => MountPoints ?? []).map(mount => [mount.ContainerPath, mount.SourceVolume]));
-    this.table = [
+    const text = ({ what, aws, here }: Pick<Site, 'what' | 'aws' | 'here'>): Substitution => ({ what, aws, here, replaces: 'text' });
+    return [
       // First, while 127.0.0.1 still means the loopback of the task.
-      ...there.taskAddress === '127.0.0.1' ? [] : [{ what: "task's loopback", aws: '127.0.0.1', here: there.taskAddress, replaces: 'text' as const }],
-      { what: 'public host and port', aws: this.publicOrigin, here: there.publicUrl, replaces: 'text' },
-      ...[...there.issuers].map(([aws, here]): Substitution => ({ what: 'issuer', aws, here, replaces: 'text' })),
-      ...[...there.hostedPages].map(([aws, here]): Substitution => ({ what: 'host of the sign-in pages', aws, here, replaces: 'text' })),
-      { what: 'database endpoint', aws: databaseEndpoint, here: there.database, replaces: 'text' },
-      ...there.sessions === undefined ? [] : [
-        { what: 'store of the sessions', aws: there.sessions.aws, here: there.sessions.here, replaces: 'text' as const },
-        { what: "CA of that store's certificate", aws: 'those in the image', here: `and ${there.sessions.caFile} (OAUTH2_PROXY_REDIS_CA_PATH)` },
-      ],
-      ...there.networkProxy === undefined ? [{ what: 'address of the CA bundle', aws: caBundleOrigin, here: there.caBundleOrigin, replaces: 'text' as const }] : [
-        { what: 'proxy of the network', aws: there.networkProxy.aws, here: there.networkProxy.here, replaces: 'text' as const },
+      ...taskAddress === '127.0.0.1' ? [] : [{ what: "task's loopback", aws: '127.0.0.1', here: taskAddress, replaces: 'text' as const }],
+      ...[publicSite, ...issuers].map(text),
+      ...hostedPages.map(pages => text({ what: 'host of the sign-in pages', ...pages })),
+      text(database),
+      ...sessions === undefined ? [] : [text(sessions), { what: "CA of that store's certificate", aws: 'those in the image', here: `and ${caFile} (OAUTH2_PROXY_REDIS_CA_PATH)` }],
+      ...networkProxy === undefined ? [text(caBundle)] : [
+        text(networkProxy),
         { what: 'S3, which is reached past it', aws: `s3.${region}.amazonaws.com,`, here: `s3.${region}.amazonaws.com,127.0.0.1,`, replaces: 'text' as const },
-        { what: 'CA of the hosts behind it', aws: 'those in the images', here: `${there.networkProxy.caFile} (SSL_CERT_FILE)` },
+        { what: 'CA of the hosts behind it', aws: 'those in the images', here: `${caFile} (SSL_CERT_FILE)` },
       ],
-      { what: "task's network interface", aws: '0.0.0.0:', here: `${there.taskAddress}:`, replaces: 'text' },
-      ...[...mounts].map(([path, volume]): Substitution => ({ what: `volume ${volume}`, aws: path, here: resolve(there.volumes, volume), replaces: 'path' })),
-      { what: 'bucket endpoint', aws: `https://s3.${region}.amazonaws.com`, here: `${there.bucketEndpoint} (AWS_ENDPOINT_URL_S3)` },
-      { what: 'credentials of the task role', aws: 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', here: `${there.credentialsEndpoint} (…_FULL_URI)` },
+      { what: "task's network interface", aws: '0.0.0.0:', here: `${taskAddress}:`, replaces: 'text' },
+      ...[...mounts].map(([path, volume]): Substitution => ({ what: `volume ${volume}`, aws: path, here: resolve(this.there.volumes, volume), replaces: 'path' })),
+      { what: s3.what, aws: s3.aws, here: `${s3.here} (AWS_ENDPOINT_URL_S3)` },
+      { what: 'credentials of the task role', aws: 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', here: `${this.there.credentialsEndpoint} (…_FULL_URI)` },
       ...containers.some(({ Environment }) => Environment?.some(({ Name }) => Name === 'DATABASE_TOKEN_SECONDS'))
         ? [{ what: 'seconds from one database token to the next', aws: '600', here: `${tokenSeconds} (DATABASE_TOKEN_SECONDS)` }] : [],
       { what: 'secret values', aws: 'Secrets Manager, Parameter Store', here: 'made up for this run, by the rules in the template' },
-      ...[...new Set(containers.map(({ Image }) => Image))].map(image => ({ what: 'image', aws: image, here: this.program(image).here })),
-      { what: 'users', aws: containers.map(({ User }) => User).join(', '), here: there.declaredUsers ? 'the same' : 'the user who runs this' },
+      { what: 'users', aws: containers.map(({ User }) => User).join(', '), here: this.there.declaredUsers ? 'the same' : 'the user who runs this' },
     ];
   }
 
@@ -112,14 +106,22 @@ export class Substitutions {
       command: [...definition.EntryPoint ?? program.entryPoint, ...definition.Command ?? []].map(word => this.apply(word)),
       env: {
         PATH: program.path,
-        AWS_CONTAINER_CREDENTIALS_FULL_URI: this.there.credentialsEndpoint,
-        AWS_ENDPOINT_URL_S3: this.there.bucketEndpoint,
+        ...this.there.verbatim ? { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: this.there.credentialsEndpoint } : {
+          AWS_CONTAINER_CREDENTIALS_FULL_URI: this.there.credentialsEndpoint, AWS_ENDPOINT_URL_S3: this.there.s3.here,
+        },
         ...Object.fromEntries([...declared, ...secrets]),
-        ...this.there.networkProxy && { SSL_CERT_FILE: this.there.networkProxy.caFile },
-        ...declared.some(([name]) => name === 'DATABASE_TOKEN_SECONDS') && { DATABASE_TOKEN_SECONDS: tokenSeconds },
-        ...declared.some(([name]) => name === 'OAUTH2_PROXY_REDIS_CONNECTION_URL') && { OAUTH2_PROXY_REDIS_CA_PATH: this.there.sessions!.caFile },
+        ...this.there.verbatim ? {} : this.changedSettings(declared.map(([name]) => name)),
       },
       user: this.there.declaredUsers ? parseUser(definition.User) : undefined,
+    };
+  }
+
+  private changedSettings(names: readonly string[]): Record<string, string> {
+    const { networkProxy, caFile } = this.there;
+    return {
+      ...networkProxy && { SSL_CERT_FILE: caFile },
+      ...names.includes('DATABASE_TOKEN_SECONDS') && { DATABASE_TOKEN_SECONDS: tokenSeconds },
+      ...names.includes('OAUTH2_PROXY_REDIS_CONNECTION_URL') && { OAUTH2_PROXY_REDIS_CA_PATH: caFile },
     };
   }
 
@@ -135,11 +137,15 @@ export class Substitutions {
 
   /** In an address of the server that takes others along, percent-encoded: the provider's pages, and within them the server. None is one of the task. */
   applyEncoded(address: string): string {
+    const { verbatim, hostedPages, publicSite: { aws, here } } = this.there;
+    if (verbatim) {
+      return address;
+    }
     const twice = (text: string) => encodeURIComponent(encodeURIComponent(text));
-    return [...this.there.hostedPages]
-      .reduce((text, [aws, here]) => text.replaceAll(encodeURIComponent(`https://${aws}`), encodeURIComponent(`http://${here}`)), address)
-      .replaceAll(this.publicOrigin, this.there.publicUrl)
-      .replaceAll(twice(this.publicOrigin), twice(this.there.publicUrl));
+    return hostedPages
+      .reduce((text, pages) => text.replaceAll(encodeURIComponent(`https://${pages.aws}`), encodeURIComponent(`http://${pages.here}`)), address)
+      .replaceAll(aws, here)
+      .replaceAll(twice(aws), twice(here));
   }
 
   private program(image: string): Program {

@@ -30,7 +30,7 @@ export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployme
     const strangers: string[] = [];
     page.on('request', request => {
       const { origin, protocol } = new URL(request.url());
-      if (![url, issuer.issuer, s3.endpoint].includes(origin) && protocol.startsWith('http')) {
+      if (![url, issuer.issuer, s3.bucketUrl].includes(origin) && protocol.startsWith('http')) {
         strangers.push(origin);
       }
     });
@@ -44,7 +44,7 @@ export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployme
     await checks.check('gets a file from S3 by the download button', async () => {
       assert(run, 'the job has logged none');
       const { content, from } = await clickDownload(page, url, { ...run, file: run.image });
-      assert.deepEqual([content.subarray(1, 4).toString(), from], ['PNG', s3.endpoint]);
+      assert.deepEqual([content.subarray(1, 4).toString(), from], ['PNG', s3.bucketUrl]);
     });
     await checks.check('is not made to write by a page of another site', () => writesNothingForOthers(context, url));
     await checks.check('signs out, and is out', () => signsOut(context, url));

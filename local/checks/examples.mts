@@ -54,7 +54,8 @@ async function checkPrivate(checks: Checks, options: JobOptions): Promise<void> 
   const { template, roles, taskRole, url } = deployment;
   await checks.check('answers over HTTPS alone', async () => {
     await redirectsToHttps(deployment);
-    await assert.rejects(fetch(url.replace('https:', 'http:')));
+    const { hostname, port } = new URL(url);
+    await assert.rejects(fetch(`http://${hostname}:${port || 443}`));
   });
   await checks.check('is open to the company\'s network alone, in the template: networks are not played here', async () => {
     const { Scheme, SecurityGroups: [group] } = template.single<{ Scheme: string; SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');

@@ -31,6 +31,7 @@ import { failsWithoutS3 } from './transfer.mjs';
 import { checkTraversal } from './traversal.mjs';
 import { checkUpgrades, type UpgradeOptions } from './upgrades.mjs';
 import { checkVersions } from './versions.mjs';
+import { checkWorld } from './world.mjs';
 
 /** What everybody does, and how the task bears it. */
 export async function checkQuickStart(checks: Checks, deployment: Deployment, python: string): Promise<void> {
@@ -124,6 +125,12 @@ export async function checkServerSessions(checks: Checks, deployment: Deployment
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
   await checkSessions(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
+
+/** The task as it is synthesised, in a world that is played. */
+export async function checkVerbatim(checks: Checks, deployment: Deployment): Promise<void> {
+  await checkWorld(checks, deployment);
   await checkEnd(checks, deployment);
 }
 

@@ -9,7 +9,7 @@ import { assistant, search } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { redirectsToHttps, signsIn } from './people.mjs';
 import type { JobOptions } from './programs.mjs';
-import { LoopbackServer } from '../aws/loopback-server.mjs';
+import { PlayedServer } from '../aws/played-server.mjs';
 import type { Template } from '../aws/template.mjs';
 import { bearer, client, put } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
@@ -22,7 +22,7 @@ const defaultSeconds = 60;
 const stallSeconds = 70;
 
 /** Stands for the task of the other service. */
-class Neighbour extends LoopbackServer {
+class Neighbour extends PlayedServer {
   readonly requests: { readonly path: string; readonly headers: IncomingMessage['headers'] }[] = [];
 
   protected async answer({ url, headers }: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -59,7 +59,7 @@ async function checkMember(checks: Checks, { url }: Deployment): Promise<void> {
     const cookies = all.filter(({ name }) => isSessionCookie(name));
     assert.equal(cookies.length, 1, all.map(({ name }) => name).join());
     const [{ secure, httpOnly, sameSite, path, domain }] = cookies;
-    assert.deepEqual({ secure, httpOnly, sameSite, path, domain }, { secure: true, httpOnly: true, sameSite: 'Lax', path: '/', domain: 'localhost' });
+    assert.deepEqual({ secure, httpOnly, sameSite, path, domain }, { secure: true, httpOnly: true, sameSite: 'Lax', path: '/', domain: new URL(url).hostname });
   });
   await checks.check('creates an experiment, as the page does', async () => {
     const response = await member.http.post(url + create, { headers: { origin: url }, data: { name: 'made in the page' } });

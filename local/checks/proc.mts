@@ -36,6 +36,14 @@ export function cpuSeconds(root: number): number {
   return ticks.flat().reduce((sum, count) => sum + count, 0) / 100; // Linux counts a hundred to the second
 }
 
+/** Where anybody listens in the network of a process. */
+export function listeners(pid: number): { readonly address: string; readonly port: number }[] {
+  return ['tcp', 'tcp6'].flatMap(file => read(`/proc/${pid}/net/${file}`).split('\n').slice(1).map(line => line.trim().split(/\s+/)))
+    .filter(([, , , state]) => state === '0A')
+    .map(([, local]) => local.split(':'))
+    .map(([address, port]) => ({ address: address.length === 8 ? address.match(/../g)!.reverse().map(byte => parseInt(byte, 16)).join('.') : address, port: parseInt(port, 16) }));
+}
+
 /** Empty where the process has just ended. */
 export function read(file: string): string {
   try {

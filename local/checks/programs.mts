@@ -44,7 +44,7 @@ export const pageCommands: { readonly page: string; readonly command: RegExp; re
   { page: 'README.md', command: /^curl -H .*$/m, shows: 'diabetes' },
   { page: 'docs/tokens.md', command: /^curl -H .*$/m, shows: 'diabetes' },
   { page: 'docs/troubleshooting.md', command: /python3 -c '[^`]*' "\$MLFLOW_TRACKING_TOKEN"/, shows: 'someone@example.com' },
-  { page: 'docs/sign-in-oidc.md', command: /^curl -s .*openid-configuration.*$/m, shows: 'http://127.0.0.1:' },
+  { page: 'docs/sign-in-oidc.md', command: /^curl -s .*openid-configuration.*$/m, shows: 'https://<issuer>' },
   { page: 'docs/use-it.md', command: /(?<=```python\n).*?(?=```)/s, shows: 'logged', by: 'python' },
 ];
 
@@ -84,8 +84,9 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
     await checks.check(page, async () => {
       const [found] = command.exec(readFileSync(join(import.meta.dirname, '..', '..', page), 'utf8')) ?? [];
       assert(found, `there is no ${command}`);
-      const { stdout } = await execa(by, ['-c', found.replace('https://<issuer>', deployment.issuer.issuer)], { env });
-      assert(stdout.includes(shows), stdout);
+      const here = (text: string) => text.replace('https://<issuer>', deployment.issuer.issuer);
+      const { stdout } = await execa(by, ['-c', here(found)], { env });
+      assert(stdout.includes(here(shows)), stdout);
     });
   }
   return image;

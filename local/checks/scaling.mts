@@ -21,7 +21,7 @@ export async function checkScaling(checks: Checks, deployment: Deployment, send:
     const load = await Load.begin(send, token, { clients: 8 });
     await sleep(3000);
     process.kill(second.task.pid('mlflow'), 'SIGKILL');
-    assert.match(await second.task.ended, /^essential container mlflow ended: SIGKILL/);
+    assert.match(await second.task.ended, /^essential container mlflow ended: (SIGKILL|exit code 137)/);
     await deployment.stopTask(second);
     await sleep(3000);
     await load.end();

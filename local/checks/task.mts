@@ -2,13 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
-import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { bearer, type Send } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { processesOf, read } from './proc.mjs';
+import { listeners, processesOf, read } from './proc.mjs';
 
 export async function checkTask(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   const { database, s3, containers, task } = deployment;
@@ -27,10 +26,10 @@ export async function checkTask(checks: Checks, deployment: Deployment, send: Se
     const plain = await database.query('SELECT a.pid FROM pg_stat_activity a LEFT JOIN pg_stat_ssl s USING (pid) WHERE a.usename = $1 AND NOT s.ssl', [database.userName]);
     assert.deepEqual(plain, []);
   });
-  await checks.check(`opens MLflow's port on ${deployment.address} alone, which stands for its loopback`, async () => {
-    const { MLFLOW_PORT: port } = deployment.container('mlflow').env;
-    assert.equal(await answers(deployment.address, Number(port)), true);
-    assert.equal(await answers('127.0.0.254', Number(port)), false, 'it answers on another address, too');
+  const { MLFLOW_PORT: port, MLFLOW_HOST: host } = deployment.container('mlflow').env;
+  await checks.check(`opens MLflow's port on ${host} alone${deployment.verbatim ? '' : ', which stands for its loopback'}`, async () => {
+    const listening = listeners(task.pid('mlflow')).filter(socket => socket.port === Number(port));
+    assert.deepEqual(listening.map(({ address }) => address), [host]);
   });
   if (existsSync('/proc/self/maps')) {
     await checks.check('serves with uvloop', async () => {
@@ -74,9 +73,3 @@ export async function keepsToItsFolder({ s3 }: Deployment): Promise<string> {
   return `${objects.length} objects below ${s3.folder}/`;
 }
 
-async function answers(host: string, port: number): Promise<boolean> {
-  return new Promise(resolve => {
-    const socket = connect(port, host, () => resolve(true)).on('error', () => resolve(false));
-    socket.once('connect', () => socket.destroy());
-  });
-}

@@ -22,7 +22,6 @@ interface Run {
 }
 
 const file = 'notes.txt';
-const withoutPlainHttp = { HTTP_PROXY: deadAddress, http_proxy: deadAddress, NO_PROXY: '', no_proxy: '' };
 
 /** The texts are those that docs/troubleshooting.md tells people to look for. */
 export async function failsWithoutS3(checks: Checks, options: JobOptions): Promise<void> {
@@ -69,16 +68,26 @@ export async function worksWithoutS3(checks: Checks, options: JobOptions): Promi
 async function transfer({ deployment, token, python }: JobOptions, env: Record<string, string>) {
   const { stdout, stderr } = await execa(python, [join(import.meta.dirname, 'transfer.py')], {
     timeout: 300_000,
-    // S3's stand-in is the one that is asked over plain HTTP. Programs read the lower-case names first, and this machine may have them.
-    env: { ...clientSettings(deployment, token), ...withoutPlainHttp, MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: String(30 * 1024 * 1024), ...env },
+    env: {
+      ...clientSettings(deployment, token),
+      ...reachingOnly(deployment.url),
+      MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: String(30 * 1024 * 1024),
+      ...env,
+    },
   });
   const lines = stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line));
   return { attempts: lines.slice(0, -1) as Step[], run: lines.at(-1) as Run, stderr };
 }
 
+/** Programs read the lower-case names first, and this machine may have them. */
+function reachingOnly(url: string): Record<string, string> {
+  const settings = { HTTP_PROXY: deadAddress, HTTPS_PROXY: deadAddress, NO_PROXY: new URL(url).hostname };
+  return Object.fromEntries(Object.entries(settings).flatMap(([name, value]) => [[name, value], [name.toLowerCase(), value]]));
+}
+
 async function withoutS3(browser: Browser, { url, s3 }: Deployment, use: (page: Page) => Promise<void>): Promise<void> {
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
-  await context.route(`${s3.endpoint}/**`, route => route.abort('addressunreachable'));
+  await context.route(`${s3.bucketUrl}/**`, route => route.abort('addressunreachable'));
   const page = await context.newPage();
   await signInOnPage(page, url);
   await use(page);

@@ -80,7 +80,7 @@ async function checkOldStore(checks: Checks, deployment: Deployment, old: OldMlf
     const logs = join(deployment.logs, 'old');
     mkdirSync(logs);
     // `mlflow db upgrade` of that time needs tables; the server makes them.
-    const task = new Task([withEnvironment(prepare, { PREPARE_SCHEMA: 'leave' }), mlflow], logs);
+    const task = new Task([withEnvironment(prepare, { PREPARE_SCHEMA: 'leave' }), mlflow], deployment.place, logs);
     const started = Date.now();
     try {
       await task.start(() => undefined);

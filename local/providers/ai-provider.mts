@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { LoopbackServer } from '../aws/loopback-server.mjs';
+import { PlayedServer } from '../aws/played-server.mjs';
 
 /** A request as it came. */
 export interface Arrival {
@@ -16,7 +16,7 @@ export interface Arrival {
 /** What it says to everything. */
 export const spoken = 'the provider answers';
 
-export class AiProvider extends LoopbackServer {
+export class AiProvider extends PlayedServer {
   readonly arrivals: Arrival[] = [];
   /** Connections, those included that never became a request. */
   connections = 0;
@@ -25,7 +25,7 @@ export class AiProvider extends LoopbackServer {
 
   constructor(readonly url: string) {
     super(url);
-    this.server.on('connection', () => { this.connections += 1; });
+    this.servers[0].server.on('connection', () => { this.connections += 1; });
   }
 
   /** An address that redirects to another one. */

@@ -5,8 +5,10 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { interactionPolicy, Provider } from 'oidc-provider';
+import type { Certificate } from '../aws/certificates.mjs';
 import { lifetime, SigningKey } from '../aws/issuer.mjs';
-import { LoopbackServer } from '../aws/loopback-server.mjs';
+import { PlayedServer } from '../aws/played-server.mjs';
+import type { Site } from '../worlds/world.mjs';
 
 /** Where the log-in of command-line tools returns to; nothing listens there, the caller reads the code off the redirect. */
 export const toolRedirectUri = 'http://127.0.0.1/signed-in';
@@ -19,7 +21,7 @@ export interface Clients {
   readonly machines: { readonly id: string; readonly secret: string }[];
 }
 
-export class IdentityProvider extends LoopbackServer {
+export class IdentityProvider extends PlayedServer {
   readonly key = new SigningKey('provider');
   /** Shorter in a check that sees renewals. */
   machineTokenSeconds = 3600;
@@ -36,8 +38,12 @@ export class IdentityProvider extends LoopbackServer {
   readonly unverified = new Set<string>();
   private readonly provider: Provider;
 
-  constructor(readonly issuer: string, private readonly clients: Clients) {
-    super(issuer);
+  readonly issuer: string;
+
+  /** Its own pages may be at another host. */
+  constructor(site: Site, pages: readonly Site[], private readonly clients: Clients, certificate: Certificate) {
+    super([site, ...pages], certificate);
+    this.issuer = site.here;
     const policy = interactionPolicy.base();
     policy.get('consent')!.checks.remove('native_client_prompt'); // nobody is asked for consent
     this.provider = new Provider(this.issuer, {
@@ -105,8 +111,14 @@ export class IdentityProvider extends LoopbackServer {
         response.setHeader('set-cookie', ['_session', '_session.sig'].map(name => `${name}=; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT`));
         response.writeHead(302, { location: searchParams.get('logout_uri')! }).end();
         return;
-      default:
+      default: {
+        // Below the path of its issuer, which it does not know of itself.
+        const path = new URL(this.issuer).pathname;
+        if (path !== '/' && pathname.startsWith(`${path}/`)) {
+          Object.assign(request, { originalUrl: request.url, url: request.url!.slice(path.length) });
+        }
         return this.provider.callback()(request, response);
+      }
     }
   }
 }

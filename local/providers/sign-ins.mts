@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JWTPayload } from 'jose';
 import { lifetime, SigningKey } from '../aws/issuer.mjs';
-import { LoopbackServer } from '../aws/loopback-server.mjs';
+import { PlayedServer } from '../aws/played-server.mjs';
 import { bearer, client } from '../clients/http.mjs';
 import { Daemon, freePort, untilReady } from '../processes.mjs';
 
@@ -32,7 +32,7 @@ export interface Entrance {
 }
 
 /** Every provider that oauth2-proxy knows and this library offers: Google, Keycloak … by OpenID Connect, GitHub and GitLab by their own APIs. */
-class SignInProvider extends LoopbackServer {
+class SignInProvider extends PlayedServer {
   private readonly key = new SigningKey('played');
   account: Account = {};
   /** Of the sign-in that is under way. */
@@ -115,7 +115,7 @@ class SignInProvider extends LoopbackServer {
 }
 
 /** Answers with the headers that it got. */
-class Mirror extends LoopbackServer {
+class Mirror extends PlayedServer {
   protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(request.headers));
   }

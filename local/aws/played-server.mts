@@ -1,0 +1,40 @@
+/** An HTTP server that plays something of the internet, with TLS where it is known by it. It may stop and start again. */
+
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import https from 'node:https';
+import type { Certificate } from './certificates.mjs';
+import type { Site } from '../worlds/world.mjs';
+
+export abstract class PlayedServer {
+  protected readonly servers: { readonly server: http.Server; readonly host: string; readonly port: number }[];
+
+  /** At each site, or at an address of the loopback. */
+  constructor(sites: readonly Site[] | string, certificate?: Certificate) {
+    const places = typeof sites === 'string' ? [{ here: sites, listen: { host: '127.0.0.1', port: Number(new URL(sites).port) } }] : sites;
+    const options = { maxHeaderSize: 64 * 1024 };
+    const handler = (request: IncomingMessage, response: ServerResponse) => {
+      this.answer(request, response).catch((error: Error) => this.refuse(response, error.message));
+    };
+    this.servers = places.map(({ here, listen }) => ({
+      server: here.startsWith('https:') ? https.createServer({ ...options, ...certificate }, handler) : http.createServer(options, handler), ...listen,
+    }));
+  }
+
+  async start(): Promise<void> {
+    await Promise.all(this.servers.map(({ server, port, host }) => new Promise<void>(resolve => server.listen(port, host, resolve))));
+  }
+
+  stop(): void {
+    for (const { server } of this.servers) {
+      server.close();
+      server.closeAllConnections();
+    }
+  }
+
+  protected abstract answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
+
+  /** What is answered where `answer` throws. */
+  protected refuse(response: ServerResponse, reason: string): void {
+    response.writeHead(500).end(reason);
+  }
+}

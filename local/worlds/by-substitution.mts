@@ -1,0 +1,48 @@
+/** Everything on the loopback of this machine: settings of the task are changed to it. Needs no rights. */
+
+import { execa } from 'execa';
+import type { Container } from '../aws/ecs.mjs';
+import { Daemon, freePort, type Running } from '../processes.mjs';
+import type { Site, SiteOptions, TaskPlace, World } from './world.mjs';
+
+/** Where the load balancer listens, if nothing else is said. */
+export const publicPort = 8443;
+
+export class WorldBySubstitution implements World {
+  readonly verbatim = false;
+
+  constructor(private readonly port: number) {}
+
+  async site(what: string, aws: string, { port, tls = false, name = '127.0.0.1' }: SiteOptions = {}): Promise<Site> {
+    const listen = { host: '127.0.0.1', port: port ?? await freePort() };
+    const named = `localhost:${listen.port}`;
+    const isUrl = aws.includes('://');
+    return { what, aws, listen, here: !isUrl ? named : tls ? `https://${named}` : `http://${name}:${listen.port}` };
+  }
+
+  async open(): Promise<void> {}
+
+  /** 127.0.0.1 for the first task at the usual port, 127.0.0.2 for the second, 127.0.1.1 for the first at the next port: no two ports share one. */
+  taskPlace(task: number): TaskPlace {
+    const ahead = (this.port - publicPort + 65_536) % 65_536;
+    return new Processes(`127.${Math.floor(ahead / 256)}.${ahead % 256}.${task}`);
+  }
+}
+
+/** Containers are processes. */
+class Processes implements TaskPlace {
+  constructor(readonly address: string) {}
+
+  async open(): Promise<void> {}
+
+  start({ command, env, user }: Container, log: string): Running {
+    return new Daemon(command, { env, user, log });
+  }
+
+  async succeeds({ env, user }: Container, [program, ...args]: readonly string[], timeoutSeconds: number): Promise<boolean> {
+    const { failed } = await execa(program, args, { cwd: '/', env, extendEnv: false, reject: false, timeout: timeoutSeconds * 1000, stdio: 'ignore', ...user });
+    return !failed;
+  }
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,68 @@
+/**
+ * Runs this program again in namespaces of its own, where the verbatim world is played. They have no names: when the last process in them ends,
+ * by itself or because this one did, the kernel takes networks, mounts and processes away.
+ */
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { execa } from 'execa';
+import { hostsFile, ip, networks } from './namespaces.mjs';
+import { authority, authorityVariable, handedOver } from '../aws/certificates.mjs';
+
+const programs = ['crun', 'ip', 'nft', 'nsenter', 'setpriv', 'tini', 'unshare'];
+
+/** Whether this process is in one. */
+export const inVerbatimWorld = handedOver !== undefined;
+
+/** Why there cannot be one here. */
+export async function whyNotVerbatim(): Promise<string | undefined> {
+  if (process.platform !== 'linux' || process.getuid!() !== 0) {
+    return 'it needs root on Linux';
+  }
+  const missing = (await Promise.all(programs.map(async name => (await execa('which', [name], { reject: false })).failed ? [name] : []))).flat();
+  return missing.length > 0 ? `it needs ${missing.join(', ')} (on Debian the packages crun, iproute2, nftables, tini and util-linux)` : undefined;
+}
+
+/** With these arguments. Nobody but `stop` ends it before its time, in order. */
+export function enter(folder: string, args: readonly string[]): { readonly ended: Promise<unknown>; stop(): Promise<void> } {
+  const trusted = join(folder, 'trusted.pem');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(trusted, [...rootCertificates, authority.cert].join('\n')); // Node reads it when it starts
+  const unshare = ['unshare', '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+  const again = [process.execPath, ...process.execArgv, process.argv[1], ...args];
+  const inner = execa('setpriv', ['--pdeathsig', 'KILL', ...unshare, 'tini', '--', ...again], {
+    env: {
+      [authorityVariable]: JSON.stringify(authority), NODE_OPTIONS: '--use-openssl-ca', SSL_CERT_FILE: trusted, REQUESTS_CA_BUNDLE: trusted, AWS_CA_BUNDLE: trusted,
+    },
+    stdio: 'inherit',
+    detached: true, // Ctrl-C in the terminal reaches this process alone, which passes it on
+    reject: false,
+  });
+  return {
+    ended: inner,
+    async stop() {
+      const children = `/proc/${inner.pid}/task/${inner.pid}/children`;
+      if (existsSync(children)) {
+        readFileSync(children, 'utf8').split(' ').filter(Boolean).forEach(first => process.kill(Number(first), 'SIGTERM'));
+      }
+      await inner;
+    },
+  };
+}
+
+/** The first thing inside. */
+export async function settle(folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  const [hosts, resolver] = ['hosts', 'resolv.conf'].map(name => join(folder, name));
+  writeFileSync(hosts, '127.0.0.1 localhost\n');
+  writeFileSync(resolver, '');
+  mkdirSync(networks, { recursive: true });
+  await execa('mount', ['-t', 'tmpfs', 'tmpfs', networks]);
+  await execa('mount', ['--bind', hosts, hostsFile]);
+  await execa('mount', ['--bind', resolver, '/etc/resolv.conf']);
+  if (existsSync('/sys/fs/cgroup/unified')) {
+    await execa('umount', ['/sys/fs/cgroup/unified']); // crun knows both versions of control groups, but not both at once
+  }
+  await ip(['link set lo up']);
+}

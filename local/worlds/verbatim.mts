@@ -1,0 +1,222 @@
+/**
+ * The world as AWS has it, played in namespaces of Linux: the task runs as it is synthesised. Names resolve to addresses of this network
+ * namespace, at which what plays them listens at the real port. Each task has a network namespace of its own behind its security groups, and its
+ * containers have what they declare. All of it ends with the process that made it (see `enter.mts`).
+ */
+
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { Containers, isLink, type Mount } from './container.mjs';
+import { addressOf, etc, ip, networks, nft } from './namespaces.mjs';
+import { SecurityGroups } from './security-groups.mjs';
+import type { AwsVpc, Site, SiteOptions, TaskPlace, TaskPlaceOptions, World } from './world.mjs';
+import { authority } from '../aws/certificates.mjs';
+import type { Container } from '../aws/ecs.mjs';
+import type { Program } from '../aws/substitutions.mjs';
+import { region, type Template } from '../aws/template.mjs';
+import type { Running } from '../processes.mjs';
+
+/** Addresses that belong to a host of the VPC, and to one of the internet. */
+const inVpc = '10.0.200';
+const inInternet = '198.18.0';
+/** Link-local, which no security group is asked about: credentials. */
+const linkLocal = '169.254.0.0/16';
+/** The other end of each task's network. */
+const gateway = '169.254.1.1';
+/** Where programs that a check starts in the network of a task may listen. */
+export const portsOfChecks = '20000-31999';
+
+export class VerbatimWorld implements World {
+  readonly verbatim = true;
+  private readonly members = new Map<string, string[]>();
+  private readonly guarded = new Map<string, readonly string[]>();
+  private readonly ranges = new Map<string, { readonly number: number; taken: number }>();
+  private readonly s3Addresses: string[] = [];
+  private readonly securityGroups: SecurityGroups;
+  private readonly containers: Containers;
+  private front = '';
+
+  constructor(template: Template, private readonly folder: string, private readonly images: readonly Program[]) {
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    this.securityGroups = new SecurityGroups(template, this.members, this.s3Addresses);
+    this.containers = new Containers(folder);
+    const services = template.all<AwsVpc>('AWS::ECS::Service');
+    const scheduled = template.all<{ Target: { EcsParameters: AwsVpc } }>('AWS::Scheduler::Schedule').map(({ Target }) => Target.EcsParameters);
+    [...services, ...scheduled].forEach(({ NetworkConfiguration: { AwsvpcConfiguration: { SecurityGroups: groups } } }) => this.rangeOf(groups));
+  }
+
+  /** Addresses of tasks that are in the same groups. */
+  private rangeOf(groups: readonly string[]) {
+    const known = this.ranges.get(groups.join());
+    if (known !== undefined) {
+      return known;
+    }
+    const range = { number: 64 + this.ranges.size, taken: 0 };
+    this.ranges.set(groups.join(), range);
+    this.join(groups, `10.0.${range.number}.0/24`);
+    return range;
+  }
+
+  async site(what: string, aws: string, { groups, front = false }: SiteOptions = {}): Promise<Site> {
+    const { protocol, hostname, port } = new URL(aws.includes('://') ? aws : `tcp://${aws}`);
+    const address = await addressOf(hostname, groups === undefined ? inInternet : inVpc);
+    if (groups !== undefined) {
+      this.join(groups, address);
+      this.guarded.set(address, groups);
+    }
+    if (hostname.endsWith(`.s3.${region}.amazonaws.com`) || hostname === `s3.${region}.amazonaws.com`) {
+      this.s3Addresses.push(address);
+    }
+    if (front) {
+      this.front = address;
+    }
+    return { what, aws, here: aws, listen: { host: address, port: Number(port) || (protocol === 'https:' ? 443 : 80) } };
+  }
+
+  private join(groups: readonly string[], member: string): void {
+    groups.forEach(group => this.members.set(group, [...this.members.get(group) ?? [], member]));
+  }
+
+  /** The security groups of what is not a task. What this machine asks of itself passes none. */
+  async open(): Promise<void> {
+    const guarded = [...this.guarded];
+    await nft(undefined, {
+      input: guarded.flatMap(([address, groups]) => [
+        ...this.securityGroups.allowed(groups, 'Ingress').map(packets => `iif != lo ip daddr ${address} ${packets} accept`),
+        `iif != lo ip daddr ${address} drop`,
+      ]),
+      output: guarded.flatMap(([address, groups]) => [
+        ...this.securityGroups.allowed(groups, 'Egress').map(packets => `oif != lo ip saddr ${address} ${packets} accept`),
+        ...address === this.front ? [`oif != lo ip saddr ${address} tcp dport ${portsOfChecks} accept`] : [],
+        `oif != lo ip saddr ${address} drop`,
+      ]),
+    }, 'accept');
+  }
+
+  taskPlace(_task: number, { name, volumes, securityGroups }: TaskPlaceOptions): TaskPlace {
+    const range = this.rangeOf(securityGroups);
+    range.taken += 1;
+    const allowed = (direction: 'Ingress' | 'Egress') => this.securityGroups.allowed(securityGroups, direction);
+    return new Namespaces({
+      name,
+      volumes,
+      address: `10.0.${range.number}.${range.taken}`,
+      front: this.front,
+      rules: () => ({
+        input: [...allowed('Ingress'), `ip saddr ${this.front} tcp dport ${portsOfChecks}`].map(packets => `${packets} accept`),
+        output: [`ip daddr ${linkLocal}`, ...allowed('Egress')].map(packets => `${packets} accept`),
+      }),
+      containers: this.containers,
+      images: this.images,
+      folder: this.folder,
+    });
+  }
+}
+
+interface NamespacesOptions {
+  readonly name: string;
+  readonly volumes: string;
+  readonly address: string;
+  readonly front: string;
+  readonly rules: () => { readonly input: string[]; readonly output: string[] };
+  readonly containers: Containers;
+  readonly images: readonly Program[];
+  readonly folder: string;
+}
+
+class Namespaces implements TaskPlace {
+  private opened = false;
+  private started = 0;
+  private readonly names = new Map<Container, string>();
+
+  constructor(private readonly options: NamespacesOptions) {}
+
+  get address(): string {
+    return this.options.address;
+  }
+
+  private get link(): string {
+    return `task${this.address.split('.').slice(2).join('-')}`;
+  }
+
+  async open(): Promise<void> {
+    const { name, address, front } = this.options;
+    const { link } = this;
+    await ip([`netns add ${name}`]);
+    await ip([
+      `link add ${link} type veth peer name eth0 netns ${name}`,
+      `address add ${gateway}/32 dev ${link}`,
+      `link set ${link} up`,
+      `route add ${address}/32 dev ${link} src ${front}`, // what comes from here comes from the load balancer
+    ]);
+    await ip([
+      'link set lo up',
+      `address add ${address}/32 dev eth0`,
+      'link set eth0 up',
+      `route add ${gateway} dev eth0`,
+      `route add default via ${gateway} src ${address}`,
+    ], name);
+    await nft(name, this.options.rules(), 'drop');
+    this.opened = true;
+  }
+
+  start(container: Container, log: string): Running {
+    const { name, containers } = this.options;
+    this.started += 1;
+    const id = `${name}-${container.definition.Name}-${this.started}`;
+    this.names.set(container, id);
+    return containers.start(id, { container, mounts: this.mounts(container), network: join(networks, name) }, log);
+  }
+
+  async succeeds(container: Container, command: readonly string[], timeoutSeconds: number): Promise<boolean> {
+    const [program, ...args] = this.options.containers.inside(this.names.get(container)!, container, command);
+    const { failed } = await execa(program, args, { cwd: '/', reject: false, timeout: timeoutSeconds * 1000, stdio: 'ignore' });
+    return !failed;
+  }
+
+  async close(): Promise<void> {
+    if (this.opened) {
+      this.opened = false;
+      await ip([`link delete ${this.link}`, `netns delete ${this.options.name}`]); // the kernel takes its time with what a network has left
+    }
+  }
+
+  private mounts({ definition }: Container): Mount[] {
+    const { images, volumes, folder } = this.options;
+    const image = images.find(candidate => definition.Image.startsWith(`${candidate.image}:`))!;
+    return [
+      ...image.mounts,
+      ...etc(folder),
+      ...trusting(image, folder),
+      ...(definition.MountPoints ?? []).map(({ ContainerPath: destination, SourceVolume, ReadOnly }) => (
+        { source: join(volumes, SourceVolume), destination, writable: !ReadOnly }
+      )),
+    ];
+  }
+}
+
+/** Where programs look for them that have none of their own. */
+const systemTrust = '/etc/ssl/certs/ca-certificates.crt';
+
+/** The image's lists of certification authorities, with that of this run. */
+function trusting({ trust }: Program, folder: string): Mount[] {
+  return [systemTrust, ...trust].map(destination => {
+    const source = join(folder, `${createHash('sha256').update(destination).digest('hex')}.pem`);
+    writeFileSync(source, `${readFileSync(destination, 'utf8')}\n${authority.cert}`);
+    return { source, destination };
+  });
+}
+
+/** What an image has of this machine that is made from an environment of Python. */
+export async function filesOfPython(python: string, environment: string): Promise<Pick<Program, 'mounts' | 'trust'>> {
+  const { stdout } = await execa(python, ['-c', 'import botocore, certifi, sys; print(sys.base_prefix, certifi.where(), botocore.__path__[0], sep="\\n")']);
+  const [base, certifi, botocore] = stdout.split('\n');
+  const folders = ['/usr', ...['/bin', '/sbin', '/lib', '/lib64'].filter(folder => existsSync(folder) && !isLink(folder)), '/etc/ld.so.cache'];
+  return {
+    mounts: [...new Set([...folders, base, environment, realpathSync(environment)])].filter(path => existsSync(path) && (path === '/usr' || !path.startsWith('/usr/'))).map(path => ({ source: path, destination: path })),
+    trust: [certifi, join(botocore, 'cacert.pem')].map(file => realpathSync(file)),
+  };
+}

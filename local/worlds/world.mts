@@ -1,0 +1,62 @@
+/** What a task runs in: names, networks and containers. One of two: as on AWS, or changed to what a machine has without root. */
+
+import type { Container } from '../aws/ecs.mjs';
+import type { Running } from '../processes.mjs';
+
+/** A part of what ECS is told about a service, and the scheduler about a task. */
+export interface AwsVpc { readonly NetworkConfiguration: { readonly AwsvpcConfiguration: { readonly SecurityGroups: string[] } } }
+
+/** An address that is played here. */
+export interface Site {
+  /** What it is, for the reader. */
+  readonly what: string;
+  /** A URL, or host and port. */
+  readonly aws: string;
+  /** How it is reached in this run. */
+  readonly here: string;
+  /** Where what plays it listens. */
+  readonly listen: { readonly host: string; readonly port: number };
+}
+
+export interface SiteOptions {
+  /** Where it is by substitution. Left out: at a free one. */
+  readonly port?: number;
+  /** Whether it has TLS by substitution, too. */
+  readonly tls?: boolean;
+  /** Its host by substitution. */
+  readonly name?: string;
+  /** The security groups that it is in, if it is in the VPC. */
+  readonly groups?: readonly string[];
+  /** Whether it is the load balancer. */
+  readonly front?: boolean;
+}
+
+/** Where one task runs. */
+export interface TaskPlace {
+  /** Of its network interface. */
+  readonly address: string;
+  /** Makes it, before the first container starts. */
+  open(): Promise<void>;
+  start(container: Container, log: string): Running;
+  /** Whether a command in a running container succeeds. */
+  succeeds(container: Container, command: readonly string[], timeoutSeconds: number): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+export interface World {
+  /** Whether the task runs as it is synthesised. */
+  readonly verbatim: boolean;
+  site(what: string, aws: string, options?: SiteOptions): Promise<Site>;
+  /** Closes what the security groups close, once every site has its place. */
+  open(): Promise<void>;
+  /** The place of the service's first task, second … */
+  taskPlace(task: number, options: TaskPlaceOptions): TaskPlace;
+}
+
+export interface TaskPlaceOptions {
+  /** One name for each of a run. */
+  readonly name: string;
+  /** The folder in which each volume has one of its own. */
+  readonly volumes: string;
+  readonly securityGroups: readonly string[];
+}
