@@ -60,7 +60,11 @@ async function checkRole(checks: Checks, deployment: Deployment, send: Send, lon
   await checks.check(`logs for ${jobSeconds} s with tokens that live ${tokenSeconds} s`, async () => {
     account.tokenSeconds = tokenSeconds;
     const logged = await longJob({
-      MLFLOW_TRACKING_AUTH: 'aws-role', AWS_REGION: region, AWS_ENDPOINT_URL_STS: account.issuer, AWS_ACCESS_KEY_ID: role, AWS_SECRET_ACCESS_KEY: 'not checked here',
+      MLFLOW_TRACKING_AUTH: 'aws-role',
+      AWS_REGION: region,
+      ...!deployment.verbatim && { AWS_ENDPOINT_URL_STS: account.issuer },
+      AWS_ACCESS_KEY_ID: role,
+      AWS_SECRET_ACCESS_KEY: 'not checked here',
     });
     assert(account.tokensIssued >= 3, `${account.tokensIssued} tokens`);
     return `${logged}, ${account.tokensIssued} tokens`;
@@ -79,7 +83,8 @@ async function checkMachineClient(checks: Checks, deployment: Deployment, send: 
     issuer.machineTokenSeconds = tokenSeconds;
     const logged = await longJob({
       MLFLOW_TRACKING_AUTH: 'client-credentials',
-      MLFLOW_SECURE_TRACKING_TOKEN_URL: issuer.issuer + new URL(tokenUrl).pathname, // the sign-in pages are at the issuer's address here
+      // By substitution the sign-in pages are at the issuer's address.
+      MLFLOW_SECURE_TRACKING_TOKEN_URL: deployment.verbatim ? tokenUrl : issuer.issuer + new URL(tokenUrl).pathname,
       MLFLOW_SECURE_TRACKING_CLIENT_ID: clientId,
       MLFLOW_SECURE_TRACKING_CLIENT_SECRET: clientSecret,
       MLFLOW_SECURE_TRACKING_SCOPE: scope,
@@ -101,8 +106,9 @@ async function signsOutOfCognito({ issuer, substitutions, template, url }: Deplo
     await person.open(`${url}/`);
     assert.equal((await person.http.get(url + search)).status(), 200);
     const signOut = substitutions.applyEncoded(template.output('MlflowSignOut'));
-    const { url: end } = await person.open(signOut, `${issuer.issuer}/interaction/`);
-    assert(end.startsWith(`${issuer.issuer}/interaction/`), end);
+    const signIn = `${new URL(issuer.issuer).origin}/interaction/`;
+    const { url: end } = await person.open(signOut, signIn);
+    assert(end.startsWith(signIn), end);
     assert.equal((await person.http.get(url + search)).status(), 401);
   } finally {
     await person.leave();

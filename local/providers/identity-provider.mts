@@ -107,6 +107,9 @@ export class IdentityProvider extends PlayedServer {
         response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ access_token: token, token_type: 'Bearer', expires_in: this.machineTokenSeconds }));
         return;
       }
+      case pathname === '/logout' && request.headers.host !== new URL(this.issuer).host: // its sessions are at the issuer here
+        response.writeHead(302, { location: `${new URL(this.issuer).origin}${request.url}` }).end();
+        return;
       case pathname === '/logout': // Cognito's
         response.setHeader('set-cookie', ['_session', '_session.sig'].map(name => `${name}=; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT`));
         response.writeHead(302, { location: searchParams.get('logout_uri')! }).end();

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { JWTPayload } from 'jose';
 import type { Settings, SignInSuite } from './suite.mjs';
 
@@ -41,8 +41,9 @@ export async function rulesBesideTheDomains(suite: SignInSuite): Promise<void> {
     assert(!await inWith({}, { email_verified: false }));
   });
   await checks.check('an address on the list of machines, in any domain', async () => {
-    const list = join(deployment.logs, 'machines.csv');
-    writeFileSync(list, '"ci@project.iam.gserviceaccount.example"\n');
+    const { definition: { Name }, env } = deployment.proxy;
+    const list = join(dirname(env.OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE), 'machines-of-a-check.csv');
+    writeFileSync(deployment.onDisk(Name, list), '"ci@project.iam.gserviceaccount.example"\n');
     const listed = { OAUTH2_PROXY_AUTHENTICATED_EMAILS_FILE: list };
     assert(await inWith(listed, { email: 'ci@project.iam.gserviceaccount.example' }));
     assert(!await inWith(listed, { email: 'other@project.iam.gserviceaccount.example' }));
