@@ -16,11 +16,11 @@ import { foreignBucket, S3, TaskCredentials } from './aws/s3.mjs';
 import { Secrets } from './aws/secrets.mjs';
 import { SessionServer } from './aws/session-server.mjs';
 import { plainEnvironment, Substitutions, type Program, type Surroundings } from './aws/substitutions.mjs';
-import { region, type Template } from './aws/template.mjs';
+import type { Template } from './aws/template.mjs';
 import { client, type Send } from './clients/http.mjs';
 import { freePort, tryToListen, untilReady } from './processes.mjs';
 import { IdentityProvider, type Clients } from './providers/identity-provider.mjs';
-import type { AwsVpc, Site, TaskPlace, World } from './worlds/world.mjs';
+import type { AwsVpc, Settings, Site, TaskPlace, World } from './worlds/world.mjs';
 
 const caBundleHost = 'truststore.pki.rds.amazonaws.com';
 /** The one sign-in provider that is played behind a proxy of the network. */
@@ -32,6 +32,8 @@ export interface Place {
   readonly folder: string;
   /** Where the load balancer listens. The addresses of the tasks follow from it. */
   readonly port: number;
+  /** Settings of containers that a check needs otherwise than they are synthesised. */
+  readonly settings?: Settings;
 }
 
 interface DeploymentOptions extends Place {
@@ -213,8 +215,8 @@ export class Deployment {
     this.database = new Database(template, this.secrets, sites.database, certificate);
     this.sessionServer = sites.sessions === undefined ? undefined : new SessionServer(template, this.secrets, sites.sessions, certificate);
     this.s3 = new S3(template, this.roles, settingsOf(task, 'mlflow').MLFLOW_ARTIFACTS_DESTINATION, sites.s3, certificate);
-    this.surroundings = { ...sites, ...options, verbatim: options.world.verbatim, s3: sites.s3[0], caFile: this.caFile };
-    this.caBundle = new CaBundle([sites.caBundle], certificate);
+    this.surroundings = { ...sites, ...options, region: template.region, verbatim: options.world.verbatim, s3: sites.s3[0], caFile: this.caFile };
+    this.caBundle = new CaBundle([sites.caBundle], template.region, certificate);
     ({
       address: this.address, place: this.place, substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl,
     } = this.plan(1, ''));
@@ -263,6 +265,11 @@ export class Deployment {
     return this.containers.find(({ definition }) => definition.Name === name)!;
   }
 
+  /** A place for something else that the task calls. */
+  async site(what: string, aws: string): Promise<Site> {
+    return this.options.world.site(what, aws);
+  }
+
   /** Where a file of a container of the first task is on this machine. */
   onDisk(container: string, path: string): string {
     const mount = this.verbatim && this.container(container).definition.MountPoints?.find(({ ContainerPath }) => path.startsWith(`${ContainerPath}/`));
@@ -294,6 +301,7 @@ export class Deployment {
     const { OAUTH2_PROXY_HTTP_ADDRESS: address = `${this.address}:${await freePort()}` } = changes;
     const url = `http://${address}`;
     const env = changed(this.proxy.env, { ...changes, OAUTH2_PROXY_HTTP_ADDRESS: address });
+    await this.place.open(); // its task may have ended
     const daemon = this.place.start({ ...this.proxy, env }, join(this.logs, 'weaker-proxies.log'));
     await untilReady(daemon, 'oauth2-proxy', () => fetch(`${url}/ping`));
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(5) };
@@ -315,6 +323,7 @@ export class Deployment {
     const url = `http://${this.address}:${await freePort()}`;
     const { host, hostname, port } = new URL(url);
     const env = changed(mlflow.env, { MLFLOW_HOST: hostname, MLFLOW_PORT: port, MLFLOW_SERVER_ALLOWED_HOSTS: host, MLFLOW_WORKERS: '1', ...changes });
+    await this.place.open();
     const daemon = this.place.start({ ...mlflow, command, env }, join(this.logs, 'servers-beside.log'));
     await untilReady(daemon, 'mlflow', async () => assertOk(await fetch(`${url}/health`)));
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(10) };
@@ -485,6 +494,7 @@ export class Deployment {
   async stop(): Promise<void> {
     this.front.stop();
     await Promise.all([...this.running].map(task => task.stop()));
+    await this.place.close();
     this.issuer.stop();
     this.account?.stop();
     this.caBundle.stop();
@@ -498,12 +508,16 @@ export class Deployment {
 /** Where everything is that the template and the settings of the task name. */
 async function sitesOf(template: Template, task: TaskDefinition, target: string, { world, port }: DeploymentOptions): Promise<Sites> {
   const proxy = settingsOf(task, target);
+  if (proxy.OAUTH2_PROXY_OIDC_ISSUER_URL === undefined || proxy.OAUTH2_PROXY_PROVIDER === 'gitlab') { // GitLab says who is in which project by an API of its own
+    throw new Error(`the sign-in with ${proxy.OAUTH2_PROXY_PROVIDER} is not played here, only that of OpenID Connect: take another \`authProvider\` on this machine`);
+  }
   const origin = new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin;
   const balancer = template.single<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer').SecurityGroups;
   const cluster = template.single<DatabaseCluster>('AWS::RDS::DBCluster');
   const [clusterId] = template.ids('AWS::RDS::DBCluster');
   const [sessionsId] = template.ids('AWS::ElastiCache::ServerlessCache');
   const accountIssuer = (proxy.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '').split(',').map(entry => entry.split('=')[0]).find(issuer => issuer.endsWith('.tokens.sts.global.api.aws'));
+  const { region } = template;
   const pages = template.ids('AWS::Cognito::UserPoolDomain').map(id => `${template.attribute(id, 'Ref')}.auth.${region}.amazoncognito.com`);
   const { hostname: bucket } = new URL(settingsOf(task, 'mlflow').MLFLOW_ARTIFACTS_DESTINATION);
   const networkProxy = settingsOf(task, 'prepare').HTTPS_PROXY;

@@ -61,8 +61,14 @@ function asRoot(): boolean {
   return process.getuid!() === 0;
 }
 
+/** An app that is not one of the examples. */
+export interface OwnApp {
+  readonly title: string;
+  read(output: string): Promise<Template>;
+}
+
 /** Synthesises an app and runs what it describes. */
-export async function deploy(app: string, programs: Programs, place?: Partial<Place>): Promise<Deployment> {
+export async function deploy(app: string | OwnApp, programs: Programs, place?: Partial<Place>): Promise<Deployment> {
   const created = await surround(app, programs, place);
   await new Listr([
     { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => created.startTask(status => { task.output = status; }) },
@@ -71,9 +77,12 @@ export async function deploy(app: string, programs: Programs, place?: Partial<Pl
 }
 
 /** The same without the task: what it finds when it starts. */
-export async function surround(app: string, { proxy }: Programs, place: Partial<Place> = {}): Promise<Deployment> {
+export async function surround(app: string | OwnApp, { proxy }: Programs, place: Partial<Place> = {}): Promise<Deployment> {
   const { created } = await new Listr<{ template: Template; created: Deployment }>([
-    { title: `Synthesise ${app}`, task: async context => { context.template = Template.read(await synthesise(app.endsWith('.ts') ? app : join(app, 'app.ts'))); } },
+    {
+      title: `Synthesise ${typeof app === 'string' ? app : app.title}`,
+      task: async context => { context.template = typeof app === 'string' ? await readExample(app) : await app.read(join(folder, 'cdk.out')); },
+    },
     { title: 'Read the template', task: async context => { context.created = await deploymentOf(context.template, proxy, { folder, port: publicPort, ...place }); } },
   ], listr).run();
   deployments.push(created);
@@ -92,6 +101,10 @@ export function showSubstitutions({ substitutions }: Deployment): void {
     ? '\nThe task runs as it is synthesised. What differs from AWS, and nothing else does:'
     : '\nThe task is changed to what this machine has. What differs from AWS, and nothing else does (`npm run try -- --check world` runs it unchanged):');
   console.table(substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
+}
+
+async function readExample(app: string): Promise<Template> {
+  return Template.read(await synthesise(app.endsWith('.ts') ? app : join(app, 'app.ts')));
 }
 
 /** Returns the folder of the cloud assembly, another one for who works beside a deployment. */

@@ -1,7 +1,7 @@
 /** `npm run try`: synthesises the quick start, plays AWS for it and says how to use it. With `--check`, uses it itself and ends. */
 
 import { once } from 'node:events';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Listr } from 'listr2';
@@ -10,15 +10,17 @@ import { Template } from './aws/template.mjs';
 import { Checks } from './checks/checks.mjs';
 import { examples } from './checks/examples.mjs';
 import {
-  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkLevels, checkProxiedNetwork, checkQuickStart, checkRemoval, checkResilience,
-  checkServerSessions, checkTwoTasks, checkUpgrade, checkVerbatim, checkWays,
+  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkLevels, checkOwnApp, checkProxiedNetwork, checkQuickStart,
+  checkRemoval, checkResilience, checkServerSessions, checkTwoTasks, checkUpgrade, checkVerbatim, checkWays,
 } from './checks/index.mjs';
 import { checkNames } from './checks/names.mjs';
+import { ownApp, ownStack } from './checks/own-app.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { checkSignedUrls } from './checks/signed-urls.mjs';
 import { personToken } from './clients/tokens.mjs';
 import type { Deployment } from './deployment.mjs';
 import { installPlugin, installPython } from './install.mjs';
+import { readOwnApp } from './own-app.mjs';
 import { deploy, folder, installPrograms, listr, python, runInVerbatimWorld, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
 import { watchSources } from './watch.mjs';
 import { publicPort } from './worlds/by-substitution.mjs';
@@ -30,10 +32,11 @@ const oldFolder = join(folder, 'mlflow-old');
 const pluginFolder = join(folder, 'client');
 const environmentFile = join(folder, 'env.sh');
 const reportFile = join(folder, 'check.json');
-const reader = 'someone@example.com';
 
 /** The parts of `--check` whose tasks run as they are synthesised, where the machine allows it. */
-const verbatimPhases = new Set(['world', 'quick-start', 'identities', 'examples', 'scaling', 'clean-up']);
+const verbatimPhases = new Set([
+  'world', 'quick-start', 'identities', 'examples', 'scaling', 'rotation', 'network-proxy', 'sessions', 'clean-up',
+]);
 
 /** What `--check` consists of; each with deployments of its own. */
 const phases: Record<string, (checks: Checks, programs: Programs) => Promise<void>> = {
@@ -60,7 +63,10 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
     await new Listr([{ title: 'An older MLflow from PyPI', task: () => installPython(oldFolder, programs.python, 'mlflow-old.txt') }], listr).run();
     await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs, { port }), python, oldPrograms: join(oldFolder, 'bin') });
   },
-  'rotation': async (checks, programs) => checkDatabaseTokens(checks, await deploy('local/apps/rotation-app.ts', programs, { port }), python),
+  'rotation': async (checks, programs) => {
+    const settings = { DATABASE_TOKEN_SECONDS: '3' };
+    await checkDatabaseTokens(checks, await deploy('local/apps/rotation-app.ts', programs, { port, settings }), python);
+  },
   'network-proxy': async (checks, programs) => checkProxiedNetwork(checks, await deploy('local/apps/network-proxy-app.ts', programs, { port })),
   'sessions': async (checks, programs) => {
     if (findSessionServer() === undefined) {
@@ -70,6 +76,10 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
     await checkServerSessions(checks, await deploy('local/apps/session-store-app.ts', programs, { port }));
   },
   'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/apps/clean-up-app.ts', programs, { port })),
+  'own-app': async (checks, programs) => {
+    const read = (output: string) => readOwnApp(ownApp, ownStack, output);
+    await checkOwnApp(checks, await deploy({ title: 'an app with stages', read }, programs, { port }), join(folder, 'own-app'));
+  },
   'names': async (checks, { proxy }) => {
     await checkNames(checks, { python, proxy });
     await checkSignedUrls(checks, python, Template.read(await synthesise('examples/typescript/quick-start/app.ts')));
@@ -77,14 +87,16 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/apps/providers-app.ts'), proxy }),
 };
 
-const { check, watch, port, bySubstitution } = new Command('npm run try --')
+const { check, watch, port, bySubstitution, app, stack } = new Command('npm run try --')
   .description('Runs the quick start on this machine: the synthesised task with the real programs, no AWS account.')
   .addOption(new Option('--check [phases...]', 'use it as people, programs and intruders would, print a line for each check, and end; all of it, or some phases').choices(Object.keys(phases)))
   .addOption(new Option('--by-substitution', 'change the task to what this machine has, also where it could run as it is'))
+  .addOption(new Option('--app <command>', 'run an app of your own instead: the command that its cdk.json has as `app`, or the folder of a cloud assembly').conflicts(['check', 'watch']))
+  .addOption(new Option('--stack <name>', 'which of its stacks, where several have a SecureMlflow'))
   .addOption(new Option('--watch', 'take up changes of src/, containers/ and the example: a new task replaces the running one and finds its data').conflicts('check'))
   .addOption(new Option('--port <port>', 'where MLflow is; a second checkout that runs at the same time takes another').argParser(parsePort).default(publicPort))
   .parse()
-  .opts<{ check?: true | string[]; watch?: true; port: number; bySubstitution?: true }>();
+  .opts<{ check?: true | string[]; watch?: true; port: number; bySubstitution?: true; app?: string; stack?: string }>();
 
 function parsePort(text: string): number {
   const number = Number(text);
@@ -104,15 +116,20 @@ async function main(stopping: AbortSignal): Promise<boolean> {
     return inVerbatimWorld || bySubstitution || await whyNotVerbatim() !== undefined ? runChecks(names, programs) : runInBothWorlds(names, programs);
   }
   const example = 'examples/typescript/quick-start';
-  const quickStart = await deploy(example, programs, { port });
-  await explain(quickStart);
-  const unwanted = watch ? watchSources(quickStart, join(example, 'app.ts')) : failWhenItEnds(quickStart);
+  const running = await deploy(app === undefined ? example : { title: app, read: output => readOwnApp(app, stack, output) }, programs, { port });
+  await explain(running);
+  const unwanted = watch ? watchSources(running, join(example, 'app.ts')) : failWhenItEnds(running);
   console.log('Ctrl-C stops everything.');
   await Promise.race([unwanted, once(stopping, 'abort')]);
   return true;
 }
 
-async function explain({ url, caFile, issuer, clients, logs }: Deployment): Promise<void> {
+async function explain({ url, caFile, issuer, clients, logs, proxy }: Deployment): Promise<void> {
+  const domain = (proxy.env.OAUTH2_PROXY_EMAIL_DOMAINS ?? '').split(',').find(name => !name.includes('*')) || 'example.com';
+  const reader = `someone@${domain}`;
+  if (proxy.env.OAUTH2_PROXY_ALLOWED_GROUPS !== undefined) {
+    issuer.groups.set(reader, proxy.env.OAUTH2_PROXY_ALLOWED_GROUPS.split(','));
+  }
   const token = await personToken(issuer.issuer, clients, reader);
   const lines = [
     `export MLFLOW_TRACKING_URI=${url}`,
@@ -123,7 +140,7 @@ async function explain({ url, caFile, issuer, clients, logs }: Deployment): Prom
   console.log(`
 MLflow is at ${url}
 
-In a browser: open it, accept the certificate of this run, sign in with any address of example.com.
+In a browser: open it, accept the certificate of this run, sign in with any address of ${domain}.
 In a program: paste these lines, or \`source ${relative(process.cwd(), environmentFile)}\`. The token is that of ${reader}, for eight hours.
 
 ${lines.join('\n')}
@@ -143,6 +160,9 @@ async function runInBothWorlds(names: string[], programs: Programs): Promise<boo
   }
   if (verbatim.length > 0) {
     await runInVerbatimWorld(['--check', ...verbatim, '--port', String(port)]);
+  }
+  if (verbatim.length > 0 && !existsSync(reportFile)) {
+    return false; // it has said why
   }
   const counted = verbatim.length > 0 ? JSON.parse(readFileSync(reportFile, 'utf8')) as Pick<Checks, 'passed' | 'failed'> : undefined;
   return rest.length === 0 ? counted!.failed === 0 : runChecks(rest, programs, counted);

@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import { generate } from 'selfsigned';
 import { PlayedServer } from './played-server.mjs';
-import { region } from './template.mjs';
+import type { Site } from '../worlds/world.mjs';
 
 /** Certificate and key of a TLS server. */
 export interface Certificate { readonly cert: string; readonly key: string }
@@ -46,8 +46,12 @@ export async function createCertificate(hosts: Iterable<string>): Promise<Certif
 
 /** Plays the address where AWS publishes the certificates of the region's database servers. */
 export class CaBundle extends PlayedServer {
+  constructor(sites: readonly Site[], private readonly region: string, certificate: Certificate) {
+    super(sites, certificate);
+  }
+
   protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const found = request.url === `/${region}/${region}-bundle.pem`;
+    const found = request.url === `/${this.region}/${this.region}-bundle.pem`;
     response.writeHead(found ? 200 : 404).end(found ? authority.cert : '');
   }
 }

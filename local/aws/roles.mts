@@ -1,7 +1,7 @@
 /** The roles of the template with their policies, and IAM's decision on calls that are played here in TypeScript. */
 
 import assert from 'node:assert/strict';
-import { account, type Template } from './template.mjs';
+import type { Template } from './template.mjs';
 
 export interface Statement {
   readonly Effect: 'Allow' | 'Deny';
@@ -28,7 +28,7 @@ export class Roles {
   constructor(private readonly template: Template, private readonly substitute: (text: string) => string) {}
 
   arn(role: string): string {
-    return `arn:aws:iam::${account}:role/${role}`;
+    return `arn:aws:iam::${this.template.account}:role/${role}`;
   }
 
   policies(role: string): Policy[] {

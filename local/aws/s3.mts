@@ -9,7 +9,7 @@ import { Daemon, freePort, untilReady } from '../processes.mjs';
 import type { Certificate } from './certificates.mjs';
 import { PlayedServer } from './played-server.mjs';
 import type { PolicyDocument, Roles } from './roles.mjs';
-import { account, region, type Template } from './template.mjs';
+import type { Template } from './template.mjs';
 import type { Site } from '../worlds/world.mjs';
 
 /** Another bucket of the account, to be reached by nobody. */
@@ -62,8 +62,8 @@ export class S3 {
     const bucket = this.template.ids('AWS::S3::Bucket').find(id => this.template.attribute(id, 'Ref') === this.bucketName);
     writeFileSync(settingsFile, JSON.stringify({
       port,
-      account,
-      region,
+      account: this.template.account,
+      region: this.template.region,
       bucket: this.bucketName,
       foreignBucket,
       versioned: bucket !== undefined && this.template.properties<BucketProperties>(bucket).VersioningConfiguration?.Status === 'Enabled',
@@ -73,7 +73,7 @@ export class S3 {
         policies: this.policies(name),
       })),
     }));
-    this.daemon = new Daemon([python, `${import.meta.dirname}/s3.py`, settingsFile], { env: { PATH: '/usr/bin:/bin' }, log });
+    this.daemon = new Daemon([python, `${import.meta.dirname}/s3.py`, settingsFile], { env: { PATH: '/usr/bin:/bin', MOTO_ACCOUNT_ID: this.template.account }, log });
     await untilReady(this.daemon, 'S3', () => this.objects());
     if (byTls) {
       await Promise.all(this.sites.map(({ listen }) => new Promise<void>(resolve => {

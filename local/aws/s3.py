@@ -14,6 +14,7 @@ import datetime
 import fnmatch
 import hmac
 import json
+import os
 import re
 import sys
 import threading
@@ -26,7 +27,6 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from moto import settings as moto_settings
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.iam.models import iam_backends
 from moto.s3.models import FakeKey, FakeMultipart, S3Backend, s3_backends
@@ -38,15 +38,15 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 PARTITION = "aws"
+ACCOUNT = os.environ["MOTO_ACCOUNT_ID"]  # where moto looks for it, too
 FAULT = {"status": 0, "delay": 0}
 
 
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         given = json.load(file)
-    assert given["account"] == DEFAULT_ACCOUNT_ID, f"moto plays account {DEFAULT_ACCOUNT_ID}"
 
-    iam = iam_backends[DEFAULT_ACCOUNT_ID][PARTITION]
+    iam = iam_backends[ACCOUNT][PARTITION]
     for role in given["roles"]:
         iam.create_role(role["name"], json.dumps(role["trust"]), path="/", permissions_boundary=None,
                         description="", tags=[], max_session_duration="3600")
@@ -78,7 +78,7 @@ def put_policies(iam, role, policies):
 
 
 def create_buckets(given):
-    backend = s3_backends[DEFAULT_ACCOUNT_ID][PARTITION]
+    backend = s3_backends[ACCOUNT][PARTITION]
     backend.create_bucket(given["bucket"], given["region"])
     if given["versioned"]:
         backend.put_bucket_versioning(given["bucket"], "Enabled")
@@ -177,7 +177,7 @@ class BatchDelete:
         keys = [element.text for element in ElementTree.fromstring(request.get_data()).iter() if element.tag.endswith("}Key")]
         role = session_of(re.search("Credential=([^/]+)", environ["HTTP_AUTHORIZATION"])[1]).role_arn.split("/")[-1]
         allowed = [key for key in keys if permits(self.iam, role, "s3:DeleteObject", f"arn:aws:s3:::{bucket}/{key}")]
-        s3_backends[DEFAULT_ACCOUNT_ID][PARTITION].delete_objects(bucket, [{"Key": key} for key in allowed], False)
+        s3_backends[ACCOUNT][PARTITION].delete_objects(bucket, [{"Key": key} for key in allowed], False)
         results = [
             f"<Deleted><Key>{escape(key)}</Key></Deleted>" if key in allowed
             else f"<Error><Key>{escape(key)}</Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
@@ -251,13 +251,13 @@ def aws_request(environ, query, headers):
 
 
 def session_of(access_key):
-    return next(session for session in sts_backends[DEFAULT_ACCOUNT_ID][PARTITION].assumed_roles if session.access_key_id == access_key)
+    return next(session for session in sts_backends[ACCOUNT][PARTITION].assumed_roles if session.access_key_id == access_key)
 
 
 def credentials(iam, region):
     def answer(request):
         role_arn = iam.get_role(request.path.strip("/")).arn
-        session = sts_backends[DEFAULT_ACCOUNT_ID][PARTITION].assume_role(
+        session = sts_backends[ACCOUNT][PARTITION].assume_role(
             region_name=region, role_session_name="task", role_arn=role_arn, policy="", duration=3600, external_id="")
         return {
             "RoleArn": role_arn,
@@ -298,7 +298,7 @@ def database_token(iam, region, account):
 
 def objects(bucket):
     def answer(request):
-        backend = s3_backends[DEFAULT_ACCOUNT_ID][PARTITION]
+        backend = s3_backends[ACCOUNT][PARTITION]
         if request.method == "PUT":
             backend.put_object(bucket, request.path.lstrip("/"), request.get_data())
         keys = backend.buckets[bucket].keys

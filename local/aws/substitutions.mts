@@ -4,9 +4,8 @@ import { resolve } from 'node:path';
 import type { Container, ContainerDefinition } from './ecs.mjs';
 import type { User } from '../processes.mjs';
 import type { Secrets } from './secrets.mjs';
-import { region } from './template.mjs';
 import type { Mount } from '../worlds/container.mjs';
-import type { Site } from '../worlds/world.mjs';
+import type { Settings, Site } from '../worlds/world.mjs';
 
 interface Substitution {
   readonly what: string;
@@ -33,6 +32,7 @@ export interface Program {
 /** What stands in for AWS in this run. */
 export interface Surroundings {
   readonly verbatim: boolean;
+  readonly region: string;
   readonly publicSite: Site;
   readonly issuers: readonly Site[];
   /** The provider's own pages, where they are at another host than the issuer. */
@@ -53,21 +53,24 @@ export interface Surroundings {
   readonly programs: readonly Program[];
   /** Whether containers get the user they declare; needs root. */
   readonly declaredUsers: boolean;
+  /** What a check needs otherwise than it is synthesised. */
+  readonly settings?: Settings;
 }
 
-/** Where the server signs in to the database by IAM. */
-const tokenSeconds = '3';
 
 export class Substitutions {
   readonly table: Substitution[];
 
   constructor(containers: ContainerDefinition[], private readonly secrets: Secrets, private readonly there: Surroundings) {
     const images = [...new Set(containers.map(({ Image }) => Image))].map(image => ({ what: 'image', aws: image, here: this.program(image).here }));
-    this.table = [...there.verbatim ? [] : this.changes(containers), ...images];
+    const hasty = Object.entries(there.settings ?? {}).map(([name, here]) => (
+      { what: `${name}, so that a check need not wait`, aws: containers.map(container => plainEnvironment(container)[name]).find(Boolean)!, here }
+    ));
+    this.table = [...there.verbatim ? [] : this.changes(containers), ...hasty, ...images];
   }
 
   private changes(containers: ContainerDefinition[]): Substitution[] {
-    const { publicSite, issuers, hostedPages, database, sessions, s3, caBundle, networkProxy, caFile, taskAddress } = this.there;
+    const { region, publicSite, issuers, hostedPages, database, sessions, s3, caBundle, networkProxy, caFile, taskAddress } = this.there;
     const mounts = new Map(containers.flatMap(({ MountPoints }) => MountPoints ?? []).map(mount => [mount.ContainerPath, mount.SourceVolume]));
     const text = ({ what, aws, here }: Pick<Site, 'what' | 'aws' | 'here'>): Substitution => ({ what, aws, here, replaces: 'text' });
     return [
@@ -86,8 +89,6 @@ export class Substitutions {
       ...[...mounts].map(([path, volume]): Substitution => ({ what: `volume ${volume}`, aws: path, here: resolve(this.there.volumes, volume), replaces: 'path' })),
       { what: s3.what, aws: s3.aws, here: `${s3.here} (AWS_ENDPOINT_URL_S3)` },
       { what: 'credentials of the task role', aws: 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', here: `${this.there.credentialsEndpoint} (…_FULL_URI)` },
-      ...containers.some(({ Environment }) => Environment?.some(({ Name }) => Name === 'DATABASE_TOKEN_SECONDS'))
-        ? [{ what: 'seconds from one database token to the next', aws: '600', here: `${tokenSeconds} (DATABASE_TOKEN_SECONDS)` }] : [],
       { what: 'secret values', aws: 'Secrets Manager, Parameter Store', here: 'made up for this run, by the rules in the template' },
       { what: 'users', aws: containers.map(({ User }) => User).join(', '), here: this.there.declaredUsers ? 'the same' : 'the user who runs this' },
     ];
@@ -111,6 +112,7 @@ export class Substitutions {
         },
         ...Object.fromEntries([...declared, ...secrets]),
         ...this.there.verbatim ? {} : this.changedSettings(declared.map(([name]) => name)),
+        ...Object.fromEntries(Object.entries(this.there.settings ?? {}).filter(([name]) => declared.some(([known]) => known === name))),
       },
       user: this.there.declaredUsers ? parseUser(definition.User) : undefined,
     };
@@ -120,7 +122,6 @@ export class Substitutions {
     const { networkProxy, caFile } = this.there;
     return {
       ...networkProxy && { SSL_CERT_FILE: caFile },
-      ...names.includes('DATABASE_TOKEN_SECONDS') && { DATABASE_TOKEN_SECONDS: tokenSeconds },
       ...names.includes('OAUTH2_PROXY_REDIS_CONNECTION_URL') && { OAUTH2_PROXY_REDIS_CA_PATH: caFile },
     };
   }

@@ -4,17 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 
-export const account = '123456789012';
-export const region = 'eu-central-1';
-
-const pseudoParameters: Record<string, string> = {
-  'AWS::AccountId': account,
-  'AWS::Partition': 'aws',
-  'AWS::Region': region,
-  'AWS::StackId': `arn:aws:cloudformation:${region}:${account}:stack/try/00000000-0000-0000-0000-000000000000`,
-  'AWS::StackName': 'try',
-  'AWS::URLSuffix': 'amazonaws.com',
-};
+/** Where an app that does not say so is deployed in this run. */
+const anywhere = { account: '123456789012', region: 'eu-central-1' };
 
 interface Resource {
   readonly Type: string;
@@ -31,14 +22,14 @@ type Attributes = Record<string, (id: string, template: Template) => string>;
 /** What CloudFormation returns for a resource: `Ref`, and the attributes of `Fn::GetAtt`. */
 const attributes: Record<string, Attributes> = {
   'AWS::CertificateManager::Certificate': { Ref: id => id },
-  'AWS::Cognito::UserPool': { Ref: id => `${region}_${id}`, ProviderName: id => `cognito-idp.${region}.amazonaws.com/${region}_${id}` },
+  'AWS::Cognito::UserPool': { Ref: (id, { region }) => `${region}_${id}`, ProviderName: (id, { region }) => `cognito-idp.${region}.amazonaws.com/${region}_${id}` },
   'AWS::Cognito::UserPoolClient': { Ref: id => id, ClientSecret: id => `secret-of-${id}` },
   'AWS::Cognito::UserPoolDomain': { Ref: (id, template) => template.properties<{ Domain: string }>(id).Domain },
   'AWS::Cognito::UserPoolResourceServer': { Ref: (id, template) => template.properties<{ Identifier: string }>(id).Identifier },
   'AWS::EC2::SecurityGroup': { GroupId: id => id },
   'AWS::EC2::Subnet': { Ref: id => id },
   'AWS::EC2::VPC': { Ref: id => id },
-  'AWS::ECS::Cluster': { Ref: id => id, Arn: id => `arn:aws:ecs:${region}:${account}:cluster/${id}` },
+  'AWS::ECS::Cluster': { Ref: id => id, Arn: (id, { account, region }) => `arn:aws:ecs:${region}:${account}:cluster/${id}` },
   'AWS::ECS::TaskDefinition': { Ref: id => id },
   'AWS::ElasticLoadBalancingV2::Listener': { Ref: id => id },
   'AWS::ElasticLoadBalancingV2::LoadBalancer': { Ref: id => id },
@@ -48,22 +39,22 @@ const attributes: Record<string, Attributes> = {
   },
   'AWS::ElastiCache::User': { Ref: (id, template) => template.properties<{ UserId: string }>(id).UserId },
   'AWS::ElastiCache::UserGroup': { Ref: (id, template) => template.properties<{ UserGroupId: string }>(id).UserGroupId },
-  'AWS::IAM::Role': { Ref: id => id, Arn: id => `arn:aws:iam::${account}:role/${id}` },
-  'AWS::KMS::Key': { Ref: id => id, Arn: id => `arn:aws:kms:${region}:${account}:key/${id}` },
-  'AWS::Logs::LogGroup': { Ref: id => id, Arn: id => `arn:aws:logs:${region}:${account}:log-group:${id}:*` },
-  'AWS::RDS::DBCluster': { 'Ref': id => id.toLowerCase(), 'Endpoint.Address': id => `${id.toLowerCase()}.cluster-try.${region}.rds.amazonaws.com`, 'DBClusterResourceId': id => `cluster-${id}` },
+  'AWS::IAM::Role': { Ref: id => id, Arn: (id, { account }) => `arn:aws:iam::${account}:role/${id}` },
+  'AWS::KMS::Key': { Ref: id => id, Arn: (id, { account, region }) => `arn:aws:kms:${region}:${account}:key/${id}` },
+  'AWS::Logs::LogGroup': { Ref: id => id, Arn: (id, { account, region }) => `arn:aws:logs:${region}:${account}:log-group:${id}:*` },
+  'AWS::RDS::DBCluster': { 'Ref': id => id.toLowerCase(), 'Endpoint.Address': (id, { region }) => `${id.toLowerCase()}.cluster-try.${region}.rds.amazonaws.com`, 'DBClusterResourceId': id => `cluster-${id}` },
   'AWS::RDS::DBClusterParameterGroup': { Ref: id => id },
   'AWS::RDS::DBSubnetGroup': { Ref: id => id },
   'AWS::S3::Bucket': { Ref: id => id.toLowerCase(), Arn: id => `arn:aws:s3:::${id.toLowerCase()}` },
   'AWS::Scheduler::ScheduleGroup': { Ref: id => id },
-  'AWS::SecretsManager::Secret': { Ref: id => `arn:aws:secretsmanager:${region}:${account}:secret:${id}` },
+  'AWS::SecretsManager::Secret': { Ref: (id, { account, region }) => `arn:aws:secretsmanager:${region}:${account}:secret:${id}` },
   'AWS::SecretsManager::SecretTargetAttachment': { Ref: (id, template) => template.properties<{ SecretId: string }>(id).SecretId },
 };
 
 export class Template {
-  /** The template of a stack, or those of all stacks as one. */
-  static read(assembly: string, stack?: string): Template {
-    const files = readdirSync(assembly).filter(file => stack === undefined ? file.endsWith('.template.json') : file === `${stack}.template.json`);
+  /** The template of a stack, or those of several or all stacks as one. */
+  static read(assembly: string, stacks?: readonly string[]): Template {
+    const files = readdirSync(assembly).filter(file => file.endsWith('.template.json') && (stacks?.includes(file.slice(0, -'.template.json'.length)) ?? true));
     const templates = files.map(file => JSON.parse(readFileSync(join(assembly, file), 'utf8')) as Partial<Record<'Resources' | 'Outputs', object>>);
     if (files.length === 0) {
       throw new Error(`expected templates in ${assembly}, found none`);
@@ -76,10 +67,27 @@ export class Template {
       }
       return Object.assign({}, ...templates.map(template => template[key]));
     };
-    return new Template(merged('Resources'), merged('Outputs'));
+    return new Template(merged('Resources'), merged('Outputs'), environmentOf(assembly, stacks));
   }
 
-  private constructor(private readonly resources: Record<string, Resource>, private readonly outputs: Record<string, Output>) {}
+  readonly account: string;
+  readonly region: string;
+  private readonly pseudoParameters: Record<string, string>;
+
+  private constructor(
+    private readonly resources: Record<string, Resource>, private readonly outputs: Record<string, Output>, { account, region }: typeof anywhere,
+  ) {
+    this.account = account;
+    this.region = region;
+    this.pseudoParameters = {
+      'AWS::AccountId': account,
+      'AWS::Partition': 'aws',
+      'AWS::Region': region,
+      'AWS::StackId': `arn:aws:cloudformation:${region}:${account}:stack/try/00000000-0000-0000-0000-000000000000`,
+      'AWS::StackName': 'try',
+      'AWS::URLSuffix': 'amazonaws.com',
+    };
+  }
 
   /** Logical ids of the resources that another template has otherwise, in addition or not at all. */
   differences({ resources }: Template): string[] {
@@ -114,8 +122,8 @@ export class Template {
 
   /** `Ref` or an attribute of a resource, as `Fn::GetAtt` gives it. */
   attribute(id: string, attribute: string, where = id): string {
-    if (attribute === 'Ref' && id in pseudoParameters) {
-      return pseudoParameters[id];
+    if (attribute === 'Ref' && id in this.pseudoParameters) {
+      return this.pseudoParameters[id];
     }
     const evaluate = attributes[this.resources[id]?.Type]?.[attribute];
     if (evaluate === undefined) {
@@ -182,4 +190,12 @@ export class Template {
         throw new Error(`${where}: ${name} ${JSON.stringify(argument)} is not resolved here`);
     }
   }
+}
+
+/** Account and region of the first of the stacks that says so. */
+function environmentOf(assembly: string, stacks?: readonly string[]): typeof anywhere {
+  const { artifacts } = JSON.parse(readFileSync(join(assembly, 'manifest.json'), 'utf8')) as { artifacts: Record<string, { environment?: string }> };
+  const environments = Object.entries(artifacts).filter(([name]) => stacks?.includes(name) ?? true).map(([, { environment }]) => environment?.split('/') ?? []);
+  const known = (part: number) => environments.map(parts => parts[part]).find(value => value !== undefined && !value.startsWith('unknown-'));
+  return { account: known(2) ?? anywhere.account, region: known(3) ?? anywhere.region };
 }

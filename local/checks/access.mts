@@ -19,7 +19,6 @@ import { bearer, client, json } from '../clients/http.mjs';
 import { sessionCookie } from '../clients/person.mjs';
 import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { freePort } from '../processes.mjs';
 import { AiProvider } from '../providers/ai-provider.mjs';
 
 /** As in the Cognito example; a group of readers is added, so that there is somebody without a level. */
@@ -42,7 +41,7 @@ export async function checkAccess(checks: Checks, deployment: Deployment, python
   // Without the address of MLflow's list of AI models, which it would ask for on the internet, again and again.
   const env = { SECURE_MLFLOW_ACCESS: JSON.stringify(everyLevel), MLFLOW_ENABLE_AI_GATEWAY: 'true', MLFLOW_MODEL_CATALOG_URI: '' };
   const weak = await deployment.startServerWithoutDoor();
-  const provider = new AiProvider(`http://127.0.0.1:${await freePort()}`);
+  const provider = new AiProvider(await deployment.site('AI provider', 'http://ai.example.com:443'));
   await provider.start();
   const stack = await deployment.startStack({ env: { ...env, ...privateProvider(provider.url) } });
   const at: Levels = { deployment, tokens, send: stack.send };
@@ -128,7 +127,8 @@ async function checkMachines(checks: Checks, front: Levels): Promise<void> {
 
 async function usesSdk({ deployment: { url, caFile }, tokens }: Levels, python: string): Promise<string> {
   const { stdout } = await execa(python, [join(import.meta.dirname, 'access', 'sdk.py'), tokens.none, tokens.editor, tokens.admin], {
-    env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PATH: '/usr/bin:/bin', HOME: '/tmp' }, extendEnv: false,
+    env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, REQUESTS_CA_BUNDLE: caFile, PATH: '/usr/bin:/bin', HOME: '/tmp' },
+    extendEnv: false,
   });
   const { user, read, refused, kept, deleted } = JSON.parse(stdout.split('\n').at(-1)!) as Record<'user' | 'refused' | 'kept' | 'deleted', string> & { read: unknown };
   assert.equal(user, addressOf('editor'));

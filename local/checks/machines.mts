@@ -6,7 +6,6 @@ import { search, statusOfSearch } from './api.mjs';
 import type { Checks } from './checks.mjs';
 import { runLongJob } from './programs.mjs';
 import { lifetime } from '../aws/issuer.mjs';
-import { region } from '../aws/template.mjs';
 import { bearer, json, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
 import type { Deployment } from '../deployment.mjs';
@@ -61,7 +60,7 @@ async function checkRole(checks: Checks, deployment: Deployment, send: Send, lon
     account.tokenSeconds = tokenSeconds;
     const logged = await longJob({
       MLFLOW_TRACKING_AUTH: 'aws-role',
-      AWS_REGION: region,
+      AWS_REGION: template.region,
       ...!deployment.verbatim && { AWS_ENDPOINT_URL_STS: account.issuer },
       AWS_ACCESS_KEY_ID: role,
       AWS_SECRET_ACCESS_KEY: 'not checked here',

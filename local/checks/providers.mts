@@ -75,7 +75,7 @@ async function checkSettings(checks: Checks, assembly: string, proxy: string, fo
   const stacks = readdirSync(assembly).filter(file => file.endsWith(suffix)).map(file => basename(file, suffix));
   for (const stack of stacks) {
     await checks.check(stack, async () => {
-      const own = settingsOf(Template.read(assembly, stack));
+      const own = settingsOf(Template.read(assembly, [stack]));
       settings.set(stack, own);
       assert.equal(await configTest(proxy, {}, asFile(folder, own)), 'configuration is valid');
       assert.equal(await configTest(proxy, own), 'configuration is valid');

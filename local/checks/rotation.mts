@@ -47,7 +47,8 @@ async function checkTokens(checks: Checks, deployment: Deployment, token: string
     assert(tokens.accepted > 0);
   });
   await checks.check('a token that was changed, or that is for another user or host, is none', async () => {
-    for (const [from, to] of [[/.$/, 'x'], ['DBUser=mlflow_iam', 'DBUser=mlflow'], ['localhost:', 'elsewhere:'], ['Action=connect', 'Action=else']] as const) {
+    const [databaseHost] = deployment.sites.database.here.split(':');
+    for (const [from, to] of [[/.$/, 'x'], ['DBUser=mlflow_iam', 'DBUser=mlflow'], [databaseHost, 'elsewhere'], ['Action=connect', 'Action=else']] as const) {
       const { user, refusal } = await tokens.check(tokens.token.replace(from, to));
       assert.equal(user, undefined, `with ${to} it was taken`);
       assert(refusal);
@@ -68,7 +69,7 @@ async function checkSecrecy(checks: Checks, deployment: Deployment): Promise<voi
   });
   await checks.check('the file belongs to the server\'s user, and nobody else can read it', async () => {
     const [mlflow, side] = ['mlflow', 'database-token'].map(name => deployment.container(name));
-    const { mode, uid } = statSync(mlflow.env.PGPASSFILE);
+    const { mode, uid } = statSync(deployment.onDisk('mlflow', mlflow.env.PGPASSFILE));
     assert.equal(mode.toString(8), '100600'); // a plain file, 0600
     assert.equal(uid, side.user?.uid ?? process.getuid!());
     assert.deepEqual(parseUser(mlflow.definition.User), parseUser(side.definition.User));

@@ -129,7 +129,7 @@ async function checkAccessToStore(checks: Checks, deployment: Deployment): Promi
   for (const [what, changes, reason] of [
     ['with a wrong password', { OAUTH2_PROXY_REDIS_PASSWORD: 'x'.repeat(64) }, /WRONGPASS/],
     ['without a user', { OAUTH2_PROXY_REDIS_USERNAME: undefined, OAUTH2_PROXY_REDIS_PASSWORD: undefined }, /NOAUTH/],
-    ['with a certificate of a CA that it does not trust', { OAUTH2_PROXY_REDIS_CA_PATH: undefined }, /certificate signed by unknown authority/],
+    ['with a certificate of a CA that it does not trust', trustingNobody, /certificate signed by unknown authority/],
     ['without TLS', { OAUTH2_PROXY_REDIS_CONNECTION_URL: url.replace('rediss:', 'redis:'), OAUTH2_PROXY_REDIS_CA_PATH: undefined }, /EOF|reset by peer|broken pipe/],
   ] as const) {
     await checks.check(`${what} the proxy exits and says why`, async () => {
@@ -142,6 +142,18 @@ async function checkAccessToStore(checks: Checks, deployment: Deployment): Promi
     });
   }
 }
+
+/** The store is the first that it asks: the provider, who has a certificate of the same CA, is not asked at all. */
+const trustingNobody = {
+  OAUTH2_PROXY_REDIS_CA_PATH: undefined,
+  SSL_CERT_FILE: '/etc/group',
+  SSL_CERT_DIR: '/nowhere',
+  OAUTH2_PROXY_SKIP_OIDC_DISCOVERY: 'true',
+  OAUTH2_PROXY_LOGIN_URL: 'https://nowhere.example',
+  OAUTH2_PROXY_REDEEM_URL: 'https://nowhere.example',
+  OAUTH2_PROXY_OIDC_JWKS_URL: 'https://nowhere.example',
+  OAUTH2_PROXY_EXTRA_JWT_ISSUERS: undefined,
+};
 
 async function tasksShareSessions(deployment: Deployment, send: Send): Promise<void> {
   const first = { task: deployment.task, url: deployment.proxyUrl };

@@ -7,7 +7,7 @@ import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
 import type { ContainerDefinition } from '../aws/ecs.mjs';
 import { plainEnvironment } from '../aws/substitutions.mjs';
-import { region as templateRegion, type Template } from '../aws/template.mjs';
+import type { Template } from '../aws/template.mjs';
 
 export async function checkSignedUrls(checks: Checks, python: string, template: Template): Promise<void> {
   checks.heading('URLs that MLflow signs');
@@ -15,7 +15,7 @@ export async function checkSignedUrls(checks: Checks, python: string, template: 
     const environment = serverEnvironment(template);
     const bucket = new URL(environment.MLFLOW_ARTIFACTS_DESTINATION).hostname;
     const { regions } = RegionInfo;
-    const environments = Object.fromEntries(regions.map(({ name }) => [name, { ...inRegion(name, environment), ...credentials }]));
+    const environments = Object.fromEntries(regions.map(({ name }) => [name, { ...inRegion(template.region, name, environment), ...credentials }]));
     const { stdout } = await execa(python, [join(import.meta.dirname, 'signed_urls.py')], { input: JSON.stringify(environments), extendEnv: false });
     const expected = regions.map(({ name, domainSuffix }) => [name, Array(3).fill(`${bucket}.s3.${name}.${domainSuffix}`)]);
     assert.deepEqual(JSON.parse(stdout), Object.fromEntries(expected));
@@ -30,6 +30,6 @@ function serverEnvironment(template: Template): Record<string, string> {
   return plainEnvironment(tasks.flatMap(({ ContainerDefinitions }) => ContainerDefinitions).find(({ Name }) => Name === 'mlflow')!);
 }
 
-function inRegion(name: string, environment: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(environment).map(([variable, value]) => [variable, value.replaceAll(templateRegion, name)]));
+function inRegion(own: string, name: string, environment: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(environment).map(([variable, value]) => [variable, value.replaceAll(own, name)]));
 }

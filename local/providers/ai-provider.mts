@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { PlayedServer } from '../aws/played-server.mjs';
+import type { Site } from '../worlds/world.mjs';
 
 /** A request as it came. */
 export interface Arrival {
@@ -23,8 +24,12 @@ export class AiProvider extends PlayedServer {
   private holding = false;
   private readonly held = new Set<ServerResponse>();
 
-  constructor(readonly url: string) {
-    super(url);
+  readonly url: string;
+
+  /** At a site, or at an address of the loopback. */
+  constructor(site: Site | string) {
+    super(typeof site === 'string' ? site : [site]);
+    this.url = typeof site === 'string' ? site : site.here;
     this.servers[0].server.on('connection', () => { this.connections += 1; });
   }
 

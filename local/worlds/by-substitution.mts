@@ -3,7 +3,7 @@
 import { execa } from 'execa';
 import type { Container } from '../aws/ecs.mjs';
 import { Daemon, freePort, type Running } from '../processes.mjs';
-import type { Site, SiteOptions, TaskPlace, World } from './world.mjs';
+import type { Settings, Site, SiteOptions, TaskPlace, World } from './world.mjs';
 
 /** Where the load balancer listens, if nothing else is said. */
 export const publicPort = 8443;
@@ -39,8 +39,8 @@ class Processes implements TaskPlace {
     return new Daemon(command, { env, user, log });
   }
 
-  async succeeds({ env, user }: Container, [program, ...args]: readonly string[], timeoutSeconds: number): Promise<boolean> {
-    const { failed } = await execa(program, args, { cwd: '/', env, extendEnv: false, reject: false, timeout: timeoutSeconds * 1000, stdio: 'ignore', ...user });
+  async succeeds({ env, user }: Container, [program, ...args]: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<boolean> {
+    const { failed } = await execa(program, args, { cwd: '/', env: { ...env, ...changes }, extendEnv: false, reject: false, timeout: timeoutSeconds * 1000, stdio: 'ignore', ...user });
     return !failed;
   }
 

@@ -10,6 +10,7 @@ import { execa } from 'execa';
 import { hostsFile, ip, networks } from './namespaces.mjs';
 import { authority, authorityVariable, handedOver } from '../aws/certificates.mjs';
 
+const unshare = ['unshare', '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const programs = ['crun', 'ip', 'nft', 'nsenter', 'setpriv', 'tini', 'unshare'];
 
 /** Whether this process is in one. */
@@ -21,7 +22,11 @@ export async function whyNotVerbatim(): Promise<string | undefined> {
     return 'it needs root on Linux';
   }
   const missing = (await Promise.all(programs.map(async name => (await execa('which', [name], { reject: false })).failed ? [name] : []))).flat();
-  return missing.length > 0 ? `it needs ${missing.join(', ')} (on Debian the packages crun, iproute2, nftables, tini and util-linux)` : undefined;
+  if (missing.length > 0) {
+    return `it needs ${missing.join(', ')} (on Debian the packages crun, iproute2, nftables, tini and util-linux)`;
+  }
+  const [program, ...args] = unshare;
+  return (await execa(program, [...args, 'true'], { reject: false })).failed ? 'it needs the right to make namespaces' : undefined;
 }
 
 /** With these arguments. Nobody but `stop` ends it before its time, in order. */
@@ -29,7 +34,6 @@ export function enter(folder: string, args: readonly string[]): { readonly ended
   const trusted = join(folder, 'trusted.pem');
   mkdirSync(folder, { recursive: true });
   writeFileSync(trusted, [...rootCertificates, authority.cert].join('\n')); // Node reads it when it starts
-  const unshare = ['unshare', '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
   const again = [process.execPath, ...process.execArgv, process.argv[1], ...args];
   const inner = execa('setpriv', ['--pdeathsig', 'KILL', ...unshare, 'tini', '--', ...again], {
     env: {

@@ -11,11 +11,11 @@ import { execa } from 'execa';
 import { Containers, isLink, type Mount } from './container.mjs';
 import { addressOf, etc, ip, networks, nft } from './namespaces.mjs';
 import { SecurityGroups } from './security-groups.mjs';
-import type { AwsVpc, Site, SiteOptions, TaskPlace, TaskPlaceOptions, World } from './world.mjs';
+import type { AwsVpc, Settings, Site, SiteOptions, TaskPlace, TaskPlaceOptions, World } from './world.mjs';
 import { authority } from '../aws/certificates.mjs';
 import type { Container } from '../aws/ecs.mjs';
 import type { Program } from '../aws/substitutions.mjs';
-import { region, type Template } from '../aws/template.mjs';
+import type { Template } from '../aws/template.mjs';
 import type { Running } from '../processes.mjs';
 
 /** Addresses that belong to a host of the VPC, and to one of the internet. */
@@ -26,7 +26,7 @@ const linkLocal = '169.254.0.0/16';
 /** The other end of each task's network. */
 const gateway = '169.254.1.1';
 /** Where programs that a check starts in the network of a task may listen. */
-export const portsOfChecks = '20000-31999';
+const portsOfChecks = '20000-31999';
 
 export class VerbatimWorld implements World {
   readonly verbatim = true;
@@ -38,7 +38,7 @@ export class VerbatimWorld implements World {
   private readonly containers: Containers;
   private front = '';
 
-  constructor(template: Template, private readonly folder: string, private readonly images: readonly Program[]) {
+  constructor(private readonly template: Template, private readonly folder: string, private readonly images: readonly Program[]) {
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
     this.securityGroups = new SecurityGroups(template, this.members, this.s3Addresses);
@@ -67,7 +67,7 @@ export class VerbatimWorld implements World {
       this.join(groups, address);
       this.guarded.set(address, groups);
     }
-    if (hostname.endsWith(`.s3.${region}.amazonaws.com`) || hostname === `s3.${region}.amazonaws.com`) {
+    if (`.${hostname}`.endsWith(`.s3.${this.template.region}.amazonaws.com`)) {
       this.s3Addresses.push(address);
     }
     if (front) {
@@ -143,6 +143,9 @@ class Namespaces implements TaskPlace {
   }
 
   async open(): Promise<void> {
+    if (this.opened) {
+      return;
+    }
     const { name, address, front } = this.options;
     const { link } = this;
     await ip([`netns add ${name}`]);
@@ -171,8 +174,9 @@ class Namespaces implements TaskPlace {
     return containers.start(id, { container, mounts: this.mounts(container), network: join(networks, name) }, log);
   }
 
-  async succeeds(container: Container, command: readonly string[], timeoutSeconds: number): Promise<boolean> {
-    const [program, ...args] = this.options.containers.inside(this.names.get(container)!, container, command);
+  async succeeds(container: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<boolean> {
+    const changed = { ...container, env: { ...container.env, ...changes } };
+    const [program, ...args] = this.options.containers.inside(this.names.get(container)!, changed, command);
     const { failed } = await execa(program, args, { cwd: '/', reject: false, timeout: timeoutSeconds * 1000, stdio: 'ignore' });
     return !failed;
   }
@@ -215,8 +219,9 @@ export async function filesOfPython(python: string, environment: string): Promis
   const { stdout } = await execa(python, ['-c', 'import botocore, certifi, sys; print(sys.base_prefix, certifi.where(), botocore.__path__[0], sep="\\n")']);
   const [base, certifi, botocore] = stdout.split('\n');
   const folders = ['/usr', ...['/bin', '/sbin', '/lib', '/lib64'].filter(folder => existsSync(folder) && !isLink(folder)), '/etc/ld.so.cache'];
+  const paths = [...new Set([...folders, base, environment, realpathSync(environment)])].filter(path => existsSync(path) && !path.startsWith('/usr/'));
   return {
-    mounts: [...new Set([...folders, base, environment, realpathSync(environment)])].filter(path => existsSync(path) && (path === '/usr' || !path.startsWith('/usr/'))).map(path => ({ source: path, destination: path })),
+    mounts: paths.map(path => ({ source: path, destination: path })),
     trust: [certifi, join(botocore, 'cacert.pem')].map(file => realpathSync(file)),
   };
 }

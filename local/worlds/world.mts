@@ -31,15 +31,18 @@ export interface SiteOptions {
   readonly front?: boolean;
 }
 
+/** Values of environment variables. */
+export type Settings = Readonly<Record<string, string>>;
+
 /** Where one task runs. */
 export interface TaskPlace {
   /** Of its network interface. */
   readonly address: string;
-  /** Makes it, before the first container starts. */
+  /** Makes it, unless it is there, before a container starts. */
   open(): Promise<void>;
   start(container: Container, log: string): Running;
-  /** Whether a command in a running container succeeds. */
-  succeeds(container: Container, command: readonly string[], timeoutSeconds: number): Promise<boolean>;
+  /** Whether a command in a running container succeeds, with some of its settings changed. */
+  succeeds(container: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<boolean>;
   close(): Promise<void>;
 }
 
