@@ -26,7 +26,7 @@ export function packPrograms(): void {
 }
 
 export function pack(programs: Record<string, string>): string {
-  return deflateSync(JSON.stringify(programs), { level: 9 }).toString('base64');
+  return deflateSync(JSON.stringify(programs), { level: 9, memLevel: 9 }).toString('base64');
 }
 
 export function unpack(packed: string): Record<string, string> {

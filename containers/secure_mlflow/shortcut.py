@@ -90,7 +90,7 @@ class Threads:
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             while not answer.ended:
                 await send({"type": "http.response.body", "body": answer.block, "more_body": True})
-                await anyio.to_thread.run_sync(answer.go_on)  # asyncio has some six threads, which wait for S3 while artifacts pass
+                await anyio.to_thread.run_sync(answer.go_on)  # asyncio's few threads wait for S3
             await send({"type": "http.response.body", "body": answer.block})
         finally:
             answer.close()
