@@ -1,7 +1,7 @@
 /** `npm run try` as contributors use it: in two checkouts at a time, one of which takes changes up; until Ctrl-C. */
 
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -10,8 +10,8 @@ import { Checks } from '../local/checks/checks.mjs';
 import { bearer, client, json, type Message } from '../local/clients/http.mjs';
 import { folder, installPrograms } from '../local/run.mjs';
 
-/** Files change here, so that the checkout itself stays as it is. It lies inside, where the packages of Node.js are found. */
-const copy = join(work, 'checkout');
+/** Files change here, so that the checkout itself stays as it is. Below `/tmp`, where a volume of the task is, too: its path may be a part of others. */
+const copy = mkdtempSync('/tmp/checkout-');
 const anotherPort = '8444';
 
 interface Run { readonly info: { readonly run_id: string } }
@@ -32,14 +32,16 @@ export async function checkTwoCheckouts(): Promise<Count> {
     const left = stdout.split('\n').filter(args => args.includes(copy) || args.includes(folder) && !args.includes(work)); // where other steps work
     assert.equal(left.length, 0, [...left, first.printed, second.printed].join('\n'));
   });
+  rmSync(copy, { recursive: true });
   return checks;
 }
 
 function copyCheckout(): void {
-  rmSync(copy, { recursive: true, force: true });
+  chmodSync(copy, 0o755); // as a clone has it
   for (const name of ['package.json', 'src', 'containers', 'local', 'scripts', join('examples', 'typescript', 'quick-start')]) {
     cpSync(join(root, name), join(copy, name), { recursive: true });
   }
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
   mkdirSync(join(copy, '.try'));
   for (const name of ['mlflow', 'aws', 'oauth2-proxy']) {
     symlinkSync(join(folder, name), join(copy, '.try', name));

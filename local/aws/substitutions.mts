@@ -98,13 +98,14 @@ export class Substitutions {
     const program = this.program(definition.Image);
     const declared = Object.entries(plainEnvironment(definition)).map(([name, value]) => [name, this.apply(value)]);
     const secrets = (definition.Secrets ?? []).map(({ Name, ValueFrom }) => [Name, this.secrets.valueFrom(ValueFrom)]);
-    const { HealthCheck } = definition;
+    const { HealthCheck, EntryPoint, Command = [] } = definition;
+    const words = (texts: readonly string[]) => texts.map(word => this.apply(word));
     return {
       definition: {
         ...definition,
-        ...HealthCheck && { HealthCheck: { ...HealthCheck, Command: HealthCheck.Command.map(word => this.apply(word)) } },
+        ...HealthCheck && { HealthCheck: { ...HealthCheck, Command: words(HealthCheck.Command) } },
       },
-      command: [...definition.EntryPoint ?? program.entryPoint, ...definition.Command ?? []].map(word => this.apply(word)),
+      command: [...EntryPoint === undefined ? program.entryPoint : words(EntryPoint), ...words(Command)],
       env: {
         PATH: program.path,
         ...this.there.verbatim ? { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: this.there.credentialsEndpoint } : {
@@ -127,13 +128,10 @@ export class Substitutions {
   }
 
   apply(value: string): string {
-    return this.table.reduce((text, { aws, here, replaces }) => {
-      switch (replaces) {
-        case 'text': return text.replaceAll(aws, here);
-        case 'path': return text === aws || text.startsWith(`${aws}/`) ? here + text.slice(aws.length) : text;
-        default: return text;
-      }
-    }, value);
+    const text = this.table.filter(({ replaces }) => replaces === 'text').reduce((replaced, { aws, here }) => replaced.replaceAll(aws, here), value);
+    // One of them, once: what it is replaced by may begin with the path of another.
+    const volume = this.table.find(({ aws, replaces }) => replaces === 'path' && (text === aws || text.startsWith(`${aws}/`)));
+    return volume === undefined ? text : volume.here + text.slice(volume.aws.length);
   }
 
   /** In an address of the server that takes others along, percent-encoded: the provider's pages, and within them the server. None is one of the task. */

@@ -41,7 +41,8 @@ export function configOf({ container, mounts, network, cgroup }: BundleOptions) 
       { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'] },
       { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'] },
       { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-      ...mounts.map(({ source, destination, writable }) => ({ destination, type: 'bind', source, options: ['rbind', writable ? 'rw' : 'ro'] })),
+      ...[...mounts].sort((one, other) => depth(one) - depth(other)) // as container engines do: what lies in another comes after it
+        .map(({ source, destination, writable }) => ({ destination, type: 'bind', source, options: ['rbind', writable ? 'rw' : 'ro'] })),
     ],
     linux: {
       namespaces: [{ type: 'pid' }, { type: 'mount' }, { type: 'ipc' }, { type: 'uts' }, { type: 'network', path: network }],
@@ -50,6 +51,10 @@ export function configOf({ container, mounts, network, cgroup }: BundleOptions) 
       readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
     },
   };
+}
+
+function depth({ destination }: Mount): number {
+  return destination.split('/').length;
 }
 
 function processOf({ definition, env, user: { uid, gid } = { uid: 0, gid: 0 } }: Container, args: readonly string[]) {
