@@ -11,15 +11,15 @@ import type { Site } from '../worlds/world.mjs';
 export class NetworkProxy extends PlayedServer {
   /** Host and port of each request, in turn. */
   readonly asked: string[] = [];
-  private readonly hosts = new Map<string, https.Server | Site>();
+  /** Where each host is that it connects to. */
+  private readonly hosts = new Map<string, () => { readonly host: string; readonly port: number }>();
+  private readonly tlsServers: https.Server[] = [];
 
   /** Sites of the internet, which its clients have by TLS: those that have none get it here. */
   constructor(site: Site, internet: readonly Site[], certificate: Certificate) {
     super([site]);
-    for (const { aws, here, ...place } of internet) {
-      const proxy = createProxyServer({ target: here });
-      const server = here.startsWith('https:') ? { aws, here, ...place } : https.createServer(certificate, (request, response) => proxy.web(request, response));
-      this.hosts.set(`${new URL(aws).hostname}:443`, server);
+    for (const { aws, here, listen } of internet) {
+      this.hosts.set(`${new URL(aws).hostname}:443`, here.startsWith('https:') ? () => listen : this.withTls(here, certificate));
     }
     this.servers[0].server.on('connect', (request: IncomingMessage, socket: Socket) => {
       const host = request.url!;
@@ -29,8 +29,7 @@ export class NetworkProxy extends PlayedServer {
         socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
         return;
       }
-      const { port } = found instanceof https.Server ? found.address() as AddressInfo : found.listen;
-      const there = connect(port, found instanceof https.Server ? '127.0.0.1' : found.listen.host, () => {
+      const there = connect(found(), () => {
         socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
         there.pipe(socket).pipe(there);
       });
@@ -38,17 +37,20 @@ export class NetworkProxy extends PlayedServer {
     });
   }
 
-  private get ownServers(): https.Server[] {
-    return [...this.hosts.values()].filter(server => server instanceof https.Server);
+  private withTls(target: string, certificate: Certificate) {
+    const proxy = createProxyServer({ target });
+    const server = https.createServer(certificate, (request, response) => proxy.web(request, response));
+    this.tlsServers.push(server);
+    return () => ({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
   }
 
   async start(): Promise<void> {
-    await Promise.all([super.start(), ...this.ownServers.map(server => new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve)))]);
+    await Promise.all([super.start(), ...this.tlsServers.map(server => new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve)))]);
   }
 
   stop(): void {
     super.stop();
-    for (const server of this.ownServers) {
+    for (const server of this.tlsServers) {
       server.close();
       server.closeAllConnections();
     }
