@@ -36,13 +36,17 @@ export class VerbatimWorld implements World {
   private readonly s3Addresses: string[] = [];
   private readonly securityGroups: SecurityGroups;
   private readonly containers: Containers;
+  private readonly etc: readonly Mount[];
+  private readonly trusting: ReadonlyMap<Program, readonly Mount[]>;
   private front = '';
 
-  constructor(private readonly template: Template, private readonly folder: string, private readonly images: readonly Program[]) {
+  constructor(private readonly template: Template, folder: string, private readonly images: readonly Program[]) {
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
     this.securityGroups = new SecurityGroups(template, this.members, this.s3Addresses);
     this.containers = new Containers(folder);
+    this.etc = etc(folder);
+    this.trusting = new Map(images.map(image => [image, trusting(image, folder)]));
     const services = template.all<AwsVpc>('AWS::ECS::Service');
     const scheduled = template.all<{ Target: { EcsParameters: AwsVpc } }>('AWS::Scheduler::Schedule').map(({ Target }) => Target.EcsParameters);
     [...services, ...scheduled].forEach(({ NetworkConfiguration: { AwsvpcConfiguration: { SecurityGroups: groups } } }) => this.rangeOf(groups));
@@ -110,9 +114,14 @@ export class VerbatimWorld implements World {
         output: [`ip daddr ${linkLocal}`, ...allowed('Egress')].map(packets => `${packets} accept`),
       }),
       containers: this.containers,
-      images: this.images,
-      folder: this.folder,
+      files: image => this.filesOf(image),
     });
+  }
+
+  /** What a container of an image has of this machine. */
+  private filesOf(image: string): Mount[] {
+    const found = this.images.find(candidate => image.startsWith(`${candidate.image}:`))!;
+    return [...found.mounts, ...this.etc, ...this.trusting.get(found)!];
   }
 }
 
@@ -123,8 +132,7 @@ interface NamespacesOptions {
   readonly front: string;
   readonly rules: () => { readonly input: string[]; readonly output: string[] };
   readonly containers: Containers;
-  readonly images: readonly Program[];
-  readonly folder: string;
+  readonly files: (image: string) => Mount[];
 }
 
 class Namespaces implements TaskPlace {
@@ -189,12 +197,9 @@ class Namespaces implements TaskPlace {
   }
 
   private mounts({ definition }: Container): Mount[] {
-    const { images, volumes, folder } = this.options;
-    const image = images.find(candidate => definition.Image.startsWith(`${candidate.image}:`))!;
+    const { files, volumes } = this.options;
     return [
-      ...image.mounts,
-      ...etc(folder),
-      ...trusting(image, folder),
+      ...files(definition.Image),
       ...(definition.MountPoints ?? []).map(({ ContainerPath: destination, SourceVolume, ReadOnly }) => (
         { source: join(volumes, SourceVolume), destination, writable: !ReadOnly }
       )),
