@@ -90,11 +90,12 @@ export class S3 {
     return this.template.all<{ TaskRoleArn: string }>('AWS::ECS::TaskDefinition').map(({ TaskRoleArn }) => TaskRoleArn.split('/').at(-1)!);
   }
 
-  /** Where a task with this role gets its credentials; of another path below the address of ECS. */
+  /** Where a task with this role gets its credentials by substitution. */
   credentialsEndpoint(role: string): string {
     return `${this.endpoint}/try/credentials/${role}`;
   }
 
+  /** In the form in which ECS hands them out. */
   async credentials(role: string): Promise<string> {
     return (await fetch(`${this.origin}/try/credentials/${role}`)).text();
   }

@@ -114,8 +114,7 @@ function answered(statuses: number[]): string {
 
 /** Asks S3 with the credentials of the task's role. */
 export async function roleStaysInFolder({ s3, taskRole }: Deployment): Promise<void> {
-  const answer = await fetch(s3.credentialsEndpoint(taskRole));
-  const credentials = await answer.json() as { AccessKeyId: string; SecretAccessKey: string; Token: string };
+  const credentials = JSON.parse(await s3.credentials(taskRole)) as { AccessKeyId: string; SecretAccessKey: string; Token: string };
   const { stdout } = await execa(s3.python, [`${import.meta.dirname}/second_wall.py`, s3.endpoint, s3.bucketName, s3.folder, canary], {
     env: { AWS_ACCESS_KEY_ID: credentials.AccessKeyId, AWS_SECRET_ACCESS_KEY: credentials.SecretAccessKey, AWS_SESSION_TOKEN: credentials.Token },
   });
