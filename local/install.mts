@@ -12,8 +12,8 @@ const here = import.meta.dirname;
 export async function findPython(user: User | undefined): Promise<string> {
   const suitable: string[] = [];
   for (const candidate of ['python3', '/usr/bin/python3']) {
-    // The exit code is the answer: 0 where it is new enough and has what makes a virtual environment.
-    const isNewEnough = await execa(candidate, ['-c', 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))'], { reject: false });
+    // New enough, and with what makes a virtual environment.
+    const isNewEnough = await execa(candidate, ['-c', 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))'], { reject: false }); // the exit code is the answer
     if (!isNewEnough.failed) {
       suitable.push(candidate);
     }

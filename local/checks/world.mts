@@ -46,7 +46,8 @@ export async function checkWorld(checks: Checks, deployment: Deployment): Promis
     for (const [folder, writable] of [['/tmp', true], ['/', false], ['/usr', false], ['/run/secure-mlflow', false], ['/etc', false]] as const) {
       assert.equal(await inside(`open(${JSON.stringify(`${folder.replace(/\/$/, '')}/of-a-check`)}, "w")`), writable, folder);
     }
-    assert(await inside('import glob, sys; names = [open(f).read() for f in glob.glob("/proc/[0-9]*/comm")]; sys.exit(any("oauth2" in name or "postgres" in name for name in names))'));
+    const seen = (programs: string) => inside(`import glob; assert any(name in open(file).read() for file in glob.glob("/proc/[0-9]*/comm") for name in ${programs})`);
+    assert.deepEqual([await seen('["gunicorn", "python"]'), await seen('["oauth2", "postgres"]')], [true, false]);
   });
 
   checks.heading('Its network');

@@ -46,5 +46,5 @@ export function tokenEnvironment(region: string): Record<string, string> {
 
 /** The token is there and has a minute left at least: the exit code is 1 where its file is older than 14 of its 15 minutes, and where there is none. */
 export const TOKEN_HEALTH_CHECK = [
-  'CMD', 'python', '-c', "import os, sys, time; sys.exit(time.time() - os.stat(os.environ['PGPASSFILE']).st_mtime > 840)",
+  'CMD', 'python', '-c', "import os, sys, time; sys.exit(time.time() - os.stat(os.environ['PGPASSFILE']).st_mtime > 840)", // the exit code is all that ECS asks for
 ];
