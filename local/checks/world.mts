@@ -1,11 +1,13 @@
 /** The verbatim world: that nothing of the task is changed, what stands behind each setting, and that it fails with a wrong one. */
 
 import assert from 'node:assert/strict';
+import { get, type ClientRequest } from 'node:http';
 import type { Checks } from './checks.mjs';
 import { read } from './proc.mjs';
-import type { Container, ContainerDefinition } from '../aws/ecs.mjs';
+import type { ContainerDefinition } from '../aws/ecs.mjs';
 import type { Deployment, TaskPlan } from '../deployment.mjs';
-import type { TaskPlace } from '../worlds/world.mjs';
+import { untilReady } from '../processes.mjs';
+import type { Settings } from '../worlds/world.mjs';
 
 type Change = (definition: ContainerDefinition) => ContainerDefinition;
 
@@ -20,12 +22,27 @@ const wrong: readonly [what: string, container: string, change: Change, ends: Re
 ];
 
 export async function checkWorld(checks: Checks, deployment: Deployment): Promise<void> {
-  const { substitutions, task, containers, place, sites } = deployment;
+  await checkContainers(checks, deployment);
+  await checkNetwork(checks, deployment);
+  checks.heading('A task ends with');
+  for (const [what, container, change, ends] of wrong) {
+    await checks.check(what, async () => {
+      const plan = deployment.nextTask({ change: definition => definition.Name === container ? change(definition) : definition });
+      assert.match(await end(deployment, plan), ends);
+    });
+  }
+}
+
+async function checkContainers(checks: Checks, deployment: Deployment): Promise<void> {
+  const { substitutions, template, task, containers, place } = deployment;
+  const mlflow = deployment.container('mlflow');
+  const inside = (script: string) => place.succeeds(mlflow, ['python', '-c', script], 20);
   checks.heading('The task as it is synthesised');
   await checks.check('differs from AWS in the images alone', async () => {
     assert.deepEqual(substitutions.table.map(({ what }) => what), ['image', 'image']);
-    for (const { definition, command, env } of containers) {
-      const { EntryPoint = [], Command = [], Environment = [] } = definition;
+    const [synthesised] = template.all<{ ContainerDefinitions: ContainerDefinition[] }>('AWS::ECS::TaskDefinition');
+    assert.deepEqual(containers.map(({ definition }) => definition), synthesised.ContainerDefinitions);
+    for (const { definition: { EntryPoint = [], Command = [], Environment = [] }, command, env } of containers) {
       const declared = [...EntryPoint, ...Command];
       assert.deepEqual(command.slice(command.length - declared.length), declared);
       assert.deepEqual(Environment.filter(({ Name, Value }) => env[Name] !== Value), []);
@@ -40,54 +57,60 @@ export async function checkWorld(checks: Checks, deployment: Deployment): Promis
       assert.deepEqual([ids, capabilities], [User, [0, 0, 0, 0, 0]], name);
     }
   });
-  const mlflow = deployment.container('mlflow');
-  const inside = (script: string) => place.succeeds(mlflow, ['python', '-c', script], 20);
-  await checks.check('may write to its volumes and nowhere else, and sees no other process', async () => {
-    for (const [folder, writable] of [['/tmp', true], ['/', false], ['/usr', false], ['/run/secure-mlflow', false], ['/etc', false]] as const) {
-      assert.equal(await inside(`open(${JSON.stringify(`${folder.replace(/\/$/, '')}/of-a-check`)}, "w")`), writable, folder);
-    }
-    const seen = (programs: string) => inside(`import glob; assert any(name in open(file).read() for file in glob.glob("/proc/[0-9]*/comm") for name in ${programs})`);
-    assert.deepEqual([await seen('["gunicorn", "python"]'), await seen('["oauth2", "postgres"]')], [true, false]);
+  await checks.check('may write where it has a volume for that, and sees no other container', async () => {
+    const writes = (folder: string) => inside(`open("${folder}/of-a-check", "w")`);
+    assert.deepEqual([await writes('/tmp'), await writes('/run/secure-mlflow')], [true, false]);
+    const processes = 'open(file).read() for file in glob.glob("/proc/[0-9]*/comm")';
+    const sees = (programs: string) => inside(`import glob; assert any(name in process for process in (${processes}) for name in ${programs})`);
+    assert.deepEqual([await sees('["gunicorn", "python"]'), await sees('["oauth2", "postgres"]')], [true, false]);
   });
+  // Root, who could otherwise do both.
+  const attempt = (script: string, change: Change) => aside(deployment, { container: 'prepare', change }, run => run(script));
+  await checks.check('does not let root write to the root of its files (does without `ReadonlyRootFilesystem`)', async () => {
+    const script = 'open("/of-a-check", "w")';
+    const without: Change = definition => ({ ...definition, ReadonlyRootFilesystem: false });
+    assert.deepEqual([await attempt(script, same => same), await attempt(script, without)], [false, true]);
+  });
+  await checks.check('does not let root give a file away (does with the capabilities that a container usually has)', async () => {
+    const script = 'import os; open("/tmp/of-a-check", "w"); os.chown("/tmp/of-a-check", 1, 1)';
+    const without: Change = definition => ({ ...definition, LinuxParameters: {} });
+    assert.deepEqual([await attempt(script, same => same), await attempt(script, without)], [false, true]);
+  });
+}
+
+async function checkNetwork(checks: Checks, deployment: Deployment): Promise<void> {
+  const { sites, s3, template, place, proxyUrl } = deployment;
+  const mlflow = deployment.container('mlflow');
+  const [databaseHost, databasePort] = sites.database.aws.split(':');
+  const publicHost = new URL(sites.publicSite.aws).hostname;
+  const [balancer] = template.single<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer').SecurityGroups;
+  const connects = (host: string, port: number | string) => `import socket; socket.create_connection(("${host}", ${port}), 2)`;
+  const inside = (script: string, changes?: Settings) => place.succeeds(mlflow, ['python', '-c', script], 30, changes);
+  const inGroup = (group: string, script: string) => aside(deployment, { container: 'mlflow', securityGroups: [group] }, run => run(script));
 
   checks.heading('Its network');
-  const [databaseHost, databasePort] = sites.database.aws.split(':');
-  const reach = (where: TaskPlace, container: Container, host: string, port: number) =>
-    where.succeeds(container, ['python', '-c', `import socket; socket.create_connection((${JSON.stringify(host)}, ${port}), 2)`], 20);
-  await checks.check('reaches the database and port 443 of others, as its security group says', async () => {
-    const reached = await Promise.all([
-      reach(place, mlflow, databaseHost, Number(databasePort)), reach(place, mlflow, new URL(sites.caBundle.aws).hostname, 443), reach(place, mlflow, '169.254.170.2', 80),
-    ]);
-    assert.deepEqual(reached, [true, true, true]);
+  await checks.check('reaches the database, and others at port 443', async () => {
+    const hosts = [[databaseHost, databasePort], [new URL(sites.caBundle.aws).hostname, 443], ['169.254.170.2', 80]] as const;
+    assert.deepEqual(await Promise.all(hosts.map(([host, port]) => inside(connects(host, port)))), [true, true, true]);
   });
-  await checks.check('and nothing else: no other port, no other name of S3', async () => {
-    const reached = await Promise.all([
-      reach(place, mlflow, new URL(sites.publicSite.aws).hostname, 80), reach(place, mlflow, 's3.amazonaws.com', 443), reach(place, mlflow, `${deployment.s3.bucketName}.s3.amazonaws.com`, 443),
-    ]);
-    assert.deepEqual(reached, [false, false, false]);
+  await checks.check('reaches no other port (does in a group that lets everything out)', async () => {
+    assert.deepEqual([await inside(connects(publicHost, 80)), await inGroup('sg-of-others', connects(publicHost, 80))], [false, true]);
   });
-  await checks.check('one in another security group does not reach the database', async () => {
-    const [other] = deployment.template.single<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer').SecurityGroups;
-    const plan = deployment.nextTask({ securityGroups: [other] });
-    await plan.place.open();
-    const waiting = { ...plan.containers.find(({ definition }) => definition.Name === 'mlflow')!, command: ['sleep', '60'] };
-    const running = plan.place.start(waiting, `${plan.logs}/waiting.log`);
-    try {
-      assert.equal(await reach(plan.place, waiting, databaseHost, Number(databasePort)), false);
-    } finally {
-      await running.stop(0);
-      await plan.place.close();
-    }
+  await checks.check('does not reach the database from another security group', async () => {
+    assert.equal(await inGroup(balancer, connects(databaseHost, databasePort)), false);
   });
-
-  checks.heading('A task ends with');
-  for (const [what, container, change, ends] of wrong) {
-    await checks.check(what, async () => {
-      const plan = deployment.nextTask({ change: definition => definition.Name === container ? change(definition) : definition });
-      assert.match(await end(deployment, plan), ends);
+  await checks.check('is reached by the load balancer, and by nobody else', async () => {
+    const answers = (localAddress: string) => new Promise<boolean>(resolve => {
+      get(`${proxyUrl}/ping`, { localAddress, timeout: 3000, agent: false }, response => resolve(response.resume().statusCode === 200))
+        .on('timeout', function (this: ClientRequest) { this.destroy(); }).on('error', () => resolve(false));
     });
-  }
-  await checks.check('a request for its port is not answered where it listens on its loopback', async () => {
+    assert.deepEqual([await answers(sites.publicSite.listen.host), await answers(sites.caBundle.listen.host)], [true, false]);
+  });
+  await checks.check('stores artifacts at the host of the region (not at one of S3 that newer regions refuse)', async () => {
+    const script = `import boto3; boto3.client("s3").put_object(Bucket="${s3.bucketName}", Key="${s3.folder}/of-a-check", Body=b"x")`;
+    assert.deepEqual([await inside(script), await inside(script, { AWS_ENDPOINT_URL_S3: 'https://s3.amazonaws.com' })], [true, false]);
+  });
+  await checks.check('listens where the load balancer finds it (not on its loopback)', async () => {
     const plan = deployment.nextTask({ change: set('OAUTH2_PROXY_HTTP_ADDRESS', value => value.replace('0.0.0.0', '127.0.0.1')) });
     try {
       await plan.task.start(() => undefined);
@@ -96,6 +119,29 @@ export async function checkWorld(checks: Checks, deployment: Deployment): Promis
       await deployment.stopTask(plan);
     }
   });
+}
+
+interface AsideOptions {
+  readonly container: string;
+  readonly change?: Change;
+  readonly securityGroups?: readonly string[];
+}
+
+/** Runs Python in a container of a task of its own, in which nothing else runs. */
+async function aside<T>(
+  deployment: Deployment, { container, ...options }: AsideOptions, use: (run: (script: string) => Promise<boolean>) => Promise<T>,
+): Promise<T> {
+  const { place, containers, logs } = deployment.nextTask(options);
+  await place.open();
+  const waiting = { ...containers.find(({ definition }) => definition.Name === container)!, command: ['sh', '-c', 'echo It waits.; exec sleep 60'] };
+  const running = place.start(waiting, `${logs}/waiting.log`);
+  try {
+    await untilReady(running, container, async () => assert.match(running.lastLines(), /It waits/));
+    return await use(script => place.succeeds(waiting, ['python', '-c', script], 20));
+  } finally {
+    await running.stop(0);
+    await place.close();
+  }
 }
 
 async function end(deployment: Deployment, plan: TaskPlan): Promise<string> {

@@ -128,7 +128,13 @@ class ContainerProcess implements Running {
     while (this.running && !existsSync(this.pidFile)) {
       await sleep(20); // crun has not made it yet
     }
-    const send = (name: NodeJS.Signals) => this.running && process.kill(this.pid, name);
+    const send = (name: NodeJS.Signals) => {
+      try {
+        process.kill(this.pid, name);
+      } catch {
+        // it has ended; crun is about to see it
+      }
+    };
     send(signal);
     const tooLong = setTimeout(() => send('SIGKILL'), graceSeconds * 1000);
     await this.exited;
