@@ -97,9 +97,7 @@ export async function surround(app: string | OwnApp, { proxy }: Programs, place:
 }
 
 export function showSubstitutions({ substitutions }: Deployment): void {
-  console.log(inVerbatimWorld
-    ? '\nThe task runs as it is synthesised. What differs from AWS, and nothing else does:'
-    : '\nThe task is changed to what this machine has. What differs from AWS, and nothing else does (`npm run try -- --check world` runs it unchanged):');
+  console.log(`\nThe task ${inVerbatimWorld ? 'runs as it is synthesised' : 'is changed to what this machine has'}. What differs from AWS, and nothing else does:`);
   console.table(substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
 }
 
@@ -116,7 +114,8 @@ export async function synthesise(app: string, assembly = join(folder, 'cdk.out')
   return assembly;
 }
 
-async function deploymentOf(template: Template, proxy: string, place: Place): Promise<Deployment> {
+/** Nothing of it runs yet. */
+export async function deploymentOf(template: Template, proxy: string, place: Place): Promise<Deployment> {
   const users = template.all<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition')
     .flatMap(({ ContainerDefinitions }) => ContainerDefinitions.map(({ User }) => parseUser(User)));
   const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(python, user)))).every(Boolean);

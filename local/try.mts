@@ -17,14 +17,14 @@ import { checkNames } from './checks/names.mjs';
 import { ownApp, ownStack } from './checks/own-app.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { checkSignedUrls } from './checks/signed-urls.mjs';
-import { personToken } from './clients/tokens.mjs';
+import { personToken, somebodyOf } from './clients/tokens.mjs';
 import type { Deployment } from './deployment.mjs';
 import { installPlugin, installPython } from './install.mjs';
 import { readOwnApp } from './own-app.mjs';
-import { deploy, folder, installPrograms, listr, python, runInVerbatimWorld, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
+import { deploy, deploymentOf, folder, installPrograms, listr, python, runInVerbatimWorld, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
 import { watchSources } from './watch.mjs';
 import { publicPort } from './worlds/by-substitution.mjs';
-import { inVerbatimWorld, settle, whyNotVerbatim } from './worlds/enter.mjs';
+import { inVerbatimWorld, settle, missingForVerbatim } from './worlds/enter.mjs';
 
 /** An older MLflow, whose store the checks of an upgrade start from. */
 const oldFolder = join(folder, 'mlflow-old');
@@ -42,7 +42,7 @@ const verbatimPhases = new Set([
 const phases: Record<string, (checks: Checks, programs: Programs) => Promise<void>> = {
   'world': async (checks, programs) => {
     if (!inVerbatimWorld) {
-      console.log(`\nThe task as it is synthesised\n  - left out: ${bySubstitution ? 'nobody wants it' : await whyNotVerbatim()}`);
+      console.log(`\nThe task as it is synthesised\n  - left out: ${bySubstitution ? 'without --by-substitution' : `only where ${await missingForVerbatim()}`}`);
       return;
     }
     await checkVerbatim(checks, await deploy('examples/typescript/quick-start', programs, { port }));
@@ -77,8 +77,13 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   },
   'clean-up': async (checks, programs) => checkRemoval(checks, await deploy('local/apps/clean-up-app.ts', programs, { port })),
   'own-app': async (checks, programs) => {
-    const read = (output: string) => readOwnApp(ownApp, ownStack, output);
-    await checkOwnApp(checks, await deploy({ title: 'an app with stages', read }, programs, { port }), join(folder, 'own-app'));
+    const deployment = await deploy({ title: 'an app with stages', read: output => readOwnApp(ownApp, ownStack, output) }, programs, { port });
+    await checkOwnApp(checks, {
+      deployment,
+      assembly: join(folder, 'cdk.out'),
+      output: join(folder, 'own-app'),
+      tryToRun: async template => deploymentOf(await template, programs.proxy, { folder: join(folder, 'own-app'), port: port + 1 }),
+    });
   },
   'names': async (checks, { proxy }) => {
     await checkNames(checks, { python, proxy });
@@ -113,11 +118,14 @@ async function main(stopping: AbortSignal): Promise<boolean> {
   const programs = await installPrograms();
   if (check) {
     const names = check === true ? Object.keys(phases) : check;
-    return inVerbatimWorld || bySubstitution || await whyNotVerbatim() !== undefined ? runChecks(names, programs) : runInBothWorlds(names, programs);
+    const inOneWorld = inVerbatimWorld || bySubstitution || await missingForVerbatim() !== undefined;
+    return inOneWorld ? runChecks(names, programs) : runInBothWorlds(names, programs);
   }
   const example = 'examples/typescript/quick-start';
   const running = await deploy(app === undefined ? example : { title: app, read: output => readOwnApp(app, stack, output) }, programs, { port });
   await explain(running);
+  const missing = await missingForVerbatim();
+  console.log(`\nThe checks run the quick start unchanged, as it is synthesised: \`npm run try -- --check world\`${missing === undefined ? '' : `, only where ${missing}`}.\n`);
   const unwanted = watch ? watchSources(running, join(example, 'app.ts')) : failWhenItEnds(running);
   console.log('Ctrl-C stops everything.');
   await Promise.race([unwanted, once(stopping, 'abort')]);
@@ -125,11 +133,7 @@ async function main(stopping: AbortSignal): Promise<boolean> {
 }
 
 async function explain({ url, caFile, issuer, clients, logs, proxy }: Deployment): Promise<void> {
-  const domain = (proxy.env.OAUTH2_PROXY_EMAIL_DOMAINS ?? '').split(',').find(name => !name.includes('*')) || 'example.com';
-  const reader = `someone@${domain}`;
-  if (proxy.env.OAUTH2_PROXY_ALLOWED_GROUPS !== undefined) {
-    issuer.groups.set(reader, proxy.env.OAUTH2_PROXY_ALLOWED_GROUPS.split(','));
-  }
+  const { reader, domain } = somebodyOf(proxy.env, issuer);
   const token = await personToken(issuer.issuer, clients, reader);
   const lines = [
     `export MLFLOW_TRACKING_URI=${url}`,

@@ -19,7 +19,7 @@ import { checkFaults } from './faults.mjs';
 import { checkLogs } from './logs.mjs';
 import { checkMachines, checkOwnAccounts } from './machines.mjs';
 import { checkNetworkProxy } from './network-proxy.mjs';
-import { checkOwnApps } from './own-app.mjs';
+import { checkOwnApps, type OwnApps } from './own-app.mjs';
 import { checkPeople } from './people.mjs';
 import { checkPolicies } from './policies.mjs';
 import { checkPrograms } from './programs.mjs';
@@ -130,11 +130,9 @@ export async function checkServerSessions(checks: Checks, deployment: Deployment
 }
 
 /** What an app is that is not one of the examples. */
-export async function checkOwnApp(checks: Checks, deployment: Deployment, output: string): Promise<void> {
-  const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
-  const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
-  await checkOwnApps(checks, deployment, send, token, output);
-  await checkEnd(checks, deployment);
+export async function checkOwnApp(checks: Checks, options: OwnApps): Promise<void> {
+  await checkOwnApps(checks, options);
+  await checkEnd(checks, options.deployment);
 }
 
 /** The task as it is synthesised, in a world that is played. */

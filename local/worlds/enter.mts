@@ -16,17 +16,17 @@ const programs = ['crun', 'ip', 'nft', 'nsenter', 'setpriv', 'tini', 'unshare'];
 /** Whether this process is in one. */
 export const inVerbatimWorld = handedOver !== undefined;
 
-/** Why there cannot be one here. */
-export async function whyNotVerbatim(): Promise<string | undefined> {
+/** What is missing for one here, as the end of "only where …". */
+export async function missingForVerbatim(): Promise<string | undefined> {
   if (process.platform !== 'linux' || process.getuid!() !== 0) {
-    return 'it needs root on Linux';
+    return 'one is root on Linux';
   }
   const missing = (await Promise.all(programs.map(async name => (await execa('which', [name], { reject: false })).failed ? [name] : []))).flat();
   if (missing.length > 0) {
-    return `it needs ${missing.join(', ')} (on Debian the packages crun, iproute2, nftables, tini and util-linux)`;
+    return `there are ${missing.join(', ')} (on Debian the packages crun, iproute2, nftables, tini and util-linux)`;
   }
   const [program, ...args] = unshare;
-  return (await execa(program, [...args, 'true'], { reject: false })).failed ? 'it needs the right to make namespaces' : undefined;
+  return (await execa(program, [...args, 'true'], { reject: false })).failed ? 'one may make namespaces' : undefined;
 }
 
 /** With these arguments. Nobody but `stop` ends it before its time, in order. */
