@@ -1,5 +1,6 @@
 /** Everything that runs here, wired together from the template alone. */
 
+import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -20,7 +21,7 @@ import type { Template } from './aws/template.mjs';
 import { client, type Send } from './clients/http.mjs';
 import { freePort, tryToListen, untilReady } from './processes.mjs';
 import { IdentityProvider, type Clients } from './providers/identity-provider.mjs';
-import type { AwsVpc, Settings, Site, TaskPlace, World } from './worlds/world.mjs';
+import type { AwsVpc, Settings, Site, TaskPlace, Whereabouts, World } from './worlds/world.mjs';
 
 const caBundleHost = 'truststore.pki.rds.amazonaws.com';
 /** The one sign-in provider that is played behind a proxy of the network. */
@@ -65,6 +66,8 @@ interface Sites {
 
 interface TaskDefinition {
   readonly TaskRoleArn: string;
+  /** MiB. */
+  readonly Memory: string;
   readonly ContainerDefinitions: ContainerDefinition[];
   readonly Volumes: { readonly Name: string }[];
 }
@@ -241,7 +244,7 @@ export class Deployment {
   private plan(number: number, name: string, options: PlanOptions = {}): TaskPlan {
     const { definition = this.serviceTask, securityGroups = this.securityGroups, change = same => same } = options;
     const volumes = join(this.volumes, name);
-    const place = this.options.world.taskPlace(number, { name: name || 'task-1', volumes, securityGroups });
+    const place = this.options.world.taskPlace(number, { name: name || 'task-1', volumes, memoryMiB: Number(definition.Memory), securityGroups });
     const { address } = place;
     const role = roleOf(definition);
     const substitutions = new Substitutions(this.serviceTask.ContainerDefinitions, this.secrets, {
@@ -268,6 +271,11 @@ export class Deployment {
   /** A place for something else that the task calls. */
   async site(what: string, aws: string): Promise<Site> {
     return this.options.world.site(what, aws);
+  }
+
+  /** A command as people run it who use the server; or from elsewhere. */
+  outside(command: readonly string[], where: Whereabouts = this.front.internal ? 'company network' : 'internet'): string[] {
+    return this.options.world.outside(command, where);
   }
 
   /** Where a file of a container of the first task is on this machine. */
@@ -315,6 +323,13 @@ export class Deployment {
     } finally {
       await proxy.stop();
     }
+  }
+
+  /** Runs a program of Python beside MLflow, in its container. Returns what it prints. */
+  async besideMlflow(program: string, changes?: Settings): Promise<string> {
+    const { succeeded, stdout, stderr } = await this.place.run(this.container('mlflow'), ['python', '-c', program], 60, changes);
+    assert(succeeded, stderr);
+    return stdout;
   }
 
   /** Starts one more MLflow server on the same database and bucket, without a proxy. With another command it may lack the inner door. */

@@ -10,14 +10,22 @@ import { Deployment, type Place } from './deployment.mjs';
 import { canRun, findPython, installProxy, installPython } from './install.mjs';
 import { publicPort, WorldBySubstitution } from './worlds/by-substitution.mjs';
 import { enter, inVerbatimWorld } from './worlds/enter.mjs';
+import { limitsMemory } from './worlds/memory.mjs';
 import { filesOfPython, VerbatimWorld } from './worlds/verbatim.mjs';
 
 export const root = resolve(import.meta.dirname, '..');
-export const folder = join(root, '.try');
-const mlflowFolder = join(folder, 'mlflow');
+/** What is installed, once for every run. */
+export const installed = join(root, '.try');
+/** Where a run in the verbatim world writes. */
+export const worldFolder = join(installed, 'world');
+/** What a run writes. The two worlds are played beside each other. */
+export const folder = inVerbatimWorld ? worldFolder : installed;
+const mlflowFolder = join(installed, 'mlflow');
 /** The Python of the image, and of the clients in the checks. */
 export const python = join(mlflowFolder, 'bin', 'python');
-const awsFolder = join(folder, 'aws');
+/** The package for clients, in a folder for PYTHONPATH. */
+export const pluginFolder = join(installed, 'client');
+const awsFolder = join(installed, 'aws');
 
 export interface Programs {
   python: string;
@@ -43,7 +51,7 @@ export async function installPrograms(): Promise<Programs> {
             await installPython(awsFolder, context.python, 'aws.txt');
           },
         },
-        { title: 'oauth2-proxy from its Go module', task: async context => { context.proxy = await installProxy(join(folder, 'oauth2-proxy')); } },
+        { title: 'oauth2-proxy from its Go module', task: async context => { context.proxy = await installProxy(join(installed, 'oauth2-proxy')); } },
       ], { concurrent: true }),
     },
   ], listr).run({} as Programs);
@@ -96,9 +104,15 @@ export async function surround(app: string | OwnApp, { proxy }: Programs, place:
   return created;
 }
 
+const notPlayed = [
+  'the two images', 'DNS servers', 'IPv6', 'network ACLs and route tables', 'KMS', 'limits of processor time',
+  ...inVerbatimWorld ? limitsMemory ? [] : ['limits of memory, since there is no control group for it'] : ['security groups', 'limits of memory', 'capabilities', 'read-only files'],
+];
+
 export function showSubstitutions({ substitutions }: Deployment): void {
   console.log(`\nThe task ${inVerbatimWorld ? 'runs as it is synthesised' : 'is changed to what this machine has'}. What differs from AWS, and nothing else does:`);
   console.table(substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
+  console.log(`Not played: ${notPlayed.join(', ')}.`);
 }
 
 async function readExample(app: string): Promise<Template> {
@@ -150,11 +164,11 @@ export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): 
   );
 }
 
-/** The same program with other arguments, where the task runs as it is synthesised. Resolves when it has ended. */
-export async function runInVerbatimWorld(args: readonly string[]): Promise<void> {
-  const run = enter(join(folder, 'world'), args);
+/** The same program with other arguments, where the task runs as it is synthesised. Resolves with what it printed when it has ended, or shows it meanwhile. */
+export async function runInVerbatimWorld(args: readonly string[], output: 'show' | 'keep'): Promise<string | undefined> {
+  const run = enter(worldFolder, args, output);
   inner.push(run);
-  await run.ended;
+  return run.ended;
 }
 
 async function finish(exitCode: number): Promise<never> {

@@ -174,7 +174,7 @@ class Run {
       if (!this.daemon!.running) {
         return;
       }
-      if (await this.place.succeeds(this.container, words, Timeout)) {
+      if ((await this.place.run(this.container, words, Timeout)).succeeded) {
         this.healthy = true;
         failures = 0;
       } else if (this.healthy || Date.now() > startPeriodEnds) {

@@ -39,6 +39,11 @@ interface TargetGroupProperties {
   readonly TargetGroupAttributes: { readonly Key: string; readonly Value: string }[];
 }
 
+interface LoadBalancer {
+  readonly LoadBalancerAttributes: { readonly Key: string; readonly Value: string }[];
+  readonly Scheme: string;
+}
+
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void;
 
 /** `localhost` stands for the host of the server's public address; others are what they are. */
@@ -55,9 +60,12 @@ export class Front {
   private readonly attributes: Record<string, string>;
   private readonly targetGroups: ReadonlyMap<string, TargetGroup>;
   private readonly agent = new http.Agent({ keepAlive: true });
+  /** Whether its address is one of the VPC. */
+  readonly internal: boolean;
 
   constructor(private readonly template: Template, private readonly played: FrontOptions, certificate: Certificate) {
-    const { LoadBalancerAttributes } = template.single<{ LoadBalancerAttributes: { Key: string; Value: string }[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
+    const { LoadBalancerAttributes, Scheme } = template.single<LoadBalancer>('AWS::ElasticLoadBalancingV2::LoadBalancer');
+    this.internal = Scheme === 'internal';
     this.attributes = Object.fromEntries(LoadBalancerAttributes.map(({ Key, Value }) => [Key, Value]));
     this.targetGroups = new Map(template.ids('AWS::ElasticLoadBalancingV2::TargetGroup').map(id => [id, new TargetGroup(template.properties(id))]));
     for (const id of template.ids('AWS::ElasticLoadBalancingV2::Listener')) {

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { checkAttacks } from './access/attacks.mjs';
 import { checkAuthors } from './access/authors.mjs';
 import { checkCalls } from './access/calls.mjs';
@@ -14,6 +13,7 @@ import { checkRoutes } from './access/routes.mjs';
 import { api, Seeds } from './access/seeds.mjs';
 import { search } from './api.mjs';
 import type { Checks } from './checks.mjs';
+import { runOutside } from './programs.mjs';
 import { lifetime } from '../aws/issuer.mjs';
 import { bearer, client, json } from '../clients/http.mjs';
 import { sessionCookie } from '../clients/person.mjs';
@@ -125,8 +125,9 @@ async function checkMachines(checks: Checks, front: Levels): Promise<void> {
   });
 }
 
-async function usesSdk({ deployment: { url, caFile }, tokens }: Levels, python: string): Promise<string> {
-  const { stdout } = await execa(python, [join(import.meta.dirname, 'access', 'sdk.py'), tokens.none, tokens.editor, tokens.admin], {
+async function usesSdk({ deployment, tokens }: Levels, python: string): Promise<string> {
+  const { url, caFile } = deployment;
+  const { stdout } = await runOutside(deployment, [python, join(import.meta.dirname, 'access', 'sdk.py'), tokens.none, tokens.editor, tokens.admin], {
     env: { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, REQUESTS_CA_BUNDLE: caFile, PATH: '/usr/bin:/bin', HOME: '/tmp' },
     extendEnv: false,
   });

@@ -1,7 +1,8 @@
 /** The whole way in a real browser, as a person goes it. Left out, with a line that says so, where there is no Chromium. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
@@ -22,7 +23,8 @@ interface LoggedFile {
   readonly file: string;
 }
 
-export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployment, run: RunWithImage | undefined): Promise<void> {
+export async function checkBrowser(checks: Checks, deployment: Deployment, run: RunWithImage | undefined): Promise<void> {
+  const { url, issuer, s3 } = deployment;
   checks.heading('In a browser a person');
   await inBrowser(async browser => {
     const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
@@ -51,7 +53,7 @@ export async function checkBrowser(checks: Checks, { url, issuer, s3 }: Deployme
     await checks.check('is sent by the page to the provider and S3, and nowhere else', async () => {
       assert.deepEqual(strangers, []);
     });
-  });
+  }, deployment);
 }
 
 /** Where a link leads by way of the sign-in. The page is signed in afterwards. */
@@ -88,9 +90,9 @@ async function checkLinks(checks: Checks, browser: Browser, page: Page, url: str
   });
 }
 
-/** Says so where there is no browser. */
-export async function inBrowser(use: (browser: Browser) => Promise<void>): Promise<void> {
-  const browser = await launchBrowser();
+/** Where the users of the deployment are, if one is given. Says so where there is no browser. */
+export async function inBrowser(use: (browser: Browser) => Promise<void>, deployment?: Deployment): Promise<void> {
+  const browser = await launchBrowser(deployment);
   if (browser === undefined) {
     console.log('  - left out: there is no Chromium here');
     return;
@@ -161,14 +163,22 @@ async function signsOut(context: BrowserContext, url: string): Promise<void> {
   assert.equal((await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/search?max_results=1`)).status(), 401);
 }
 
-/** Chromium, where there is one. */
-export async function launchBrowser(): Promise<Browser | undefined> {
+/** Chromium, where there is one, and where the users of the deployment are, if one is given. */
+export async function launchBrowser(deployment?: Deployment): Promise<Browser | undefined> {
   for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
     const found = await execa('sh', ['-c', `command -v ${name}`], { reject: false });
     if (!found.failed) {
       // Its own sandbox does not run as root.
-      return chromium.launch({ executablePath: found.stdout, args: process.getuid!() === 0 ? ['--no-sandbox'] : [] });
+      const args = process.getuid!() === 0 ? ['--no-sandbox'] : [];
+      return chromium.launch({ executablePath: deployment === undefined ? found.stdout : programOutside(deployment, found.stdout), args });
     }
   }
   return undefined;
+}
+
+/** A program that runs another one outside the VPC: Playwright starts no command line. */
+function programOutside(deployment: Deployment, program: string): string {
+  const file = join(deployment.logs, 'outside.sh');
+  writeFileSync(file, `#!/bin/sh\nexec ${deployment.outside([program]).join(' ')} "$@"\n`, { mode: 0o700 });
+  return file;
 }

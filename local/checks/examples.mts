@@ -1,6 +1,7 @@
 /** The examples beside those that have checks of their own: each is used, and does what it is about. */
 
 import assert from 'node:assert/strict';
+import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
 import { checkNeighbours } from './neighbours.mjs';
 import { redirectsToHttps, signsIn } from './people.mjs';
@@ -12,6 +13,7 @@ import { worksWithoutS3 } from './transfer.mjs';
 import { roleStaysInFolder } from './traversal.mjs';
 import { Person } from '../clients/person.mjs';
 import type { TaskPlan } from '../deployment.mjs';
+import type { Whereabouts } from '../worlds/world.mjs';
 
 /** What each is about. */
 const particulars: Record<string, (checks: Checks, options: JobOptions) => Promise<void>> = {
@@ -35,7 +37,7 @@ export async function checkUse(checks: Checks, example: string, options: JobOpti
       await person.leave();
     }
   });
-  await checks.check('lets a program log with a token and read it back', () => runLongJob(python, 1, clientSettings(deployment, token)));
+  await checks.check('lets a program log with a token and read it back', () => runLongJob(deployment, python, 1, clientSettings(deployment, token)));
   await checks.check('has put everything below its folder of the bucket', () => keepsToItsFolder(deployment));
   await particulars[example](checks, options);
 }
@@ -57,7 +59,16 @@ async function checkPrivate(checks: Checks, options: JobOptions): Promise<void> 
     const { hostname, port } = new URL(url);
     await assert.rejects(fetch(`http://${hostname}:${port || 443}`));
   });
-  await checks.check('is open to the company\'s network alone, in the template: networks are not played here', async () => {
+  if (deployment.verbatim) {
+    await checks.check('is reached from the company\'s network, and not from another', async () => {
+      const reaches = async (where: Whereabouts) => {
+        const [program, ...args] = deployment.outside(['curl', '--silent', '--insecure', '--max-time', '2', `${url}/ping`], where);
+        return !(await execa(program, args, { reject: false })).failed;
+      };
+      assert.deepEqual([await reaches('company network'), await reaches('internet')], [true, false]);
+    });
+  }
+  await checks.check('is open to the company\'s network alone, in the template', async () => {
     const { Scheme, SecurityGroups: [group] } = template.single<{ Scheme: string; SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
     const { SecurityGroupIngress: rules } = template.properties<{ SecurityGroupIngress: { CidrIp: string; FromPort: number }[] }>(group);
     assert.equal(Scheme, 'internal');

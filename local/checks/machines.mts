@@ -28,7 +28,7 @@ type LongJob = (env: Record<string, string>) => Promise<string>;
 export async function checkMachines(checks: Checks, { deployment, send, python, pluginFolder }: MachineOptions): Promise<void> {
   const { url, caFile } = deployment;
   await installPlugin(pluginFolder, python);
-  const longJob: LongJob = env => runLongJob(python, jobSeconds, {
+  const longJob: LongJob = env => runLongJob(deployment, python, jobSeconds, {
     MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PYTHONPATH: pluginFolder, ...env,
   });
 

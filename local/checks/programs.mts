@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { execa } from 'execa';
+import { execa, type Options } from 'execa';
 import type { RunWithImage } from './browser.mjs';
 import type { Checks } from './checks.mjs';
 import { bearer, json, type Send } from '../clients/http.mjs';
@@ -13,6 +13,15 @@ interface Step {
   readonly step: string;
   readonly seconds: number;
   readonly image?: RunWithImage;
+}
+
+/** What MLflow's client is told of a server. */
+export interface TrackingServer {
+  readonly url: string;
+  /** Of its certification authority, where the machine does not trust it anyway. */
+  readonly caFile?: string;
+  /** A command as its users run it. */
+  outside?(command: readonly string[]): string[];
 }
 
 export interface JobOptions {
@@ -61,7 +70,8 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
   checks.heading('Other programs can');
   const search = '/api/2.0/mlflow/experiments/search?max_results=10';
   await checks.check('list the experiments with curl and the token', async () => {
-    const { stdout } = await execa('curl', ['--silent', '--show-error', '--fail', '--cacert', caFile, '--header', `Authorization: Bearer ${token}`, url + search]);
+    const curl = ['curl', '--silent', '--show-error', '--fail', '--cacert', caFile, '--header', `Authorization: Bearer ${token}`, url + search];
+    const { stdout } = await runOutside(deployment, curl);
     const names = (JSON.parse(stdout) as { experiments: { name: string }[] }).experiments.map(({ name }) => name);
     assert(names.includes('diabetes'), `experiments: ${names}`);
   });
@@ -85,7 +95,7 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
       const [found] = command.exec(readFileSync(join(import.meta.dirname, '..', '..', page), 'utf8')) ?? [];
       assert(found, `there is no ${command}`);
       const here = (text: string) => text.replace('https://<issuer>', deployment.issuer.issuer);
-      const { stdout } = await execa(by, ['-c', here(found)], { env });
+      const { stdout } = await runOutside(deployment, [by, '-c', here(found)], { env });
       assert(stdout.includes(here(shows)), stdout);
     });
   }
@@ -93,9 +103,9 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
 }
 
 /** All that a training job does. Returns the run that it made. */
-export async function checkJob(checks: Checks, { deployment, token, python }: JobOptions): Promise<RunWithImage | undefined> {
+export async function checkJob(checks: Checks, { deployment, token, python }: Omit<JobOptions, 'deployment'> & { readonly deployment: TrackingServer }): Promise<RunWithImage | undefined> {
   checks.heading('A training job with MLflow\'s client and a token can');
-  const job = await execa(python, [`${import.meta.dirname}/job.py`], {
+  const job = await runOutside(deployment, [python, `${import.meta.dirname}/job.py`], {
     reject: false,
     timeout: 600_000,
     env: { ...clientSettings(deployment, token), MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2' },
@@ -112,14 +122,23 @@ export async function checkJob(checks: Checks, { deployment, token, python }: Jo
 }
 
 /** Logs for some seconds and reads it back. Returns how much it was. */
-export async function runLongJob(python: string, seconds: number, env: Record<string, string>): Promise<string> {
-  const { stdout } = await execa(python, [`${import.meta.dirname}/long_job.py`, String(seconds)], { timeout: 120_000, env });
+export async function runLongJob(deployment: Deployment, python: string, seconds: number, env: Record<string, string>): Promise<string> {
+  const { stdout } = await runOutside(deployment, [python, `${import.meta.dirname}/long_job.py`, String(seconds)], { timeout: 120_000, env });
   return stdout.split('\n').at(-1)!;
 }
 
 /** What MLflow's client wants to know. */
-export function clientSettings({ url, caFile }: Deployment, token: string): Record<string, string> {
-  return { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile };
+export function clientSettings({ url, caFile }: TrackingServer, token: string): Record<string, string> {
+  return { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, ...caFile !== undefined && { MLFLOW_TRACKING_SERVER_CERT_PATH: caFile } };
+}
+
+/** Runs a program where the users of a server are. */
+export async function runOutside(
+  server: Pick<TrackingServer, 'outside'>, command: readonly string[], options: Options = {},
+): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  const [program, ...args] = server.outside?.(command) ?? command;
+  const { stdout, stderr } = await execa(program, args, options);
+  return { stdout: String(stdout), stderr: String(stderr) };
 }
 
 function lastLines(text: string): string {

@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
 import { processesOf, read, residentMiB } from './proc.mjs';
-import { clientSettings } from './programs.mjs';
+import { clientSettings, runOutside } from './programs.mjs';
 import { parseUser } from '../aws/substitutions.mjs';
 import { sessionCookie } from '../clients/person.mjs';
 import type { Deployment } from '../deployment.mjs';
@@ -34,7 +33,7 @@ async function checkTokens(checks: Checks, deployment: Deployment, token: string
   await checks.check(`${seconds} s of writing while the token changes every few seconds: no write fails`, async () => {
     const before = tokens.accepted;
     const connections = await made(deployment);
-    const { written, failures, slowest } = await runSteadyJob(python, seconds, clientSettings(deployment, token));
+    const { written, failures, slowest } = await runSteadyJob(deployment, python, seconds, clientSettings(deployment, token));
     const changes = tokens.accepted - before;
     const connected = await made(deployment) - connections;
     assert.deepEqual(failures, []);
@@ -101,7 +100,7 @@ async function checkChanges(checks: Checks, deployment: Deployment, token: strin
   await checks.check('the password of the master user may change while the task runs', async () => {
     await database.setPassword(database.userName, 'another');
     await sleep(3000); // longer than any connection lives
-    const { failures } = await runSteadyJob(python, 3, clientSettings(deployment, token));
+    const { failures } = await runSteadyJob(deployment, python, 3, clientSettings(deployment, token));
     await database.setPassword(database.userName, passwordOf(deployment));
     assert.deepEqual(failures, []);
   });
@@ -115,9 +114,9 @@ async function checkChanges(checks: Checks, deployment: Deployment, token: strin
 }
 
 async function runSteadyJob(
-  python: string, duration: number, env: Record<string, string>,
+  deployment: Deployment, python: string, duration: number, env: Record<string, string>,
 ): Promise<{ readonly written: number; readonly failures: string[]; readonly slowest: number }> {
-  const { stdout } = await execa(python, [`${import.meta.dirname}/steady_job.py`, String(duration)], { env });
+  const { stdout } = await runOutside(deployment, [python, `${import.meta.dirname}/steady_job.py`, String(duration)], { env });
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as { written: number; failures: string[]; slowest: number };
 }
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { cpSync, readdirSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -20,7 +20,8 @@ import { bearer, json, withToken, type Answer, type Message } from '../clients/h
 import { personToken } from '../clients/tokens.mjs';
 import type { Deployment, Stack } from '../deployment.mjs';
 
-const folder = join(import.meta.dirname, 'short-way');
+/** Of this check, with the servers and their routes. */
+const program = join(import.meta.dirname, 'short-way');
 
 /** A server, with a database and a folder of the bucket of its own. */
 interface Way {
@@ -57,6 +58,8 @@ export async function checkShortWay(checks: Checks, deployment: Deployment): Pro
 async function start(deployment: Deployment, name: Way['name'], token: string): Promise<Way> {
   await deployment.database.create(name);
   const { env } = deployment.container('mlflow');
+  const folder = join(env.TMPDIR, 'ways');
+  cpSync(program, deployment.onDisk('mlflow', folder), { recursive: true });
   const stack = await deployment.startStack({
     command: ['mlflow', 'server', '--app-name', `${name}-way`],
     env: {
@@ -68,7 +71,7 @@ async function start(deployment: Deployment, name: Way['name'], token: string): 
     },
   });
   const at: Levels = { deployment, tokens: { none: token, reader: token, editor: token, admin: token }, send: stack.send };
-  return { name, stack, at, seeds: new Seeds(at), mask: new Mask() };
+  return { name, stack, at, seeds: new Seeds(at), mask: new Mask(new URL(stack.url).host) };
 }
 
 class Both {
@@ -209,7 +212,7 @@ class Both {
 
   async leaveAndFail(checks: Checks): Promise<void> {
     const [{ stack }] = this.ways;
-    const temporary = () => readdirSync(this.deployment.container('mlflow').env.TMPDIR).filter(name => name.startsWith('tmp'));
+    const temporary = () => readdirSync(this.deployment.onDisk('mlflow', `${this.deployment.container('mlflow').env.TMPDIR}/`)).filter(name => name.startsWith('tmp'));
     checks.heading('By the short way');
     await checks.check('a client that leaves in the middle of an upload, a download or a search leaves nothing behind', async () => {
       const before = temporary();

@@ -2,11 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import type { Browser, Page } from 'playwright-core';
 import { clickDownload, inBrowser, signInOnPage } from './browser.mjs';
 import type { Checks } from './checks.mjs';
-import { clientSettings, type JobOptions } from './programs.mjs';
+import { clientSettings, runOutside, type JobOptions } from './programs.mjs';
 import { deadAddress } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
 
@@ -40,7 +39,7 @@ export async function failsWithoutS3(checks: Checks, options: JobOptions): Promi
       await assert.rejects(clickDownload(page, options.deployment.url, { ...run, file }), /Timeout/);
       assert.match(await page.evaluate<string>('document.body.innerText'), /This site can.t be reached/);
     });
-  }));
+  }), options.deployment);
 }
 
 export async function worksWithoutS3(checks: Checks, options: JobOptions): Promise<void> {
@@ -62,11 +61,11 @@ export async function worksWithoutS3(checks: Checks, options: JobOptions): Promi
       const { content, from } = await clickDownload(page, options.deployment.url, { ...run, file });
       assert.deepEqual([content.toString(), from], ['eleven byte', options.deployment.url]);
     });
-  }));
+  }), options.deployment);
 }
 
 async function transfer({ deployment, token, python }: JobOptions, env: Record<string, string>) {
-  const { stdout, stderr } = await execa(python, [join(import.meta.dirname, 'transfer.py')], {
+  const { stdout, stderr } = await runOutside(deployment, [python, join(import.meta.dirname, 'transfer.py')], {
     timeout: 300_000,
     env: {
       ...clientSettings(deployment, token),

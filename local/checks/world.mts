@@ -1,12 +1,15 @@
 /** The verbatim world: that nothing of the task is changed, what stands behind each setting, and that it fails with a wrong one. */
 
 import assert from 'node:assert/strict';
-import { get, type ClientRequest } from 'node:http';
+import { once } from 'node:events';
+import { createServer, get, type ClientRequest } from 'node:http';
+import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
 import { read } from './proc.mjs';
 import type { ContainerDefinition } from '../aws/ecs.mjs';
 import type { Deployment, TaskPlan } from '../deployment.mjs';
 import { untilReady } from '../processes.mjs';
+import { limitsMemory } from '../worlds/memory.mjs';
 import type { Settings } from '../worlds/world.mjs';
 
 type Change = (definition: ContainerDefinition) => ContainerDefinition;
@@ -23,7 +26,11 @@ const wrong: readonly [what: string, container: string, change: Change, ends: Re
 
 export async function checkWorld(checks: Checks, deployment: Deployment): Promise<void> {
   await checkContainers(checks, deployment);
+  if (limitsMemory) {
+    await checkMemory(checks, deployment);
+  }
   await checkNetwork(checks, deployment);
+  await checkFromOutside(checks, deployment);
   checks.heading('A task ends with');
   for (const [what, container, change, ends] of wrong) {
     await checks.check(what, async () => {
@@ -36,7 +43,7 @@ export async function checkWorld(checks: Checks, deployment: Deployment): Promis
 async function checkContainers(checks: Checks, deployment: Deployment): Promise<void> {
   const { substitutions, template, task, containers, place } = deployment;
   const mlflow = deployment.container('mlflow');
-  const inside = (script: string) => place.succeeds(mlflow, ['python', '-c', script], 20);
+  const inside = async (script: string) => (await place.run(mlflow, ['python', '-c', script], 20)).succeeded;
   checks.heading('The task as it is synthesised');
   await checks.check('differs from AWS in the images alone', async () => {
     assert.deepEqual(substitutions.table.map(({ what }) => what), ['image', 'image']);
@@ -78,6 +85,14 @@ async function checkContainers(checks: Checks, deployment: Deployment): Promise<
   });
 }
 
+async function checkMemory(checks: Checks, deployment: Deployment): Promise<void> {
+  await checks.check('has the memory that it declares, for all its containers together', async () => {
+    const declared = Number(deployment.template.single<{ Memory: string }>('AWS::ECS::TaskDefinition').Memory);
+    const fits = (mebibytes: number) => aside(deployment, { container: 'mlflow' }, run => run(`bytes(b"x" * ${mebibytes} * 1024 * 1024)`));
+    assert.deepEqual([await fits(Math.floor(declared * 0.4)), await fits(declared)], [true, false]);
+  });
+}
+
 async function checkNetwork(checks: Checks, deployment: Deployment): Promise<void> {
   const { sites, s3, template, place, proxyUrl } = deployment;
   const mlflow = deployment.container('mlflow');
@@ -85,7 +100,7 @@ async function checkNetwork(checks: Checks, deployment: Deployment): Promise<voi
   const publicHost = new URL(sites.publicSite.aws).hostname;
   const [balancer] = template.single<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer').SecurityGroups;
   const connects = (host: string, port: number | string) => `import socket; socket.create_connection(("${host}", ${port}), 2)`;
-  const inside = (script: string, changes?: Settings) => place.succeeds(mlflow, ['python', '-c', script], 30, changes);
+  const inside = async (script: string, changes?: Settings) => (await place.run(mlflow, ['python', '-c', script], 30, changes)).succeeded;
   const inGroup = (group: string, script: string) => aside(deployment, { container: 'mlflow', securityGroups: [group] }, run => run(script));
 
   checks.heading('Its network');
@@ -121,6 +136,30 @@ async function checkNetwork(checks: Checks, deployment: Deployment): Promise<voi
   });
 }
 
+async function checkFromOutside(checks: Checks, deployment: Deployment): Promise<void> {
+  const { sites, url, plainUrl, proxyUrl } = deployment;
+  const reaches = async (address: string) => {
+    const [program, ...args] = deployment.outside(['curl', '--silent', '--insecure', '--max-time', '2', '--output', '/dev/null', '--write-out', '%{http_code}', address]);
+    return (await execa(program, args, { reject: false })).stdout;
+  };
+  checks.heading('From the internet');
+  await checks.check('the load balancer is reached, at its two ports', async () => {
+    assert.deepEqual(await Promise.all([`${url}/ping`, `${plainUrl}/ping`].map(reaches)), ['200', '301']);
+  });
+  await checks.check('nothing else is: no other port of it, no task, no database', async () => {
+    const { host } = sites.publicSite.listen;
+    const another = createServer((_, response) => response.end()).listen(8080, host);
+    await once(another, 'listening');
+    try {
+      assert.equal((await fetch(`http://${host}:8080`)).status, 200, 'not reached from here either');
+      const addresses = [`http://${host}:8080`, `${proxyUrl}/ping`, `telnet://${sites.database.aws}`];
+      assert.deepEqual(await Promise.all(addresses.map(reaches)), ['000', '000', '000']);
+    } finally {
+      another.close();
+    }
+  });
+}
+
 interface AsideOptions {
   readonly container: string;
   readonly change?: Change;
@@ -137,7 +176,7 @@ async function aside<T>(
   const running = place.start(waiting, `${logs}/waiting.log`);
   try {
     await untilReady(running, container, async () => assert.match(running.lastLines(), /It waits/));
-    return await use(script => place.succeeds(waiting, ['python', '-c', script], 20));
+    return await use(async script => (await place.run(waiting, ['python', '-c', script], 20)).succeeded);
   } finally {
     await running.stop(0);
     await place.close();

@@ -1,9 +1,8 @@
 /** Everything on the loopback of this machine: settings of the task are changed to it. Needs no rights. */
 
-import { execa } from 'execa';
 import type { Container } from '../aws/ecs.mjs';
 import { Daemon, freePort, type Running } from '../processes.mjs';
-import type { Settings, Site, SiteOptions, TaskPlace, World } from './world.mjs';
+import { outcomeOf, type Outcome, type Settings, type Site, type SiteOptions, type TaskPlace, type World } from './world.mjs';
 
 /** Where the load balancer listens, if nothing else is said. */
 export const publicPort = 8443;
@@ -22,6 +21,10 @@ export class WorldBySubstitution implements World {
 
   async open(): Promise<void> {}
 
+  outside(command: readonly string[]): string[] {
+    return [...command];
+  }
+
   /** 127.0.0.1 for the first task at the usual port, 127.0.0.2 for the second, 127.0.1.1 for the first at the next port: no two ports share one. */
   taskPlace(task: number): TaskPlace {
     const ahead = (this.port - publicPort + 65_536) % 65_536;
@@ -39,9 +42,8 @@ class Processes implements TaskPlace {
     return new Daemon(command, { env, user, log });
   }
 
-  async succeeds({ env, user }: Container, [program, ...args]: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<boolean> {
-    const { failed } = await execa(program, args, { cwd: '/', env: { ...env, ...changes }, extendEnv: false, reject: false, timeout: timeoutSeconds * 1000, stdio: 'ignore', ...user });
-    return !failed;
+  async run({ env, user }: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<Outcome> {
+    return outcomeOf(command, timeoutSeconds, { env: { ...env, ...changes }, extendEnv: false, ...user });
   }
 
   async close(): Promise<void> {}

@@ -19,7 +19,8 @@ interface BundleOptions {
   readonly mounts: readonly Mount[];
   /** The network of the task. */
   readonly network: string;
-  readonly cgroup?: string;
+  /** How a command is run with the memory of the task. */
+  readonly limited: (command: readonly string[]) => string[];
 }
 
 /** What a container of Docker's may do unless the task definition drops it. https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities */
@@ -28,7 +29,7 @@ const usualCapabilities = [
 ];
 
 /** https://github.com/opencontainers/runtime-spec/blob/main/config.md */
-export function configOf({ container, mounts, network, cgroup }: BundleOptions) {
+export function configOf({ container, mounts, network }: BundleOptions) {
   const { definition } = container;
   return {
     ociVersion: '1.0.2',
@@ -46,7 +47,6 @@ export function configOf({ container, mounts, network, cgroup }: BundleOptions) 
     ],
     linux: {
       namespaces: [{ type: 'pid' }, { type: 'mount' }, { type: 'ipc' }, { type: 'uts' }, { type: 'network', path: network }],
-      ...cgroup !== undefined && { cgroupsPath: cgroup },
       maskedPaths: ['/proc/acpi', '/proc/kcore', '/proc/keys', '/proc/latency_stats', '/proc/timer_list', '/proc/sched_debug', '/proc/scsi', '/sys/firmware'],
       readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
     },
@@ -86,7 +86,8 @@ export class Containers {
     mkdirSync(rootfs, { recursive: true });
     ['bin', 'sbin', 'lib', 'lib64'].filter(link => isLink(`/${link}`)).forEach(link => symlinkSync(readlinkSync(`/${link}`), join(rootfs, link)));
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(configOf(options)), { mode: 0o600 });
-    return new ContainerProcess([...this.crun, 'run', '--bundle', bundle, '--pid-file', join(bundle, 'pid'), name], join(bundle, 'pid'), log);
+    const crun = [...this.crun, 'run', '--bundle', bundle, '--pid-file', join(bundle, 'pid'), name];
+    return new ContainerProcess(options.limited(crun), join(bundle, 'pid'), log);
   }
 
   /** The command line of a command in a running container. */

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { execa } from 'execa';
+import { removeGroups } from './memory.mjs';
 import { hostsFile, ip, networks } from './namespaces.mjs';
 import { authority, authorityVariable, handedOver } from '../aws/certificates.mjs';
 
@@ -30,21 +31,22 @@ export async function missingForVerbatim(): Promise<string | undefined> {
 }
 
 /** With these arguments. Nobody but `stop` ends it before its time, in order. */
-export function enter(folder: string, args: readonly string[]): { readonly ended: Promise<unknown>; stop(): Promise<void> } {
+export function enter(folder: string, args: readonly string[], output: 'show' | 'keep'): { readonly ended: Promise<string | undefined>; stop(): Promise<void> } {
   const trusted = join(folder, 'trusted.pem');
   mkdirSync(folder, { recursive: true });
+  removeGroups(); // of a run that was killed
   writeFileSync(trusted, [...rootCertificates, authority.cert].join('\n')); // Node reads it when it starts
   const again = [process.execPath, ...process.execArgv, process.argv[1], ...args];
   const inner = execa('setpriv', ['--pdeathsig', 'KILL', ...unshare, 'tini', '--', ...again], {
     env: {
       [authorityVariable]: JSON.stringify(authority), NODE_OPTIONS: '--use-openssl-ca', SSL_CERT_FILE: trusted, REQUESTS_CA_BUNDLE: trusted, AWS_CA_BUNDLE: trusted,
     },
-    stdio: 'inherit',
+    ...output === 'show' ? { stdio: 'inherit' } : { stdin: 'ignore', all: true },
     detached: true, // Ctrl-C in the terminal reaches this process alone, which passes it on
     reject: false,
   });
   return {
-    ended: inner,
+    ended: inner.then(({ all }) => all).finally(() => removeGroups()),
     async stop() {
       const children = `/proc/${inner.pid}/task/${inner.pid}/children`;
       if (existsSync(children)) {

@@ -9,9 +9,10 @@ import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSyn
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { Containers, isLink, type Mount } from './container.mjs';
+import { limitMemory } from './memory.mjs';
 import { addressOf, etc, ip, networks, nft } from './namespaces.mjs';
 import { SecurityGroups } from './security-groups.mjs';
-import type { AwsVpc, Settings, Site, SiteOptions, TaskPlace, TaskPlaceOptions, World } from './world.mjs';
+import { outcomeOf, type AwsVpc, type Outcome, type Settings, type Site, type SiteOptions, type TaskPlace, type TaskPlaceOptions, type Whereabouts, type World } from './world.mjs';
 import { authority } from '../aws/certificates.mjs';
 import type { Container } from '../aws/ecs.mjs';
 import type { Program } from '../aws/substitutions.mjs';
@@ -25,6 +26,11 @@ const inInternet = '198.18.0';
 const linkLocal = '169.254.0.0/16';
 /** The other end of each task's network. */
 const gateway = '169.254.1.1';
+/** Where people and their programs are, in networks that reach the load balancer and the internet as its security group lets them. */
+const outside: Record<Whereabouts, { readonly namespace: string; readonly address: string }> = {
+  'internet': { namespace: 'internet', address: '203.0.113.7' },
+  'company network': { namespace: 'company', address: '10.8.0.7' },
+};
 /** Where programs that a check starts in the network of a task may listen. */
 const portsOfChecks = '20000-31999';
 
@@ -86,6 +92,9 @@ export class VerbatimWorld implements World {
 
   /** The security groups of what is not a task. What this machine asks of itself passes none. */
   async open(): Promise<void> {
+    for (const { namespace, address } of Object.values(outside).filter(({ namespace: name }) => !existsSync(join(networks, name)))) {
+      await connect(namespace, namespace, address);
+    }
     const guarded = [...this.guarded];
     await nft(undefined, {
       input: guarded.flatMap(([address, groups]) => [
@@ -100,7 +109,11 @@ export class VerbatimWorld implements World {
     }, 'accept');
   }
 
-  taskPlace(_task: number, { name, volumes, securityGroups }: TaskPlaceOptions): TaskPlace {
+  outside(command: readonly string[], where: Whereabouts): string[] {
+    return ['nsenter', `--net=${join(networks, outside[where].namespace)}`, ...command];
+  }
+
+  taskPlace(_task: number, { name, volumes, memoryMiB, securityGroups }: TaskPlaceOptions): TaskPlace {
     const range = this.rangeOf(securityGroups);
     range.taken += 1;
     const allowed = (direction: 'Ingress' | 'Egress') => this.securityGroups.allowed(securityGroups, direction);
@@ -114,6 +127,7 @@ export class VerbatimWorld implements World {
         output: [`ip daddr ${linkLocal}`, ...allowed('Egress')].map(packets => `${packets} accept`),
       }),
       containers: this.containers,
+      limited: () => limitMemory(name, memoryMiB),
       files: image => this.filesOf(image),
     });
   }
@@ -125,6 +139,24 @@ export class VerbatimWorld implements World {
   }
 }
 
+/** A new network namespace with an address, by a link to this one, which has an address there only for what it begins itself. */
+async function connect(name: string, link: string, address: string, source?: string): Promise<void> {
+  await ip([`netns add ${name}`]);
+  await ip([
+    `link add ${link} type veth peer name eth0 netns ${name}`,
+    `address add ${gateway}/32 dev ${link}`,
+    `link set ${link} up`,
+    `route add ${address}/32 dev ${link}${source === undefined ? '' : ` src ${source}`}`,
+  ]);
+  await ip([
+    'link set lo up',
+    `address add ${address}/32 dev eth0`,
+    'link set eth0 up',
+    `route add ${gateway} dev eth0`,
+    `route add default via ${gateway} src ${address}`,
+  ], name);
+}
+
 interface NamespacesOptions {
   readonly name: string;
   readonly volumes: string;
@@ -132,12 +164,14 @@ interface NamespacesOptions {
   readonly front: string;
   readonly rules: () => { readonly input: string[]; readonly output: string[] };
   readonly containers: Containers;
+  readonly limited: () => (command: readonly string[]) => string[];
   readonly files: (image: string) => Mount[];
 }
 
 class Namespaces implements TaskPlace {
   private opened = false;
   private started = 0;
+  private limited?: (command: readonly string[]) => string[];
   private readonly names = new Map<Container, string>();
 
   constructor(private readonly options: NamespacesOptions) {}
@@ -156,21 +190,9 @@ class Namespaces implements TaskPlace {
     }
     const { name, address, front } = this.options;
     const { link } = this;
-    await ip([`netns add ${name}`]);
-    await ip([
-      `link add ${link} type veth peer name eth0 netns ${name}`,
-      `address add ${gateway}/32 dev ${link}`,
-      `link set ${link} up`,
-      `route add ${address}/32 dev ${link} src ${front}`, // what comes from here comes from the load balancer
-    ]);
-    await ip([
-      'link set lo up',
-      `address add ${address}/32 dev eth0`,
-      'link set eth0 up',
-      `route add ${gateway} dev eth0`,
-      `route add default via ${gateway} src ${address}`,
-    ], name);
+    await connect(name, link, address, front); // what comes from here comes from the load balancer
     await nft(name, this.options.rules(), 'drop');
+    this.limited = this.options.limited();
     this.opened = true;
   }
 
@@ -179,14 +201,12 @@ class Namespaces implements TaskPlace {
     this.started += 1;
     const id = `${name}-${container.definition.Name}-${this.started}`;
     this.names.set(container, id);
-    return containers.start(id, { container, mounts: this.mounts(container), network: join(networks, name) }, log);
+    return containers.start(id, { container, mounts: this.mounts(container), network: join(networks, name), limited: this.limited! }, log);
   }
 
-  async succeeds(container: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<boolean> {
+  async run(container: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<Outcome> {
     const changed = { ...container, env: { ...container.env, ...changes } };
-    const [program, ...args] = this.options.containers.inside(this.names.get(container)!, changed, command);
-    const { failed } = await execa(program, args, { cwd: '/', reject: false, timeout: timeoutSeconds * 1000, stdio: 'ignore' });
-    return !failed;
+    return outcomeOf(this.limited!(this.options.containers.inside(this.names.get(container)!, changed, command)), timeoutSeconds);
   }
 
   async close(): Promise<void> {

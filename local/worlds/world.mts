@@ -1,5 +1,6 @@
 /** What a task runs in: names, networks and containers. One of two: as on AWS, or changed to what a machine has without root. */
 
+import { execa, type Options } from 'execa';
 import type { Container } from '../aws/ecs.mjs';
 import type { Running } from '../processes.mjs';
 
@@ -34,6 +35,13 @@ export interface SiteOptions {
 /** Values of environment variables. */
 export type Settings = Readonly<Record<string, string>>;
 
+/** Of a command in a container. */
+export interface Outcome {
+  readonly succeeded: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 /** Where one task runs. */
 export interface TaskPlace {
   /** Of its network interface. */
@@ -41,10 +49,13 @@ export interface TaskPlace {
   /** Makes it, unless it is there, before a container starts. */
   open(): Promise<void>;
   start(container: Container, log: string): Running;
-  /** Whether a command in a running container succeeds, with some of its settings changed. */
-  succeeds(container: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<boolean>;
+  /** Runs a command in a running container, with some of its settings changed. */
+  run(container: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<Outcome>;
   close(): Promise<void>;
 }
+
+/** Where somebody is who is not in the VPC. */
+export type Whereabouts = 'internet' | 'company network';
 
 export interface World {
   /** Whether the task runs as it is synthesised. */
@@ -52,6 +63,8 @@ export interface World {
   site(what: string, aws: string, options?: SiteOptions): Promise<Site>;
   /** Closes what the security groups close, once every site has its place. */
   open(): Promise<void>;
+  /** A command as it is run outside the VPC. */
+  outside(command: readonly string[], where: Whereabouts): string[];
   /** The place of the service's first task, second … */
   taskPlace(task: number, options: TaskPlaceOptions): TaskPlace;
 }
@@ -61,5 +74,12 @@ export interface TaskPlaceOptions {
   readonly name: string;
   /** The folder in which each volume has one of its own. */
   readonly volumes: string;
+  readonly memoryMiB: number;
   readonly securityGroups: readonly string[];
+}
+
+/** Nothing of this machine's settings reaches a command in a container. */
+export async function outcomeOf([program, ...args]: readonly string[], timeoutSeconds: number, options: Options = {}): Promise<Outcome> {
+  const { failed, stdout, stderr } = await execa(program, args, { cwd: '/', reject: false, timeout: timeoutSeconds * 1000, stdin: 'ignore', ...options });
+  return { succeeded: !failed, stdout: String(stdout), stderr: String(stderr) };
 }

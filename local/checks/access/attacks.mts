@@ -1,7 +1,6 @@
 /** What a reader tries to get more: headers, spellings of paths, trailers, mutations. Each request is a write that an editor may make. */
 
 import assert from 'node:assert/strict';
-import { execa } from 'execa';
 import { addressOf, asked, digests, lacksLevel, type Levels } from './levels.mjs';
 import { api, type Seeds } from './seeds.mjs';
 import { json, raw } from '../../clients/http.mjs';
@@ -117,8 +116,8 @@ export async function checkAttacks(checks: Checks, at: Levels, seeds: Seeds, { p
     return `${all.length * methods.length} requests; ${through} of the spellings work for an editor`;
   });
   await checks.check('by no mutation of GraphQL: all of the schema only read', async () => {
-    const { env } = at.deployment.container('mlflow');
-    const { stdout } = await execa('python', ['-c', 'from mlflow.server.graphql.graphql_schema_extensions import schema; print(sorted(schema.graphql_schema.mutation_type.fields))'], { env, extendEnv: false, cwd: '/', preferLocal: false });
+    const schema = 'from mlflow.server.graphql.graphql_schema_extensions import schema; print(sorted(schema.graphql_schema.mutation_type.fields))';
+    const stdout = await at.deployment.besideMlflow(schema);
     assert.equal(stdout.split('\n').at(-1), "['mlflowSearchDatasets', 'mlflowSearchRuns', 'testMutation']");
   });
   await checks.check('and her requests that are refused are one line each', async () => {

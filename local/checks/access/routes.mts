@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { asked, digests, type Levels, levels, lacksLevel, type Level } from './levels.mjs';
 import type { Seeds } from './seeds.mjs';
 import { json, withLength, type Message } from '../../clients/http.mjs';
+import type { Deployment } from '../../deployment.mjs';
 import type { Checks } from '../checks.mjs';
 
-interface Route {
+export interface Route {
   readonly method: string;
   /** As in the page. */
   readonly route: string;
@@ -27,9 +27,7 @@ const assistant = 'API/assistant/';
 const free = 'GET /health';
 
 export async function checkRoutes(checks: Checks, at: Levels, seeds: Seeds): Promise<void> {
-  const env = { ...at.deployment.container('mlflow').env, MLFLOW_ENABLE_AI_GATEWAY: 'true' };
-  const { stdout } = await execa('python', [join(import.meta.dirname, 'routes.py')], { env, extendEnv: false, cwd: '/', preferLocal: false });
-  const routes = JSON.parse(stdout.split('\n').at(-1)!) as Route[];
+  const routes = await routesOf(at.deployment);
   const calls = routes.filter(({ method }) => method !== 'HEAD' && method !== 'OPTIONS');
 
   checks.heading('Every route of MLflow');
@@ -74,6 +72,12 @@ export async function checkRoutes(checks: Checks, at: Levels, seeds: Seeds): Pro
       return `${refused} of ${open.length} refused${level === 'reader' ? `; the contents of the store and the bucket are as before, but for ${seeding.table}, by GET ${seeding.route}` : ''}`;
     });
   }
+}
+
+/** Of the installed MLflow, with those of the AI gateway. */
+export async function routesOf(deployment: Deployment): Promise<Route[]> {
+  const printed = await deployment.besideMlflow(readFileSync(join(import.meta.dirname, 'routes.py'), 'utf8'), { MLFLOW_ENABLE_AI_GATEWAY: 'true' });
+  return JSON.parse(printed.split('\n').at(-1)!) as Route[];
 }
 
 /** The path with ids of things that exist. */

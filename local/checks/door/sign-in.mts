@@ -1,8 +1,8 @@
 /** Nothing of a sign-in leaves for an AI provider, and nobody is whom the proxy has not named. */
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { gateway, type DoorAttempt, type DoorSuite } from './suite.mjs';
 import { bearer, json, type Message } from '../../clients/http.mjs';
 import type { Arrival } from '../../providers/ai-provider.mjs';
@@ -56,7 +56,7 @@ export async function nothingOfTheSignInLeaves(suite: DoorSuite): Promise<void> 
 
   checks.heading(`Of a sign-in the AI provider sees nothing (each with: ${[...ways.keys()].join(', ')})`);
   await checks.check('(the routes below are all that MLflow serves)', async () => {
-    const { stdout } = await execa('python', [join(import.meta.dirname, 'gateway_routes.py')], { env: deployment.container('mlflow').env, extendEnv: false, cwd: '/', preferLocal: false });
+    const stdout = await deployment.besideMlflow(readFileSync(join(import.meta.dirname, 'gateway_routes.py'), 'utf8'));
     const served = JSON.parse(stdout.split('\n').at(-1)!) as string[];
     assert.deepEqual(served.sort(), [...new Set(routes.map(({ route }) => `POST ${route}`)), listing].sort());
   });

@@ -15,6 +15,9 @@ const otherHeaders = new Set([
 export class Mask {
   private names = new Map<string, string>();
 
+  /** Host and port of the server. */
+  constructor(private readonly address: string) {}
+
   call(ids: Record<string, unknown>): void {
     const made = Object.entries(ids).filter((entry): entry is [string, string] => typeof entry[1] === 'string' && entry[1].length > 8);
     this.names = new Map(made.map(([name, value]) => [value, `<${name}>`]));
@@ -30,6 +33,7 @@ export class Mask {
       .replaceAll(/\b1[78]\d{8,17}(\.\d+)?\b/g, '<time>')
       .replaceAll(/\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:?(00)?)?/g, '<time>')
       .replaceAll(/\b[a-z]+-[a-z]+-\d{1,4}\b/g, '<run name>')
+      .replaceAll(this.address, '<address>')
       .replaceAll(/127\.0\.0\.1:\d+/g, '<address>')
       .replaceAll(/0x[0-9a-f]{8,}/g, '<object>')
       .replaceAll(/"upload_id": ?"\w+"/g, '"upload_id":<id>');

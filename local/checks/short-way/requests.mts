@@ -1,10 +1,9 @@
 /** What both servers of this check are asked, in tables. */
 
 import type http from 'node:http';
-import { join } from 'node:path';
-import { execa } from 'execa';
 import { json, withLength, type Message } from '../../clients/http.mjs';
 import type { Deployment } from '../../deployment.mjs';
+import { routesOf } from '../access/routes.mjs';
 import { search } from '../api.mjs';
 
 export const artifacts = '/api/2.0/mlflow-artifacts/artifacts';
@@ -20,9 +19,7 @@ export interface Sent {
 
 /** Each method of each route, with something that exists, with nothing, and with what is no request. */
 export async function everyRoute(deployment: Deployment): Promise<Sent[]> {
-  const env = { ...deployment.container('mlflow').env, MLFLOW_ENABLE_AI_GATEWAY: 'true' };
-  const { stdout } = await execa('python', [join(import.meta.dirname, '..', 'access', 'routes.py')], { env, extendEnv: false, cwd: '/', preferLocal: false });
-  const routes = JSON.parse(stdout.split('\n').at(-1)!) as { readonly method: string; readonly path: string }[];
+  const routes = await routesOf(deployment);
   return routes.filter(({ path }) => !path.includes('/assistant/') && !path.includes('/gateway/supported-') && !path.endsWith('/demo/generate')).flatMap(({ method, path }) => {
     const query = (ids: Record<string, unknown>) => String(new URLSearchParams(Object.entries(ids).filter(([, value]) => typeof value === 'string') as [string, string][]));
     const address = (ids: Record<string, unknown>) => path.replaceAll(/{(\w+)}/g, (_, name: string) => encodeURIComponent(String(ids[name] ?? '1')).replaceAll('%2F', '/'));
