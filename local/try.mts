@@ -10,7 +10,7 @@ import { Template } from './aws/template.mjs';
 import { Checks } from './checks/checks.mjs';
 import { examples } from './checks/examples.mjs';
 import {
-  checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkLevels, checkOwnApp, checkProxiedNetwork, checkQuickStart,
+  checkAsDeployed, checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkLevels, checkOwnApp, checkProxiedNetwork, checkQuickStart,
   checkRemoval, checkResilience, checkServerSessions, checkTwoTasks, checkUpgrade, checkVerbatim, checkWays,
 } from './checks/index.mjs';
 import { checkNames } from './checks/names.mjs';
@@ -18,6 +18,7 @@ import { ownApp, ownStack } from './checks/own-app.mjs';
 import { checkProviders } from './checks/providers.mjs';
 import { checkSignedUrls } from './checks/signed-urls.mjs';
 import { personToken, somebodyOf } from './clients/tokens.mjs';
+import { checkServerAt } from './deployed.mjs';
 import type { Deployment } from './deployment.mjs';
 import { installPlugin, installPython } from './install.mjs';
 import { readOwnApp } from './own-app.mjs';
@@ -52,6 +53,7 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   },
   'quick-start': async (checks, programs) => checkQuickStart(checks, await deploy('examples/typescript/quick-start', programs, { port }), python),
   'identities': async (checks, programs) => checkIdentities(checks, await deploy('examples/typescript/cognito', programs, { port }), python, pluginFolder),
+  'deployed': async (checks, programs) => checkAsDeployed(checks, await deploy('examples/typescript/cognito', programs, { port })),
   'access': async (checks, programs) => checkLevels(checks, await deploy('examples/typescript/cognito', programs, { port }), python),
   'short-way': async (checks, programs) => checkWays(checks, await deploy('examples/typescript/quick-start', programs, { port })),
   'behind-the-door': async (checks, programs) => checkInside(checks, await deploy('examples/typescript/quick-start', programs, { port })),
@@ -95,16 +97,18 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   'providers': async (checks, { proxy }) => checkProviders(checks, { assembly: await synthesise('local/apps/providers-app.ts'), proxy }),
 };
 
-const { check, watch, port, bySubstitution, app, stack } = new Command('npm run try --')
+const { check, watch, port, bySubstitution, app, stack, url: deployedAt, write } = new Command('npm run try --')
   .description('Runs the quick start on this machine: the synthesised task with the real programs, no AWS account.')
   .addOption(new Option('--check [phases...]', 'use it as people, programs and intruders would, print a line for each check, and end; all of it, or some phases').choices(Object.keys(phases)))
   .addOption(new Option('--by-substitution', 'change the task to what this machine has, also where it could run as it is'))
+  .addOption(new Option('--url <url>', 'with --check: use a server that is deployed, and change nothing; the token is in MLFLOW_TRACKING_TOKEN').argParser(parseOrigin).conflicts(['app', 'watch']))
+  .addOption(new Option('--write', 'with --url: run a training job there, too'))
   .addOption(new Option('--app <command>', 'run an app of your own instead: the command that its cdk.json has as `app`, or the folder of a cloud assembly').conflicts(['check', 'watch']))
   .addOption(new Option('--stack <name>', 'which of its stacks, where several have a SecureMlflow'))
   .addOption(new Option('--watch', 'take up changes of src/, containers/ and the example: a new task replaces the running one and finds its data').conflicts('check'))
   .addOption(new Option('--port <port>', 'where MLflow is; a second checkout that runs at the same time takes another').argParser(parsePort).default(publicPort))
   .parse()
-  .opts<{ check?: true | string[]; watch?: true; port: number; bySubstitution?: true; app?: string; stack?: string }>();
+  .opts<{ check?: true | string[]; watch?: true; port: number; bySubstitution?: true; app?: string; stack?: string; url?: string; write?: true }>();
 
 function parsePort(text: string): number {
   const number = Number(text);
@@ -114,7 +118,18 @@ function parsePort(text: string): number {
   return number;
 }
 
+function parseOrigin(text: string): string {
+  const { protocol, origin } = URL.canParse(text) ? new URL(text) : { protocol: undefined, origin: '' };
+  if (protocol !== 'https:') {
+    throw new InvalidArgumentError('Expected an address that begins with https://.');
+  }
+  return origin;
+}
+
 async function main(stopping: AbortSignal): Promise<boolean> {
+  if (deployedAt !== undefined) {
+    return runAgainst(deployedAt);
+  }
   if (inVerbatimWorld) {
     await settle(worldFolder);
   }
@@ -133,6 +148,15 @@ async function main(stopping: AbortSignal): Promise<boolean> {
   console.log('Ctrl-C stops everything.');
   await Promise.race([unwanted, once(stopping, 'abort')]);
   return true;
+}
+
+async function runAgainst(url: string): Promise<boolean> {
+  if (check !== true) {
+    throw new Error('--url goes with --check, and with no parts of it');
+  }
+  const checks = new Checks();
+  await checkServerAt(checks, { url, write: write === true, needStack: Object.keys(phases).filter(name => name !== 'deployed') });
+  return conclude(checks, 'deployed.json');
 }
 
 async function explain({ url, caFile, issuer, clients, logs, proxy }: Deployment): Promise<void> {
@@ -166,7 +190,7 @@ async function runInBothWorlds(names: string[], programs: Programs): Promise<boo
   if (verbatim.length === 0) {
     return runChecks(rest, programs);
   }
-  if (verbatim.includes('identities')) {
+  if (verbatim.includes('identities') || verbatim.includes('deployed')) {
     await installPlugin(pluginFolder, python); // from PyPI, which that world does not have
   }
   rmSync(join(worldFolder, report), { force: true });
@@ -201,15 +225,15 @@ async function countChecks(names: string[], programs: Programs): Promise<Count> 
   return checks;
 }
 
-function conclude(count: Count): boolean {
+function conclude(count: Count, file = report): boolean {
   console.log(`\n${count.passed} passed, ${count.failed} failed`);
-  return note(count);
+  return note(count, file);
 }
 
 /** For whoever has started this. */
-function note({ passed, failed }: Count): boolean {
+function note({ passed, failed }: Count, file = report): boolean {
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, report), JSON.stringify({ passed, failed }));
+  writeFileSync(join(folder, file), JSON.stringify({ passed, failed }));
   return failed === 0;
 }
 

@@ -4,9 +4,11 @@ export class Checks {
   passed = 0;
   failed = 0;
 
+  constructor(private readonly show: (text: string) => void = console.log) {}
+
   /** A group of checks, for the reader. */
   heading(title: string): void {
-    console.log(`\n${title}`);
+    this.show(`\n${title}`);
   }
 
   /** Passes if `body` does not throw; what it returns is shown behind the title. */
@@ -14,10 +16,10 @@ export class Checks {
     try {
       const measured = await body();
       this.passed += 1;
-      console.log(`  ✓ ${title}${measured ? ` (${measured})` : ''}`);
+      this.show(`  ✓ ${title}${measured ? ` (${measured})` : ''}`);
     } catch (error) {
       this.failed += 1;
-      console.log(`  ✗ ${title}\n    ${(error as Error).message.trim().replaceAll('\n', '\n    ')}`);
+      this.show(`  ✗ ${title}\n    ${(error as Error).message.trim().replaceAll('\n', '\n    ')}`);
     }
   }
 }

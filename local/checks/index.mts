@@ -14,6 +14,7 @@ import { checkBehindTheDoor } from './behind-the-door.mjs';
 import { checkBrowser } from './browser.mjs';
 import type { Checks } from './checks.mjs';
 import { checkCleanUp } from './clean-up.mjs';
+import { checkAgainstItself } from './deployed.mjs';
 import { checkUse } from './examples.mjs';
 import { checkFaults } from './faults.mjs';
 import { checkLogs } from './logs.mjs';
@@ -79,6 +80,16 @@ export async function checkIdentities(checks: Checks, deployment: Deployment, py
   await checkAttacks(checks, deployment, send);
   await checkTraversal(checks, deployment, send, token);
   await checkPolicies(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
+
+/** What somebody checks who has deployed it. */
+export async function checkAsDeployed(checks: Checks, deployment: Deployment): Promise<void> {
+  const { machineIdentities, roles, template, issuer, clients } = deployment;
+  issuer.groups.set('someone@example.com', ['ml-admins']);
+  const admin = await personToken(issuer.issuer, clients, 'someone@example.com');
+  const role = template.ids('AWS::IAM::Role').find(id => machineIdentities.includes(roles.arn(id)))!;
+  await checkAgainstItself(checks, deployment, { admin, role });
   await checkEnd(checks, deployment);
 }
 

@@ -67,13 +67,7 @@ export class SignInSuite {
   }
 
   opens(headers: OutgoingHttpHeaders): SignInAttempt {
-    return send => this.reaches(send, search, { headers });
-  }
-
-  /** Whether the answer is MLflow's own and not a refusal, a redirect or the proxy's page. */
-  async reaches(send: Send, path: string, message: Message = {}): Promise<boolean> {
-    const { status, headers } = await send(path, message);
-    return status >= 200 && status < 300 && !String(headers.location ?? '').includes('/oauth2/');
+    return send => reaches(send, search, { headers });
   }
 
   /** Of a token of the sign-in provider, which is good but for the changes. */
@@ -95,4 +89,10 @@ export class SignInSuite {
   get listedRole(): string {
     return this.deployment.machineIdentities.find(identity => identity.includes(':role/'))!;
   }
+}
+
+/** Whether the answer is MLflow's own and not a refusal, a redirect or the proxy's page. */
+export async function reaches(send: Send, path: string, message: Message = {}): Promise<boolean> {
+  const { status, headers } = await send(path, message);
+  return status >= 200 && status < 300 && !String(headers.location ?? '').includes('/oauth2/');
 }

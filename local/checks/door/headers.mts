@@ -11,7 +11,7 @@ type Rule = (headers: IncomingHttpHeaders) => string | undefined;
 const directives = (headers: IncomingHttpHeaders) => new Map(String(headers['content-security-policy'] ?? '').split(';').map(part => part.trim().split(/\s+(.*)/s)).map(([name, value = '']) => [name, value]));
 
 /** Returns what is wrong. */
-const rules: Record<string, Rule> = {
+export const rules: Record<string, Rule> = {
   'no script of stored data runs': headers => {
     const policy = directives(headers);
     const scripts = policy.get('sandbox') === '' ? '' : policy.get('script-src') ?? policy.get('default-src');

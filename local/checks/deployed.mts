@@ -1,0 +1,76 @@
+/** `npm run try -- --check --url`, against the deployment on this machine. */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { execa } from 'execa';
+import { Checks } from './checks.mjs';
+import { checkDeployed } from './server.mjs';
+import type { Deployment } from '../deployment.mjs';
+
+/** What each setting that is wrong makes fail. */
+const faults: readonly [what: string, settings: Record<string, string | undefined>, fails: RegExp][] = [
+  ['paths without sign-in', { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' }, /calls of programs get 401/],
+  ['a cookie that goes over plain HTTP', { OAUTH2_PROXY_COOKIE_SECURE: 'false' }, /the cookie of a sign-in/],
+  ['no PKCE', { OAUTH2_PROXY_CODE_CHALLENGE_METHOD: undefined }, /a page leads to the provider/],
+  ['a sign-in that returns to another host', { OAUTH2_PROXY_REDIRECT_URL: 'https://evil.example/oauth2/callback' }, /a page leads to the provider/],
+  ['a provider that is not asked about tokens', { OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false' }, /the server knows who it is/],
+];
+
+interface Callers {
+  /** A token. */
+  readonly admin: string;
+  /** The id of a role. */
+  readonly role: string;
+}
+
+/** The same program as somebody runs it after `cdk deploy`, against the deployment on this machine. */
+export async function checkAgainstItself(checks: Checks, deployment: Deployment, { admin, role }: Callers): Promise<void> {
+  const { url, caFile, account, template, verbatim } = deployment;
+  const here = [...process.execArgv, process.argv[1], '--check', '--url', url];
+  const run = async (args: string[], env: Record<string, string>) => {
+    const settings = { MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, ...env };
+    const { stdout, failed } = await execa(process.execPath, [...here, ...args], { reject: false, env: settings });
+    assert(!failed, stdout);
+    return stdout;
+  };
+  checks.heading('A server of which only the address is known');
+  await checks.check('is checked without a token, and with what is left out for that', async () => {
+    const printed = await run([], {});
+    assert.match(printed, /what a token is needed for: set MLFLOW_TRACKING_TOKEN/);
+    assert.doesNotMatch(printed, /With the token|training job.*can/);
+    return counted(printed);
+  });
+  await checks.check('is checked with a token, and written to where that is wanted', async () => {
+    const printed = await run(['--write'], { MLFLOW_TRACKING_TOKEN: admin });
+    assert.match(printed, /✓ load it back and predict/);
+    return counted(printed);
+  });
+  await checks.check('is checked as an AWS role, whose token the package for clients asks for', async () => {
+    const printed = await run([], {
+      MLFLOW_TRACKING_AUTH: 'aws-role',
+      AWS_REGION: template.region,
+      AWS_ACCESS_KEY_ID: role,
+      AWS_SECRET_ACCESS_KEY: 'not checked here',
+      ...!verbatim && { AWS_ENDPOINT_URL_STS: account!.issuer },
+    });
+    assert.match(printed, /With the token/);
+    return counted(printed);
+  });
+  const ca = { file: caFile, certificates: readFileSync(caFile, 'utf8') };
+  const found = (settings: Record<string, string | undefined>) => deployment.withProxy(settings, async send => {
+    const lines: string[] = [];
+    await checkDeployed(new Checks(line => { lines.push(line); }), { url, send, token: admin, ca });
+    return lines.filter(line => line.includes('✗')).join('\n');
+  });
+  const usual = await found({});
+  for (const [what, settings, fails] of faults) {
+    await checks.check(`finds ${what}`, async () => {
+      assert.doesNotMatch(usual, fails);
+      assert.match(await found(settings), fails);
+    });
+  }
+}
+
+function counted(printed: string): string {
+  return printed.trimEnd().split('\n').at(-1)!;
+}

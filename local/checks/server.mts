@@ -1,0 +1,153 @@
+/** A deployed server, of which only the address is known, and a token: what must hold there as in the deployment on this machine. */
+
+import assert from 'node:assert/strict';
+import { connect } from 'node:tls';
+import { execa } from 'execa';
+import { search, statusOfSearch } from './api.mjs';
+import { calls, forgedTokens, headers as forgedHeaders, pages, paths } from './attacks/forgeries.mjs';
+import { reaches } from './attacks/suite.mjs';
+import type { Checks } from './checks.mjs';
+import { rules } from './door/headers.mjs';
+import { checkJob } from './programs.mjs';
+import { bearer, json, withToken, type Send } from '../clients/http.mjs';
+
+export interface DeployedServer {
+  readonly url: string;
+  readonly send: Send;
+  /** Its certification authority, where the machine does not trust it anyway. */
+  readonly ca?: { readonly file: string; readonly certificates: string };
+  readonly token?: string;
+}
+
+/** Half a year. */
+const hstsSeconds = 180 * 24 * 3600;
+
+/** Changes nothing. */
+export async function checkDeployed(checks: Checks, server: DeployedServer): Promise<void> {
+  await checkTransport(checks, server);
+  await checkWithoutSignIn(checks, server);
+  if (server.token !== undefined) {
+    await checkWithToken(checks, server, server.token);
+  }
+}
+
+/** Leaves an experiment, a run and a registered model, all of the name `diabetes`. */
+export async function checkWrites(checks: Checks, server: DeployedServer & { readonly token: string }, python: string): Promise<void> {
+  const { url, ca, send, token } = server;
+  await checkJob(checks, { deployment: { url, caFile: ca?.file }, token, python });
+  await checks.check('send OpenTelemetry traces', async () => {
+    const trace = json({ resourceSpans: [] });
+    const message = withToken(token, { ...trace, headers: { ...trace.headers, 'x-mlflow-experiment-id': '0' } });
+    const { status, body } = await send('/v1/traces', message);
+    assert([200, 400].includes(status), `${status} ${body}`); // 400: no spans; 404 would mean that nobody takes traces
+  });
+}
+
+async function checkTransport(checks: Checks, { url, ca, send }: DeployedServer): Promise<void> {
+  const { hostname, port } = new URL(url);
+  checks.heading('The connection');
+  await checks.check('has a certificate that is trusted', () => new Promise<string>((resolve, reject) => {
+    const socket = connect({ host: hostname, port: Number(port) || 443, servername: hostname, ca: ca?.certificates }, () => {
+      resolve(`${socket.getProtocol()}, until ${new Date(socket.getPeerCertificate().valid_to).toISOString().slice(0, 10)}`);
+      socket.end();
+    }).on('error', reject);
+  }));
+  await checks.check('refuses TLS 1.1', () => assert.rejects(new Promise((resolve, reject) => {
+    const socket = connect({
+      host: hostname, port: Number(port) || 443, servername: hostname, ca: ca?.certificates, minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0',
+    }, () => {
+      resolve(socket.getProtocol());
+      socket.end();
+    }).on('error', reject);
+  })));
+  await checks.check('is told to browsers as the only one', async () => {
+    const age = (await send('/ping')).headers['strict-transport-security'];
+    assert(Number(/^max-age=(\d+)/.exec(String(age))?.[1]) >= hstsSeconds, `strict-transport-security: ${age}`);
+  });
+}
+
+async function checkWithoutSignIn(checks: Checks, { url, send }: DeployedServer): Promise<void> {
+  checks.heading('Without signing in');
+  await checks.check('/ping answers 200', async () => assert.equal((await send('/ping')).status, 200));
+  await checks.check('calls of programs get 401', () => callsGet401(send));
+  await checks.check('a page leads to the provider, with PKCE, and back to this server alone', () => leadsToProvider(url, send));
+  await checks.check('the cookie of a sign-in is for this host, over TLS, and closed to scripts', async () => {
+    const cookies = (await send('/oauth2/start?rd=/')).headers['set-cookie'] ?? [];
+    assert(cookies.length > 0, 'there is none');
+    const isGuarded = (cookie: string) => ['Secure', 'HttpOnly', 'SameSite=Lax', 'Path=/'].every(part => cookie.split('; ').includes(part));
+    assert.deepEqual(cookies.filter(cookie => !isGuarded(cookie) || /; domain=/i.test(cookie)), []);
+  });
+  for (const [what, headers] of Object.entries(forgedHeaders)) {
+    await checks.check(`headers get nobody in: ${what}`, async () => assert.notEqual(await statusOfSearch(send, headers), 200));
+  }
+  await checks.check('a sign-in returns to no other host, whatever headers say', async () => {
+    const misleading = { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'http', 'forwarded': 'host=evil.example' };
+    const { headers } = await send('/oauth2/start?rd=https://evil.example/', { headers: misleading });
+    assert(!String(headers.location).includes('evil.example'), headers.location);
+  });
+  await checks.check('other spellings of paths get nobody in', async () => {
+    const open = [];
+    for (const path of paths) {
+      open.push(...await reaches(send, path) ? [path] : []);
+    }
+    assert.deepEqual(open, []);
+    return `${paths.length} paths`;
+  });
+}
+
+async function checkWithToken(checks: Checks, { send }: DeployedServer, token: string): Promise<void> {
+  const credentials = bearer(token);
+  checks.heading('With the token');
+  await checks.check('the server knows who it is', async () => {
+    const { status, body } = await send('/oauth2/userinfo', { headers: credentials });
+    assert.equal(status, 200);
+    const { email, user } = JSON.parse(body) as { email?: string; user?: string };
+    return email ?? user;
+  });
+  await checks.check('MLflow answers', async () => {
+    assert.equal(await statusOfSearch(send, credentials), 200);
+    return `MLflow ${(await send('/version', { headers: credentials })).body}`;
+  });
+  await checks.check('the token may be sent as a password', async () => {
+    assert.equal(await statusOfSearch(send, { authorization: `Basic ${Buffer.from(`x:${token}`).toString('base64')}` }), 200);
+  });
+  await checks.check('an answer is guarded: no script in it, no frame around it, no type guessed', async () => {
+    const { headers } = await send(search, { headers: credentials });
+    assert.deepEqual(Object.values(rules).map(rule => rule(headers)).filter(Boolean), []);
+  });
+  await checks.check('a page of another site cannot write', async () => {
+    const foreign = { ...json({ name: 'forged' }), headers: { ...credentials, 'origin': 'https://evil.example', 'content-type': 'application/json' } };
+    assert.equal((await send('/ajax-api/2.0/mlflow/experiments/create', foreign)).status, 403);
+  });
+  for (const [flaw, forged] of token.split('.').length === 3 ? await forgedTokens(token) : []) {
+    await checks.check(`a token ${flaw} gets nobody in`, async () => assert.notEqual(await statusOfSearch(send, bearer(forged)), 200));
+  }
+}
+
+export async function callsGet401(send: Send): Promise<void> {
+  const answers = await Promise.all(calls.map(path => send(path, json({}))));
+  assert.deepEqual(answers.map(({ status, body }, index) => [calls[index], status, body]), calls.map(path => [path, 401, '{}']));
+}
+
+/** Returns the address of the provider. */
+export async function leadsToProvider(url: string, send: Send): Promise<string> {
+  const answers = await Promise.all(pages.map(path => send(path)));
+  assert.deepEqual(answers.map(({ status, body }) => [status, body.includes('<a href="/oauth2/start?rd=')]), answers.map(() => [403, true]));
+  const page = await send('/some/page?x=1');
+  assert.deepEqual([page.status, page.headers['cache-control']], [403, 'no-cache, no-store, must-revalidate, max-age=0']);
+  assert.match(page.body, /<a href="\/oauth2\/start\?rd=%2fsome%2fpage%3fx%3d1">/);
+  const { status, headers } = await send('/oauth2/start?rd=%2fsome%2fpage%3fx%3d1');
+  assert.equal(status, 302);
+  const { origin, searchParams } = new URL(headers.location!);
+  assert.equal(searchParams.get('redirect_uri'), `${url}/oauth2/callback`);
+  assert.equal(searchParams.get('code_challenge_method'), 'S256');
+  assert(searchParams.get('state'), 'no state');
+  return origin;
+}
+
+/** The token of the AWS role that this process has, as the package for clients asks for it. */
+export async function roleToken(url: string, python: string, pluginFolder: string): Promise<string> {
+  const program = 'import sys; from mlflow_secure_tracking._sources import aws_role_token; print(aws_role_token(sys.argv[1])[0])';
+  const { stdout } = await execa(python, ['-c', program, url], { env: { PYTHONPATH: pluginFolder } });
+  return stdout;
+}
