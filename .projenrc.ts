@@ -79,6 +79,9 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'commonmark@^0.31.2',
     '@types/commonmark',
     'github-slugger@^2.0.0',
+    // test/integ/: a deployment for who has an account. The newest that the floor of aws-cdk-lib takes.
+    '@aws-cdk/integ-runner@2.197.10',
+    '@aws-cdk/integ-tests-alpha@2.245.0-alpha.0',
     // bench/: what measures it
     'autocannon@^9.0.0',
     '@types/autocannon@^7.12.7',
@@ -146,6 +149,14 @@ project.postCompileTask.prependExec('node --import tsx scripts/readme-links.mts'
 project.package.addField('jsiiRosetta', { strict: true });
 // So that PyPI lists it with the CDK's libraries.
 project.package.file.addOverride('jsii.targets.python.classifiers', ['Framework :: AWS CDK', 'Framework :: AWS CDK :: 2']);
+
+// What is deployed with an account: docs/check-a-deployment.md. Without one, whether it is still what its snapshot says.
+const integ = project.addTask('integ', {
+  description: 'Compare test/integ with its snapshot; with --update-on-failed: deploy it, check it and destroy it',
+  exec: 'integ-runner --directory test/integ --language typescript --app "node --import tsx {filePath}"',
+  receiveArgs: true,
+});
+project.testTask.spawn(integ);
 
 // What the checks synthesise imports the library by its name, as the examples do, and is compiled as those are.
 project.eslint?.addIgnorePattern('/local/apps/');
