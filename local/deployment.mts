@@ -310,7 +310,7 @@ export class Deployment {
     const url = `http://${address}`;
     const env = changed(this.proxy.env, { ...changes, OAUTH2_PROXY_HTTP_ADDRESS: address });
     await this.place.open(); // its task may have ended
-    const daemon = this.place.start({ ...this.proxy, env }, join(this.logs, 'weaker-proxies.log'));
+    const daemon = this.place.start({ ...this.proxy, env }, join(this.logs, 'weaker-proxies.log'), 'beside');
     await untilReady(daemon, 'oauth2-proxy', () => fetch(`${url}/ping`));
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(5) };
   }
@@ -339,7 +339,7 @@ export class Deployment {
     const { host, hostname, port } = new URL(url);
     const env = changed(mlflow.env, { MLFLOW_HOST: hostname, MLFLOW_PORT: port, MLFLOW_SERVER_ALLOWED_HOSTS: host, MLFLOW_WORKERS: '1', ...changes });
     await this.place.open();
-    const daemon = this.place.start({ ...mlflow, command, env }, join(this.logs, 'servers-beside.log'));
+    const daemon = this.place.start({ ...mlflow, command, env }, join(this.logs, 'servers-beside.log'), 'beside');
     await untilReady(daemon, 'mlflow', async () => assertOk(await fetch(`${url}/health`)));
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(10) };
   }

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { execa } from 'execa';
-import { Template } from './aws/template.mjs';
+import { anywhere, Template } from './aws/template.mjs';
 
 interface Artifact {
   readonly type: string;
@@ -32,13 +32,19 @@ export async function readOwnApp(app: string, stack: string | undefined, output:
   }
   rmSync(output, { recursive: true, force: true });
   const { failed } = await execa(app, {
-    shell: true, cwd: where, env: { CDK_OUTDIR: output, CDK_CONTEXT_JSON: JSON.stringify(contextOf(where)) }, stdio: ['ignore', 'inherit', 'inherit'], reject: false,
+    shell: true, cwd: where, env: { ...account, CDK_OUTDIR: output, CDK_CONTEXT_JSON: JSON.stringify(contextOf(where)) }, stdio: ['ignore', 'inherit', 'inherit'], reject: false,
   });
   if (failed || !existsSync(join(output, 'manifest.json'))) {
     throw new Error(`\`${app}\`, run in ${where}, has not made a cloud assembly: --app takes the command that cdk.json has as \`app\`, or a folder such as cdk.out`);
   }
   return readServer(output, stack);
 }
+
+/** As the CDK's command tells the app, from the credentials that it has. */
+const account = {
+  CDK_DEFAULT_ACCOUNT: process.env.CDK_DEFAULT_ACCOUNT ?? anywhere.account,
+  CDK_DEFAULT_REGION: process.env.CDK_DEFAULT_REGION ?? anywhere.region,
+};
 
 /** As the CDK's command hands it to the app. */
 function contextOf(where: string): object {

@@ -9,17 +9,15 @@ import { Template } from './aws/template.mjs';
 import { Deployment, type Place } from './deployment.mjs';
 import { canRun, findPython, installProxy, installPython } from './install.mjs';
 import { publicPort, WorldBySubstitution } from './worlds/by-substitution.mjs';
-import { enter, inVerbatimWorld } from './worlds/enter.mjs';
+import { enter, folderOfWorld, inVerbatimWorld } from './worlds/enter.mjs';
 import { limitsMemory } from './worlds/memory.mjs';
 import { filesOfPython, VerbatimWorld } from './worlds/verbatim.mjs';
 
 export const root = resolve(import.meta.dirname, '..');
 /** What is installed, once for every run. */
 export const installed = join(root, '.try');
-/** Where a run in the verbatim world writes. */
-export const worldFolder = join(installed, 'world');
-/** What a run writes. The two worlds are played beside each other. */
-export const folder = inVerbatimWorld ? worldFolder : installed;
+/** Where a run writes. Several are played at the same time. */
+export const folder = folderOfWorld ?? installed;
 const mlflowFolder = join(installed, 'mlflow');
 /** The Python of the image, and of the clients in the checks. */
 export const python = join(mlflowFolder, 'bin', 'python');
@@ -105,7 +103,8 @@ export async function surround(app: string | OwnApp, { proxy }: Programs, place:
 }
 
 const notPlayed = [
-  'the two images', 'DNS servers', 'IPv6', 'network ACLs and route tables', 'KMS', 'limits of processor time',
+  'the two images', 'DNS servers', 'IPv6', 'network ACLs and route tables', 'KMS', 'limits of processor time and disk', 'the log driver', 'the metadata of a task',
+  'rights of the role that starts tasks',
   ...inVerbatimWorld ? limitsMemory ? [] : ['limits of memory, since there is no control group for it'] : ['security groups', 'limits of memory', 'capabilities', 'read-only files'],
 ];
 
@@ -133,6 +132,9 @@ export async function deploymentOf(template: Template, proxy: string, place: Pla
   const users = template.all<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition')
     .flatMap(({ ContainerDefinitions }) => ContainerDefinitions.map(({ User }) => parseUser(User)));
   const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(python, user)))).every(Boolean);
+  if (inVerbatimWorld && !declaredUsers) {
+    throw new Error(`the users of the task cannot run ${python}, whose Python is in a folder that is not theirs: install Python 3.10 or newer where everybody reads it, or take --by-substitution`);
+  }
   const path = [join(mlflowFolder, 'bin'), '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
   const programs: Program[] = [
     { image: 'ghcr.io/mlflow/mlflow', entryPoint: [], path, here: `${mlflowFolder} (PyPI)`, ...await filesOfPython(python, mlflowFolder) },
@@ -164,9 +166,14 @@ export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): 
   );
 }
 
+/** Where a run in a verbatim world writes. */
+export function folderOf(world: string): string {
+  return join(installed, world);
+}
+
 /** The same program with other arguments, where the task runs as it is synthesised. Resolves with what it printed when it has ended, or shows it meanwhile. */
-export async function runInVerbatimWorld(args: readonly string[], output: 'show' | 'keep'): Promise<string | undefined> {
-  const run = enter(worldFolder, args, output);
+export async function runInVerbatimWorld(name: string, args: readonly string[], output: 'show' | 'keep'): Promise<string | undefined> {
+  const run = enter(folderOf(name), args, output);
   inner.push(run);
   return run.ended;
 }

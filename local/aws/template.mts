@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 
 /** Where an app that does not say so is deployed in this run. */
-const anywhere = { account: '123456789012', region: 'eu-central-1' };
+export const anywhere = { account: '123456789012', region: 'eu-central-1' };
 
 interface Resource {
   readonly Type: string;

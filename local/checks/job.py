@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 
 matplotlib.use("agg")  # needs no screen
 
-MODEL = "diabetes"
+NAME = os.environ.get("NAME_OF_A_CHECK", "diabetes")  # of the experiment and of the model
 MIB = 1024 * 1024
 
 
@@ -49,7 +49,7 @@ def assert_same(one, other):
 started = time.monotonic()
 features, target = load_diabetes(return_X_y=True, as_frame=True)
 train_x, test_x, train_y, test_y = train_test_split(features, target, random_state=7)
-mlflow.set_experiment("diabetes")
+mlflow.set_experiment(NAME)
 with mlflow.start_run() as run, tempfile.TemporaryDirectory() as scratch:
     params = {"alpha": 0.1, "solver": "cholesky"}
     model = Ridge(**params).fit(train_x, train_y)
@@ -84,11 +84,11 @@ with mlflow.start_run() as run, tempfile.TemporaryDirectory() as scratch:
     done("log the model")
 
 client = MlflowClient()
-version = mlflow.register_model(logged.model_uri, MODEL)
-client.set_registered_model_alias(MODEL, "champion", version.version)
+version = mlflow.register_model(logged.model_uri, NAME)
+client.set_registered_model_alias(NAME, "champion", version.version)
 done("register it")
 
-loaded = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion")
+loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
 numpy.testing.assert_allclose(loaded.predict(test_x), model.predict(test_x))
 done("load it back and predict")
 

@@ -24,6 +24,15 @@ export interface TrackingServer {
   outside?(command: readonly string[]): string[];
 }
 
+/** Of a server of which less is known. */
+interface PlainJobOptions {
+  readonly deployment: TrackingServer;
+  readonly token: string;
+  readonly python: string;
+  /** Of the experiment and the model. */
+  readonly name?: string;
+}
+
 export interface JobOptions {
   readonly deployment: Deployment;
   readonly token: string;
@@ -103,12 +112,12 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
 }
 
 /** All that a training job does. Returns the run that it made. */
-export async function checkJob(checks: Checks, { deployment, token, python }: Omit<JobOptions, 'deployment'> & { readonly deployment: TrackingServer }): Promise<RunWithImage | undefined> {
+export async function checkJob(checks: Checks, { deployment, token, python, name = 'diabetes' }: PlainJobOptions): Promise<RunWithImage | undefined> {
   checks.heading('A training job with MLflow\'s client and a token can');
   const job = await runOutside(deployment, [python, `${import.meta.dirname}/job.py`], {
     reject: false,
     timeout: 600_000,
-    env: { ...clientSettings(deployment, token), MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2' },
+    env: { ...clientSettings(deployment, token), MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2', NAME_OF_A_CHECK: name },
   });
   const done = job.stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line) as Step);
   for (const step of steps) {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, get, type ClientRequest } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
 import { read } from './proc.mjs';
@@ -11,6 +12,9 @@ import type { Deployment, TaskPlan } from '../deployment.mjs';
 import { untilReady } from '../processes.mjs';
 import { limitsMemory } from '../worlds/memory.mjs';
 import type { Settings } from '../worlds/world.mjs';
+
+/** What the image and ECS add to the environment of a container. */
+const ofEcs = ['AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', 'PATH'];
 
 type Change = (definition: ContainerDefinition) => ContainerDefinition;
 
@@ -54,6 +58,11 @@ async function checkContainers(checks: Checks, deployment: Deployment): Promise<
       assert.deepEqual(command.slice(command.length - declared.length), declared);
       assert.deepEqual(Environment.filter(({ Name, Value }) => env[Name] !== Value), []);
     }
+    for (const { Name, Environment = [], Secrets = [] } of ['mlflow', 'oauth2-proxy'].map(name => deployment.container(name).definition)) {
+      const found = read(`/proc/${task.pid(Name)}/environ`).split('\0').filter(Boolean).map(setting => setting.split('=')[0]);
+      const known = [...Environment, ...Secrets].map(setting => setting.Name);
+      assert.deepEqual(found.filter(name => !known.includes(name)).sort(), ofEcs, Name);
+    }
   });
   await checks.check('has containers with the users and capabilities that it declares', async () => {
     for (const name of ['mlflow', 'oauth2-proxy']) {
@@ -94,11 +103,10 @@ async function checkMemory(checks: Checks, deployment: Deployment): Promise<void
 }
 
 async function checkNetwork(checks: Checks, deployment: Deployment): Promise<void> {
-  const { sites, s3, template, place, proxyUrl } = deployment;
+  const { sites, s3, place, proxyUrl } = deployment;
   const mlflow = deployment.container('mlflow');
   const [databaseHost, databasePort] = sites.database.aws.split(':');
   const publicHost = new URL(sites.publicSite.aws).hostname;
-  const [balancer] = template.single<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer').SecurityGroups;
   const connects = (host: string, port: number | string) => `import socket; socket.create_connection(("${host}", ${port}), 2)`;
   const inside = async (script: string, changes?: Settings) => (await place.run(mlflow, ['python', '-c', script], 30, changes)).succeeded;
   const inGroup = (group: string, script: string) => aside(deployment, { container: 'mlflow', securityGroups: [group] }, run => run(script));
@@ -112,7 +120,7 @@ async function checkNetwork(checks: Checks, deployment: Deployment): Promise<voi
     assert.deepEqual([await inside(connects(publicHost, 80)), await inGroup('sg-of-others', connects(publicHost, 80))], [false, true]);
   });
   await checks.check('does not reach the database from another security group', async () => {
-    assert.equal(await inGroup(balancer, connects(databaseHost, databasePort)), false);
+    assert.deepEqual([await inGroup('sg-of-others', connects(publicHost, 443)), await inGroup('sg-of-others', connects(databaseHost, databasePort))], [true, false]);
   });
   await checks.check('is reached by the load balancer, and by nobody else', async () => {
     const answers = (localAddress: string) => new Promise<boolean>(resolve => {
@@ -142,6 +150,10 @@ async function checkFromOutside(checks: Checks, deployment: Deployment): Promise
     const [program, ...args] = deployment.outside(['curl', '--silent', '--insecure', '--max-time', '2', '--output', '/dev/null', '--write-out', '%{http_code}', address]);
     return (await execa(program, args, { reject: false })).stdout;
   };
+  const connects = async (address: string) => {
+    const [program, ...args] = deployment.outside(['curl', '--silent', '--insecure', '--max-time', '2', '--output', '/dev/null', '--write-out', '%{time_connect}', address]);
+    return Number((await execa(program, args, { reject: false })).stdout) > 0;
+  };
   checks.heading('From the internet');
   await checks.check('the load balancer is reached, at its two ports', async () => {
     assert.deepEqual(await Promise.all([`${url}/ping`, `${plainUrl}/ping`].map(reaches)), ['200', '301']);
@@ -152,31 +164,39 @@ async function checkFromOutside(checks: Checks, deployment: Deployment): Promise
     await once(another, 'listening');
     try {
       assert.equal((await fetch(`http://${host}:8080`)).status, 200, 'not reached from here either');
-      const addresses = [`http://${host}:8080`, `${proxyUrl}/ping`, `telnet://${sites.database.aws}`];
-      assert.deepEqual(await Promise.all(addresses.map(reaches)), ['000', '000', '000']);
+      assert.deepEqual(await Promise.all([`http://${host}:8080`, `${proxyUrl}/ping`].map(reaches)), ['000', '000']);
+      assert.deepEqual([await connects(url), await connects(`https://${sites.database.aws}`)], [true, false]);
     } finally {
       another.close();
     }
+    const open = { container: 'mlflow', securityGroups: ['sg-of-others'], command: ['python', '-m', 'http.server', '4180', '--directory', '/tmp'] };
+    await aside(deployment, open, async (_, address) => {
+      const first = async () => assert.equal(await reaches(`http://${address}:4180`), '200');
+      await first().catch(() => sleep(3000)).then(first); // it needs a moment to listen
+    });
+    return 'a task in a group that lets everything in is';
   });
 }
 
 interface AsideOptions {
   readonly container: string;
+  readonly command?: readonly string[];
   readonly change?: Change;
   readonly securityGroups?: readonly string[];
 }
 
-/** Runs Python in a container of a task of its own, in which nothing else runs. */
+/** Runs Python in a container of a task of its own, in which nothing else runs but a command. */
 async function aside<T>(
-  deployment: Deployment, { container, ...options }: AsideOptions, use: (run: (script: string) => Promise<boolean>) => Promise<T>,
+  deployment: Deployment, { container, command = ['sleep', '60'], ...options }: AsideOptions,
+  use: (run: (script: string) => Promise<boolean>, address: string) => Promise<T>,
 ): Promise<T> {
   const { place, containers, logs } = deployment.nextTask(options);
   await place.open();
-  const waiting = { ...containers.find(({ definition }) => definition.Name === container)!, command: ['sh', '-c', 'echo It waits.; exec sleep 60'] };
+  const waiting = { ...containers.find(({ definition }) => definition.Name === container)!, command: ['sh', '-c', 'echo It waits.; exec "$@"', 'sh', ...command] };
   const running = place.start(waiting, `${logs}/waiting.log`);
   try {
     await untilReady(running, container, async () => assert.match(running.lastLines(), /It waits/));
-    return await use(async script => (await place.run(waiting, ['python', '-c', script], 20)).succeeded);
+    return await use(async script => (await place.run(waiting, ['python', '-c', script], 20)).succeeded, place.address);
   } finally {
     await running.stop(0);
     await place.close();

@@ -25,15 +25,17 @@ export type Send = (path: string, message?: Message) => Promise<Answer>;
 /** Nothing listens there: what a proxy of the network is set to where nothing may reach the internet. */
 export const deadAddress = 'http://127.0.0.1:9';
 
-/** Every request on a connection of its own, or on those of an agent. */
-export function client(origin: string, ca?: string, agent: https.Agent | http.Agent | false = false): Send {
+/** Every request on a connection of its own, or on those of an agent. Without a time it waits for ever. */
+export function client(origin: string, ca?: string, agent: https.Agent | http.Agent | false = false, timeoutSeconds = 0): Send {
   const { protocol, hostname, port } = new URL(origin);
   const { request } = protocol === 'https:' ? https : http;
   return (path, { method = 'GET', headers, body } = {}) => new Promise((resolve, reject) => {
     // The name of the server is the one called, whatever the Host header claims.
-    request({ hostname, servername: hostname, port, path, method, headers, ca, agent, maxHeaderSize: 64 * 1024 }, response => {
+    const to = { hostname, servername: hostname, port, path, method, ca, agent };
+    const sent = request({ ...to, headers, maxHeaderSize: 64 * 1024, timeout: timeoutSeconds * 1000 }, response => {
       text(response).then(answer => resolve({ status: response.statusCode!, headers: response.headers, body: answer }), reject);
-    }).on('error', reject).end(body);
+    }).on('error', reject).on('timeout', () => sent.destroy(new Error(`${origin} does not answer within ${timeoutSeconds} s`)));
+    sent.end(body);
   });
 }
 

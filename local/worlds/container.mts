@@ -131,7 +131,9 @@ class ContainerProcess implements Running {
     }
     const send = (name: NodeJS.Signals) => {
       try {
-        process.kill(this.pid, name);
+        if (this.running && this.pid > 0) {
+          process.kill(this.pid, name);
+        }
       } catch {
         // it has ended; crun is about to see it
       }

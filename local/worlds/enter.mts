@@ -14,6 +14,9 @@ import { authority, authorityVariable, handedOver } from '../aws/certificates.mj
 const unshare = ['unshare', '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const programs = ['crun', 'ip', 'nft', 'nsenter', 'setpriv', 'tini', 'unshare'];
 
+const folderVariable = 'SECURE_MLFLOW_WORLD';
+/** Where this process writes, in one. */
+export const folderOfWorld = process.env[folderVariable];
 /** Whether this process is in one. */
 export const inVerbatimWorld = handedOver !== undefined;
 
@@ -34,19 +37,20 @@ export async function missingForVerbatim(): Promise<string | undefined> {
 export function enter(folder: string, args: readonly string[], output: 'show' | 'keep'): { readonly ended: Promise<string | undefined>; stop(): Promise<void> } {
   const trusted = join(folder, 'trusted.pem');
   mkdirSync(folder, { recursive: true });
-  removeGroups(); // of a run that was killed
+  refuseSecond(join(folder, 'pid'));
+  removeGroups(folder); // of a run that was killed
   writeFileSync(trusted, [...rootCertificates, authority.cert].join('\n')); // Node reads it when it starts
   const again = [process.execPath, ...process.execArgv, process.argv[1], ...args];
   const inner = execa('setpriv', ['--pdeathsig', 'KILL', ...unshare, 'tini', '--', ...again], {
     env: {
-      [authorityVariable]: JSON.stringify(authority), NODE_OPTIONS: '--use-openssl-ca', SSL_CERT_FILE: trusted, REQUESTS_CA_BUNDLE: trusted, AWS_CA_BUNDLE: trusted,
+      [authorityVariable]: JSON.stringify(authority), [folderVariable]: folder, NODE_OPTIONS: '--use-openssl-ca', SSL_CERT_FILE: trusted, REQUESTS_CA_BUNDLE: trusted, AWS_CA_BUNDLE: trusted,
     },
     ...output === 'show' ? { stdio: 'inherit' } : { stdin: 'ignore', all: true },
     detached: true, // Ctrl-C in the terminal reaches this process alone, which passes it on
     reject: false,
   });
   return {
-    ended: inner.then(({ all }) => all).finally(() => removeGroups()),
+    ended: inner.then(({ all }) => all).finally(() => removeGroups(folder)),
     async stop() {
       const children = `/proc/${inner.pid}/task/${inner.pid}/children`;
       if (existsSync(children)) {
@@ -55,6 +59,15 @@ export function enter(folder: string, args: readonly string[], output: 'show' | 
       await inner;
     },
   };
+}
+
+/** Two at once would take each other's files. */
+function refuseSecond(file: string): void {
+  const first = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  if (first !== '' && existsSync(`/proc/${first}`) && readFileSync(`/proc/${first}/cmdline`, 'utf8').includes('try.mts')) {
+    throw new Error(`these checks run in this checkout already, as process ${first}: wait for its end, or take another checkout`);
+  }
+  writeFileSync(file, String(process.pid));
 }
 
 /** The first thing inside. */
@@ -70,5 +83,6 @@ export async function settle(folder: string): Promise<void> {
   if (existsSync('/sys/fs/cgroup/unified')) {
     await execa('umount', ['/sys/fs/cgroup/unified']); // crun knows both versions of control groups, but not both at once
   }
+  writeFileSync('/proc/sys/net/ipv4/ip_forward', '1'); // a task is closed by its group and not because nothing leads there
   await ip(['link set lo up']);
 }

@@ -1,52 +1,76 @@
 /** The memory of a task, as a control group of Linux, version 1 or 2. Groups have names, so they are looked for at the next start where a run could not remove its own. */
 
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const mounted = '/sys/fs/cgroup';
 const [first, second] = [
-  { root: join(mounted, 'memory'), limit: 'memory.limit_in_bytes' },
-  { root: mounted, limit: 'memory.max' },
+  { root: join(mounted, 'memory'), limit: 'memory.limit_in_bytes', swap: { limit: 'memory.memsw.limit_in_bytes', counts: 'both' } },
+  { root: mounted, limit: 'memory.max', swap: { limit: 'memory.swap.max', counts: 'swap' } },
 ];
 
 /** Of the kernel; undefined where memory cannot be limited. */
 const version = find();
 
 function find(): typeof first | undefined {
-  if (existsSync(join(first.root, first.limit))) {
-    return first;
+  return [first, second].find(({ root, limit }) => {
+    const attempt = join(root, `cdk-secure-mlflow-${process.pid}`);
+    try {
+      mkdirSync(attempt);
+      passOn(root);
+      return existsSync(join(attempt, limit));
+    } catch {
+      return false; // not here, or not for this process
+    } finally {
+      if (existsSync(attempt)) {
+        rmdirSync(attempt);
+      }
+    }
+  });
+}
+
+/** The second version limits memory in the groups of a group that says so. */
+function passOn(group: string): void {
+  const controllers = join(group, 'cgroup.subtree_control');
+  if (existsSync(controllers)) {
+    writeFileSync(controllers, '+memory');
   }
-  const controllers = join(second.root, 'cgroup.controllers');
-  return existsSync(controllers) && readFileSync(controllers, 'utf8').split(/\s+/).includes('memory') ? second : undefined;
 }
 
 export const limitsMemory = version !== undefined;
 
-/** A group for one task. Returns how a command is run in it. */
-export function limitMemory(task: string, mebibytes: number): (command: readonly string[]) => string[] {
+/** A group for one task, of the run that writes into the folder. Returns how a command is run in it. */
+export function limitMemory(folder: string, task: string, mebibytes: number): (command: readonly string[]) => string[] {
   if (version === undefined) {
     return command => [...command];
   }
-  const group = join(groupIn(version.root), task);
+  const group = join(groupIn(version.root, folder), task);
   mkdirSync(group, { recursive: true });
-  if (version === second) {
-    [second.root, groupIn(second.root)].forEach(parent => writeFileSync(join(parent, 'cgroup.subtree_control'), '+memory'));
+  passOn(groupIn(version.root, folder));
+  const bytes = String(mebibytes * 1024 * 1024);
+  writeFileSync(join(group, version.limit), bytes);
+  const { swap } = version;
+  if (existsSync(join(group, swap.limit))) {
+    writeFileSync(join(group, swap.limit), swap.counts === 'both' ? bytes : '0');
   }
-  writeFileSync(join(group, version.limit), String(mebibytes * 1024 * 1024));
   return command => ['sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', group, ...command];
 }
 
 /** Once none of their processes runs. */
-export function removeGroups(): void {
-  const group = version && groupIn(version.root);
-  if (group !== undefined && existsSync(group)) {
+export function removeGroups(folder: string): void {
+  const group = version && groupIn(version.root, folder);
+  if (group === undefined || !existsSync(group)) {
+    return;
+  }
+  try {
     readdirSync(group, { withFileTypes: true }).filter(entry => entry.isDirectory()).forEach(({ name }) => rmdirSync(join(group, name)));
     rmdirSync(group);
+  } catch {
+    // a process that was killed is still ending; the next start removes it
   }
 }
 
-/** Of this checkout, which has one run at a time. */
-function groupIn(root: string): string {
-  return join(root, `cdk-secure-mlflow-${createHash('sha256').update(import.meta.dirname).digest('hex').slice(0, 12)}`);
+function groupIn(root: string, folder: string): string {
+  return join(root, `cdk-secure-mlflow-${createHash('sha256').update(folder).digest('hex').slice(0, 12)}`);
 }
