@@ -1,7 +1,7 @@
-/** `npm run try` as contributors use it: in two checkouts at a time, one of which takes changes up; until Ctrl-C. */
+/** `npm run try` as contributors use it: in two checkouts at a time, one of which takes changes up; until Ctrl-C, or until it is killed. */
 
 import assert from 'node:assert/strict';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -9,6 +9,7 @@ import { root, work, type Count } from './steps.mjs';
 import { Checks } from '../local/checks/checks.mjs';
 import { bearer, client, json, type Message } from '../local/clients/http.mjs';
 import { folder, installPrograms } from '../local/run.mjs';
+import { missingForVerbatim } from '../local/worlds/enter.mjs';
 
 /** Files change here, so that the checkout itself stays as it is. Below `/tmp`, where a volume of the task is, too: its path may be a part of others. */
 const copy = mkdtempSync('/tmp/checkout-');
@@ -27,13 +28,55 @@ export async function checkTwoCheckouts(): Promise<Count> {
   });
   await checks.check('a change restarts what it concerns: a task on the data that there is, and nothing else', () => change(second));
   await checks.check('Ctrl-C ends both and leaves no process behind', async () => {
-    await Promise.all([first, second].map(each => each.interrupt()));
+    await Promise.all([first, second].map(each => each.end('SIGINT')));
     const { stdout } = await execa('ps', ['-Ao', 'args']);
     const left = stdout.split('\n').filter(args => args.includes(copy) || args.includes(folder) && !args.includes(work)); // where other steps work
     assert.equal(left.length, 0, [...left, first.printed, second.printed].join('\n'));
   });
+  await checkEndsOfWorlds(checks);
   rmSync(copy, { recursive: true });
   return checks;
+}
+
+/** The last one also removes what the killed one had to leave. */
+async function checkEndsOfWorlds(checks: Checks): Promise<void> {
+  const missing = await missingForVerbatim();
+  if (missing !== undefined) {
+    console.log(`  - left out: the ends of tasks that run as they are synthesised, only where ${missing}`);
+    return;
+  }
+  const before = remains();
+  for (const signal of ['SIGKILL', 'SIGINT'] as const) {
+    await checks.check(`${signal} in the middle of the checks leaves no process and no network of a task behind`, async () => {
+      const running = new Try(copy, '--check', 'world');
+      await running.prints(/has containers with the users/);
+      assert(remains().length > before.length, 'there is nothing to be left');
+      await running.end(signal);
+      for (let tries = 0; remains().length > before.length && tries < 50; tries += 1) {
+        await sleep(200); // the kernel takes its time
+      }
+      assert.deepEqual(remains(), before);
+    });
+  }
+  await checks.check('nor a control group, then', async () => assert.deepEqual(controlGroups(), []));
+}
+
+/** Processes that see fewer processes than this one, and networks with a name. */
+function remains(): string[] {
+  const namespace = (pid: string) => {
+    try {
+      return readlinkSync(`/proc/${pid}/ns/pid`);
+    } catch {
+      return undefined; // it has ended
+    }
+  };
+  const own = namespace('self');
+  const others = readdirSync('/proc').filter(name => /^\d+$/.test(name)).filter(pid => ![own, undefined].includes(namespace(pid)));
+  return [...others, ...existsSync('/run/netns') ? readdirSync('/run/netns') : []];
+}
+
+function controlGroups(): string[] {
+  return ['/sys/fs/cgroup', '/sys/fs/cgroup/memory'].filter(existsSync).flatMap(folderOfGroups => readdirSync(folderOfGroups)).filter(name => name.startsWith('cdk-secure-mlflow-'));
 }
 
 function copyCheckout(): void {
@@ -109,8 +152,8 @@ class Try {
   }
 
   /** As a terminal does it: to every process of the command at once. */
-  async interrupt(): Promise<void> {
-    process.kill(-this.running.pid!, 'SIGINT');
+  async end(signal: NodeJS.Signals): Promise<void> {
+    process.kill(-this.running.pid!, signal);
     await this.running;
   }
 }

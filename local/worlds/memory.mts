@@ -49,9 +49,13 @@ export function limitMemory(folder: string, task: string, mebibytes: number): (c
   mkdirSync(group, { recursive: true });
   passOn(groupIn(version.root, folder));
   const bytes = String(mebibytes * 1024 * 1024);
-  writeFileSync(join(group, version.limit), bytes);
   const { swap } = version;
-  if (existsSync(join(group, swap.limit))) {
+  const limitsSwap = existsSync(join(group, swap.limit));
+  if (limitsSwap && swap.counts === 'both') {
+    writeFileSync(join(group, swap.limit), '-1'); // of an earlier task of this name; it may not be less than the limit of memory
+  }
+  writeFileSync(join(group, version.limit), bytes);
+  if (limitsSwap) {
     writeFileSync(join(group, swap.limit), swap.counts === 'both' ? bytes : '0');
   }
   return command => ['sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', group, ...command];
