@@ -1,10 +1,15 @@
 /** `npm run try -- --check --url`, against the deployment on this machine. */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { execa } from 'execa';
 import { Checks } from './checks.mjs';
 import { checkDeployed } from './server.mjs';
+import { authority, createCertificate } from '../aws/certificates.mjs';
+import { client } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
 
 /** What each setting that is wrong makes fail. */
@@ -62,6 +67,7 @@ export async function checkAgainstItself(checks: Checks, deployment: Deployment,
     await checkDeployed(new Checks(line => { lines.push(line); }), { url, send, token: admin, ca });
     return lines.filter(line => line.includes('✗')).join('\n');
   });
+  await checks.check('finds that a server lets everybody in', () => findsOpenServer(admin));
   const usual = await found({});
   for (const [what, settings, fails] of faults) {
     await checks.check(`finds ${what}`, async () => {
@@ -69,6 +75,31 @@ export async function checkAgainstItself(checks: Checks, deployment: Deployment,
       assert.match(await found(settings), fails);
     });
   }
+}
+
+/** What must hold of such a server as of any other: the rest of the checks has to fail. */
+const holds = [
+  'has a certificate that is trusted', '/ping answers 200', 'a sign-in returns to no other host, whatever headers say',
+  'the server knows who it is', 'MLflow answers', 'the token may be sent as a password',
+];
+
+/** A server that answers everybody, at everything, and with every TLS. Returns how many checks found that. */
+async function findsOpenServer(token: string): Promise<string> {
+  const certificate = await createCertificate([]);
+  const server = createServer({ ...certificate, minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' }, (_, response) => response.end('{"email":"anybody"}'));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const lines: string[] = [];
+  const ca = { file: '', certificates: authority.cert };
+  try {
+    await checkDeployed(new Checks(line => { lines.push(line); }), { url, token, ca, send: client(url, authority.cert) });
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+  const passed = lines.flatMap(line => /✓ (.*?)(?: \(.*\))?$/.exec(line)?.[1] ?? []);
+  assert.deepEqual(passed, holds);
+  return `${lines.filter(line => line.includes('✗')).length} checks fail`;
 }
 
 function counted(printed: string): string {
