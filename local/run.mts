@@ -173,7 +173,7 @@ export function folderOf(world: string): string {
 
 /** The same program with other arguments, where the task runs as it is synthesised. Resolves with what it printed when it has ended, or shows it meanwhile. */
 export async function runInVerbatimWorld(name: string, args: readonly string[], output: 'show' | 'keep'): Promise<string | undefined> {
-  const run = enter(folderOf(name), args, output);
+  const run = await enter(folderOf(name), args, output);
   inner.push(run);
   return run.ended;
 }

@@ -34,11 +34,11 @@ export async function missingForVerbatim(): Promise<string | undefined> {
 }
 
 /** With these arguments. Nobody but `stop` ends it before its time, in order. */
-export function enter(folder: string, args: readonly string[], output: 'show' | 'keep'): { readonly ended: Promise<string | undefined>; stop(): Promise<void> } {
+export async function enter(folder: string, args: readonly string[], output: 'show' | 'keep'): Promise<{ readonly ended: Promise<string | undefined>; stop(): Promise<void> }> {
   const trusted = join(folder, 'trusted.pem');
   mkdirSync(folder, { recursive: true });
   refuseSecond(join(folder, 'pid'));
-  removeGroups(folder); // of a run that was killed
+  await removeGroups(folder); // of a run that was killed
   writeFileSync(trusted, [...rootCertificates, authority.cert].join('\n')); // Node reads it when it starts
   const again = [process.execPath, ...process.execArgv, process.argv[1], ...args];
   const inner = execa('setpriv', ['--pdeathsig', 'KILL', ...unshare, 'tini', '--', ...again], {
@@ -49,14 +49,15 @@ export function enter(folder: string, args: readonly string[], output: 'show' | 
     detached: true, // Ctrl-C in the terminal reaches this process alone, which passes it on
     reject: false,
   });
+  const ended = inner.then(({ all }) => all).finally(() => removeGroups(folder));
   return {
-    ended: inner.then(({ all }) => all).finally(() => removeGroups(folder)),
+    ended,
     async stop() {
       const children = `/proc/${inner.pid}/task/${inner.pid}/children`;
       if (existsSync(children)) {
         readFileSync(children, 'utf8').split(' ').filter(Boolean).forEach(first => process.kill(Number(first), 'SIGTERM'));
       }
-      await inner;
+      await ended;
     },
   };
 }

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const mounted = '/sys/fs/cgroup';
 const [first, second] = [
@@ -61,17 +62,29 @@ export function limitMemory(folder: string, task: string, mebibytes: number): (c
   return command => ['sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', group, ...command];
 }
 
-/** Once none of their processes runs. */
-export function removeGroups(folder: string): void {
+/** Once none of their processes runs: the kernel takes its time with one that was killed. */
+export async function removeGroups(folder: string): Promise<void> {
   const group = version && groupIn(version.root, folder);
   if (group === undefined || !existsSync(group)) {
     return;
   }
-  try {
-    readdirSync(group, { withFileTypes: true }).filter(entry => entry.isDirectory()).forEach(({ name }) => rmdirSync(join(group, name)));
-    rmdirSync(group);
-  } catch {
-    // a process that was killed is still ending; the next start removes it
+  const tasks = readdirSync(group, { withFileTypes: true }).filter(entry => entry.isDirectory()).map(({ name }) => join(group, name));
+  for (const each of [...tasks, group]) {
+    await remove(each);
+  }
+}
+
+async function remove(group: string): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return rmdirSync(group);
+    } catch (error) {
+      if (tries === 100) {
+        console.log(`  - ${group} is left to the next start: ${(error as Error).message}`);
+        return;
+      }
+      await sleep(100);
+    }
   }
 }
 
