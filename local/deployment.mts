@@ -35,6 +35,8 @@ export interface Place {
   readonly port: number;
   /** Settings of containers that a check needs otherwise than they are synthesised. */
   readonly settings?: Settings;
+  /** Those that a check has besides the task's. */
+  readonly images?: readonly Program[];
 }
 
 interface DeploymentOptions extends Place {

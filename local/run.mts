@@ -135,15 +135,22 @@ export async function deploymentOf(template: Template, proxy: string, place: Pla
   if (inVerbatimWorld && !declaredUsers) {
     throw new Error(`the users of the task cannot run ${python}, whose Python is in a folder that is not theirs: install Python 3.10 or newer where everybody reads it, or take --by-substitution`);
   }
-  const path = [join(mlflowFolder, 'bin'), '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
   const programs: Program[] = [
-    { image: 'ghcr.io/mlflow/mlflow', entryPoint: [], path, here: `${mlflowFolder} (PyPI)`, ...await filesOfPython(python, mlflowFolder) },
+    await imageOf('ghcr.io/mlflow/mlflow', mlflowFolder),
     { image: 'quay.io/oauth2-proxy/oauth2-proxy', entryPoint: [proxy], path: '/usr/bin:/bin', here: proxy, mounts: [{ source: proxy, destination: proxy }], trust: [] },
+    ...place.images ?? [],
   ];
   const world = inVerbatimWorld ? new VerbatimWorld(template, join(place.folder, 'containers'), programs) : new WorldBySubstitution(place.port);
   const created = await Deployment.create(template, { ...place, world, programs, awsPython: join(awsFolder, 'bin', 'python'), declaredUsers });
   await created.refuseTakenPorts();
   return created;
+}
+
+/** An image of MLflow: an environment of Python. */
+export async function imageOf(image: string, environment: string): Promise<Program> {
+  const programs = join(environment, 'bin');
+  const path = [programs, '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
+  return { image, entryPoint: [], path, here: `${environment} (PyPI)`, ...await filesOfPython(join(programs, 'python'), environment) };
 }
 
 /** Runs a command to its end, by itself or by Ctrl-C, and stops all that it deployed; the exit code is 1 where it returns false or throws. */

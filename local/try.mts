@@ -22,7 +22,7 @@ import { checkServerAt } from './deployed.mjs';
 import type { Deployment } from './deployment.mjs';
 import { installPlugin, installPython } from './install.mjs';
 import { readOwnApp } from './own-app.mjs';
-import { deploy, deploymentOf, folder, folderOf, installed, installPrograms, listr, pluginFolder, python, runInVerbatimWorld, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
+import { deploy, deploymentOf, folder, folderOf, imageOf, installed, installPrograms, listr, pluginFolder, python, runInVerbatimWorld, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
 import { watchSources } from './watch.mjs';
 import { publicPort } from './worlds/by-substitution.mjs';
 import { inVerbatimWorld, settle, missingForVerbatim } from './worlds/enter.mjs';
@@ -37,7 +37,6 @@ type Count = Pick<Checks, 'passed' | 'failed'>;
 /** The parts of `--check` that do not run the task as it is synthesised, even where the machine allows it, and why. */
 const changed: Record<string, string> = {
   'behind-the-door': 'the AI providers that it attacks are on the loopback of the task',
-  'upgrades': 'there is no image of an older MLflow here',
   'names': 'it runs no task',
   'providers': 'it runs no task',
 };
@@ -69,7 +68,8 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   'faults': async (checks, programs) => checkResilience(checks, await deploy('examples/typescript/quick-start', programs, { port })),
   'upgrades': async (checks, programs) => {
     await new Listr([{ title: 'An older MLflow from PyPI', task: () => installPython(oldFolder, programs.python, 'mlflow-old.txt') }], listr).run();
-    await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs, { port }), python, oldPrograms: join(oldFolder, 'bin') });
+    const oldImage = await imageOf('an older MLflow', oldFolder);
+    await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs, { port, images: [oldImage] }), python, oldImage });
   },
   'rotation': async (checks, programs) => {
     const settings = { DATABASE_TOKEN_SECONDS: '3' };

@@ -1,26 +1,30 @@
 /** A store that an older MLflow has made, under a newer one: what the first step of a task does with it, and what it does not do. */
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Checks } from './checks.mjs';
 import { pack, unpack } from '../../scripts/pack.mjs';
 import { Task, type Container } from '../aws/ecs.mjs';
+import type { Program } from '../aws/substitutions.mjs';
 import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { Daemon, freePort } from '../processes.mjs';
+import { freePort, type Running } from '../processes.mjs';
+import { outcomeOf, type Outcome, type TaskPlace } from '../worlds/world.mjs';
 
 export interface UpgradeOptions {
   /** Of which no task runs yet. */
   readonly deployment: Deployment;
   readonly python: string;
-  /** The programs of the older MLflow. */
-  readonly oldPrograms: string;
+  /** That of the older MLflow. */
+  readonly oldImage: Program;
 }
 
 const made = ['experiment, run, files and model', 'model version and alias', 'trace', 'deleted run'];
+const storeProgram = join(import.meta.dirname, 'store.py');
+const patience = { MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2' };
 const found = [
   'parameters, metrics and tags',
   'files, byte for byte',
@@ -33,13 +37,15 @@ const found = [
 /** The MLflow that has made the store. */
 interface OldMlflow {
   readonly version: string;
-  readonly programs: string;
+  readonly image: Program;
 }
 
-export async function checkUpgrades(checks: Checks, { deployment, python, oldPrograms }: UpgradeOptions): Promise<void> {
+type Change = (container: Container) => Container;
+
+export async function checkUpgrades(checks: Checks, { deployment, python, oldImage }: UpgradeOptions): Promise<void> {
   const { database } = deployment;
-  const { stdout: version } = await execa(join(oldPrograms, 'python'), ['-c', 'import importlib.metadata; print(importlib.metadata.version("mlflow-skinny"))']);
-  const old = { version, programs: oldPrograms };
+  const { stdout: version } = await execa('python', ['-c', 'import importlib.metadata; print(importlib.metadata.version("mlflow-skinny"))'], { env: { PATH: oldImage.path } });
+  const old = { version, image: oldImage };
 
   checks.heading(`A store of MLflow ${version}`);
   const oldRevision = await checkOldStore(checks, deployment, old);
@@ -74,18 +80,18 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldPro
 /** Returns the revision of its schema. */
 async function checkOldStore(checks: Checks, deployment: Deployment, old: OldMlflow): Promise<string> {
   const { database: { name } } = deployment;
-  const [prepare, mlflow] = ['prepare', 'mlflow'].map(container => asOld(deployment.container(container), old));
   let oldRevision = '';
   await checks.check(`is made by the task with MLflow ${old.version}: ${made.join(', ')}`, async () => {
-    const logs = join(deployment.logs, 'old');
-    mkdirSync(logs);
+    const { containers, place, logs } = deployment.nextTask();
+    const [prepare, mlflow] = ['prepare', 'mlflow'].map(container => asOld(containers.find(({ definition }) => definition.Name === container)!, old));
     // `mlflow db upgrade` of that time needs tables; the server makes them.
-    const task = new Task([withEnvironment(prepare, { PREPARE_SCHEMA: 'leave' }), mlflow], deployment.place, logs);
+    const task = new Task([withEnvironment(prepare, { PREPARE_SCHEMA: 'leave' }), mlflow], place, logs);
     const started = Date.now();
     try {
       await task.start(() => undefined);
       const healthy = Date.now();
-      const steps = await runClient('make', join(old.programs, 'python'), { MLFLOW_TRACKING_URI: `http://${mlflow.env.MLFLOW_HOST}:${mlflow.env.MLFLOW_PORT}` });
+      const client = ['python', '-c', readFileSync(storeProgram, 'utf8'), 'make'];
+      const steps = stepsOf(await place.run(mlflow, client, 120, { MLFLOW_TRACKING_URI: `http://${mlflow.env.MLFLOW_HOST}:${mlflow.env.MLFLOW_PORT}`, ...patience }));
       assert.deepEqual(steps.done, made, steps.error);
       oldRevision = await revision(deployment, name);
       return `${await tables(deployment, name)} tables, revision ${oldRevision}; task healthy after ${seconds(started, healthy)}`;
@@ -108,7 +114,8 @@ async function checkMigration(checks: Checks, deployment: Deployment, python: st
   });
   if (up) {
     const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
-    const steps = await runClient('read', python, { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile });
+    const env = { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, ...patience };
+    const steps = stepsOf(await outcomeOf(deployment.outside([python, storeProgram, 'read']), 120, { env }));
     for (const step of found) {
       await checks.check(`has for the new client: ${step}`, async () => {
         assert(steps.done.includes(step), step === found[steps.done.length] ? steps.error : 'not reached');
@@ -120,41 +127,41 @@ async function checkMigration(checks: Checks, deployment: Deployment, python: st
 async function checkIndexes(checks: Checks, deployment: Deployment, python: string): Promise<void> {
   const { database } = deployment;
   const store = 'indexed';
-  const prepare = withoutDoor(on(store, deployment.container('prepare')));
   const ours = ['secure_mlflow_runs_by_experiment', 'secure_mlflow_runs_by_start'];
   const indexes = async () => (await database.query<{ name: string; valid: boolean }>(
     'SELECT relname AS name, indisvalid AS valid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = \'runs\'::regclass AND NOT indisprimary ORDER BY 1', [], store,
   )).map(({ name, valid }) => `${name}${valid ? '' : ', invalid'}`);
-  const prepared = async (name: string) => {
-    const next = start(deployment, name, prepare);
+  const prepared = async () => {
+    const next = await start(deployment, prepare => withoutDoor(on(store, prepare)));
     assert.equal(await next.end(), 0, next.log);
     return indexes();
   };
   await checks.check('are made for a store that has none', async () => {
     await database.create(store);
-    assert.deepEqual(await prepared('index-made'), ours);
+    assert.deepEqual(await prepared(), ours);
   });
   await checks.check('are what PostgreSQL finds the runs of an experiment with, in the orders that MLflow and its page ask for', async () => {
     await database.query('INSERT INTO experiments (experiment_id, name, lifecycle_stage) SELECT i, i, \'active\' FROM generate_series(1, 10) i', [], store);
     await database.query(`INSERT INTO runs (run_uuid, experiment_id, user_id, start_time, status, lifecycle_stage)
       SELECT md5(i::text), 1 + i % 10, 'someone', i, 'FINISHED', 'active' FROM generate_series(1, 20000) i`, [], store);
     await database.query('ANALYZE runs', [], store);
-    const { stdout } = await execa(python, [join(import.meta.dirname, 'plans.py'), prepare.env.MLFLOW_BACKEND_STORE_URI], { env: prepare.env });
+    const prepare = forOperator(deployment);
+    const { stdout } = await execa(python, [join(import.meta.dirname, 'plans.py'), addressOf(store, prepare)], { env: prepare.env });
     assert.deepEqual(stdout.split('\n').map(line => JSON.parse(line) as unknown), [{ search: 'its own', indexes: [ours[0]] }, { search: 'by start', indexes: [ours[1]] }]);
   });
   await checks.check('are made anew where a build was interrupted', async () => {
     await database.query('UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::regclass', [ours[0]], store);
     assert.deepEqual(await indexes(), [`${ours[0]}, invalid`, ours[1]]);
-    assert.deepEqual(await prepared('index-healed'), ours);
+    assert.deepEqual(await prepared(), ours);
   });
   await checks.check('go when MLflow brings one', async () => {
     await database.query('CREATE INDEX index_runs_experiment_id ON runs (experiment_id)', [], store);
-    assert.deepEqual(await prepared('index-gone'), ['index_runs_experiment_id']);
+    assert.deepEqual(await prepared(), ['index_runs_experiment_id']);
   });
 }
 
 async function startTwo(deployment: Deployment, store: string, newRevision: string): Promise<string> {
-  const both = ['first', 'second'].map(name => start(deployment, `${store}-${name}`, on(store, deployment.container('prepare'))));
+  const both = await Promise.all([1, 2].map(() => start(deployment, prepare => on(store, prepare))));
   const ends = await Promise.all(both.map(each => each.end()));
   assert.deepEqual(ends, [0, 0], both.map(each => each.log).join('\n'));
   const logs = both.map(each => each.log);
@@ -165,10 +172,9 @@ async function startTwo(deployment: Deployment, store: string, newRevision: stri
 
 async function copyStore(deployment: Deployment, python: string, to: string): Promise<string> {
   const { database } = deployment;
-  const prepare = deployment.container('prepare');
-  const address = (store: string) => on(store, prepare).env.MLFLOW_BACKEND_STORE_URI;
+  const prepare = forOperator(deployment);
   const program = join(import.meta.dirname, '..', '..', 'docs', 'copy-store.py');
-  const { stdout } = await execa(python, [program, address(database.name), address(to)], { env: prepare.env });
+  const { stdout } = await execa(python, [program, addressOf(database.name, prepare), addressOf(to, prepare)], { env: prepare.env });
   const copied = stdout.split('\n').map(line => line.split(':')[0]);
   assert(['runs', 'metrics', 'model_versions', 'spans'].every(table => copied.includes(table)), stdout);
   const contents = (store: string) => Promise.all(copied.map(table => database.query(`SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM ${table} t`, [], store)));
@@ -179,11 +185,10 @@ async function copyStore(deployment: Deployment, python: string, to: string): Pr
 async function checkStopped(checks: Checks, deployment: Deployment, oldRevision: string, newRevision: string): Promise<void> {
   const { database } = deployment;
   const store = 'old_killed';
-  const prepare = on(store, deployment.container('prepare'));
-  const first = start(deployment, 'killed', prepare);
+  const first = await start(deployment, prepare => on(store, prepare));
   await first.says('upgrading the schema');
   await checks.check('while it waits for the migration of another ends at once, with a line', async () => {
-    const second = start(deployment, 'waiting', withoutDoor(prepare)); // which would take longer to look than the first to migrate
+    const second = await start(deployment, prepare => withoutDoor(on(store, prepare))); // which would take longer to look than the first to migrate
     await second.says('another task is migrating, waiting for it');
     const asked = Date.now();
     second.signal('SIGTERM');
@@ -207,7 +212,7 @@ async function checkStopped(checks: Checks, deployment: Deployment, oldRevision:
     assert.doesNotMatch(first.log, /schema upgraded/);
   });
   await checks.check('is followed by one that migrates', async () => {
-    const next = start(deployment, 'next', prepare);
+    const next = await start(deployment, prepare => on(store, prepare));
     assert.equal(await next.end(), 0, next.log);
     assert.equal(await revision(deployment, store), newRevision);
     return next.duration;
@@ -216,32 +221,32 @@ async function checkStopped(checks: Checks, deployment: Deployment, oldRevision:
 
 async function checkRefusedStores(checks: Checks, deployment: Deployment, old: OldMlflow, oldRevision: string): Promise<void> {
   const { database } = deployment;
-  const prepare = deployment.container('prepare');
   const unknown = new RegExp(`FAILED: MLflow ${old.version} cannot be guarded, only 3\\.17\\.x: `);
-  await refuses(checks, deployment, `MLflow ${old.version}, which the inner door does not know`, unknown, withPrograms(on('old_refused', prepare), old));
+  await refuses(checks, deployment, `MLflow ${old.version}, which the inner door does not know`, unknown, prepare => withImage(on('old_refused', prepare), old));
   await checks.check('and leaves the store as it was', async () => assert.equal(await revision(deployment, 'old_refused'), oldRevision));
   const newer = /FAILED: the schema of the database is newer than this MLflow: deploy the newer image again, or restore /;
-  await refuses(checks, deployment, `MLflow ${old.version} on the migrated store`, newer, asOld(on(database.name, prepare), old));
+  await refuses(checks, deployment, `MLflow ${old.version} on the migrated store`, newer, prepare => asOld(prepare, old));
   await database.create('newer', 'empty_pair');
   await database.query('UPDATE alembic_version SET version_num = \'ffffffffffff\'', [], 'newer');
-  await refuses(checks, deployment, 'a revision that this MLflow does not know', newer, on('newer', prepare));
+  await refuses(checks, deployment, 'a revision that this MLflow does not know', newer, prepare => on('newer', prepare));
 }
 
 async function checkRefusedSurroundings(checks: Checks, deployment: Deployment): Promise<void> {
-  const prepare = deployment.container('prepare');
   const password = /FAILED: cannot connect to the database: .*password authentication failed for user/;
-  await refuses(checks, deployment, 'a wrong password', password, withEnvironment(prepare, { PGPASSWORD: 'wrong' }));
-  const [interpreter, option, program, ...inputs] = prepare.command;
-  const bundle = /FAILED: cannot get the CA bundle of the database from http:\S+ .*: HTTP Error 404/;
-  await refuses(checks, deployment, 'no CA bundle', bundle, {
-    ...withEnvironment(prepare, { PREPARE_CA_BUNDLE_URL: new URL('/none.pem', prepare.env.PREPARE_CA_BUNDLE_URL).href }),
-    command: [interpreter, option, `import time; time.sleep = lambda _: None\n${program}`, ...inputs], // 30 s between the attempts
+  await refuses(checks, deployment, 'a wrong password', password, prepare => withEnvironment(prepare, { PGPASSWORD: 'wrong' }));
+  const bundle = /FAILED: cannot get the CA bundle of the database from https?:\S+ .*: HTTP Error 404/;
+  await refuses(checks, deployment, 'no CA bundle', bundle, prepare => {
+    const [interpreter, option, program, ...inputs] = prepare.command;
+    return {
+      ...withEnvironment(prepare, { PREPARE_CA_BUNDLE_URL: new URL('/none.pem', prepare.env.PREPARE_CA_BUNDLE_URL).href }),
+      command: [interpreter, option, `import time; time.sleep = lambda _: None\n${program}`, ...inputs], // 30 s between the attempts
+    };
   });
 }
 
-async function refuses(checks: Checks, deployment: Deployment, title: string, reason: RegExp, container: Container): Promise<void> {
+async function refuses(checks: Checks, deployment: Deployment, title: string, reason: RegExp, change: Change): Promise<void> {
   await checks.check(title, async () => {
-    const attempt = start(deployment, title.replaceAll(/\W+/g, '-'), container);
+    const attempt = await start(deployment, change);
     assert.equal(await attempt.end(), 1, attempt.log);
     assert.match(attempt.lastLine, reason, attempt.log);
     assert.doesNotMatch(attempt.log, /Traceback/);
@@ -250,9 +255,10 @@ async function refuses(checks: Checks, deployment: Deployment, title: string, re
   });
 }
 
+/** In the place of the first task, whose `prepare` has run. */
 async function oldServerRefuses(deployment: Deployment, old: OldMlflow): Promise<string> {
   const mlflow = asOld(deployment.container('mlflow'), old);
-  const server = new Start(withEnvironment(mlflow, { MLFLOW_PORT: String(await freePort()) }), join(deployment.logs, 'old-server.log'));
+  const server = new Start(deployment.place, withEnvironment(mlflow, { MLFLOW_PORT: String(await freePort()) }), join(deployment.logs, 'old-server.log'));
   assert.notEqual(await server.end(), 0);
   const [words] = /Detected out-of-date database schema \(found version \w+, but expected \w+\)/.exec(server.log) ?? [];
   assert(words, server.log);
@@ -269,27 +275,33 @@ async function tables({ database }: Deployment, store: string): Promise<number> 
   return row.tables;
 }
 
-/** Runs store.py; the steps that it has done, and why it went no further. */
-async function runClient(what: 'make' | 'read', python: string, env: Record<string, string>): Promise<{ done: string[]; error: string }> {
-  const { stdout, stderr } = await execa(python, [join(import.meta.dirname, 'store.py'), what], {
-    reject: false, timeout: 120_000, env: { ...env, MLFLOW_HTTP_REQUEST_MAX_RETRIES: '2' },
-  });
+/** Of store.py: the steps that it has done, and why it went no further. */
+function stepsOf({ stdout, stderr }: Outcome): { done: string[]; error: string } {
   const done = stdout.split('\n').filter(line => line.startsWith('{')).map(line => (JSON.parse(line) as { step: string }).step);
   return { done, error: stderr.trimEnd().split('\n').slice(-12).join('\n') };
 }
 
-function start(deployment: Deployment, name: string, container: Container): Start {
-  return new Start(withEnvironment(container, ownVolumes(deployment, name)), join(deployment.logs, `${name}.log`));
+/** As an operator's program has what `prepare` has, with the files of the first task. */
+function forOperator(deployment: Deployment): Container {
+  const prepare = deployment.container('prepare');
+  return withEnvironment(prepare, { PGSSLROOTCERT: deployment.onDisk('prepare', prepare.env.PGSSLROOTCERT) });
+}
+
+/** Starts `prepare` in a place of its own. */
+async function start(deployment: Deployment, change: Change): Promise<Start> {
+  const { containers, place, logs } = deployment.nextTask();
+  await place.open();
+  return new Start(place, change(containers.find(({ definition }) => definition.Name === 'prepare')!), join(logs, 'prepare.log'));
 }
 
 /** One run of a container, outside a task. */
 class Start {
-  private readonly daemon: Daemon;
+  private readonly daemon: Running;
   private readonly started = Date.now();
   private ended = 0;
 
-  constructor({ command, env, user }: Container, private readonly file: string) {
-    this.daemon = new Daemon(command, { env, user, log: file });
+  constructor(private readonly place: TaskPlace, container: Container, private readonly file: string) {
+    this.daemon = place.start(container, file);
   }
 
   get running(): boolean {
@@ -312,6 +324,7 @@ class Start {
   async end(): Promise<number | undefined> {
     const { code } = await this.daemon.exited;
     this.ended = Date.now();
+    await this.place.close();
     return code;
   }
 
@@ -333,16 +346,20 @@ function withEnvironment(container: Container, changes: Record<string, string>):
 
 /** The container on another database. */
 function on(store: string, container: Container): Container {
-  return withEnvironment(container, { MLFLOW_BACKEND_STORE_URI: container.env.MLFLOW_BACKEND_STORE_URI.replace(/\/\w+\?/, `/${store}?`) });
+  return withEnvironment(container, { MLFLOW_BACKEND_STORE_URI: addressOf(store, container) });
 }
 
-function withPrograms(container: Container, { programs }: OldMlflow): Container {
-  return withEnvironment(container, { PATH: `${programs}:${container.env.PATH}` });
+function addressOf(store: string, { env }: Container): string {
+  return env.MLFLOW_BACKEND_STORE_URI.replace(/\/\w+\?/, `/${store}?`);
+}
+
+function withImage(container: Container, { image: { image, path } }: OldMlflow): Container {
+  return withEnvironment({ ...container, definition: { ...container.definition, Image: `${image}:` } }, { PATH: path });
 }
 
 /** Without the inner door, too, which refuses to stand in front of it. */
 function asOld(container: Container, old: OldMlflow): Container {
-  return withoutDoor(withPrograms(container, old));
+  return withoutDoor(withImage(container, old));
 }
 
 /** The server without it, and `prepare` with an empty one, which knows every MLflow. */
@@ -352,18 +369,6 @@ function withoutDoor({ command, env: { PYTHONPATH: _, MLFLOW_GUNICORN_OPTS: __, 
     ...container,
     env,
     command: interpreter === 'mlflow' ? ['mlflow', 'server'] : [interpreter, option, program, pack({ ...unpack(programs), 'secure_mlflow/__init__.py': '' })],
-  };
-}
-
-/** Each task has volumes of its own. */
-function ownVolumes(deployment: Deployment, name: string): Record<string, string> {
-  const folder = join(deployment.logs, '..', 'volumes', name);
-  mkdirSync(folder, { recursive: true });
-  return {
-    PREPARE_WRITABLE_DIRECTORY: folder,
-    PREPARE_MACHINE_IDENTITIES_FILE: join(folder, 'machine-identities.csv'),
-    PREPARE_PROGRAMS_DIRECTORY: join(folder, 'python'),
-    PGSSLROOTCERT: join(folder, 'rds-ca.pem'),
   };
 }
 
