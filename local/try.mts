@@ -34,15 +34,21 @@ const report = 'check.json';
 
 type Count = Pick<Checks, 'passed' | 'failed'>;
 
-/** The parts of `--check` that do not run the task as it is synthesised, even where the machine allows it, and why. */
-const changed: Record<string, string> = {
-  'behind-the-door': 'the AI providers that it attacks are on the loopback of the task',
-  'names': 'it runs no task',
-  'providers': 'it runs no task',
+/** What parts of `--check` need from PyPI, which verbatim worlds do not have. */
+const installs: Record<string, (python: string) => Promise<void>> = {
+  identities: () => installPlugin(pluginFolder, python),
+  deployed: () => installPlugin(pluginFolder, python),
+  upgrades: found => installPython(oldFolder, found, 'mlflow-old.txt'),
 };
 
-/** The others run in two worlds at the same time, which take as long with these in the second. */
-const second = new Set(['examples', 'faults', 'rotation', 'network-proxy', 'sessions', 'clean-up', 'own-app']);
+/** Those that run no task. */
+const withoutTask = new Set(['names', 'providers']);
+
+/** The others run in three worlds at the same time, which take as long with these in the second and in the third. */
+const elsewhere: Record<string, Set<string>> = {
+  'world-2': new Set(['examples', 'faults', 'rotation', 'network-proxy', 'sessions', 'clean-up', 'own-app']),
+  'world-3': new Set(['behind-the-door', 'upgrades']),
+};
 
 /** What `--check` consists of; each with deployments of its own. */
 const phases: Record<string, (checks: Checks, programs: Programs) => Promise<void>> = {
@@ -67,7 +73,6 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   'scaling': async (checks, programs) => checkTwoTasks(checks, await deploy('examples/typescript/quick-start', programs, { port })),
   'faults': async (checks, programs) => checkResilience(checks, await deploy('examples/typescript/quick-start', programs, { port })),
   'upgrades': async (checks, programs) => {
-    await new Listr([{ title: 'An older MLflow from PyPI', task: () => installPython(oldFolder, programs.python, 'mlflow-old.txt') }], listr).run();
     const oldImage = await imageOf('an older MLflow', oldFolder);
     await checkUpgrade(checks, { deployment: await surround('examples/typescript/quick-start', programs, { port, images: [oldImage] }), python, oldImage });
   },
@@ -142,6 +147,7 @@ async function main(stopping: AbortSignal): Promise<boolean> {
   const programs = await installPrograms();
   if (check) {
     const names = check === true ? Object.keys(phases) : check;
+    await new Listr(names.filter(name => name in installs).map(name => ({ title: `What ${name} needs from PyPI`, task: () => installs[name](programs.python) })), listr).run();
     const inOneWorld = inVerbatimWorld || bySubstitution || await missingForVerbatim() !== undefined;
     return inOneWorld ? runChecks(names, programs) : runInAllWorlds(names, programs);
   }
@@ -193,14 +199,12 @@ async function failWhenItEnds({ task }: Deployment): Promise<never> {
 
 /** All at the same time: they wait more than they work. What verbatim worlds print is shown in one piece each. */
 async function runInAllWorlds(names: string[], programs: Programs): Promise<boolean> {
-  const rest = names.filter(name => name in changed);
-  const unchanged = names.filter(name => !(name in changed));
-  const worlds = Object.entries({ 'world-1': unchanged.filter(name => !second.has(name)), 'world-2': unchanged.filter(name => second.has(name)) })
+  const rest = names.filter(name => withoutTask.has(name));
+  const tasks = names.filter(name => !withoutTask.has(name));
+  const taken = new Set(Object.values(elsewhere).flatMap(parts => [...parts]));
+  const worlds = Object.entries({ 'world-1': { has: (name: string) => !taken.has(name) }, ...elsewhere })
+    .map(([world, parts]) => [world, tasks.filter(name => parts.has(name))] as const)
     .filter(([, parts]) => parts.length > 0);
-  rest.forEach(name => console.log(`${name} does not run the task as it is synthesised: ${changed[name]}.`));
-  if (unchanged.includes('identities') || unchanged.includes('deployed')) {
-    await installPlugin(pluginFolder, python); // from PyPI, which those worlds do not have
-  }
   const output = rest.length > 0 || worlds.length > 1 ? 'keep' : 'show';
   const results = await Promise.allSettled([
     ...rest.length > 0 ? [countChecks(rest, programs)] : [],

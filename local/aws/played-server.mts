@@ -5,6 +5,10 @@ import https from 'node:https';
 import type { Certificate } from './certificates.mjs';
 import type { Site } from '../worlds/world.mjs';
 
+type Listen = (server: http.Server, port: number, host: string) => Promise<void>;
+
+const listenHere: Listen = (server, port, host) => new Promise(resolve => { server.listen(port, host, resolve); });
+
 export abstract class PlayedServer {
   protected readonly servers: { readonly server: http.Server; readonly host: string; readonly port: number }[];
 
@@ -20,8 +24,8 @@ export abstract class PlayedServer {
     }));
   }
 
-  async start(): Promise<void> {
-    await Promise.all(this.servers.map(({ server, port, host }) => new Promise<void>(resolve => server.listen(port, host, resolve))));
+  async start(listen: Listen = listenHere): Promise<void> {
+    await Promise.all(this.servers.map(({ server, port, host }) => listen(server, port, host)));
   }
 
   stop(): void {

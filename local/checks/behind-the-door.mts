@@ -4,9 +4,11 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { privateProvider } from './access/gateway.mjs';
 import { launchBrowser } from './browser.mjs';
 import type { Checks } from './checks.mjs';
-import { client } from '../clients/http.mjs';
+import { createCertificate } from '../aws/certificates.mjs';
+import { client, type Send } from '../clients/http.mjs';
 import { withoutDoor, type Deployment } from '../deployment.mjs';
 import { freePort } from '../processes.mjs';
 import { AiProvider } from '../providers/ai-provider.mjs';
@@ -20,19 +22,18 @@ import { nothingOfTheSignInLeaves } from './door/sign-in.mjs';
 import { noStoredScriptRuns, reportsAreShown } from './door/stored-scripts.mjs';
 import { DoorSuite, type Side } from './door/suite.mjs';
 
+const aiHost = 'ai.example.com';
+
 export async function checkBehindTheDoor(checks: Checks, deployment: Deployment): Promise<void> {
-  const provider = new AiProvider(`http://127.0.0.1:${await freePort()}`);
+  const { place } = deployment;
+  const provider = new AiProvider(await deployment.site('AI provider', `https://${aiHost}`), await createCertificate([aiHost]));
   const inner = new AiProvider(`http://127.0.0.1:${await freePort()}`);
-  await Promise.all([provider.start(), inner.start()]);
-  const gateway = {
-    MLFLOW_ENABLE_AI_GATEWAY: 'true',
-    MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS: 'true',
-    MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES: 'http,https',
-    SECURE_MLFLOW_PRIVATE_PROVIDERS: provider.url,
-  };
+  await Promise.all([provider.start(), inner.start((server, port) => place.listen(server, port))]);
+  const gateway = { MLFLOW_ENABLE_AI_GATEWAY: 'true', ...privateProvider(provider.url) };
   const open = await deployment.startStack({ env: gateway });
   const weak = await deployment.startStack({ ...withoutDoor, env: { ...withoutDoor.env, ...gateway } });
-  const suite = await DoorSuite.create(checks, deployment, { real: realSide(deployment), open, weak }, provider, inner);
+  const mlflow = await place.expose(Number(deployment.container('mlflow').env.MLFLOW_PORT));
+  const suite = await DoorSuite.create(checks, deployment, { real: realSide(deployment, mlflow.url), open, weak }, provider, inner);
 
   await nobodyIsSomebody(suite);
   await noOtherSiteWrites(suite);
@@ -52,11 +53,11 @@ export async function checkBehindTheDoor(checks: Checks, deployment: Deployment)
 
   provider.stop();
   inner.stop();
-  await Promise.all([open.stop(), weak.stop(), keyless.stop()]);
+  await Promise.all([open.stop(), weak.stop(), keyless.stop(), mlflow.stop()]);
 }
 
 async function inABrowser(suite: DoorSuite): Promise<void> {
-  const browser = await launchBrowser();
+  const browser = await launchBrowser({ trusted: Object.values(suite.sides).map(({ url }) => url) });
   if (browser === undefined) {
     suite.checks.heading('MLflow\'s page');
     console.log('  - left out: there is no Chromium here');
@@ -71,8 +72,10 @@ async function inABrowser(suite: DoorSuite): Promise<void> {
   }
 }
 
-function realSide(deployment: Deployment): Side {
-  const { url, caFile, task, address } = deployment;
-  const server = `http://${address}:${deployment.container('mlflow').env.MLFLOW_PORT}`;
-  return { url, send: client(url, readFileSync(caFile, 'utf8')), server: { url: server, send: client(server), pid: task.pid('mlflow') } };
+function realSide(deployment: Deployment, address: string): Side {
+  const { url, caFile, task } = deployment;
+  const host = deployment.container('mlflow').env.MLFLOW_SERVER_ALLOWED_HOSTS;
+  const toMlflow = client(address);
+  const send: Send = (path, message) => toMlflow(path, { ...message, headers: { host, ...message?.headers } });
+  return { url, send: client(url, readFileSync(caFile, 'utf8')), server: { url: address, host, send, pid: task.pid('mlflow') } };
 }

@@ -92,7 +92,7 @@ async function checkLinks(checks: Checks, browser: Browser, page: Page, url: str
 
 /** Where the users of the deployment are, if one is given. Says so where there is no browser. */
 export async function inBrowser(use: (browser: Browser) => Promise<void>, deployment?: Deployment): Promise<void> {
-  const browser = await launchBrowser(deployment);
+  const browser = await launchBrowser({ deployment });
   if (browser === undefined) {
     console.log('  - left out: there is no Chromium here');
     return;
@@ -163,12 +163,22 @@ async function signsOut(context: BrowserContext, url: string): Promise<void> {
   assert.equal((await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/search?max_results=1`)).status(), 401);
 }
 
-/** Chromium, where there is one, and where the users of the deployment are, if one is given. */
-export async function launchBrowser(deployment?: Deployment): Promise<Browser | undefined> {
+interface LaunchOptions {
+  /** It is where the users of this one are. */
+  readonly deployment?: Deployment;
+  /** Addresses that it takes for as safe as those with TLS. On the loopback it does that anyway. */
+  readonly trusted?: readonly string[];
+}
+
+/** Chromium, where there is one. */
+export async function launchBrowser({ deployment, trusted = [] }: LaunchOptions = {}): Promise<Browser | undefined> {
   for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
     const found = await execa('sh', ['-c', `command -v ${name}`], { reject: false });
     if (!found.failed) {
-      const args = process.getuid!() === 0 ? ['--no-sandbox'] : []; // its own sandbox does not run as root
+      const args = [
+        ...process.getuid!() === 0 ? ['--no-sandbox'] : [], // its own sandbox does not run as root
+        ...trusted.length > 0 ? [`--unsafely-treat-insecure-origin-as-secure=${trusted.join()}`] : [],
+      ];
       return chromium.launch({ executablePath: deployment === undefined ? found.stdout : programOutside(deployment, found.stdout), args });
     }
   }

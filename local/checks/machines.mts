@@ -9,7 +9,6 @@ import { lifetime } from '../aws/issuer.mjs';
 import { bearer, json, type Send } from '../clients/http.mjs';
 import { Person } from '../clients/person.mjs';
 import type { Deployment } from '../deployment.mjs';
-import { installPlugin } from '../install.mjs';
 
 interface MachineOptions {
   readonly deployment: Deployment;
@@ -27,7 +26,6 @@ type LongJob = (env: Record<string, string>) => Promise<string>;
 
 export async function checkMachines(checks: Checks, { deployment, send, python, pluginFolder }: MachineOptions): Promise<void> {
   const { url, caFile } = deployment;
-  await installPlugin(pluginFolder, python);
   const longJob: LongJob = env => runLongJob(deployment, python, jobSeconds, {
     MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PYTHONPATH: pluginFolder, ...env,
   });

@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
+import type { Certificate } from '../aws/certificates.mjs';
 import { PlayedServer } from '../aws/played-server.mjs';
 import type { Site } from '../worlds/world.mjs';
 
@@ -27,8 +28,8 @@ export class AiProvider extends PlayedServer {
   readonly url: string;
 
   /** At a site, or at an address of the loopback. */
-  constructor(site: Site | string) {
-    super(typeof site === 'string' ? site : [site]);
+  constructor(site: Site | string, certificate?: Certificate) {
+    super(typeof site === 'string' ? site : [site], certificate);
     this.url = typeof site === 'string' ? site : site.here;
     this.servers[0].server.on('connection', () => { this.connections += 1; });
   }

@@ -1,5 +1,7 @@
 /** Everything on the loopback of this machine: settings of the task are changed to it. Needs no rights. */
 
+import { once } from 'node:events';
+import type { Server } from 'node:net';
 import type { Container } from '../aws/ecs.mjs';
 import { Daemon, freePort, type Running } from '../processes.mjs';
 import { outcomeOf, type Outcome, type Settings, type Site, type SiteOptions, type TaskPlace, type World } from './world.mjs';
@@ -44,6 +46,14 @@ class Processes implements TaskPlace {
 
   async run({ env, user }: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<Outcome> {
     return outcomeOf(command, timeoutSeconds, { env: { ...env, ...changes }, extendEnv: false, ...user });
+  }
+
+  async listen(server: Server, port: number): Promise<void> {
+    await once(server.listen(port, '127.0.0.1'), 'listening');
+  }
+
+  async expose(port: number): Promise<{ url: string; stop(): Promise<void> }> {
+    return { url: `http://${this.address}:${port}`, stop: async () => undefined };
   }
 
   async close(): Promise<void> {}

@@ -4,8 +4,11 @@
  * containers have what they declare. All of it ends with the process that made it (see `enter.mts`).
  */
 
+import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import type { Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { Containers, isLink, type Mount } from './container.mjs';
@@ -17,7 +20,7 @@ import { authority } from '../aws/certificates.mjs';
 import type { Container } from '../aws/ecs.mjs';
 import type { Program } from '../aws/substitutions.mjs';
 import type { Template } from '../aws/template.mjs';
-import type { Running } from '../processes.mjs';
+import { freePort, type Running } from '../processes.mjs';
 
 /** Addresses that belong to a host of the VPC, and to one of the internet. */
 const inVpc = '10.0.200';
@@ -168,6 +171,17 @@ interface NamespacesOptions {
   readonly files: (image: string) => Mount[];
 }
 
+/** Hands over a socket that listens where it was made. */
+const listener = `
+  const server = require('node:net').createServer();
+  server.listen(Number(process.argv[1]), '127.0.0.1', () => process.send('it listens', server, () => process.exit()));`;
+const forwarder = `
+  const { connect, createServer } = require('node:net');
+  const [, host, port, inner] = process.argv;
+  const join = (one, other) => one.pipe(other).on('error', () => one.destroy());
+  createServer(outer => { const socket = connect(Number(inner), '127.0.0.1'); join(outer, socket); join(socket, outer); })
+    .listen(Number(port), host, () => process.send('it listens'));`;
+
 class Namespaces implements TaskPlace {
   private opened = false;
   private started = 0;
@@ -208,6 +222,31 @@ class Namespaces implements TaskPlace {
   async run(container: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<Outcome> {
     const changed = { ...container, env: { ...container.env, ...changes } };
     return outcomeOf(this.limited!(this.options.containers.inside(this.names.get(container)!, changed, command)), timeoutSeconds);
+  }
+
+  async listen(server: Server, port: number): Promise<void> {
+    const inside = this.inside(listener, [String(port)]);
+    const [, socket] = await once(inside, 'message') as [string, Server];
+    await once(server.listen(socket), 'listening');
+  }
+
+  async expose(port: number): Promise<{ url: string; stop(): Promise<void> }> {
+    const free = await freePort();
+    const inside = this.inside(forwarder, [this.address, String(free), String(port)]);
+    await once(inside, 'message');
+    return {
+      url: `http://${this.address}:${free}`,
+      stop: async () => {
+        inside.kill();
+        await once(inside, 'exit');
+      },
+    };
+  }
+
+  /** Node in the network of the task, but with the files of this machine. */
+  private inside(script: string, args: readonly string[]): ChildProcess {
+    const command = [`--net=${join(networks, this.options.name)}`, process.execPath, '--eval', script, ...args];
+    return spawn('nsenter', command, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   }
 
   async close(): Promise<void> {

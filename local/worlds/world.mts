@@ -1,5 +1,6 @@
 /** What a task runs in: names, networks and containers. One of two: as on AWS, or changed to what a machine has without root. */
 
+import type { Server } from 'node:net';
 import { execa, type Options } from 'execa';
 import type { Container } from '../aws/ecs.mjs';
 import type { Running } from '../processes.mjs';
@@ -52,6 +53,10 @@ export interface TaskPlace {
   start(container: Container, log: string, beside?: 'beside'): Running;
   /** Runs a command in a running container, with some of its settings changed. */
   run(container: Container, command: readonly string[], timeoutSeconds: number, changes?: Settings): Promise<Outcome>;
+  /** Has a server listen at a port of the task's loopback. */
+  listen(server: Server, port: number): Promise<void>;
+  /** An address at which a port of its loopback is reached from here, until `stop`. */
+  expose(port: number): Promise<{ readonly url: string; stop(): Promise<void> }>;
   close(): Promise<void>;
 }
 

@@ -89,16 +89,16 @@ async function nothingAroundIsRead(suite: DoorSuite): Promise<void> {
     return body.includes(spoken) ? body.slice(0, 200) : undefined;
   });
   await suite.attack('have the server read a file that holds a key', async side => {
-    const file = join(deployment.logs, `${unique()}.json`);
-    writeFileSync(file, serviceAccount(`${provider.url}/read-from-a-file/token`), { mode: 0o644 });
+    const file = join(deployment.container('mlflow').env.TMPDIR, `${unique()}.json`);
+    writeFileSync(deployment.onDisk('mlflow', file), serviceAccount(`${provider.url}/read-from-a-file/token`), { mode: 0o644 });
     const endpoint = await suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: file }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' });
     const arrivals = await suite.arrivals(() => suite.chat(side, endpoint));
     return arrivals.some(({ path }) => path.startsWith('/read-from-a-file')) ? `the server has read ${file}` : undefined;
   });
   const ollama = 11434;
-  if (await isFree(ollama)) {
+  if (deployment.verbatim || await isFree(ollama)) {
     const local = new AiProvider(`http://127.0.0.1:${ollama}`);
-    await local.start();
+    await local.start((server, port) => deployment.place.listen(server, port));
     await suite.attack('reach a program beside the server by the address that MLflow has for Ollama', reaches(suite, side => suite.endpoint(side, { provider: 'ollama' }), local));
     local.stop();
   } else {

@@ -1,7 +1,6 @@
 /** What one person has stored, another one does not get, does not break and does not fill the server with. */
 
 import assert from 'node:assert/strict';
-import { existsSync, rmSync } from 'node:fs';
 import { gateway, unique, webhooks, type DoorAttempt, type DoorSuite, type Side } from './suite.mjs';
 import { bearer, json } from '../../clients/http.mjs';
 import type { Arrival } from '../../providers/ai-provider.mjs';
@@ -98,6 +97,14 @@ function stolenByRawCall(suite: DoorSuite, call: DoorSuite['call'], spelling: st
   };
 }
 
+/** Prints where a folder is on a disk, and removes it there. */
+const removal = `
+import os, shutil
+for path in (f"{root}/{os.environ['OF_A_CHECK']}" for root in ("/tmp", "/dev/shm")):
+    if os.path.exists(path):
+        shutil.rmtree(path)
+        print(path)`;
+
 /** What is stored stays in the bucket and in the database, whatever somebody asks for. */
 export async function nothingIsLeftOnTheServer(suite: DoorSuite): Promise<void> {
   suite.checks.heading('Files of a run do not go to the disk of the server');
@@ -107,10 +114,9 @@ export async function nothingIsLeftOnTheServer(suite: DoorSuite): Promise<void> 
     const { experiment_id: experimentId } = await suite.need<{ experiment_id: string }>(side, '/api/2.0/mlflow/experiments/create', json({ name: unique(), artifact_location: place }));
     const { run } = await suite.need<{ run: { info: { run_id: string; artifact_uri: string } } }>(side, '/api/2.0/mlflow/runs/create', json({ experiment_id: experimentId }));
     const { status } = await suite.call(side, `/ajax-api/2.0/mlflow/upload-artifact?run_uuid=${run.info.run_id}&path=x.txt`, { method: 'POST', body: 'x', headers: { 'content-type': 'text/plain' } });
-    const written = ['/tmp', '/dev/shm'].map(root => `${root}/${folder}`).filter(existsSync);
-    written.forEach(path => rmSync(path, { recursive: true }));
-    if (written.length > 0) {
-      return `the file is in ${written.join()}`;
+    const written = await suite.deployment.besideMlflow(removal, { OF_A_CHECK: folder });
+    if (written !== '') {
+      return `the file is in ${written}`;
     }
     return status === 200 && !run.info.artifact_uri.startsWith('mlflow-artifacts:') && !run.info.artifact_uri.startsWith('s3:') ? `status 200 for ${run.info.artifact_uri}` : undefined;
   }, suite.sides.real);

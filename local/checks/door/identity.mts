@@ -1,7 +1,7 @@
 /** Nobody gets to MLflow whom the proxy has not named, and no page of another site writes with the session of whoever opened it. */
 
 import assert from 'node:assert/strict';
-import { unique, type DoorAttempt, type DoorSuite } from './suite.mjs';
+import { unique, type DoorAttempt, type DoorSuite, type Side } from './suite.mjs';
 import { bearer, json, raw, type Message } from '../../clients/http.mjs';
 import { assistant, search } from '../api.mjs';
 
@@ -40,11 +40,11 @@ export async function nobodyIsSomebody(suite: DoorSuite): Promise<void> {
   checks.heading('Straight to MLflow, past the proxy, nobody gets in');
   await checks.check('(the health check, and a request with a name, get in)', async () => {
     for (const [line, headers] of [['GET /health', []], [`GET ${search}`, [named]]] as const) {
-      assert.match(await answerTo(real.server.url, line, headers), /^HTTP\/1\.1 200 /, line);
+      assert.match(await answerTo(real.server, line, headers), /^HTTP\/1\.1 200 /, line);
     }
   });
   await suite.variants(straight, ([title]) => title, ([, line, headers]) => async side => {
-    const answer = await answerTo(side.server.url, line, headers);
+    const answer = await answerTo(side.server, line, headers);
     return refused(answer) ? undefined : answer.split('\r\n')[0];
   }, real);
 
@@ -115,8 +115,7 @@ function refused(answer: string): boolean {
   return /^HTTP\/1\.1 (400|403) /.test(answer) || answer === '';
 }
 
-async function answerTo(url: string, line: string, headers: readonly string[]): Promise<string> {
-  const { host } = new URL(url);
+async function answerTo({ url, host = new URL(url).host }: Side['server'], line: string, headers: readonly string[]): Promise<string> {
   const write = !line.startsWith('GET');
   return raw(url, [
     `${line} HTTP/1.1`, `Host: ${host}`, ...headers, ...headers.some(header => header.startsWith('Connection:')) ? [] : ['Connection: close'],

@@ -84,7 +84,7 @@ const places: Place[] = [
     return { path: `/experiments/${experiment}/traces?selectedEvaluationId=${trace}`, reads: word };
   }],
   file('page.html', mark => htmlOf(mark)),
-  file('picture.svg', mark => `<svg xmlns="http://www.w3.org/2000/svg" onload="${script(mark)}"><script>${script(mark)}</script><text y="9">${word}</text></svg>`, { click: 'img >> nth=-1' }),
+  file('picture.svg', mark => `<svg xmlns="http://www.w3.org/2000/svg" onload="${script(mark)}"><script>${script(mark)}</script><text y="9">${word}</text></svg>`, { click: 'img[src^="blob:"]:visible' }),
   file('notes.md', markup),
   file('table.csv', mark => `a,b\n"${markup(mark).replaceAll('"', '""')}",=1+1\n`),
   file('map.geojson', mark => JSON.stringify({ type: 'FeatureCollection', features: [{ type: 'Feature', geometry: { type: 'Point', coordinates: [0, 0] }, properties: { name: markup(mark), popupContent: markup(mark) } }] }), { reads: word, click: '.leaflet-marker-icon' }),

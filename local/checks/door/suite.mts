@@ -10,13 +10,21 @@ import type { Deployment } from '../../deployment.mjs';
 import type { AiProvider, Arrival } from '../../providers/ai-provider.mjs';
 import type { Checks } from '../checks.mjs';
 
+/** MLflow, behind the proxy. */
+interface Server {
+  readonly url: string;
+  readonly send: Send;
+  readonly pid: number;
+  /** Which host it takes itself for, where that is not the one of `url`. */
+  readonly host?: string;
+}
+
 /** One place to attack. */
 export interface Side {
   /** Of MLflow's page. */
   readonly url: string;
   readonly send: Send;
-  /** Where MLflow itself listens, behind the proxy. */
-  readonly server: { readonly url: string; readonly send: Send; readonly pid: number };
+  readonly server: Server;
 }
 
 export interface Sides {
