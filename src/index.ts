@@ -9,6 +9,7 @@ export type { GoogleAuthProviderOptions } from './auth/google';
 export type { KeycloakAuthProviderOptions } from './auth/keycloak';
 export type { OidcAuthProviderOptions } from './auth/oidc';
 export * from './auth/token-issuer';
+export type { ToolsClientOptions } from './auth/tools';
 export type { ISecureMlflow, SecureMlflowAttributes } from './imported';
 export * from './metrics';
 export * from './monitoring-options';

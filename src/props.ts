@@ -377,10 +377,10 @@ export interface SecureMlflowProps {
   readonly loadBalancer?: elbv2.IApplicationLoadBalancer;
 
   /**
-   * Priority of the first of the two rules in `listener`; the second has the next number. It must be given where the listener is imported. Name it
+   * Priority of the first of up to three rules in `listener`; the others have the next two numbers. It must be given where the listener is imported. Name it
    * where other services come and go, because a priority that changes may be taken in the middle of a deployment.
    *
-   * @default - the two after the highest that this app uses so far
+   * @default - the three after the highest that this app uses so far
    */
   readonly listenerPriority?: number;
 

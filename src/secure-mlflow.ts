@@ -14,6 +14,7 @@ import type { TrackingAccessOptions } from './access';
 import { grantTokens, roleArnOf } from './auth/aws-roles';
 import type { AuthProviderConfig } from './auth/config';
 import { TokenIssuer } from './auth/token-issuer';
+import { toolsAnswer } from './auth/tools';
 import { grantProblems, warningsAboutAccess } from './checks/access';
 import { ruleProblems, shadowProblems, warningsAboutListener } from './checks/listener';
 import { referenceProblems } from './checks/names';
@@ -112,7 +113,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   /** The load balancer that was made, for attributes and the like. Only without `listener`. */
   public readonly createdLoadBalancer?: elbv2.ApplicationLoadBalancer;
 
-  /** The HTTPS listener, brought or made. Rules that you add to one that was made need other priorities than 1, which closes MLflow's assistant. */
+  /** The HTTPS listener, brought or made. Rules that you add to one that was made need other priorities than 1, which closes MLflow's assistant, and 2, which tells tools how to sign in. */
   public readonly listener: elbv2.IApplicationListener;
 
   /** The target group: port 4180 of the tasks, where oauth2-proxy listens. */
@@ -165,7 +166,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
 
     const network = new Network(this, 'Network', settings);
     const { vpc, databaseSubnets: vpcSubnets } = network;
-    const ingress = this.defineIngress(props, settings, network);
+    const ingress = this.defineIngress(props, settings, network, signIn.provider);
     const database = new Database(this, 'Database', {
       ...settings, ...settings.databaseCapacity, ...settings.databaseOptions, vpc, vpcSubnets, removalPolicy: settings.databaseRemovalPolicy,
     });
@@ -299,13 +300,20 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     return { provider, trustedTokenIssuers, machines: this.machineIdentities.length > 0 || props.awsIdentityIssuer !== undefined };
   }
 
-  private defineIngress(props: SecureMlflowProps, settings: Settings, { vpc, loadBalancerSubnets }: Network): Ingress {
+  private defineIngress(props: SecureMlflowProps, settings: Settings, network: Network, { toolsClient }: AuthProviderConfig): Ingress {
+    const { vpc, loadBalancerSubnets } = network;
     const shared = sharedListener(this, props);
     if (shared !== undefined) {
       this.warn(warningsAboutListener(shared));
       this.node.addValidation({ validate: () => shadowProblems(this, shared, props.domainName) });
     }
-    const ingress = new Ingress(this, 'Ingress', { ...settings, vpc, vpcSubnets: loadBalancerSubnets, ...(shared && { shared }) });
+    const ingress = new Ingress(this, 'Ingress', {
+      ...settings,
+      vpc,
+      vpcSubnets: loadBalancerSubnets,
+      ...(toolsClient && { toolsAnswer: Stack.of(this).toJsonString(toolsAnswer(toolsClient)) }),
+      ...(shared && { shared }),
+    });
     this.node.addValidation({ validate: () => ruleProblems(this, ingress.listener) });
     return ingress;
   }

@@ -59,6 +59,63 @@ describe('Google', () => {
   });
 });
 
+describe('the client of people\'s tools', () => {
+  const minimal = { issuerUrl: 'https://id.example.com', scope: 'openid email profile offline_access' };
+
+  test.each<[string, AuthProvider, object]>([
+    ['OpenID Connect', oidc({ toolsClientId: 'tools' }), minimal],
+    ['OpenID Connect with a scope', oidc({ toolsClientId: 'tools', scope: 'openid email groups' }), { ...minimal, scope: 'openid email groups' }],
+    ['a provider that refuses offline_access', oidc({ toolsClientId: 'tools', issuerUrl: 'https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_1' }), {
+      issuerUrl: 'https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_1', scope: 'openid email profile',
+    }],
+    ['Entra ID', entraId({ toolsClientId: 'tools' }), { ...minimal, issuerUrl: `https://login.microsoftonline.com/${tenantId}/v2.0` }],
+    ['Keycloak', keycloak({ toolsClientId: 'tools' }), { issuerUrl: realmUrl, scope: 'openid email profile' }],
+  ])('of %s', (_, provider, expected) => {
+    expect(bound(provider).toolsClient).toEqual({ ...expected, clientId: 'tools' });
+  });
+
+  test('there is none by default', () => {
+    expect([oidc({}), entraId(), keycloak(), github(), gitlab()].map(provider => bound(provider).toolsClient)).toEqual(Array(5).fill(undefined));
+  });
+
+  test('the load balancer says how to sign in with it, and its tokens are accepted', () => {
+    const { template } = synthesise(() => ({ authProvider: oidc({ toolsClientId: 'tools', extraAudiences: ['api'] }) }));
+    const { Conditions, Actions } = resources(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').map(([, { Properties }]) => Properties).find(({ Priority }) => Priority === 2)!;
+    expect(Conditions).toEqual([{ Field: 'path-pattern', PathPatternConfig: { Values: ['/.well-known/mlflow-secure-tracking'] } }]);
+    expect(Actions).toEqual([{ Type: 'fixed-response', FixedResponseConfig: { StatusCode: '200', ContentType: 'application/json', MessageBody: expect.any(String) } }]);
+    expect(JSON.parse(Actions[0].FixedResponseConfig.MessageBody)).toEqual({ issuer: 'https://id.example.com', client_id: 'tools', scope: minimal.scope });
+    expect(environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES).toBe('api,tools');
+  });
+
+  test('without it the path is closed like any other', () => {
+    const { template } = synthesise(() => ({ authProvider: oidc({}) }));
+    expect(resources(template, 'AWS::ElasticLoadBalancingV2::ListenerRule')).toHaveLength(1);
+    expect(environmentOf(template, 'oauth2-proxy')).not.toHaveProperty('OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES');
+  });
+
+  test.each<[string, () => AuthProvider, string]>([
+    ['no id', () => entraId({ toolsClientId: ' ' }), 'AuthProvider.entraId: `toolsClientId` must not be empty, got " ": use the id of the OAuth client registered at the provider'],
+    ['two ids', () => keycloak({ toolsClientId: 'a,b' }), 'AuthProvider.keycloak: `toolsClientId` must be one client id without a comma, got "a,b": use the id of the public client registered at the provider'],
+    ['Google', () => oidc({ issuerUrl: 'https://accounts.google.com', toolsClientId: 'x' }), 'AuthProvider.oidc: `toolsClientId` must be left out for Google, which has no clients without a secret, got "x": use `TokenIssuer.gcloud()`'],
+  ])('fails for %s', (_, make, message) => {
+    expect(make).toThrow(new Error(message));
+  });
+
+  test('may be known only at deployment', () => {
+    expect(bound(oidc({ toolsClientId: token })).toolsClient).toMatchObject({ clientId: 'known later' });
+  });
+
+  test.each<[string, Partial<AuthProviderConfig>, string]>([
+    ['the client with a secret', { clientId: 'tools' }, '`authProvider` must have another client for tools than the one with a secret, got "tools" for both: register a second one, without a secret, for `toolsClientId`'],
+    ['a provider without bearer tokens', { bearerTokens: false }, '`authProvider` must not have a client for tools where it accepts no bearer tokens, which those tools send: leave it out'],
+    ['more scopes than fit', { toolsClient: { issuerUrl: 'https://id.example.com', clientId: 'tools', scope: 'x'.repeat(1000) } },
+      '`authProvider` must have issuer, id and scope of the client for tools that fit into 1024 characters, got 1066: ask for fewer scopes'],
+  ])('%s fails', (_, changes, message) => {
+    const provider = { bind: (...args: Parameters<AuthProvider['bind']>) => ({ ...oidc({ toolsClientId: 'tools' }).bind(...args), ...changes }) };
+    expect(() => synthesise(() => ({ authProvider: provider }))).toThrow(message);
+  });
+});
+
 describe('who can have an account', () => {
   const pool = (own: Stack, props: cognito.UserPoolProps = {}) => new cognito.UserPool(own, 'Pool', props);
   const withGoogle = (own: Stack) => {
@@ -482,7 +539,7 @@ describe('Cognito', () => {
   });
 
   test('the client: sign-in on the page of the pool alone, and back to the server alone', () => {
-    expect(only(madeTemplate, 'AWS::Cognito::UserPoolClient').Properties).toEqual({
+    expect(only(madeTemplate, 'AWS::Cognito::UserPoolClient', 'CognitoClient').Properties).toEqual({
       UserPoolId: { Ref: idOf(madeTemplate, 'UserPool') },
       GenerateSecret: true,
       AllowedOAuthFlowsUserPoolClient: true,
@@ -495,19 +552,29 @@ describe('Cognito', () => {
       PreventUserExistenceErrors: 'ENABLED',
       EnableTokenRevocation: true,
     });
-    expect(madeSettings.OAUTH2_PROXY_CLIENT_ID).toEqual({ Ref: idOf(madeTemplate, 'UserPoolClient') });
+    expect(madeSettings.OAUTH2_PROXY_CLIENT_ID).toEqual({ Ref: idOf(madeTemplate, 'UserPoolClient', 'CognitoClient') });
+  });
+
+  test('the client of people\'s tools: the same, but public, and back to their own machine alone', () => {
+    const { CallbackURLs: _, LogoutURLs: __, GenerateSecret: ___, ...same } = only(madeTemplate, 'AWS::Cognito::UserPoolClient', 'CognitoClient').Properties;
+    const { id, Properties } = only(madeTemplate, 'AWS::Cognito::UserPoolClient', 'CognitoToolsClient');
+    expect(Properties).toEqual({ ...same, CallbackURLs: [18417, 18418, 18419].map(port => `http://localhost:${port}/mlflow.example.com`) });
+    expect(madeSettings.OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES).toEqual({ Ref: id });
+    const [, { Properties: { Actions: [{ FixedResponseConfig: answer }] } }] = resources(madeTemplate, 'AWS::ElasticLoadBalancingV2::ListenerRule').find(([, { Properties: { Priority } }]) => Priority === 2)!;
+    const pool = { 'Fn::GetAtt': [idOf(madeTemplate, 'UserPool'), 'ProviderName'] };
+    expect(answer.MessageBody).toEqual({ 'Fn::Join': ['', ['{"issuer":"https://', pool, '","client_id":"', { Ref: id }, '","scope":"openid email profile"}']] });
   });
 
   test('the sign-in page: the newer one, with a style, without which it would not show', () => {
     const pool = { Ref: idOf(madeTemplate, 'UserPool') };
     expect(only(madeTemplate, 'AWS::Cognito::UserPoolDomain').Properties).toEqual({ UserPoolId: pool, Domain: 'mlflow-example-com', ManagedLoginVersion: 2 });
-    expect(only(madeTemplate, 'AWS::Cognito::ManagedLoginBranding').Properties)
-      .toEqual({ UserPoolId: pool, ClientId: { Ref: idOf(madeTemplate, 'UserPoolClient') }, UseCognitoProvidedValues: true });
+    expect(resources(madeTemplate, 'AWS::Cognito::ManagedLoginBranding').map(([, { Properties }]) => Properties)).toEqual(['CognitoClient', 'CognitoToolsClient']
+      .map(name => ({ UserPoolId: pool, ClientId: { Ref: idOf(madeTemplate, 'UserPoolClient', name) }, UseCognitoProvidedValues: true })));
   });
 
   test('the client secret comes from CloudFormation itself, after the sign-in page, and goes to the task as a secret', () => {
     const secret = only(madeTemplate, 'AWS::SecretsManager::Secret', 'ClientSecret');
-    expect(secret.Properties.SecretString).toEqual({ 'Fn::GetAtt': [idOf(madeTemplate, 'UserPoolClient'), 'ClientSecret'] });
+    expect(secret.Properties.SecretString).toEqual({ 'Fn::GetAtt': [idOf(madeTemplate, 'UserPoolClient', 'CognitoClient'), 'ClientSecret'] });
     expect(secret.DependsOn).toEqual([idOf(madeTemplate, 'UserPoolDomain')]);
     expect(secretsOf(madeTemplate, 'oauth2-proxy').OAUTH2_PROXY_CLIENT_SECRET).toEqual({ Ref: secret.id });
     expect(resources(madeTemplate).filter(([, { Type }]) => /Lambda|CustomResource|^Custom::/.test(Type))).toEqual([]);
@@ -517,7 +584,7 @@ describe('Cognito', () => {
     expect(Stack.of(madeMlflow).resolve(madeMlflow.signOutUrl)).toEqual({
       'Fn::Join': ['', [
         'https://mlflow.example.com/oauth2/sign_out?rd=https%3A%2F%2F', { Ref: idOf(madeTemplate, 'UserPoolDomain') }, '.auth.', { Ref: 'AWS::Region' },
-        '.amazoncognito.com%2Flogout%3Fclient_id%3D', { Ref: idOf(madeTemplate, 'UserPoolClient') }, '%26logout_uri%3Dhttps%253A%252F%252Fmlflow.example.com',
+        '.amazoncognito.com%2Flogout%3Fclient_id%3D', { Ref: idOf(madeTemplate, 'UserPoolClient', 'CognitoClient') }, '%26logout_uri%3Dhttps%253A%252F%252Fmlflow.example.com',
       ]],
     });
   });
@@ -579,10 +646,10 @@ describe('Cognito', () => {
   });
 
   describe('a pool that is brought', () => {
-    test('gets a client and a domain, and nothing else', () => {
+    test('gets two clients and a domain, and nothing else', () => {
       const { provider, template, settings } = withCognito(own => ({ userPool: broughtPool(own), domainPrefix: 'of-the-team' }));
       expect(resources(template).map(([, { Type }]) => Type).filter(type => type.startsWith('AWS::Cognito::')).sort())
-        .toEqual(['AWS::Cognito::ManagedLoginBranding', 'AWS::Cognito::UserPoolClient', 'AWS::Cognito::UserPoolDomain']);
+        .toEqual([...Array(2).fill('AWS::Cognito::ManagedLoginBranding'), ...Array(2).fill('AWS::Cognito::UserPoolClient'), 'AWS::Cognito::UserPoolDomain']);
       expect(only(template, 'AWS::Cognito::UserPoolDomain').Properties).toMatchObject({ UserPoolId: 'eu-west-1_brought', Domain: 'of-the-team' });
       expect(settings.OAUTH2_PROXY_OIDC_ISSUER_URL)
         .toEqual({ 'Fn::Join': ['', ['https://cognito-idp.', { Ref: 'AWS::Region' }, '.', { Ref: 'AWS::URLSuffix' }, '/eu-west-1_brought']] });
@@ -606,7 +673,7 @@ describe('Cognito', () => {
 
     test('may pass people on to other providers', () => {
       const { template } = withCognito(own => ({ userPool: broughtPool(own), identityProviders: [cognito.UserPoolClientIdentityProvider.custom('Company')] }));
-      expect(only(template, 'AWS::Cognito::UserPoolClient').Properties.SupportedIdentityProviders).toEqual(['Company']);
+      expect(resources(template, 'AWS::Cognito::UserPoolClient').map(([, { Properties }]) => Properties.SupportedIdentityProviders)).toEqual([['Company'], ['Company']]);
     });
 
     test('fails where the name of its domain is only known at deployment', () => {

@@ -6,8 +6,8 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as sns from 'aws-cdk-lib/aws-sns';
-import { broughtVpc, define, minimalProps, newApp, newStack, one, only, Overrides, OverridesOf, refusal, resources, rulesOf, synthesise, warningsIn } from './fixtures';
-import { FargateCapacity, MonitoringThresholds, SecureMlflow } from '../src';
+import { broughtVpc, clientSecret, define, minimalProps, newApp, newStack, one, only, Overrides, OverridesOf, refusal, resources, rulesOf, synthesise, warningsIn } from './fixtures';
+import { AuthProvider, FargateCapacity, MonitoringThresholds, SecureMlflow } from '../src';
 
 interface Shared {
   readonly vpc: ec2.IVpc;
@@ -63,12 +63,20 @@ describe('listener', () => {
     const host = { Field: 'host-header', HostHeaderConfig: { Values: ['mlflow.example.com'] } };
     expect(rules(template).map(({ Priority, Conditions, Actions: [{ Type }] }) => [Priority, Conditions, Type])).toEqual([
       [1, [host, { Field: 'path-pattern', PathPatternConfig: { Values: ['/ajax-api/3.0/mlflow/assistant*'] } }], 'fixed-response'],
-      [2, [host], 'forward'],
+      [3, [host], 'forward'],
     ]);
     expect(only(template, 'AWS::ElasticLoadBalancingV2::ListenerCertificate').Properties.Certificates)
       .toEqual([{ CertificateArn: { Ref: only(template, 'AWS::CertificateManager::Certificate').id } }]);
     const { AliasTarget } = only(template, 'AWS::Route53::RecordSet').Properties;
     expect(JSON.stringify(AliasTarget)).toContain(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').id);
+  });
+
+  test('gets a third, for the host alone, where people\'s tools can sign in', () => {
+    const { template } = synthesise(stack => ({
+      ...brought(stack), authProvider: AuthProvider.oidc({ issuerUrl: 'https://id.example.com', clientId: 'client', clientSecret: clientSecret(stack), toolsClientId: 'tools' }),
+    }));
+    const found = rules(template).map(({ Priority, Conditions }) => [Priority, ...Conditions.map(({ Field }: { Field: string }) => Field)]);
+    expect(found.sort()).toEqual([[1, 'host-header', 'path-pattern'], [2, 'host-header', 'path-pattern'], [3, 'host-header']]);
   });
 
   test('only the security group of that load balancer reaches the tasks', () => {
@@ -93,7 +101,7 @@ describe('listener', () => {
 
   test('that is imported is used as it was told', () => {
     const { template, mlflow, stack } = synthesise(imported);
-    expect(rules(template).map(({ Priority }) => Priority)).toEqual([20, 21]);
+    expect(rules(template).map(({ Priority }) => Priority)).toEqual([20, 22]);
     expect(only(template, 'AWS::Route53::RecordSet').Properties.AliasTarget).toMatchObject({ HostedZoneId: 'ZONEOFELB' });
     expect(only(template, 'AWS::EC2::SecurityGroupEgress', 'OwnersGroup').Properties).toMatchObject({ GroupId: 'sg-shared', FromPort: 4180 });
     expect(stack.resolve(mlflow.metrics.httpCodeElb(elbv2.HttpCodeElb.ELB_5XX_COUNT).toMetricConfig().metricStat?.dimensions))
@@ -107,15 +115,15 @@ describe('listener', () => {
       listener.addAction('Other', { priority: 7, conditions: [elbv2.ListenerCondition.hostHeaders(['other.example.com'])], action: fixed });
       return { vpc, listener };
     });
-    expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 8, 9]);
+    expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 8, 10]);
   });
 
-  test.each([[7, 7], [7, 8]])('priority %i fails at synthesis where %i is taken', (listenerPriority, taken) => {
+  test.each([[7, 7], [7, 9]])('priority %i fails at synthesis where %i is taken', (listenerPriority, taken) => {
     const { stack, mlflow } = define(own => ({ ...brought(own), listenerPriority }));
     (mlflow.listener as elbv2.ApplicationListener)
       .addAction('Other', { priority: taken, conditions: [elbv2.ListenerCondition.hostHeaders(['other.example.com'])], action: fixed });
     expect(() => Template.fromStack(stack)).toThrow(
-      `the rules of a listener must have different priorities, got ${taken} for Stack/Mlflow/Ingress/${taken === 7 ? 'Assistant' : 'Rule'}/Resource and Stack/Shared/Https/OtherRule/Resource: choose another \`listenerPriority\`, of which the next is free, too, or another for that rule`);
+      `the rules of a listener must have different priorities, got ${taken} for Stack/Mlflow/Ingress/${taken === 7 ? 'Assistant' : 'Rule'}/Resource and Stack/Shared/Https/OtherRule/Resource: choose another \`listenerPriority\`, of which the next two are free, too, or another for that rule`);
   });
 
   test('protocol and port may be known only at deployment', () => {
@@ -148,20 +156,25 @@ describe('listener', () => {
     ['a host below', [hosts('*.mlflow.example.com')]],
     ['a part of the requests', [hosts('*.example.com'), elbv2.ListenerCondition.pathPatterns(['/docs/*'])]],
   ])('a rule for %s may come first', (_, conditions) => {
-    expect(rules(synthesise(withRule(7, ...conditions)).template).map(({ Priority }) => Priority)).toEqual([7, 8, 9]);
+    expect(rules(synthesise(withRule(7, ...conditions)).template).map(({ Priority }) => Priority)).toEqual([7, 8, 10]);
+  });
+
+  test('a name that is only known at deployment is not judged', () => {
+    const { template } = synthesise(stack => ({ ...withRule(7, hosts('*'))(stack), domainName: new CfnParameter(stack, 'Name').valueAsString }));
+    expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 8, 10]);
   });
 
   test('a rule for all hosts may come behind', () => {
     const { template } = synthesise(stack => ({ ...withRule(7, hosts('*'))(stack), listenerPriority: 3 }));
-    expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 3, 4]);
+    expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 3, 5]);
   });
 
-  test.each([49998, 49999])('rules behind %i of the app fail at synthesis where there is no such number', priority => {
+  test.each([49997, 49998])('rules behind %i of the app fail at synthesis where there is no such number', priority => {
     const synth = () => synthesise(withRule(priority, hosts('other.example.com')));
-    if (priority === 49998) {
-      expect(rules(synth().template).map(({ Priority }) => Priority)).toEqual([49998, 49999, 50000]);
+    if (priority === 49997) {
+      expect(rules(synth().template).map(({ Priority }) => Priority)).toEqual([49997, 49998, 50000]);
     } else {
-      expect(synth).toThrow('`listenerPriority` must be given, got 50001 after the highest of this app, and 50000 is the last: choose a free number, of which the next is free, too');
+      expect(synth).toThrow('`listenerPriority` must be given, got 50001 after the highest of this app, and 50000 is the last: choose a free number, of which the next two are free, too');
     }
   });
 
@@ -176,12 +189,7 @@ describe('listener', () => {
     const { vpc, listener } = brought(stack);
     define({ vpc, listener }, stack);
     new SecureMlflow(stack, 'Second', { ...minimalProps(stack), hostedZone: undefined, certificate: certificate(stack), vpc, listener });
-    expect(() => Template.fromStack(stack)).toThrow('`listenerPriority` must be below 2, got 3: Stack/Mlflow/Ingress/Rule/Resource takes all requests for mlflow.example.com');
-  });
-
-  test('a priority may be known only at deployment', () => {
-    const { template } = synthesise(stack => ({ ...brought(stack), listenerPriority: new CfnParameter(stack, 'Priority', { type: 'Number', default: 5 }).valueAsNumber }));
-    expect(rules(template)[0].Priority).toEqual({ Ref: 'Priority' });
+    expect(() => Template.fromStack(stack)).toThrow('`listenerPriority` must be below 3, got 4: Stack/Mlflow/Ingress/Rule/Resource takes all requests for mlflow.example.com');
   });
 
   test.each<[string, (stack: Stack) => Overrides, string]>([
@@ -190,9 +198,11 @@ describe('listener', () => {
     ['public or not', stack => ({ ...brought(stack), internetFacing: true }), '`internetFacing` must be left out where `listener` is given: the owner of the load balancer decides'],
     ['no load balancer', stack => ({ ...imported(stack), loadBalancer: undefined }), '`loadBalancer` must be given where `listener` is imported, got nothing: pass it, too, such as `ApplicationLoadBalancer.fromLookup(…)`'],
     ['no priority', stack => ({ ...imported(stack), listenerPriority: undefined }),
-      '`listenerPriority` must be given where `listener` is imported, got nothing: rules of other apps cannot be seen; choose a number that is free, and of which the next is free, too'],
+      '`listenerPriority` must be given where `listener` is imported, got nothing: rules of other apps cannot be seen; choose a number that is free, and of which the next two are free, too'],
+    ['a priority that is only known at deployment', stack => ({ ...brought(stack), listenerPriority: new CfnParameter(stack, 'Priority', { type: 'Number' }).valueAsNumber }),
+      '`listenerPriority` must be known at synthesis, got a CDK token: the other rules have the next two numbers, and CloudFormation cannot count; write the number'],
     ['a priority that is none', stack => ({ ...brought(stack), listenerPriority: 50000 }),
-      '`listenerPriority` must be a whole number, 1 to 49999, got 50000: the next number is the second rule\'s, and 50000 is the highest'],
+      '`listenerPriority` must be a whole number, 1 to 49998, got 50000: the next two numbers are those of the other rules, and 50000 is the highest'],
     ['a name that no rule takes', stack => ({
       ...brought(stack), domainName: `${'a'.repeat(63)}.${'b'.repeat(63)}.com`, hostedZone: undefined, certificate: certificate(stack),
     }), '`domainName` must have at most 128 characters where `listener` is given, got 131: the rule of a listener takes no longer name; use a shorter one'],
@@ -447,7 +457,7 @@ describe('what the CDK has yet to look up is not judged', () => {
       const stack = lookedUp(app, 'One', vpc);
       const { missing = [] } = app.synth().manifest;
       if (missing.length === 0) {
-        expect(rules(Template.fromStack(stack)).map(({ Priority }) => Priority)).toEqual([100, 101]);
+        expect(rules(Template.fromStack(stack)).map(({ Priority }) => Priority)).toEqual([100, 102]);
         return;
       }
       missing.forEach(({ key, provider }) => { context[key] = found[provider]; });
@@ -461,5 +471,5 @@ test('two deployments share a listener', () => {
   const { vpc, listener } = brought(stack);
   define({ vpc, listener }, stack);
   new SecureMlflow(stack, 'Second', { ...minimalProps(stack), domainName: 'second.example.com', vpc, listener });
-  expect(rules(Template.fromStack(stack)).map(({ Priority }) => Priority)).toEqual([1, 2, 3, 4]);
+  expect(rules(Template.fromStack(stack)).map(({ Priority }) => Priority)).toEqual([1, 3, 4, 6]);
 });

@@ -5,6 +5,7 @@ import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import type { AuthProviderBindOptions, AuthProviderConfig } from './config';
 import { DEFAULT_SCOPE, escapedUrl, openTo, requireList } from './rules';
+import { toolsClient, toolsRedirectUrls } from './tools';
 import { isStandIn, known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
@@ -100,7 +101,12 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
   });
   const domainUrl = urlOf(domain);
 
-  const client = clientOfPeople(parent, userPool, url, redirectUrl, identityProviders);
+  const pool = { userPool, identityProviders };
+  const client = clientOfPeople(parent, pool, {
+    generateSecret: true,
+    oAuth: { callbackUrls: [redirectUrl], logoutUrls: [url] },
+  });
+  const tools = clientOfPeople(new Construct(parent, 'Tools'), pool, { oAuth: { callbackUrls: toolsRedirectUrls(url) } });
   const clientSecret = new secretsmanager.Secret(parent, 'ClientSecret', {
     description: 'MLflow: secret of the Cognito client with which people sign in. Written by the deployment.',
     secretStringValue: secretOf(client),
@@ -110,6 +116,7 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
 
   const machines = clientsOfMachines(parent, machineClients, userPool, url, domainUrl);
   const ids = [...machines.ids.values()];
+  const issuerUrl = `https://${userPool.userPoolProviderName}`;
   const config: AuthProviderConfig = {
     clientId: client.userPoolClientId,
     clientSecret: Secret.fromSecretsManager(clientSecret),
@@ -118,9 +125,10 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
     signOutUrl: `${domainUrl}/logout?client_id=${client.userPoolClientId}&logout_uri=${escapedUrl(url)}`,
     machineIdentities: ids, // the subject of their tokens, which hold no address
     ...openTo(isOpen(userPool, identityProviders), allowedGroups),
+    ...toolsClient(issuerUrl, DEFAULT_SCOPE, tools.userPoolClientId),
     environment: {
       OAUTH2_PROXY_PROVIDER: 'oidc',
-      OAUTH2_PROXY_OIDC_ISSUER_URL: `https://${userPool.userPoolProviderName}`,
+      OAUTH2_PROXY_OIDC_ISSUER_URL: issuerUrl,
       OAUTH2_PROXY_SCOPE: DEFAULT_SCOPE,
       OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'cognito:groups',
       ...(allowedGroups && { OAUTH2_PROXY_ALLOWED_GROUPS: allowList(allowedGroups) }),
@@ -133,23 +141,24 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
   return { userPool, machineIds: machines.ids, machineSecrets: machines.secrets, config };
 }
 
+interface Pool extends Pick<CognitoAuthProviderOptions, 'identityProviders'> {
+  readonly userPool: cognito.IUserPool;
+}
+
 /** With a sign-in page. */
-function clientOfPeople(
-  parent: Construct, userPool: cognito.IUserPool, url: string, redirectUrl: string, identityProviders?: cognito.UserPoolClientIdentityProvider[],
-): cognito.UserPoolClient {
+function clientOfPeople(parent: Construct, { userPool, identityProviders }: Pool, options: cognito.UserPoolClientOptions): cognito.UserPoolClient {
   const client = new cognito.UserPoolClient(parent, 'Client', {
     userPool,
-    generateSecret: true,
     authFlows: NO_SIGN_IN_API,
-    oAuth: {
-      flows: { authorizationCodeGrant: true },
-      scopes: [cognito.OAuthScope.OPENID, cognito.OAuthScope.EMAIL, cognito.OAuthScope.PROFILE],
-      callbackUrls: [redirectUrl],
-      logoutUrls: [url],
-    },
     ...(identityProviders && { supportedIdentityProviders: identityProviders }),
     preventUserExistenceErrors: true,
     enableTokenRevocation: true,
+    ...options,
+    oAuth: {
+      flows: { authorizationCodeGrant: true },
+      scopes: [cognito.OAuthScope.OPENID, cognito.OAuthScope.EMAIL, cognito.OAuthScope.PROFILE],
+      ...options.oAuth,
+    },
   });
   new cognito.CfnManagedLoginBranding(parent, 'Branding', {
     userPoolId: userPool.userPoolId,

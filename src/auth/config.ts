@@ -36,6 +36,20 @@ export interface AuthProviderBindOptions {
   readonly encryptionKey?: kms.IKey;
 }
 
+/**
+ * The OAuth client with which people's tools sign in, such as `mlflow-secure-tracking login`. It is public: it has no secret, and anybody may know its id.
+ */
+export interface ToolsClient {
+  /** The issuer, as it stands in the `iss` claim. */
+  readonly issuerUrl: string;
+
+  /** Client id. ID tokens that the issuer made for it are accepted as bearer tokens. It must stand for this server and nothing else. */
+  readonly clientId: string;
+
+  /** Scopes that the tools ask for, separated by spaces: `openid`, and what the provider gives addresses, groups and refresh tokens for. */
+  readonly scope: string;
+}
+
 /** What a sign-in provider contributes to the oauth2-proxy container. */
 export interface AuthProviderConfig {
   /** The OAuth client id. Tokens of the provider made for it are accepted as bearer tokens too. */
@@ -99,6 +113,13 @@ export interface AuthProviderConfig {
    * @default - signing out ends the session of MLflow alone
    */
   readonly signOutUrl?: string;
+
+  /**
+   * The public client with which people's tools sign in. Everybody may ask the load balancer for it, and ID tokens made for it are accepted as bearer tokens.
+   *
+   * @default - people's tools cannot sign in
+   */
+  readonly toolsClient?: ToolsClient;
 
   /**
    * Exact subjects of the provider's machine clients, which are let in whatever `emailDomains` says.

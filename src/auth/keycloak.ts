@@ -1,11 +1,12 @@
 import { Token } from 'aws-cdk-lib';
 import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, DEFAULT_SCOPE, escapedUrl, openTo, requireId, requireList } from './rules';
+import { checkToolsClient, toolsClient, ToolsClientOptions } from './tools';
 import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
 /** The realm and OAuth client of `AuthProvider.keycloak`. */
-export interface KeycloakAuthProviderOptions {
+export interface KeycloakAuthProviderOptions extends ToolsClientOptions {
   /** The realm, `https://<host>/realms/<name>`. It must be reachable from the tasks when they start. */
   readonly realmUrl: string;
 
@@ -33,13 +34,14 @@ export interface KeycloakAuthProviderOptions {
 }
 
 export function keycloak(options: KeycloakAuthProviderOptions): Configure {
-  const { realmUrl, clientId, clientSecret, allowedGroups, allowedRoles } = options;
+  const { realmUrl, clientId, clientSecret, allowedGroups, allowedRoles, toolsClientId } = options;
   if (known(realmUrl) && !/^https:\/\/[^\s,?#]+\/realms\/[^\s,?#/]+$/.test(realmUrl)) {
     throw new Error(`AuthProvider.keycloak: \`realmUrl\` must be https://<host>/realms/<name>, got ${JSON.stringify(realmUrl)}: use the issuer that the realm's OpenID endpoint configuration shows`);
   }
   requireId('AuthProvider.keycloak: `clientId`', clientId);
   requireList('AuthProvider.keycloak: `allowedGroups`', allowedGroups);
   requireList('AuthProvider.keycloak: `allowedRoles`', allowedRoles);
+  checkToolsClient('AuthProvider.keycloak', realmUrl, toolsClientId);
   return ({ url }) => {
     const escapedId = Token.isUnresolved(clientId) ? clientId : encodeURIComponent(clientId);
     return {
@@ -49,6 +51,7 @@ export function keycloak(options: KeycloakAuthProviderOptions): Configure {
       refreshTokens: true, // for `offline_access` it would give one that signing out does not end
       signOutUrl: `${realmUrl}/protocol/openid-connect/logout?client_id=${escapedId}&post_logout_redirect_uri=${escapedUrl(url)}`,
       ...openTo(undefined, allowedGroups, allowedRoles),
+      ...toolsClient(realmUrl, DEFAULT_SCOPE, toolsClientId),
       environment: {
         OAUTH2_PROXY_PROVIDER: 'keycloak-oidc',
         OAUTH2_PROXY_OIDC_ISSUER_URL: realmUrl,

@@ -3,11 +3,12 @@ import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import type { AuthProviderConfig } from './config';
 import { isGitlab, isGoogle, isOpenIssuer, refusePublicIssuer, refusesOfflineAccess } from './public-issuers';
 import { Configure, DEFAULT_SCOPE, OFFLINE_ACCESS, openTo, requireId, requireList } from './rules';
+import { checkToolsClient, toolsClient, ToolsClientOptions } from './tools';
 import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
 /** The issuer and OAuth client of `AuthProvider.oidc`. */
-export interface OidcAuthProviderOptions {
+export interface OidcAuthProviderOptions extends ToolsClientOptions {
   /**
    * The issuer, as it stands in the `iss` claim, final slash included where there is one.
    *
@@ -65,7 +66,7 @@ export interface OidcAuthProviderOptions {
 }
 
 export function oidc(options: OidcAuthProviderOptions): Configure {
-  const { issuerUrl, clientId, clientSecret, scope, emailClaim, groupsClaim, allowedGroups, extraAudiences } = options;
+  const { issuerUrl, clientId, clientSecret, scope, emailClaim, groupsClaim, allowedGroups, extraAudiences, toolsClientId } = options;
   if (known(issuerUrl) && !/^https:\/\/[^\s,?#]+$/.test(issuerUrl)) {
     throw new Error(`AuthProvider.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the provider's /.well-known/openid-configuration`);
   }
@@ -76,14 +77,17 @@ export function oidc(options: OidcAuthProviderOptions): Configure {
   requireId('AuthProvider.oidc: `clientId`', clientId);
   requireList('AuthProvider.oidc: `allowedGroups`', allowedGroups);
   requireList('AuthProvider.oidc: `extraAudiences`', extraAudiences);
+  checkToolsClient('AuthProvider.oidc', issuerUrl, toolsClientId);
+  const refreshing = refusesOfflineAccess(issuerUrl) ? DEFAULT_SCOPE : `${DEFAULT_SCOPE} ${OFFLINE_ACCESS}`;
   return ({ sessionRefresh }) => {
-    const asked = scope ?? (sessionRefresh && !refusesOfflineAccess(issuerUrl) ? `${DEFAULT_SCOPE} ${OFFLINE_ACCESS}` : DEFAULT_SCOPE);
+    const asked = scope ?? (sessionRefresh ? refreshing : DEFAULT_SCOPE);
     return {
       clientId,
       clientSecret,
       ...refreshTokens(issuerUrl, asked),
       ...groups(options, asked),
       ...openTo(isOpenIssuer(issuerUrl) ? true : undefined, allowedGroups),
+      ...toolsClient(issuerUrl, scope ?? refreshing, toolsClientId),
       environment: {
         OAUTH2_PROXY_PROVIDER: 'oidc',
         OAUTH2_PROXY_OIDC_ISSUER_URL: issuerUrl,

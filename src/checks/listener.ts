@@ -21,11 +21,14 @@ export function listenerProblems(props: SecureMlflowProps): string[] {
       .map(name => `\`${name}\` needs \`listener\`, got none: pass the HTTPS listener of the load balancer, or leave it out`);
   }
   const problems = [
-    ...wholeNumberProblems('listenerPriority', listenerPriority, 1, HIGHEST_PRIORITY - 1, `: the next number is the second rule's, and ${HIGHEST_PRIORITY} is the highest`),
+    ...wholeNumberProblems('listenerPriority', listenerPriority, 1, HIGHEST_PRIORITY - 2, `: the next two numbers are those of the other rules, and ${HIGHEST_PRIORITY} is the highest`),
     ...hostProblems(props.domainName),
     ...vpcProblems('listener', props, (loadBalancer ?? loadBalancerOf(listener))?.vpc),
     ...contradictions('listener', props, ['internetFacing', 'loadBalancerSubnets', 'allowedSources', 'accessLogsBucket'], 'load balancer'),
   ];
+  if (Token.isUnresolved(listenerPriority)) {
+    problems.push('`listenerPriority` must be known at synthesis, got a CDK token: the other rules have the next two numbers, and CloudFormation cannot count; write the number');
+  }
   const { protocol, port } = resourceOf(listener) ?? {};
   if (known(protocol) && protocol !== 'HTTPS') {
     problems.push(`\`listener\` must be an HTTPS listener, got one for ${protocol}, where cookies and tokens would travel in plain text: pass the one on port 443`);
@@ -41,7 +44,7 @@ export function listenerProblems(props: SecureMlflowProps): string[] {
       problems.push(`\`loadBalancer\` ${imported}: pass it, too, such as \`ApplicationLoadBalancer.fromLookup(…)\``);
     }
     if (listenerPriority === undefined) {
-      problems.push(`\`listenerPriority\` ${imported}: rules of other apps cannot be seen; choose a number that is free, and of which the next is free, too`);
+      problems.push(`\`listenerPriority\` ${imported}: rules of other apps cannot be seen; choose a number that is free, and of which the next two are free, too`);
     }
   }
   return problems;
@@ -99,15 +102,15 @@ export function ruleProblems(scope: Construct, listener: elbv2.IApplicationListe
   const pairs = rules.flatMap((rule, index) => rules.slice(index + 1).map(other => isOwn(rule) ? [rule, other] : [other, rule]));
   return [
     ...rules.filter(isOwn).filter(({ priority }) => priority > HIGHEST_PRIORITY)
-      .map(({ priority }) => `\`listenerPriority\` must be given, got ${priority} after the highest of this app, and ${HIGHEST_PRIORITY} is the last: choose a free number, of which the next is free, too`),
+      .map(({ priority }) => `\`listenerPriority\` must be given, got ${priority} after the highest of this app, and ${HIGHEST_PRIORITY} is the last: choose a free number, of which the next two are free, too`),
     ...pairs.filter(([rule, other]) => isOwn(rule) && rule.priority === other.priority)
-      .map(([rule, other]) => `the rules of a listener must have different priorities, got ${rule.priority} for ${rule.node.path} and ${other.node.path}: choose another \`listenerPriority\`, of which the next is free, too, or another for that rule`),
+      .map(([rule, other]) => `the rules of a listener must have different priorities, got ${rule.priority} for ${rule.node.path} and ${other.node.path}: choose another \`listenerPriority\`, of which the next two are free, too, or another for that rule`),
   ];
 }
 
 /** Rules that come first and take all requests for the host: cookies and tokens would go where they lead. */
 export function shadowProblems(scope: Construct, { listener, priority }: SharedListener, domainName: string): string[] {
-  if (!known(priority) || !known(domainName)) {
+  if (!known(domainName)) {
     return [];
   }
   const first = rulesOf(scope, listener).filter(rule => !rule.node.scopes.includes(scope) && rule.priority < priority);

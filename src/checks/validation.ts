@@ -11,6 +11,7 @@ import { regionProblems } from './regions';
 import { subnetProblems } from './subnets';
 import { AuthProviderConfig } from '../auth/config';
 import { isAwsAccount } from '../auth/public-issuers';
+import { toolsAnswer } from '../auth/tools';
 import { DEFAULT_CPU, DEFAULT_MAX_ACUS, DEFAULT_MEMORY_MIB, Settings } from '../defaults';
 import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props';
 
@@ -65,6 +66,7 @@ export function validateProvider(path: string, props: SecureMlflowProps, provide
   if (props.sessionRefresh !== undefined && provider.refreshTokens === false) {
     problems.push('`sessionRefresh` must be left out with this `authProvider`, which gives oauth2-proxy no refresh token to ask again with: use a shorter `sessionDuration`, after which people come by the provider again');
   }
+  problems.push(...toolsProblems(provider));
   for (const name of ['awsIdentityIssuer', 'machineIdentities', 'trustedTokenIssuers'] as const) {
     if (props[name] === undefined) {
       continue;
@@ -76,6 +78,21 @@ export function validateProvider(path: string, props: SecureMlflowProps, provide
     }
   }
   throwProblems(path, problems);
+}
+
+/** A response that is fixed in a listener: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_FixedResponseActionConfig.html */
+const LONGEST_ANSWER = 1024;
+
+function toolsProblems({ clientId, bearerTokens, toolsClient }: AuthProviderConfig): string[] {
+  if (toolsClient === undefined) {
+    return [];
+  }
+  const length = JSON.stringify(toolsAnswer(toolsClient)).length;
+  return [
+    ...bearerTokens === false ? ['`authProvider` must not have a client for tools where it accepts no bearer tokens, which those tools send: leave it out'] : [],
+    ...toolsClient.clientId === clientId ? [`\`authProvider\` must have another client for tools than the one with a secret, got ${show(clientId)} for both: register a second one, without a secret, for \`toolsClientId\``] : [],
+    ...length > LONGEST_ANSWER ? [`\`authProvider\` must have issuer, id and scope of the client for tools that fit into ${LONGEST_ANSWER} characters, got ${length}: ask for fewer scopes`] : [],
+  ];
 }
 
 function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowProps): string[] {

@@ -130,13 +130,14 @@ export interface Deployment {
 export function warningsAboutOthers(own: Deployment, others: Deployment[]): Warnings {
   const artifacts = others.find(other => other.bucketName === own.bucketName && overlap(other.artifactPath, own.artifactPath));
   const issuer = issuerOf(own);
-  const client = others.find(other => issuer !== undefined && issuerOf(other) === issuer && other.provider.clientId === own.provider.clientId);
+  const [client, id] = issuer === undefined ? [] : others.filter(other => issuerOf(other) === issuer)
+    .flatMap(other => clientsOf(own).filter(each => clientsOf(other).includes(each)).map(each => [other, each] as const))[0] ?? [];
   return {
     ...(artifacts !== undefined && {
       sharedArtifacts: `\`artifactPath\` is "${own.artifactPath}" in ${Token.isUnresolved(own.bucketName) ? 'the same bucket' : `the bucket ${own.bucketName}`}, where ${artifacts.path} has "${artifacts.artifactPath}": who gets into one reads and deletes what belongs to the other; give each an \`artifactPath\` or a bucket of its own`,
     }),
     ...(client !== undefined && {
-      sharedClient: `\`authProvider\` has the ${Token.isUnresolved(own.provider.clientId) ? 'same OAuth client' : `OAuth client "${own.provider.clientId}"`}, as ${client.path} does: a token made for one is good at the other, where only \`emailDomains\` and groups stand before it; register a client for each`,
+      sharedClient: `\`authProvider\` has the ${Token.isUnresolved(id) ? 'same OAuth client' : `OAuth client "${id}"`}, as ${client.path} does: a token made for one is good at the other, where only \`emailDomains\` and groups stand before it; register a client for each`,
     }),
   };
 }
@@ -148,6 +149,11 @@ export function nameOfBucket(bucket: s3.IBucket): string {
 
 function overlap(one: string, other: string): boolean {
   return `${one}/`.startsWith(`${other}/`) || `${other}/`.startsWith(`${one}/`);
+}
+
+/** For which tokens are made that are accepted. */
+function clientsOf({ provider: { clientId, toolsClient } }: Deployment): string[] {
+  return [clientId, ...toolsClient === undefined ? [] : [toolsClient.clientId]];
 }
 
 /** None where the provider's tokens are no bearer tokens. A slash at the end makes no other provider. */

@@ -7,6 +7,7 @@ import * as targets from 'aws-cdk-lib/aws-route53-targets';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import type { SharedListener } from './shared-listener';
+import { TOOLS_PATH } from '../auth/tools';
 import { ASSISTANT_PATH, PROXY_PORT } from '../settings/oauth2-proxy';
 
 /** oauth2-proxy gives up on MLflow after this time, and the load balancer must not do so before. */
@@ -24,6 +25,8 @@ export interface IngressProps {
   readonly internetFacing: boolean;
   readonly allowedSources: ec2.IPeer[];
   readonly accessLogsBucket?: s3.IBucket;
+  /** How people's tools sign in, as JSON. */
+  readonly toolsAnswer?: string;
   /** Of somebody else. */
   readonly shared?: SharedListener;
 }
@@ -64,7 +67,7 @@ export class Ingress extends Construct {
       },
       deregistrationDelay: Duration.minutes(2), // as long as a container may take to stop
     });
-    this.listener = shared === undefined ? this.defineListeners(this.createdLoadBalancer!) : this.useListener(shared, domainName);
+    this.listener = shared === undefined ? this.defineListeners(this.createdLoadBalancer!, props) : this.useListener(shared, props);
     if (hostedZone !== undefined) {
       new route53.ARecord(this, 'Record', {
         zone: hostedZone,
@@ -103,7 +106,7 @@ export class Ingress extends Construct {
   }
 
   /** Returns the one for HTTPS; the other redirects to it. */
-  private defineListeners(loadBalancer: elbv2.ApplicationLoadBalancer): elbv2.ApplicationListener {
+  private defineListeners(loadBalancer: elbv2.ApplicationLoadBalancer, { toolsAnswer }: IngressProps): elbv2.ApplicationListener {
     const listener = loadBalancer.addListener('Https', {
       port: 443,
       protocol: elbv2.ApplicationProtocol.HTTPS,
@@ -115,6 +118,9 @@ export class Ingress extends Construct {
     // Here and not at the server: the answers of oauth2-proxy and of the load balancer itself have it, too.
     listener.setAttribute(HSTS_ATTRIBUTE, `max-age=${Duration.days(365).toSeconds()}`);
     listener.addAction('Assistant', { priority: 1, conditions: [ASSISTANT], action: CLOSED });
+    if (toolsAnswer !== undefined) {
+      listener.addAction('Tools', { priority: 2, conditions: [TOOLS], action: answerOf(toolsAnswer) });
+    }
     loadBalancer.addListener('Http', {
       port: 80,
       protocol: elbv2.ApplicationProtocol.HTTP,
@@ -125,12 +131,18 @@ export class Ingress extends Construct {
   }
 
   /** The rules and the certificate belong to this construct, so that the stack of the listener needs no change. */
-  private useListener({ listener, priority }: SharedListener, domainName: string): elbv2.IApplicationListener {
+  private useListener({ listener, priority }: SharedListener, { domainName, toolsAnswer }: IngressProps): elbv2.IApplicationListener {
     const host = elbv2.ListenerCondition.hostHeaders([domainName]);
     new elbv2.ApplicationListenerCertificate(this, 'ListenerCertificate', { listener, certificates: [this.certificate] });
     new elbv2.ApplicationListenerRule(this, 'Assistant', { listener, priority, conditions: [host, ASSISTANT], action: CLOSED });
+    if (toolsAnswer !== undefined) {
+      new elbv2.ApplicationListenerRule(this, 'Tools', { listener, priority: priority + 1, conditions: [host, TOOLS], action: answerOf(toolsAnswer) });
+    }
     new elbv2.ApplicationListenerRule(this, 'Rule', {
-      listener, priority: priority + 1, conditions: [host], action: elbv2.ListenerAction.forward([this.targetGroup]),
+      listener,
+      priority: priority + 2, // always, so that no rule takes another's number in an update
+      conditions: [host],
+      action: elbv2.ListenerAction.forward([this.targetGroup]),
     });
     return listener;
   }
@@ -138,3 +150,9 @@ export class Ingress extends Construct {
 
 const ASSISTANT = elbv2.ListenerCondition.pathPatterns([`${ASSISTANT_PATH}*`]);
 const CLOSED = elbv2.ListenerAction.fixedResponse(403, { contentType: 'text/plain', messageBody: 'The assistant is closed.' });
+
+const TOOLS = elbv2.ListenerCondition.pathPatterns([TOOLS_PATH]);
+
+function answerOf(messageBody: string): elbv2.ListenerAction {
+  return elbv2.ListenerAction.fixedResponse(200, { contentType: 'application/json', messageBody });
+}

@@ -1,6 +1,7 @@
 import { Duration, Fn, Token, Tokenization } from 'aws-cdk-lib';
 import { allowList } from './allow-list';
 import { MACHINE_IDENTITIES_FILE, MLFLOW_PORT, PAGES_DIRECTORY } from './mlflow';
+import type { ToolsClient } from '../auth/config';
 import { TokenIssuer } from '../auth/token-issuer';
 
 /** Settings of the oauth2-proxy container: pure functions of what they depend on. Facts about each are in docs/settings.md. */
@@ -26,6 +27,8 @@ export interface ProxyOptions {
   /** Whether machines may come, whose tokens hold no groups and no hosted domain. */
   readonly machines: boolean;
   readonly trustedTokenIssuers: TokenIssuer[];
+  /** With which people's tools sign in. */
+  readonly toolsClient?: ToolsClient;
   readonly sessionDuration: Duration;
   readonly sessionRefresh?: Duration;
   /** Where sessions are stored, if not in the cookie. The password is a secret of the container. */
@@ -58,6 +61,7 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'S256', // off by default; an `AuthProvider` that cannot do it may say so
     OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: PAGES_DIRECTORY,
     ...options.providerEnvironment,
+    ...extraAudiences(options),
     ...options.environment,
 
     // What follows nobody replaces; the reasons are in RESERVED_PROXY_NAMES below.
@@ -101,6 +105,11 @@ export function proxyEnvironment(options: ProxyOptions): Record<string, string> 
     OAUTH2_PROXY_SHOW_DEBUG_ON_ERROR: 'false',
     OAUTH2_PROXY_FOOTER: '-', // no version number for strangers
   };
+}
+
+/** Those of the provider, and the client of people's tools. */
+function extraAudiences({ providerEnvironment: { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: others }, toolsClient }: ProxyOptions): Record<string, string> {
+  return toolsClient === undefined ? {} : { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: Fn.join(',', [...others === undefined ? [] : [others], toolsClient.clientId]) };
 }
 
 function sessionEnvironment(options: ProxyOptions): Record<string, string> {
