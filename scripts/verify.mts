@@ -33,8 +33,8 @@ const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'docs': ['pages: links, commands, code', checkDocs],
   'pictures': ['pictures are what their sources give', checkPictures],
 };
-/** They need the programs or the ports of the deployment, one after the other, and wait much of their time: the other steps run beside them. */
-const inTurn = ['python', 'deployment', 'ctrl-c', 'bench'];
+/** They need the ports of the deployment, one after the other, and wait much of their time: the other steps run beside them. */
+const inTurn = ['deployment', 'ctrl-c', 'bench'];
 const rows = join(work, 'rows');
 
 async function build(): Promise<Count> {
@@ -158,6 +158,7 @@ async function takeAll(names: string[]): Promise<void> {
 async function takeEverything(): Promise<void> {
   rmSync(work, { recursive: true, force: true });
   await take('build');
+  await installMlflow(); // before two of them do it at once
   const others = Object.keys(steps).filter(name => name !== 'build' && !inTurn.includes(name));
   const beside = execa('node', ['--import', 'tsx', import.meta.filename, ...others], { cwd: root, all: true, reject: false });
   await takeAll(inTurn);
