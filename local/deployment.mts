@@ -9,7 +9,7 @@ import { authority, CaBundle, createCertificate, type Certificate } from './aws/
 import { DatabaseTokens } from './aws/database-tokens.mjs';
 import { Database, type DatabaseCluster } from './aws/database.mjs';
 import { Task, type Container, type ContainerDefinition } from './aws/ecs.mjs';
-import { Front, type TargetGroup } from './aws/front.mjs';
+import { Front, type FrontOptions, type TargetGroup } from './aws/front.mjs';
 import { AccountIssuer } from './aws/issuer.mjs';
 import { NetworkProxy } from './aws/network-proxy.mjs';
 import { Roles } from './aws/roles.mjs';
@@ -23,6 +23,8 @@ import { freePort, tryToListen, untilReady } from './processes.mjs';
 import { IdentityProvider, type Clients } from './providers/identity-provider.mjs';
 import type { AwsVpc, Settings, Site, TaskPlace, Whereabouts, World } from './worlds/world.mjs';
 
+/** Where people's tools ask how to sign in. */
+export const toolsPath = '/.well-known/mlflow-secure-tracking';
 const caBundleHost = 'truststore.pki.rds.amazonaws.com';
 /** The one sign-in provider that is played behind a proxy of the network. */
 const googleHost = 'accounts.google.com';
@@ -226,7 +228,7 @@ export class Deployment {
       address: this.address, place: this.place, substitutions: this.substitutions, containers: this.containers, task: this.task, url: this.proxyUrl,
     } = this.plan(1, ''));
     this.running.add(this.task);
-    this.clients = clientsOf(this.proxy, template);
+    this.clients = clientsOf(this.proxy, template, sites);
     this.issuer = new IdentityProvider(sites.issuers[0], sites.pages, this.clients, certificate);
     this.account = sites.account === undefined ? undefined : new AccountIssuer(sites.account.issuer, this.roles, sites.account.sts, certificate);
     this.credentials = sites.credentials === undefined ? undefined : new TaskCredentials(sites.credentials, this.s3);
@@ -239,7 +241,7 @@ export class Deployment {
       this.networkProxy = new NetworkProxy(sites.networkProxy, [sites.caBundle, ...google], certificate);
     }
     this.publicHost = new URL(sites.publicSite.aws).hostname;
-    this.front = new Front(template, { sites: { 443: sites.publicSite, 80: sites.redirect }, publicHost: this.publicHost }, certificate);
+    this.front = new Front(template, this.frontOf({ 443: sites.publicSite, 80: sites.redirect }), certificate);
   }
 
   /** In a place that is new, or that a task before it has left. */
@@ -363,10 +365,14 @@ export class Deployment {
   /** One more load balancer in front of the first task, which waits for another time where a connection is idle. */
   async startFront(idleSeconds: number): Promise<{ readonly url: string; stop(): void }> {
     const [secure, plain] = await Promise.all(['443', '80'].map(async () => ({ listen: { host: this.sites.publicSite.listen.host, port: await freePort() } })));
-    const front = new Front(this.template, { sites: { 443: secure, 80: plain }, publicHost: this.publicHost, idleSeconds }, this.certificate);
+    const front = new Front(this.template, { ...this.frontOf({ 443: secure, 80: plain }), idleSeconds }, this.certificate);
     await front.start();
     await front.targetGroup(this.target.TargetGroupArn).register(this.proxyUrl, () => this.task.endedBecause);
     return { url: `https://${new URL(this.url).hostname}:${secure.listen.port}`, stop: () => front.stop() };
+  }
+
+  private frontOf(sites: FrontOptions['sites']): FrontOptions {
+    return { sites, publicHost: this.publicHost, replace: text => this.substitutions.apply(text) };
   }
 
   get logs(): string {
@@ -597,7 +603,24 @@ function roleOf({ TaskRoleArn }: TaskDefinition): string {
   return TaskRoleArn.split('/').at(-1)!;
 }
 
-function clientsOf({ env }: Container, template: Template): Clients {
+/** The client of people's tools, of which the load balancer tells everybody, and where it may send people back to. */
+function toolsOf(template: Template, { publicSite }: Sites): Clients['tools'] {
+  const rules = template.all<{ Conditions: { PathPatternConfig?: { Values: string[] } }[]; Actions: { FixedResponseConfig?: { MessageBody: string } }[] }>('AWS::ElasticLoadBalancingV2::ListenerRule');
+  const rule = rules.find(({ Conditions }) => Conditions.some(({ PathPatternConfig }) => PathPatternConfig?.Values.includes(toolsPath)));
+  if (rule === undefined) {
+    return undefined;
+  }
+  const { client_id: id } = JSON.parse(rule.Actions[0].FixedResponseConfig!.MessageBody) as { client_id: string };
+  const registration = template.ids('AWS::Cognito::UserPoolClient').find(made => template.attribute(made, 'Ref') === id);
+  // Of Cognito as they are registered, of another provider as its page says.
+  const [onAws, here] = [publicSite.aws, publicSite.here].map(url => new URL(url).host);
+  const registered = registration === undefined
+    ? [18417, 18418, 18419].map(port => `http://localhost:${port}/${onAws}`)
+    : template.properties<{ CallbackURLs: string[] }>(registration).CallbackURLs;
+  return { id, redirectUris: registered.map(uri => uri.replace(onAws, here)) };
+}
+
+function clientsOf({ env }: Container, template: Template, sites: Sites): Clients {
   const [, toolId] = new RegExp(`${env.OAUTH2_PROXY_OIDC_ISSUER_URL}=([^,]+)`).exec(env.OAUTH2_PROXY_EXTRA_JWT_ISSUERS ?? '') ?? [];
   const machines = template.ids('AWS::Cognito::UserPoolClient')
     .filter(id => template.properties<{ AllowedOAuthFlows: string[] }>(id).AllowedOAuthFlows.includes('client_credentials'))
@@ -605,6 +628,7 @@ function clientsOf({ env }: Container, template: Template): Clients {
   return {
     proxy: { id: env.OAUTH2_PROXY_CLIENT_ID, secret: env.OAUTH2_PROXY_CLIENT_SECRET, redirectUri: env.OAUTH2_PROXY_REDIRECT_URL },
     toolId,
+    tools: toolsOf(template, sites),
     machines,
   };
 }

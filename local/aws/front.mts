@@ -47,10 +47,12 @@ interface LoadBalancer {
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void;
 
 /** `localhost` stands for the host of the server's public address; others are what they are. */
-interface FrontOptions {
+export interface FrontOptions {
   /** What stands for which port of the load balancer. */
   readonly sites: Readonly<Record<number, Pick<Site, 'listen'>>>;
   readonly publicHost: string;
+  /** What addresses in fixed answers are replaced by. */
+  readonly replace: (text: string) => string;
   /** How long a connection may be idle, where that is not what the template sets. */
   readonly idleSeconds?: number;
 }
@@ -127,7 +129,8 @@ export class Front {
         return this.forward(this.targetGroup(action.TargetGroupArn!), listenerPort);
       case 'fixed-response': {
         const { StatusCode, ContentType = 'text/plain', MessageBody = '' } = action.FixedResponseConfig!;
-        return (_, response) => response.writeHead(Number(StatusCode), { 'content-type': ContentType }).end(MessageBody);
+        const body = this.played.replace(MessageBody);
+        return (_, response) => response.writeHead(Number(StatusCode), { 'content-type': ContentType }).end(body);
       }
       case 'redirect': {
         const { Protocol, Port, StatusCode } = action.RedirectConfig!;

@@ -13,10 +13,15 @@ import type { Site } from '../worlds/world.mjs';
 /** Where the log-in of command-line tools returns to; nothing listens there, the caller reads the code off the redirect. */
 export const toolRedirectUri = 'http://127.0.0.1/signed-in';
 
+const publicClient = { application_type: 'native' as const, token_endpoint_auth_method: 'none' as const };
+const deviceGrant = 'urn:ietf:params:oauth:grant-type:device_code';
+
 export interface Clients {
   readonly proxy: { readonly id: string; readonly secret: string; readonly redirectUri: string };
-  /** The public client of people's command-line tools, where there is one. */
+  /** The public client of another command line, such as gcloud, where there is one. */
   readonly toolId?: string;
+  /** That of the package for clients. */
+  readonly tools?: { readonly id: string; readonly redirectUris: readonly string[] };
   /** Clients of Cognito's that stand for no person. */
   readonly machines: { readonly id: string; readonly secret: string }[];
 }
@@ -54,7 +59,10 @@ export class IdentityProvider extends PlayedServer {
           redirect_uris: [clients.proxy.redirectUri],
           grant_types: ['authorization_code', 'refresh_token'],
         },
-        ...clients.toolId === undefined ? [] : [{ client_id: clients.toolId, application_type: 'native' as const, token_endpoint_auth_method: 'none' as const, redirect_uris: [toolRedirectUri] }],
+        ...clients.toolId === undefined ? [] : [{ ...publicClient, client_id: clients.toolId, redirect_uris: [toolRedirectUri] }],
+        ...clients.tools === undefined ? [] : [{
+          ...publicClient, client_id: clients.tools.id, redirect_uris: [...clients.tools.redirectUris], grant_types: ['authorization_code', 'refresh_token', deviceGrant],
+        }],
       ],
       claims: { openid: ['sub'], email: ['email', 'email_verified', 'hd'], profile: ['name', 'groups', 'cognito:groups'] },
       conformIdTokenClaims: false, // the address belongs into the ID token, where Google puts it too
@@ -67,7 +75,7 @@ export class IdentityProvider extends PlayedServer {
       },
       issueRefreshToken: async () => this.givesRefreshTokens,
       interactions: { policy, url: (_, interaction) => `/interaction/${interaction.uid}` },
-      features: { devInteractions: { enabled: false } },
+      features: { devInteractions: { enabled: false }, deviceFlow: { enabled: true }, revocation: { enabled: true } },
       jwks: { keys: [this.key.privateJwk] },
       cookies: { keys: [randomBytes(32).toString('hex')] },
       ttl: {
