@@ -17,7 +17,7 @@ import requests
 
 from ._sources import TokenError, aws_role_token, client_credentials_token
 
-__all__ = ["AWS_ROLE", "CLIENT_CREDENTIALS", "TokenAuth", "TokenError"]
+__all__ = ["AWS_ROLE", "CLIENT_CREDENTIALS", "SIGN_IN", "TokenAuth", "TokenError", "login"]
 
 _logger = logging.getLogger(__name__)
 _PAUSE = 5.0  # seconds until the next try after a failed renewal, while the old token still works
@@ -115,9 +115,12 @@ class TokenAuth:
             if not old.warned:
                 _logger.warning("%s. The old token is used for another %d s at most", error, old.ends_at - now)
             return old._replace(renew_at=min(now + _PAUSE, old.ends_at), warned=True)
-        # A tenth of the life, ten seconds at least, and never more than half of it.
-        margin = min(max(life / 10, 10), life / 2)
-        return _Held(token, start + life - margin, start + life)
+        return _Held(token, start + life - _margin(life), start + life)
+
+
+def _margin(life: float) -> float:
+    """A tenth of the life, ten seconds at least, and never more than half of it."""
+    return min(max(life / 10, 10), life / 2)
 
 
 def _life(token: str, expires_in: Any) -> float:
@@ -145,5 +148,23 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, default) else "")
 
 
+def _sign_in_token(origin: str) -> tuple[str, Any]:
+    from ._sign_in import sign_in_token  # late: its libraries are slow to import, and only people need them
+
+    return sign_in_token(origin)
+
+
 AWS_ROLE = TokenAuth("aws-role", aws_role_token)
 CLIENT_CREDENTIALS = TokenAuth("client-credentials", client_credentials_token)
+SIGN_IN = TokenAuth("sign-in", _sign_in_token)
+
+
+def login(url: str | None = None, device: bool | None = None) -> None:
+    """Sign in from a notebook: print the link, wait, and set MLflow's variables for the cells that follow."""
+    from . import _sign_in
+
+    _sign_in.login(url, device)
+    SIGN_IN._held.clear()  # it may be another person now
+    if url:
+        os.environ["MLFLOW_TRACKING_URI"] = url
+    os.environ["MLFLOW_TRACKING_AUTH"] = "sign-in"
