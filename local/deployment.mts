@@ -23,8 +23,6 @@ import { freePort, tryToListen, untilReady } from './processes.mjs';
 import { IdentityProvider, type Clients } from './providers/identity-provider.mjs';
 import type { AwsVpc, Settings, Site, TaskPlace, Whereabouts, World } from './worlds/world.mjs';
 
-/** Where people's tools ask how to sign in. */
-export const toolsPath = '/.well-known/mlflow-secure-tracking';
 const caBundleHost = 'truststore.pki.rds.amazonaws.com';
 /** The one sign-in provider that is played behind a proxy of the network. */
 const googleHost = 'accounts.google.com';
@@ -603,17 +601,17 @@ function roleOf({ TaskRoleArn }: TaskDefinition): string {
   return TaskRoleArn.split('/').at(-1)!;
 }
 
-/** The client of people's tools, of which the load balancer tells everybody, and where it may send people back to. */
+/** The client of people's tools, of which the load balancer tells everybody, and where the provider may send them back to. */
 function toolsOf(template: Template, { publicSite }: Sites): Clients['tools'] {
   const rules = template.all<{ Conditions: { PathPatternConfig?: { Values: string[] } }[]; Actions: { FixedResponseConfig?: { MessageBody: string } }[] }>('AWS::ElasticLoadBalancingV2::ListenerRule');
-  const rule = rules.find(({ Conditions }) => Conditions.some(({ PathPatternConfig }) => PathPatternConfig?.Values.includes(toolsPath)));
+  const rule = rules.find(({ Conditions }) => Conditions.some(({ PathPatternConfig }) => PathPatternConfig?.Values.includes('/.well-known/mlflow-secure-tracking')));
   if (rule === undefined) {
     return undefined;
   }
   const { client_id: id } = JSON.parse(rule.Actions[0].FixedResponseConfig!.MessageBody) as { client_id: string };
   const registration = template.ids('AWS::Cognito::UserPoolClient').find(made => template.attribute(made, 'Ref') === id);
   // Of Cognito as they are registered, of another provider as its page says.
-  const [onAws, here] = [publicSite.aws, publicSite.here].map(url => new URL(url).host);
+  const [onAws, here] = [publicSite.aws, publicSite.here].map(url => new URL(url).host.replace(':', '_'));
   const registered = registration === undefined
     ? [18417, 18418, 18419].map(port => `http://localhost:${port}/${onAws}`)
     : template.properties<{ CallbackURLs: string[] }>(registration).CallbackURLs;

@@ -49,7 +49,7 @@ export async function installBeside(folder: string, python: string, requirements
   const file = join(here, 'requirements', requirements);
   const { stdout: version } = await execa(python, ['-VV']);
   await once(folder, [readFileSync(file, 'utf8'), version], async () => {
-    await execa(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--target', folder, '--requirement', file]);
+    await execa(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--target', folder, '--requirement', file]);
   });
 }
 

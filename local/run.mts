@@ -23,6 +23,8 @@ const mlflowFolder = join(installed, 'mlflow');
 export const python = join(mlflowFolder, 'bin', 'python');
 /** The package for clients, in a folder for PYTHONPATH. */
 export const pluginFolder = join(installed, 'client');
+/** What it asks for, in another. */
+export const pluginLibraries = join(installed, 'client-libraries');
 const awsFolder = join(installed, 'aws');
 
 export interface Programs {

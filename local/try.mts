@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { delimiter, join, relative } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Listr } from 'listr2';
 import { findSessionServer } from './aws/session-server.mjs';
@@ -11,7 +11,7 @@ import { Checks } from './checks/checks.mjs';
 import { examples } from './checks/examples.mjs';
 import {
   checkAsDeployed, checkDatabaseTokens, checkExample, checkIdentities, checkInside, checkLevels, checkOwnApp, checkProxiedNetwork, checkQuickStart,
-  checkRemoval, checkResilience, checkServerSessions, checkTwoTasks, checkUpgrade, checkVerbatim, checkWays,
+  checkRemoval, checkResilience, checkServerSessions, checkTools, checkTwoTasks, checkUpgrade, checkVerbatim, checkWays,
 } from './checks/index.mjs';
 import { checkNames } from './checks/names.mjs';
 import { ownApp, ownStack } from './checks/own-app.mjs';
@@ -20,9 +20,9 @@ import { checkSignedUrls } from './checks/signed-urls.mjs';
 import { personToken, somebodyOf } from './clients/tokens.mjs';
 import { checkServerAt } from './deployed.mjs';
 import type { Deployment } from './deployment.mjs';
-import { installPlugin, installPython } from './install.mjs';
+import { installBeside, installPlugin, installPython } from './install.mjs';
 import { readOwnApp } from './own-app.mjs';
-import { deploy, deploymentOf, folder, folderOf, imageOf, installed, installPrograms, listr, pluginFolder, python, runInVerbatimWorld, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
+import { deploy, deploymentOf, folder, folderOf, imageOf, installed, installPrograms, listr, pluginFolder, pluginLibraries, python, runInVerbatimWorld, runToTheEnd, surround, synthesise, type Programs } from './run.mjs';
 import { watchSources } from './watch.mjs';
 import { publicPort } from './worlds/by-substitution.mjs';
 import { inVerbatimWorld, settle, missingForVerbatim } from './worlds/enter.mjs';
@@ -36,17 +36,23 @@ type Count = Pick<Checks, 'passed' | 'failed'>;
 
 /** What parts of `--check` need from PyPI, which verbatim worlds do not have. */
 const installs: Record<string, (python: string) => Promise<void>> = {
-  identities: () => installPlugin(pluginFolder, python),
-  deployed: () => installPlugin(pluginFolder, python),
-  upgrades: found => installPython(oldFolder, found, 'mlflow-old.txt'),
+  'identities': installClient,
+  'deployed': installClient,
+  'sign-in': installClient,
+  'upgrades': found => installPython(oldFolder, found, 'mlflow-old.txt'),
 };
+
+async function installClient(): Promise<void> {
+  await installBeside(pluginLibraries, python, 'client.txt');
+  await installPlugin(pluginFolder, python);
+}
 
 /** Those that run no task. */
 const withoutTask = new Set(['names', 'providers']);
 
 /** The others run in three worlds at the same time, which take as long with these in the second and in the third. */
 const elsewhere: Record<string, Set<string>> = {
-  'world-2': new Set(['examples', 'faults', 'rotation', 'network-proxy', 'sessions', 'clean-up', 'own-app']),
+  'world-2': new Set(['examples', 'faults', 'rotation', 'network-proxy', 'sessions', 'clean-up', 'own-app', 'sign-in']),
   'world-3': new Set(['behind-the-door', 'upgrades']),
 };
 
@@ -61,6 +67,9 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   },
   'quick-start': async (checks, programs) => checkQuickStart(checks, await deploy('examples/typescript/quick-start', programs, { port }), python),
   'identities': async (checks, programs) => checkIdentities(checks, await deploy('examples/typescript/cognito', programs, { port }), python, pluginFolder),
+  'sign-in': async (checks, programs) => checkTools(checks, await deploy('examples/typescript/cognito', programs, { port }), {
+    python, packages: [pluginFolder, pluginLibraries].join(delimiter), program: join(pluginFolder, 'bin', 'mlflow-secure-tracking'),
+  }),
   'deployed': async (checks, programs) => checkAsDeployed(checks, await deploy('examples/typescript/cognito', programs, { port })),
   'access': async (checks, programs) => checkLevels(checks, await deploy('examples/typescript/cognito', programs, { port }), python),
   'short-way': async (checks, programs) => checkWays(checks, await deploy('examples/typescript/quick-start', programs, { port })),

@@ -28,6 +28,7 @@ import { checkRotation } from './rotation.mjs';
 import { checkScaling } from './scaling.mjs';
 import { checkSessions } from './sessions.mjs';
 import { checkShortWay } from './short-way.mjs';
+import { checkSignIn, type SignInOptions } from './sign-in.mjs';
 import { checkTask } from './task.mjs';
 import { failsWithoutS3 } from './transfer.mjs';
 import { checkTraversal } from './traversal.mjs';
@@ -80,6 +81,13 @@ export async function checkIdentities(checks: Checks, deployment: Deployment, py
   await checkAttacks(checks, deployment, send);
   await checkTraversal(checks, deployment, send, token);
   await checkPolicies(checks, deployment, send, token);
+  await checkEnd(checks, deployment);
+}
+
+/** People's tools. */
+export async function checkTools(checks: Checks, deployment: Deployment, tools: Pick<SignInOptions, 'python' | 'packages' | 'program'>): Promise<void> {
+  const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
+  await checkSignIn(checks, { ...tools, deployment, send });
   await checkEnd(checks, deployment);
 }
 

@@ -103,6 +103,7 @@ async function checkWithoutSignIn(checks: Checks, { url, send }: DeployedServer)
     const { headers } = await send('/oauth2/start?rd=https://evil.example/', { headers: misleading });
     assert(!String(headers.location).includes('evil.example'), headers.location);
   });
+  await checks.check('tools are told how to sign in and nothing else, or nothing at all', () => saysHowToSignIn(send));
   await checks.check('other spellings of paths get nobody in', async () => {
     const open = [];
     for (const path of paths) {
@@ -146,6 +147,22 @@ async function checkWithToken(checks: Checks, { send }: DeployedServer, token: s
 export async function callsGet401(send: Send): Promise<void> {
   const answers = await Promise.all(calls.map(path => send(path, json({}))));
   assert.deepEqual(answers.map(({ status, body }, index) => [calls[index], status, body]), calls.map(path => [path, 401, '{}']));
+}
+
+/** Where people's tools ask how to sign in. */
+export const toolsPath = '/.well-known/mlflow-secure-tracking';
+
+/** Returns the provider, if the server has a client for tools. */
+async function saysHowToSignIn(send: Send): Promise<string> {
+  const { status, headers, body } = await send(toolsPath);
+  if (status !== 200) {
+    assert.equal(status, 403);
+    return 'there is no client for them';
+  }
+  assert.equal(headers['content-type'], 'application/json');
+  const answer = JSON.parse(body) as Record<string, string>;
+  assert.deepEqual(Object.keys(answer).sort(), ['client_id', 'issuer', 'scope']);
+  return answer.issuer;
 }
 
 /** Returns the address of the provider. */

@@ -1,0 +1,311 @@
+/** People's tools: `mlflow-secure-tracking login`, what comes of it, and what must not. */
+
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import type { Browser, Page } from 'playwright-core';
+import { search, statusOfSearch } from './api.mjs';
+import { inBrowser } from './browser.mjs';
+import type { Checks } from './checks.mjs';
+import { runLongJob, runOutside } from './programs.mjs';
+import { toolsPath } from './server.mjs';
+import { createCertificate, type Certificate } from '../aws/certificates.mjs';
+import { lifetime } from '../aws/issuer.mjs';
+import { PlayedServer } from '../aws/played-server.mjs';
+import { bearer, json, withToken, type Send } from '../clients/http.mjs';
+import type { Deployment } from '../deployment.mjs';
+import type { Site } from '../worlds/world.mjs';
+
+export interface SignInOptions {
+  readonly deployment: Deployment;
+  readonly send: Send;
+  readonly python: string;
+  /** Of the package for clients, for PYTHONPATH. */
+  readonly packages: string;
+  /** `mlflow-secure-tracking`. */
+  readonly program: string;
+}
+
+const ann = 'ann@example.com';
+const bob = 'bob@example.com';
+/** Without the certification authority of this run. */
+const systemTrust = '/etc/ssl/certs/ca-certificates.crt';
+const tokenSeconds = 6;
+const jobSeconds = 20;
+
+export async function checkSignIn(checks: Checks, options: SignInOptions): Promise<void> {
+  const { deployment } = options;
+  deployment.issuer.groups.set(ann, ['data-science']);
+  checks.heading('Without a session');
+  await checkAnswer(checks, options);
+  await inBrowser(async browser => {
+    const annAtHome = new Account(options, 'ann', browser);
+    const bobAtHome = new Account(options, 'bob', browser);
+    checks.heading('Somebody signs in from a terminal');
+    await checkLogin(checks, options, annAtHome);
+    await checkDevice(checks, options, annAtHome, bobAtHome);
+    await checkTokens(checks, options, annAtHome);
+    await checkRenewal(checks, options, annAtHome);
+    checks.heading('What must not work');
+    await checkOthers(checks, options, annAtHome, browser);
+    checks.heading('The end of a sign-in');
+    await checkEndOfSignIn(checks, options, annAtHome, bobAtHome);
+  }, deployment);
+}
+
+/** At the one path that the load balancer answers by itself. */
+async function checkAnswer(checks: Checks, { deployment, send }: SignInOptions): Promise<void> {
+  const { issuer, clients } = deployment;
+  await checks.check('the load balancer says how to sign in, and nothing that is secret', async () => {
+    const { status, headers, body } = await send(toolsPath);
+    assert.deepEqual([status, headers['content-type']], [200, 'application/json']);
+    const { scope, ...answer } = JSON.parse(body) as Record<string, string>;
+    assert.deepEqual(answer, { issuer: issuer.issuer, client_id: clients.tools!.id });
+    assert(scope.split(' ').includes('openid'), scope);
+  });
+  await checks.check('what is near that path is closed', async () => {
+    const near = [
+      `${toolsPath}/`, `${toolsPath}x`, `${toolsPath}/..${search}`, `${toolsPath}%2f..${search}`, `/${toolsPath}`, toolsPath.toUpperCase(),
+      '/.well-known/', '/.well-known/openid-configuration',
+    ];
+    const answers = await Promise.all(near.map(path => send(path)));
+    assert.deepEqual(near.filter((_, index) => ![301, 401, 403].includes(answers[index].status)), []); // 301: to the same path, tidied
+  });
+}
+
+async function checkLogin(checks: Checks, { send }: SignInOptions, account: Account): Promise<void> {
+  await checks.check('by a browser on the same machine, and the server knows who it is', async () => {
+    const printed = await account.login(ann);
+    assert(printed.includes(ann), printed);
+    assert.equal(await nameOf(send, await account.token()), ann);
+  });
+  await checks.check('without a key ring the sign-in is in a file that its owner alone can read', async () => {
+    const files = account.files();
+    assert(files.length > 0, 'there is no file');
+    assert.deepEqual(files.map(file => [file, (statSync(file).mode % 0o1000).toString(8)]), files.map(file => [file, '600']));
+    assert(files.some(file => readFileSync(file, 'utf8').includes('refresh_token')), 'none holds the sign-in');
+  });
+}
+
+async function checkDevice(checks: Checks, { send }: SignInOptions, one: Account, other: Account): Promise<void> {
+  await checks.check('by a browser on another device; two people on one machine are two', async () => {
+    await other.login(bob, '--device');
+    assert.deepEqual(await Promise.all([one, other].map(async account => nameOf(send, await account.token()))), [ann, bob]);
+  });
+  await checks.check('and has the level of the groups, as in the browser', async () => {
+    const create = (token: string) => send('/api/2.0/mlflow/experiments/create', withToken(token, json({ name: 'made with a tool' })));
+    assert.deepEqual(await Promise.all([one, other].map(async account => (await create(await account.token())).status)), [200, 403]);
+  });
+}
+
+async function checkTokens(checks: Checks, { send, deployment }: SignInOptions, account: Account): Promise<void> {
+  const { issuer, clients } = deployment;
+  await checks.check('the token of a tool is for this server: another deployment, with the same provider, refuses it', async () => {
+    const token = await account.token();
+    const statuses = await Promise.all([clients.tools!.id, 'the-tools-of-another'].map(id => deployment.withProxy(
+      { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: id }, toOther => statusOfSearch(toOther, bearer(token)),
+    )));
+    assert.deepEqual(statuses, [200, 403]);
+  });
+  await checks.check('a token of the same provider for another client is refused', async () => {
+    const claims = { iss: issuer.issuer, sub: ann, email: ann, email_verified: true, ...lifetime(60) };
+    const tokens = await Promise.all([clients.tools!.id, 'another-client'].map(aud => issuer.key.sign({ ...claims, aud })));
+    const statuses = await Promise.all(tokens.map(token => statusOfSearch(send, bearer(token))));
+    assert.deepEqual(statuses, [200, 403]);
+  });
+}
+
+async function checkRenewal(checks: Checks, { deployment, python }: SignInOptions, account: Account): Promise<void> {
+  await checks.check(`a job of ${jobSeconds} s renews tokens that live ${tokenSeconds} s`, async () => {
+    const { issuer } = deployment;
+    const before = issuer.idTokenSeconds;
+    issuer.idTokenSeconds = tokenSeconds;
+    try {
+      await account.login(ann, '--replace');
+      return await runLongJob(deployment, python, jobSeconds, { ...account.env, MLFLOW_TRACKING_AUTH: 'sign-in' });
+    } finally {
+      issuer.idTokenSeconds = before;
+    }
+  });
+}
+
+async function checkOthers(checks: Checks, options: SignInOptions, account: Account, browser: Browser): Promise<void> {
+  const { deployment } = options;
+  const { issuer, clients } = deployment;
+  const site = await deployment.site('malicious server', 'https://evil.example');
+  const answer = { issuer: issuer.issuer, client_id: clients.tools!.id, scope: 'openid email' };
+  const evil = new MaliciousServer(site, answer, await createCertificate(['evil.example', site.listen.host, 'localhost']));
+  await evil.start();
+  await checks.check('a malicious server that names the client of this one gets no token: the provider knows no redirect with its host', async () => {
+    const stranger = new Account(options, 'stranger', browser, site.here);
+    const login = stranger.begin('login', site.here);
+    const page = await stranger.open(await login.link);
+    await page.getByText('invalid_redirect_uri').waitFor();
+    login.stop();
+    assert.deepEqual(stranger.files(), []);
+  });
+  await checks.check('nor by the device flow from somebody who has signed in to this one', async () => {
+    const { failed, output } = await account.run('login', site.here, '--device');
+    assert(failed && output.includes(new URL(deployment.url).host), output);
+  });
+  await checks.check('(somebody who has not signed in to this one would give it one by the device flow: the address is theirs to look at)', async () => {
+    const stranger = new Account(options, 'stranger', browser, site.here);
+    await stranger.login(bob, '--device');
+    assert.equal(await statusOfSearch(options.send, bearer(await stranger.token())), 200);
+  });
+  await checks.check('a proxy that breaks TLS learns nothing: its certificate is not trusted', async () => {
+    const trusted = { MLFLOW_TRACKING_SERVER_CERT_PATH: systemTrust, REQUESTS_CA_BUNDLE: systemTrust, MLFLOW_TRACKING_INSECURE_TLS: 'true' };
+    const { failed, output } = await account.run('login', deployment.url, trusted);
+    assert(failed && /certificate/i.test(output), output);
+  });
+  evil.stop();
+}
+
+async function checkEndOfSignIn(checks: Checks, { deployment, python }: SignInOptions, one: Account, other: Account): Promise<void> {
+  const { issuer } = deployment;
+  await checks.check('a person whom the provider no longer lets in gets no new token, and is told to sign in', async () => {
+    issuer.idTokenSeconds = tokenSeconds;
+    await other.login(bob, '--replace');
+    issuer.blocked.add(bob);
+    await sleep(tokenSeconds * 1000);
+    const { failed, output } = await other.run('token');
+    assert(failed && output.includes(`mlflow-secure-tracking login ${deployment.url}`), output);
+  });
+  await checks.check('signing out ends it at the provider, and on the machine', async () => {
+    const [, refreshToken] = /"refresh_token": "([^"]+)"/.exec(readFileSync(one.files()[0], 'utf8'))!;
+    const renew = () => fetch(`${issuer.issuer}/token`, {
+      method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', client_id: deployment.clients.tools!.id, refresh_token: refreshToken }),
+    });
+    const { failed, output } = await one.run('logout');
+    assert(!failed && output.includes('revoked'), output);
+    assert.match(await (await renew()).text(), /invalid_grant/);
+    assert.equal(readFileSync(one.files()[0], 'utf8'), '{}');
+    const { failed: refused, output: reason } = await one.run('token');
+    assert(refused && reason.includes('mlflow-secure-tracking login'), reason);
+    await assert.rejects(runLongJob(deployment, python, 1, { ...one.env, MLFLOW_TRACKING_AUTH: 'sign-in' }), /mlflow-secure-tracking login/);
+  });
+}
+
+/** Says what another tracking server says. */
+class MaliciousServer extends PlayedServer {
+  constructor(site: Site, private readonly answers: Record<string, string>, certificate: Certificate) {
+    super([site], certificate);
+  }
+
+  protected async answer(_: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(this.answers));
+  }
+}
+
+/** Of a person on a machine, where there is no key ring. */
+class Account {
+  private readonly home: string;
+
+  constructor(
+    private readonly options: SignInOptions, name: string, private readonly browser: Browser, private readonly url = options.deployment.url,
+  ) {
+    this.home = join(options.deployment.logs, '..', 'homes', name);
+    rmSync(this.home, { recursive: true, force: true });
+    mkdirSync(this.home, { recursive: true });
+  }
+
+  get env(): Record<string, string> {
+    const { deployment: { caFile }, packages } = this.options;
+    return {
+      HOME: this.home,
+      PATH: process.env.PATH!,
+      PYTHONPATH: packages,
+      MLFLOW_TRACKING_URI: this.url,
+      MLFLOW_TRACKING_SERVER_CERT_PATH: caFile,
+      REQUESTS_CA_BUNDLE: caFile,
+    };
+  }
+
+  /** Where its sign-ins are. */
+  files(): string[] {
+    const all = readdirSync(this.home, { recursive: true, encoding: 'utf8' }).map(name => join(this.home, name));
+    return all.filter(file => file.endsWith('sign-ins.json'));
+  }
+
+  /** Runs a command to its end. */
+  async run(...words: (string | Record<string, string>)[]): Promise<Ended> {
+    return this.begin(...words).ended;
+  }
+
+  /** With settings that differ, if the last word is such. The link that it prints is there as soon as it is printed. */
+  begin(...words: (string | Record<string, string>)[]): { readonly link: Promise<string>; readonly ended: Promise<Ended>; stop(): void } {
+    const args = words.filter(word => typeof word === 'string');
+    const changes = words.filter(word => typeof word !== 'string');
+    const [program, ...rest] = this.options.deployment.outside([this.options.program, ...args]);
+    const env = Object.assign({}, this.env, ...changes) as Record<string, string>;
+    const running = execa(program, rest, { env, extendEnv: false, all: true, reject: false, timeout: 60_000, stdin: 'ignore' });
+    let printed = '';
+    const link = new Promise<string>((resolve, reject) => {
+      running.all.on('data', (chunk: Buffer) => {
+        printed += chunk.toString();
+        const [, found] = /(https?:\/\/\S+(?:code_challenge|user_code)\S+)\s/.exec(printed) ?? [];
+        if (found !== undefined) {
+          resolve(found);
+        }
+      });
+      running.then(({ all }) => reject(new Error(`there is no link:\n${all}`)), reject);
+    });
+    link.catch(() => undefined); // where nobody waits for it
+    return { link, ended: running.then(({ failed, all }) => ({ failed, output: String(all) })), stop: () => { running.kill(); } };
+  }
+
+  async open(link: string): Promise<Page> {
+    const context = await this.browser.newContext({ ignoreHTTPSErrors: true });
+    const page = await context.newPage();
+    await page.goto(link);
+    return page;
+  }
+
+  /** Returns what it prints. */
+  async login(email: string, ...options: string[]): Promise<string> {
+    const login = this.begin('login', this.url, ...options);
+    const page = await this.open(await login.link);
+    await approve(page, email, login.ended);
+    await page.context().close();
+    const { failed, output } = await login.ended;
+    assert(!failed, output);
+    return output;
+  }
+
+  async token(): Promise<string> {
+    const { stdout } = await runOutside(this.options.deployment, [this.options.program, 'token'], { env: this.env, extendEnv: false });
+    assert.match(stdout, /^[\w-]+\.[\w-]+\.[\w-]+$/);
+    return stdout;
+  }
+}
+
+interface Ended {
+  readonly failed: boolean;
+  readonly output: string;
+}
+
+/** Signs in, and confirms the code of a device, until the tool has its token. */
+async function approve(page: Page, email: string, ended: Promise<Ended>): Promise<void> {
+  const address = page.getByPlaceholder('you@example.com');
+  const confirm = page.getByRole('button', { name: 'Continue' });
+  let over = false;
+  void ended.then(() => { over = true; });
+  while (!over) {
+    if (await address.isVisible()) {
+      await address.fill(email);
+      await page.getByRole('button', { name: 'Sign in' }).click();
+    } else if (await confirm.isVisible()) {
+      await confirm.click();
+    }
+    await sleep(200);
+  }
+}
+
+async function nameOf(send: Send, token: string): Promise<string> {
+  const { status, body } = await send('/oauth2/userinfo', { headers: bearer(token) });
+  assert.equal(status, 200, body);
+  return (JSON.parse(body) as { email: string }).email;
+}
