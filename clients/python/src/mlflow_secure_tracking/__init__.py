@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from . import _storage
 from ._sources import TokenError, aws_role_token, client_credentials_token
 
 __all__ = ["AWS_ROLE", "CLIENT_CREDENTIALS", "SIGN_IN", "TokenAuth", "TokenError", "login"]
@@ -72,6 +73,7 @@ class TokenAuth:
         target = _origin(request.url or "")
         if target == home:
             request.headers["Authorization"] = f"Bearer {self._token(home)}"
+            _storage.watch(request)
         elif target not in self._strangers:
             self._strangers.add(target)
             _logger.warning("%s: no token for %s, since MLFLOW_TRACKING_URI is at %s", self._name, target, home)

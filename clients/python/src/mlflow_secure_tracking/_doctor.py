@@ -1,0 +1,502 @@
+"""Says what works between this machine and a tracking server, and what to change where it does not."""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import json
+import os
+import secrets
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from cryptography import x509
+from requests.utils import get_environ_proxies
+
+from . import AWS_ROLE, CLIENT_CREDENTIALS, SIGN_IN, TokenAuth, TokenError, _origin
+from ._storage import cause, signed_origin, signed_url, unreachable
+
+_DEADLINE = 28.0  # seconds for all of it
+_TIMEOUT = (5, 8)  # seconds to connect, to read
+_PROVIDERS = {provider.get_name(): provider for provider in (AWS_ROLE, CLIENT_CREDENTIALS, SIGN_IN)}
+_LEVELS = {"READ": "reader", "EDIT": "editor", "MANAGE": "admin"}
+_MEBIBYTE = 1024 * 1024
+
+
+class Problem(Exception):
+    """What is wrong, and what to change."""
+
+    def __init__(self, seen: str, todo: str) -> None:
+        super().__init__(seen)
+        self.todo = todo
+
+
+def doctor(url: str | None, *, write: bool = False) -> int:
+    """Check one thing after the other, a line each; returns how many failed."""
+    visit = _Visit(url or os.environ.get("MLFLOW_TRACKING_URI", ""))
+    steps = [*_STEPS, *(_WRITES if write else ())]
+    failed: list[str] = []
+    passed: set[str] = set()
+    unchecked: list[str] = []
+    doing = ""
+
+    def go() -> None:
+        nonlocal doing
+        for doing, needed, step in steps:
+            if not passed.issuperset(needed):
+                unchecked.append(doing)
+                continue
+            try:
+                print(f"✓ {doing}: {step(visit)}", flush=True)
+                passed.add(doing)
+            except Problem as problem:
+                failed.append(doing)
+                print(f"✗ {doing}: {problem}\n    {problem.todo}", flush=True)
+            except Exception as error:
+                failed.append(doing)
+                seen = f"the server does not answer ({cause(error)})"
+                if not isinstance(error, requests.RequestException) or isinstance(error, ValueError):
+                    seen = f"the answer is not what it should be ({type(error).__name__})"
+                print(f"✗ {doing}: {seen}\n    {_ASK}", flush=True)
+
+    thread = threading.Thread(target=go, daemon=True)  # what hangs in the system's resolver cannot be stopped
+    thread.start()
+    thread.join(_DEADLINE)
+    if thread.is_alive():
+        failed.append(doing)
+        print(
+            f"✗ {doing}: no end after {_DEADLINE:.0f} s\n    The network, or a proxy in it, swallows packets: ask whoever runs it",
+            flush=True,
+        )
+    if unchecked:
+        print(f"- not checked, because of what failed: {', '.join(unchecked)}")
+    print(f"\n{len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""), flush=True)
+    return min(len(failed), 100)
+
+
+@dataclass
+class _Visit:
+    """What is known so far."""
+
+    url: str
+    origin: str = ""
+    skew: float = 0.0  # seconds that this machine is ahead of the server
+    token: str = ""
+    claims: dict[str, Any] = field(default_factory=dict)
+    level: str = ""
+    tools: bool = True  # as far as the server has not said otherwise
+    run: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def get_token(self) -> str:
+        """What to do for a token."""
+        if self.tools:
+            return f"mlflow-secure-tracking login {self.origin}, then: export MLFLOW_TRACKING_AUTH=sign-in"
+        return "Ask whoever runs the server how to get a token: it may set up `mlflow-secure-tracking login` (toolsClientId)"
+
+    @property
+    def ca(self) -> str:
+        return os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH", "")
+
+    def send(self, method: str, path: str, *, auth: bool = True, **options: Any) -> requests.Response:
+        """As MLflow's client does, but with the token that was found, and no redirect is followed."""
+        headers = {"Authorization": f"Bearer {self.token}"} if auth else {}
+        headers |= options.pop("headers", {})
+        with requests.Session() as session:
+            session.auth = lambda request: request  # or requests would take a password from ~/.netrc
+            return session.request(
+                method,
+                self.origin + path,
+                headers=headers,
+                verify=self.ca or True,
+                timeout=_TIMEOUT,
+                allow_redirects=False,
+                **options,
+            )
+
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
+        """The same, and the answer must be good."""
+        answer = self.send(method, path, **options)
+        if answer.status_code != 200:
+            raise Problem(
+                f"{method} {path}: HTTP {answer.status_code}, {answer.text[:200]}", _TODO.get(answer.status_code, _ASK)
+            )
+        return answer
+
+
+_ASK = "Tell whoever runs the server, with this line: its logs say more"
+_TODO = {
+    401: "The server sees no token: see the step `token`",
+    403: "Ask an administrator of the server for a higher level",
+    502: "The server does not answer the load balancer: tell whoever runs it",
+    503: "No task of the server is running: tell whoever runs it",
+    504: "The server took too long: try again, then tell whoever runs it",
+}
+
+
+def _address(visit: _Visit) -> str:
+    visit.origin = _origin(visit.url)
+    example = "export MLFLOW_TRACKING_URI=https://mlflow.example.com"
+    if not visit.url:
+        raise Problem("no address is given", example)
+    if not visit.origin:
+        raise Problem(f"{visit.url} is no web address", example)
+    if not visit.origin.startswith("https:"):
+        raise Problem(
+            f"{visit.url} has no TLS, so a token would travel in plain text",
+            f"export MLFLOW_TRACKING_URI=https:{visit.url.partition(':')[2]}",
+        )
+    if urlsplit(visit.url).path not in ("", "/"):
+        raise Problem(
+            f"{visit.url} has a path, and MLflow's client would ask below it", f"export MLFLOW_TRACKING_URI={visit.origin}"
+        )
+    return visit.origin
+
+
+def _name(visit: _Visit) -> str:
+    host = urlsplit(visit.origin).hostname or ""
+    if proxy := get_environ_proxies(visit.origin).get("https"):
+        return f"resolved by the proxy {_without_password(proxy)}, which HTTPS_PROXY names"
+    try:
+        return ", ".join(sorted({str(found[4][0]) for found in socket.getaddrinfo(host, None)}))
+    except OSError as error:
+        raise Problem(
+            f"{host} has no address ({error.strerror or error})",
+            "Check the spelling; for an internal name, connect to the company's network (VPN)",
+        ) from None
+
+
+def _connection(visit: _Visit) -> str:
+    parts = urlsplit(visit.origin)
+    if get_environ_proxies(visit.origin).get("https"):
+        return "made by the proxy"
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=_TIMEOUT[0]):
+            return f"port {parts.port or 443} is open"
+    except OSError as error:
+        seen = (
+            f"no connection to port {parts.port or 443} within {_TIMEOUT[0]} s"
+            if isinstance(error, TimeoutError)
+            else f"port {parts.port or 443} refuses ({error.strerror or error})"
+        )
+        raise Problem(
+            seen,
+            "Connect to the company's network (VPN): the server may let in only that, or set HTTPS_PROXY to the proxy of your network",
+        ) from None
+
+
+def _certificate(visit: _Visit) -> str:
+    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true"
+    if insecure:
+        raise Problem(
+            "MLFLOW_TRACKING_INSECURE_TLS=true switches the check of the certificate off: anybody on the way can read the token",
+            "unset MLFLOW_TRACKING_INSECURE_TLS",
+        )
+    file = visit.ca or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or requests.certs.where()
+    if not os.path.exists(file):
+        raise Problem(
+            f"the file of certification authorities {file} is not there",
+            "unset MLFLOW_TRACKING_SERVER_CERT_PATH, or name a file that exists (the same for REQUESTS_CA_BUNDLE)",
+        )
+    try:
+        visit.send("GET", "/ping", auth=False)
+    except requests.exceptions.SSLError as error:
+        seen = cause(error)
+        if "Hostname mismatch" in seen or "doesn't match" in seen or "IP address mismatch" in seen:
+            raise Problem(
+                f"it is that of another host ({seen})", "Check the address; if it is right, tell whoever runs the server"
+            ) from None
+        if "expired" in seen or "not yet valid" in seen:
+            raise Problem(
+                f"it is not valid now ({seen})",
+                "Check the date of this machine; if it is right, tell whoever runs the server: imported certificates are not renewed automatically",
+            ) from None
+        raise Problem(
+            f"nobody whom {file} names has signed it ({seen}){_signer(visit)}",
+            "If a proxy of the company opens TLS, export REQUESTS_CA_BUNDLE=<file with its certification authority>; otherwise do not go on: somebody may be in between",
+        ) from None
+    except requests.RequestException:
+        pass  # the next step says it
+    days = _days_left(visit)
+    if days is not None and days < 14:
+        raise Problem(
+            f"it ends in {days} days", "Tell whoever runs the server: imported certificates are not renewed automatically"
+        )
+    return "trusted" + ("" if days is None else f", for {days} days more") + f", by {file}"
+
+
+def _peer(visit: _Visit, context: ssl.SSLContext) -> ssl.SSLSocket | None:
+    parts = urlsplit(visit.origin)
+    try:
+        return context.wrap_socket(
+            socket.create_connection((parts.hostname or "", parts.port or 443), timeout=_TIMEOUT[0]),
+            server_hostname=parts.hostname,
+        )
+    except OSError:
+        return None  # behind a proxy there is no direct way
+
+
+def _days_left(visit: _Visit) -> int | None:
+    context = ssl.create_default_context(cafile=visit.ca or os.environ.get("REQUESTS_CA_BUNDLE") or requests.certs.where())
+    peer = _peer(visit, context)
+    if peer is None:
+        return None
+    with peer:
+        return int((ssl.cert_time_to_seconds(peer.getpeercert()["notAfter"]) - time.time()) // 86400)  # type: ignore[index,arg-type]
+
+
+def _signer(visit: _Visit) -> str:
+    """Who has signed a certificate that is not trusted: a proxy that opens TLS names itself there."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    peer = _peer(visit, context)
+    if peer is None:
+        return ""
+    with peer:
+        return f". It is signed by {x509.load_der_x509_certificate(peer.getpeercert(True) or b'').issuer.rfc4514_string()}"
+
+
+def _answer(visit: _Visit) -> str:
+    answer = visit.send("GET", "/ping", auth=False)
+    if answer.status_code != 200:
+        raise Problem(
+            f"GET /ping: HTTP {answer.status_code}",
+            _TODO.get(answer.status_code, "Is this the address of an MLflow server behind oauth2-proxy? " + _ASK),
+        )
+    if "Date" in answer.headers:
+        visit.skew = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    return "the server is there"
+
+
+def _clock(visit: _Visit) -> str:
+    if abs(visit.skew) > 60:
+        raise Problem(
+            f"this machine is {abs(visit.skew):.0f} s {'ahead of' if visit.skew > 0 else 'behind'} the server, and tokens are valid for a time",
+            "Set the clock of this machine, best by NTP",
+        )
+    return f"{abs(visit.skew):.0f} s apart"
+
+
+def _sign_in(visit: _Visit) -> str:
+    answer = visit.send("GET", "/oauth2/start?rd=/", auth=False)
+    if answer.status_code != 302:
+        raise Problem(
+            f"GET /oauth2/start: HTTP {answer.status_code}, not a redirect to the sign-in provider",
+            "Is this the address of an MLflow server behind oauth2-proxy? " + _ASK,
+        )
+    return f"in the browser, at {urlsplit(answer.headers['Location']).netloc}"
+
+
+def _tools(visit: _Visit) -> str:
+    answer = visit.send("GET", "/.well-known/mlflow-secure-tracking", auth=False)
+    visit.tools = answer.status_code == 200
+    return (
+        f"with `mlflow-secure-tracking login`, at {answer.json()['issuer']}" if visit.tools else "not set up on this server"
+    )
+
+
+def _token(visit: _Visit) -> str:
+    name = os.environ.get("MLFLOW_TRACKING_AUTH", "")
+    user, password, token = (os.environ.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD", "TOKEN"))
+    others = [f"MLFLOW_TRACKING_{part}" for part, value in {"USERNAME": user and password, "TOKEN": token}.items() if value]
+    if name:
+        provider: TokenAuth | None = _PROVIDERS.get(name)
+        if provider is None:
+            raise Problem(
+                f"MLFLOW_TRACKING_AUTH={name} is not one of {', '.join(_PROVIDERS)}", "export MLFLOW_TRACKING_AUTH=sign-in"
+            )
+        try:
+            visit.token = provider._token(visit.origin)
+        except TokenError as error:
+            raise Problem(str(error), visit.get_token if name == "sign-in" else "Change what the line names") from None
+        source = f"MLFLOW_TRACKING_AUTH={name}" + (f", which wins over {' and '.join(others)}" if others else "")
+    elif user and password:
+        visit.token, source = (
+            password,
+            "MLFLOW_TRACKING_PASSWORD" + (", which wins over MLFLOW_TRACKING_TOKEN" if token else ""),
+        )
+    elif token:
+        visit.token, source = token, "MLFLOW_TRACKING_TOKEN"
+    else:
+        raise Problem("there is none", visit.get_token)
+    visit.claims = _claims(visit.token)
+    if not visit.claims:
+        raise Problem(f"what {source} gives is no signed token (JWT)", visit.get_token)
+    who = visit.claims.get("email") or visit.claims.get("sub")
+    ends = visit.claims.get("exp", 0) - time.time() + visit.skew
+    if ends <= 0:
+        raise Problem(f"that of {source}, for {who}, ended {-ends / 60:.0f} min ago", visit.get_token)
+    return f"from {source}, for {who}, of {visit.claims.get('iss')}, made for {visit.claims.get('aud') or visit.claims.get('client_id')}, for {ends / 60:.0f} min more"
+
+
+def _claims(token: str) -> dict[str, Any]:
+    try:
+        found = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        return found if isinstance(found, dict) else {}
+    except (IndexError, ValueError):
+        return {}
+
+
+def _accepted(visit: _Visit) -> str:
+    answer = visit.send("GET", "/oauth2/userinfo")
+    if answer.status_code == 200:
+        return f"the server knows you as {answer.json().get('email') or answer.json().get('user')}"
+    if answer.status_code not in (401, 403):
+        raise Problem(f"GET /oauth2/userinfo: HTTP {answer.status_code}", _TODO.get(answer.status_code, _ASK))
+    claims = visit.claims
+    why = "it is for another audience, of an issuer that the server does not trust, or for somebody who may not enter"
+    if claims.get("email_verified") is False:
+        why = f"the address {claims.get('email')} is not verified at {claims.get('iss')}"
+    raise Problem(
+        f"the server refuses it (HTTP {answer.status_code}): {why}. Issuer {claims.get('iss')}, audience {claims.get('aud')}, for {claims.get('email') or claims.get('sub')}",
+        f"{visit.get_token}. If that does not help, ask the administrators of the server who may enter",
+    )
+
+
+def _level(visit: _Visit) -> str:
+    answer = visit.send("GET", "/ajax-api/3.0/mlflow/users/current/permissions")
+    found = answer.json().get("permissions", []) if answer.status_code == 200 else []
+    if not found:
+        raise Problem(
+            f"none ({answer.text[:200]})" if answer.status_code == 403 else f"HTTP {answer.status_code}",
+            "Ask an administrator of the server for a level",
+        )
+    visit.level = _LEVELS.get(found[0]["permission"], found[0]["permission"])
+    return visit.level
+
+
+def _reading(visit: _Visit) -> str:
+    visit.call("GET", "/api/2.0/mlflow/experiments/search?max_results=1")
+    return "experiments can be listed"
+
+
+def _versions(visit: _Visit) -> str:
+    server = visit.call("GET", "/version").text.strip()
+    clients = {}
+    for name in ("mlflow", "mlflow-skinny", "mlflow-tracing"):
+        try:
+            clients[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    if not clients:
+        raise Problem(f"the server has MLflow {server}, this Python has none", f"pip install mlflow=={server}")
+    name, client = next(iter(clients.items()))
+    if client.split(".")[0] != server.split(".")[0]:
+        raise Problem(
+            f"the server has MLflow {server}, this Python {name} {client}, another major version",
+            f"pip install {name}=={server}",
+        )
+    return f"MLflow {server} on the server, {name} {client} here"
+
+
+def _files(visit: _Visit) -> str:
+    info = visit.call("GET", "/api/3.0/mlflow/server-info").json()
+    ways = {}
+    for way in ("upload", "download"):
+        asked = os.environ.get(f"MLFLOW_ENABLE_PROXY_MULTIPART_{way.upper()}")
+        direct = asked.lower() == "true" if asked else bool(info.get(f"multipart_{way}s_enabled"))
+        ways[way] = ("directly with S3" if direct else "through the server") + (
+            f", as MLFLOW_ENABLE_PROXY_MULTIPART_{way.upper()} says" if asked else ""
+        )
+    return f"downloads {ways['download']}; large uploads {ways['upload']}"
+
+
+def _run(visit: _Visit) -> str:
+    if visit.level == "reader":
+        raise Problem("a reader may not write", "Ask an administrator of the server to make you an editor")
+    name = f"doctor of {visit.claims.get('email') or visit.claims.get('sub')}"
+    found = visit.send("GET", "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": name})
+    experiment = (
+        found.json()["experiment"]["experiment_id"]
+        if found.status_code == 200
+        else visit.call("POST", "/api/2.0/mlflow/experiments/create", json={"name": name}).json()["experiment_id"]
+    )
+    run = visit.call("POST", "/api/2.0/mlflow/runs/create", json={"experiment_id": experiment, "run_name": "doctor"}).json()[
+        "run"
+    ]["info"]
+    visit.run = {"experiment": experiment, "id": run["run_id"], "files": urlsplit(run["artifact_uri"]).path.lstrip("/")}
+    return f"made in the experiment {name!r}"
+
+
+def _through_server(visit: _Visit) -> str:
+    path = f"/api/2.0/mlflow-artifacts/artifacts/{visit.run['files']}/doctor.bin"
+    sent = secrets.token_bytes(_MEBIBYTE)
+    visit.call("PUT", path, data=sent, headers={"Content-Type": "application/octet-stream"})
+    if visit.call("GET", path).content != sent:
+        raise Problem("what came back differs from what was sent", _ASK)
+    return "1 MiB up and down, the same"
+
+
+def _signed(visit: _Visit) -> str:
+    answer = visit.send("GET", f"/api/2.0/mlflow-artifacts/presigned/{visit.run['files']}/doctor.bin")
+    url = signed_url(answer)
+    origin = signed_origin(url)
+    if answer.status_code != 200 or not origin:
+        return "not used by this server: all files go through it"
+    if reason := unreachable(origin):
+        raise Problem(
+            f"this machine does not reach {origin} ({reason}), where the server sends its clients for files",
+            "export MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD=false MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=false, or have the network opened",
+        )
+    found = requests.get(url, timeout=_TIMEOUT)
+    if found.status_code != 200 or len(found.content) != _MEBIBYTE:
+        raise Problem(f"{origin} answers HTTP {found.status_code} to a signed URL", _ASK)
+    return f"1 MiB from {origin}"
+
+
+def _trace(visit: _Visit) -> str:
+    now = f"{time.time_ns()}"
+    span = {
+        "traceId": secrets.token_hex(16),
+        "spanId": secrets.token_hex(8),
+        "name": "doctor",
+        "kind": 1,
+        "startTimeUnixNano": now,
+        "endTimeUnixNano": now,
+    }
+    visit.call(
+        "POST",
+        "/v1/traces",
+        json={"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]},
+        headers={"x-mlflow-experiment-id": visit.run["experiment"]},
+    )
+    return "taken"
+
+
+def _clean(visit: _Visit) -> str:
+    visit.call("POST", "/api/2.0/mlflow/runs/delete", json={"run_id": visit.run["id"]})
+    return "the run is deleted; its experiment, its file and the trace stay"
+
+
+Step = tuple[str, tuple[str, ...], Callable[[_Visit], str]]
+_STEPS: list[Step] = [
+    ("address", (), _address),
+    ("name", ("address",), _name),
+    ("connection", ("name",), _connection),
+    ("certificate", ("connection",), _certificate),
+    ("server", ("certificate",), _answer),
+    ("clock", ("server",), _clock),
+    ("sign-in", ("server",), _sign_in),
+    ("sign-in of tools", ("server",), _tools),
+    ("token", ("address",), _token),
+    ("access", ("server", "token"), _accepted),
+    ("level", ("access",), _level),
+    ("reading", ("level",), _reading),
+    ("versions", ("level",), _versions),
+    ("files", ("level",), _files),
+]
+_WRITES: list[Step] = [
+    ("run", ("reading",), _run),
+    ("files through the server", ("run",), _through_server),
+    ("files from S3", ("files through the server",), _signed),
+    ("traces", ("run",), _trace),
+    ("end", ("run",), _clean),
+]

@@ -1,0 +1,366 @@
+"""The doctor against a server with each fault: its sentence, its time, and no token in it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import socket
+import ssl
+import time
+import types
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+import trustme
+from conftest import Request, Stub, b64
+
+from mlflow_secure_tracking import _doctor
+from mlflow_secure_tracking._cli import main
+
+EMAIL = "ann@example.com"
+
+
+def token(**changes: Any) -> str:
+    now = int(time.time())
+    claims = {
+        "iss": "https://id.example.com",
+        "aud": "tools",
+        "sub": "1",
+        "email": EMAIL,
+        "iat": now,
+        "exp": now + 3600,
+    } | changes
+    return f"{b64({'alg': 'RS256'})}.{b64(claims)}.c2lnbmF0dXJl"
+
+
+class Server:
+    """A tracking server that does all that the doctor asks for, until a test changes an answer."""
+
+    def __init__(self, ca: trustme.CA) -> None:
+        self.storage = Stub(lambda _: (200, {}, self.file)).start()
+        self.token, self.permission, self.file = token(), "EDIT", b""
+        self.changed: dict[str, Callable[[Request], tuple[int, dict[str, str], Any]]] = {}
+        self.headers: dict[str, str] = {}
+        self.stub = Stub(self.answer).start(context_of(ca.issue_cert("localhost")))
+        self.url = self.stub.url
+
+    def answer(self, request: Request) -> tuple[int, dict[str, str], Any]:
+        path = request.path.partition("?")[0]
+        name = next((name for name in self.changed if path.startswith(name)), None)
+        if name:
+            return self.changed[name](request)
+        status, headers, body = self.usual(request, path)
+        return status, self.headers | headers, body
+
+    def usual(self, request: Request, path: str) -> tuple[int, dict[str, str], Any]:
+        if path == "/ping":
+            return 200, {}, "OK"
+        if path == "/oauth2/start":
+            return 302, {"Location": "https://id.example.com/authorize"}, ""
+        if path == "/.well-known/mlflow-secure-tracking":
+            return 200, {}, {"issuer": "https://id.example.com", "client_id": "tools", "scope": "openid"}
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return 403, {}, ""
+        if path == "/api/2.0/mlflow-artifacts/artifacts/1/2/artifacts/doctor.bin":
+            self.file = request.body or self.file
+            return 200, {}, self.file
+        return (
+            200,
+            {},
+            {
+                "/oauth2/userinfo": {"email": EMAIL, "user": "1"},
+                "/ajax-api/3.0/mlflow/users/current/permissions": {"permissions": [{"permission": self.permission}]},
+                "/api/2.0/mlflow/experiments/search": {"experiments": []},
+                "/api/2.0/mlflow/experiments/get-by-name": {"experiment": {"experiment_id": "1"}},
+                "/version": "3.17.2",
+                "/api/3.0/mlflow/server-info": {"multipart_downloads_enabled": True, "multipart_uploads_enabled": True},
+                "/api/2.0/mlflow/runs/create": {
+                    "run": {"info": {"run_id": "2", "artifact_uri": "mlflow-artifacts:/1/2/artifacts"}}
+                },
+                "/api/2.0/mlflow-artifacts/presigned/1/2/artifacts/doctor.bin": {"url": f"{self.storage.url}/x?signature=1"},
+            }.get(path, {}),
+        )
+
+
+def context_of(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def server(ca: trustme.CA, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server(ca)
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in ("AUTH", "USERNAME", "PASSWORD", "INSECURE_TLS"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+    for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", server.token)
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    yield server
+    server.stub.stop()
+    server.storage.stop()
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def run(*arguments: str, failures: int = 1) -> str:
+        started = time.monotonic()
+        assert main(["doctor", *arguments]) == failures
+        assert time.monotonic() - started < 30
+        printed = capsys.readouterr().out
+        assert not re.search(r"eyJ[\w-]+\.[\w-]+", printed), "it prints a token"
+        return printed
+
+    return run
+
+
+def test_all_is_well(server: Server, run: Callable[..., str]) -> None:
+    printed = run("--write", failures=0)
+    assert [line.partition(":")[0] for line in printed.splitlines()[:-2]] == [
+        f"✓ {name}" for name, _, _ in (*_doctor._STEPS, *_doctor._WRITES)
+    ]
+    assert "✓ access: the server knows you as ann@example.com\n✓ level: editor\n" in printed
+    assert printed.endswith("\n0 failed\n")
+    assert server.stub.requests[-1].path == "/api/2.0/mlflow/runs/delete"
+
+
+def test_reads_only_unless_told_to_write(server: Server, run: Callable[..., str]) -> None:
+    run(failures=0)
+    assert {request.method for request in server.stub.requests} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("", "✗ address: no address is given\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com"),
+        ("mlflow.example.com", "✗ address: mlflow.example.com is no web address\n"),
+        (
+            "http://mlflow.example.com",
+            "✗ address: http://mlflow.example.com has no TLS, so a token would travel in plain text\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
+        ),
+        (
+            "https://mlflow.example.com/mlflow",
+            "✗ address: https://mlflow.example.com/mlflow has a path, and MLflow's client would ask below it\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
+        ),
+        ("https://mlflow.invalid", "✗ name: mlflow.invalid has no address ("),
+        (
+            "https://localhost:9",
+            "✗ connection: port 9 refuses (Connection refused)\n    Connect to the company's network (VPN)",
+        ),
+    ],
+)
+def test_the_way_to_the_server(
+    server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch, url: str, line: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    printed = run()
+    assert line in printed
+    assert "- not checked, because of what failed: " in printed
+
+
+def test_a_server_that_is_silent(server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_doctor, "_DEADLINE", 3.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        printed = run(f"https://localhost:{silent.getsockname()[1]}")
+    assert "✗ certificate: no end after 3 s\n    The network, or a proxy in it, swallows packets" in printed
+
+
+def other_host(ca: trustme.CA) -> ssl.SSLContext:
+    return context_of(ca.issue_cert("other.example.com"))
+
+
+def ends_soon(ca: trustme.CA) -> ssl.SSLContext:
+    return context_of(ca.issue_cert("localhost", not_after=datetime.now(timezone.utc) + timedelta(days=3, hours=1)))
+
+
+def expired(ca: trustme.CA) -> ssl.SSLContext:
+    then = datetime.now(timezone.utc)
+    return context_of(ca.issue_cert("localhost", not_before=then - timedelta(days=9), not_after=then - timedelta(days=1)))
+
+
+def stranger(_: trustme.CA) -> ssl.SSLContext:
+    return context_of(trustme.CA(organization_name="Proxy of the company").issue_cert("localhost"))
+
+
+@pytest.mark.parametrize(
+    ("context", "line"),
+    [
+        (
+            other_host,
+            r"✗ certificate: it is that of another host \(.*\)\n    Check the address; if it is right, tell whoever runs the server\n",
+        ),
+        (
+            ends_soon,
+            r"✗ certificate: it ends in 3 days\n    Tell whoever runs the server: imported certificates are not renewed automatically\n",
+        ),
+        (expired, r"✗ certificate: it is not valid now \(.*expired.*\)\n    Check the date of this machine;"),
+        (
+            stranger,
+            r"✗ certificate: nobody whom .*ca\.pem names has signed it \(.*\)\. It is signed by .*O=Proxy of the company.*\n    If a proxy of the company opens TLS, export REQUESTS_CA_BUNDLE=",
+        ),
+    ],
+)
+def test_certificates(
+    server: Server, run: Callable[..., str], ca: trustme.CA, context: Callable[[trustme.CA], ssl.SSLContext], line: str
+) -> None:
+    stub = Stub(server.answer).start(context(ca))
+    try:
+        assert re.search(line, run(stub.url))
+        assert all("authorization" not in request.headers for request in stub.requests)
+    finally:
+        stub.stop()
+
+
+def test_a_check_of_certificates_that_is_off(
+    server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    assert (
+        "✗ certificate: MLFLOW_TRACKING_INSECURE_TLS=true switches the check of the certificate off: anybody on the way can read the token\n    unset MLFLOW_TRACKING_INSECURE_TLS\n"
+        in run()
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        (
+            {"TOKEN": ""},
+            "✗ token: there is none\n    mlflow-secure-tracking login {url}, then: export MLFLOW_TRACKING_AUTH=sign-in\n",
+        ),
+        ({"TOKEN": "glpat-abc"}, "✗ token: what MLFLOW_TRACKING_TOKEN gives is no signed token (JWT)\n"),
+        (
+            {"TOKEN": token(exp=int(time.time()) - 600)},
+            "✗ token: that of MLFLOW_TRACKING_TOKEN, for ann@example.com, ended 10 min ago\n",
+        ),
+        (
+            {"AUTH": "browser"},
+            "✗ token: MLFLOW_TRACKING_AUTH=browser is not one of aws-role, client-credentials, sign-in\n    export MLFLOW_TRACKING_AUTH=sign-in\n",
+        ),
+        (
+            {"TOKEN": token(aud="other")},
+            "✗ access: the server refuses it (HTTP 403): it is for another audience, of an issuer that the server does not trust, or for somebody who may not enter. Issuer https://id.example.com, audience other, for ann@example.com\n    mlflow-secure-tracking login {url}, ",
+        ),
+        (
+            {"TOKEN": token(email_verified=False)},
+            "✗ access: the server refuses it (HTTP 403): the address ann@example.com is not verified at https://id.example.com. ",
+        ),
+        (
+            {"USERNAME": "x", "PASSWORD": token(aud="other")},
+            "✓ token: from MLFLOW_TRACKING_PASSWORD, which wins over MLFLOW_TRACKING_TOKEN, for ann@example.com, ",
+        ),
+    ],
+)
+def test_tokens(
+    server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], line: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+    assert line.format(url=server.url) in run()
+
+
+def test_a_server_without_a_client_for_tools(
+    server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.changed["/.well-known/"] = lambda _: (403, {}, "sign in")
+    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+    printed = run()
+    assert "✓ sign-in of tools: not set up on this server\n" in printed
+    assert (
+        "✗ token: there is none\n    Ask whoever runs the server how to get a token: it may set up `mlflow-secure-tracking login` (toolsClientId)\n"
+        in printed
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "line"),
+    [
+        ("/ping", 503, "✗ server: GET /ping: HTTP 503\n    No task of the server is running: tell whoever runs it\n"),
+        (
+            "/ping",
+            502,
+            "✗ server: GET /ping: HTTP 502\n    The server does not answer the load balancer: tell whoever runs it\n",
+        ),
+        ("/ping", 404, "✗ server: GET /ping: HTTP 404\n    Is this the address of an MLflow server behind oauth2-proxy? "),
+        ("/oauth2/start", 200, "✗ sign-in: GET /oauth2/start: HTTP 200, not a redirect to the sign-in provider\n"),
+        (
+            "/ajax-api/3.0/mlflow/users/current/permissions",
+            403,
+            "✗ level: none (no level)\n    Ask an administrator of the server for a level\n",
+        ),
+        (
+            "/api/2.0/mlflow/experiments/search",
+            500,
+            "✗ reading: GET /api/2.0/mlflow/experiments/search?max_results=1: HTTP 500, no level\n    Tell whoever runs the server, with this line: its logs say more\n",
+        ),
+    ],
+)
+def test_answers(server: Server, run: Callable[..., str], path: str, status: int, line: str) -> None:
+    server.changed[path] = lambda _: (status, {}, "no level")
+    assert line in run()
+
+
+def test_a_clock_that_is_wrong(server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_doctor, "time", types.SimpleNamespace(time=lambda: time.time() + 600))
+    assert re.search(
+        r"✗ clock: this machine is (599|600|601) s ahead of the server, and tokens are valid for a time\n    Set the clock of this machine",
+        run(),
+    )
+
+
+def test_an_answer_that_nobody_expects(server: Server, run: Callable[..., str]) -> None:
+    server.changed["/oauth2/userinfo"] = lambda _: (200, {}, "<html>")
+    assert "✗ access: the answer is not what it should be (JSONDecodeError)\n    Tell whoever runs the server" in run()
+
+
+def test_a_reader_who_writes(server: Server, run: Callable[..., str]) -> None:
+    server.permission = "READ"
+    assert "✗ run: a reader may not write\n    Ask an administrator of the server to make you an editor\n" in run("--write")
+
+
+def test_a_storage_that_cannot_be_reached(server: Server, run: Callable[..., str]) -> None:
+    server.changed["/api/2.0/mlflow-artifacts/presigned/"] = lambda _: (
+        200,
+        {},
+        {"url": "https://localhost:9/x?signature=1"},
+    )
+    printed = run("--write")
+    assert "✗ files from S3: this machine does not reach https://localhost:9 (" in printed
+    assert (
+        "    export MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD=false MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=false, or have the network opened\n"
+        in printed
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [
+        (
+            "2.22.0",
+            "✗ versions: the server has MLflow 3.17.2, this Python mlflow 2.22.0, another major version\n    pip install mlflow==3.17.2\n",
+        ),
+        (None, "✗ versions: the server has MLflow 3.17.2, this Python has none\n    pip install mlflow==3.17.2\n"),
+    ],
+)
+def test_versions(
+    server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch, version: str | None, line: str
+) -> None:
+    def installed(name: str) -> str:
+        if version is None or name != "mlflow":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(importlib.metadata, "version", installed)
+    assert line in run()
