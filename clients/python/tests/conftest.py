@@ -31,7 +31,7 @@ class Stub:
     requests: list[Request] = field(default_factory=list)
     url: str = ""
 
-    def start(self, context: ssl.SSLContext | None = None) -> Stub:
+    def start(self, tls: ssl.SSLContext | None = None) -> Stub:
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -62,10 +62,9 @@ class Stub:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        if context is not None:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-            self.url = f"https://localhost:{self.server.server_port}"
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 

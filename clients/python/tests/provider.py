@@ -13,11 +13,12 @@ from jwskate import Jwk, Jwt
 from requests_oauth2client import PkceUtils
 
 CLIENT = "tools"
+KEY, OTHER_KEY = (Jwk.generate(alg="RS256", kid="1") for _ in range(2))  # two with the same name
 
 
 class Provider:
     def __init__(self) -> None:
-        self.key = Jwk.generate(alg="RS256", kid="1")
+        self.key = KEY
         self.claims: dict[str, Any] = {}  # what the next ID tokens say instead; None takes a claim away
         self.sign = lambda claims: str(Jwt.sign(claims, self.key))
         self.paths = {CLIENT: ""}  # the path of the redirect that is registered for each client

@@ -45,7 +45,7 @@ class Server:
         self.changed: dict[str, Callable[[Request], tuple[int, dict[str, str], Any]]] = {}
         self.headers: dict[str, str] = {}
         self.stub = Stub(self.answer).start(context_of(ca.issue_cert("localhost")))
-        self.url = self.stub.url
+        self.url = self.stub.url.replace("127.0.0.1", "localhost")
 
     def answer(self, request: Request) -> tuple[int, dict[str, str], Any]:
         path = request.path.partition("?")[0]
@@ -217,7 +217,7 @@ def test_certificates(
 ) -> None:
     stub = Stub(server.answer).start(context(ca))
     try:
-        assert re.search(line, run(stub.url))
+        assert re.search(line, run(stub.url.replace("127.0.0.1", "localhost")))
         assert all("authorization" not in request.headers for request in stub.requests)
     finally:
         stub.stop()

@@ -142,9 +142,9 @@ def _safe(url: str) -> bool:
 def _ask_server(origin: str) -> dict[str, str]:
     """What the tracking server says about signing in: issuer, public client id and scope."""
     url = f"{origin}/.well-known/mlflow-secure-tracking"
-    with _asking(url), _session() as session:
+    with _asking(url):
         verify = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True
-        answer = session.get(url, verify=verify, allow_redirects=False)
+        answer = requests.get(url, timeout=_TIMEOUT, verify=verify, allow_redirects=False)
     try:
         public = answer.json() if answer.status_code == 200 else None
     except ValueError:
