@@ -104,7 +104,7 @@ class Provider:
     def id_token(self, client: str, asked: dict[str, str]) -> str:
         now = time.time()
         person = asked.get("person", self.person)
-        claims = {"iss": self.url, "aud": client, "sub": person, "email": f"{person}@example.com", "iat": now, "exp": now + self.life}
-        claims |= {"nonce": asked.get("nonce")} | self.claims
+        claims = {"iss": self.url, "aud": client, "iat": now, "exp": now + self.life, "nonce": asked.get("nonce")}
+        claims |= {"sub": person, "email": f"{person}@example.com"} | self.claims
         self.issued.append(self.sign({name: value for name, value in claims.items() if value is not None}))
         return self.issued[-1]

@@ -196,7 +196,7 @@ def test_ctrl_c_ends_cleanly(site, monkeypatch, capfd):
 def test_without_a_refresh_token(site, capfd):
     site.provider.refreshes = False
     assert _cli.main(["login"]) == 0
-    assert "cannot be renewed" in capfd.readouterr().out
+    assert "gave no refresh token" in capfd.readouterr().out
     assert _cli.main(["token"]) == 0
     age(site)
     assert _cli.main(["token"]) == 1
@@ -249,7 +249,9 @@ def test_nobody_pays_for_what_others_use():
     assert "mlflow" not in signing_in and "botocore" not in signing_in
 
 
-@pytest.mark.parametrize("group, method", [("mlflow.request_auth_provider", "get_auth"), ("opentelemetry_otlp_credential_provider", "session")])
+@pytest.mark.parametrize(
+    "group, method", [("mlflow.request_auth_provider", "get_auth"), ("opentelemetry_otlp_credential_provider", "session")]
+)
 def test_entry_points(group, method):
     (entry,) = (e for e in entry_points(group=group) if e.name == "sign-in")
     assert entry.load().__self__.get_name() == "sign-in" and entry.load().__name__ == method
@@ -261,7 +263,9 @@ def test_entry_points(group, method):
 def test_only_the_right_path_and_state_count_and_only_once(site):
     with _loopback.listen("/h", "right") as (port, wait):
         base = f"http://localhost:{port}"
-        for wrong in ("/h", "/h?code=1", "/h?code=1&state=wrong", "/h?code=1&state=wrong&state=right", "/g?code=1&state=right", "//[?state=right"):
+        for wrong in ("", "?code=1", "?code=1&state=wrong", "?code=1&state=wrong&state=right"):
+            assert get(base + "/h" + wrong) == 400
+        for wrong in ("/?code=1&state=right", "/g?code=1&state=right", "//[?state=right"):
             assert get(base + wrong) == 400
         page = requests.get(base + "/h?code=SENSITIVE&state=right", timeout=5)
         assert page.status_code == 200 and "close this tab" in page.text
@@ -406,8 +410,8 @@ def test_a_redirect_of_the_tracking_server_loses_the_token(site, monkeypatch, lo
         def send(self, request, **_):
             seen.append((request.url, request.headers.get("Authorization")))
             response = requests.Response()
-            response.status_code, response.request, response.url, response.raw = 302 if len(seen) == 1 else 200, request, request.url, None
-            response._content, response.headers["Location"] = b"", location
+            response.status_code, response.headers["Location"] = 302 if len(seen) == 1 else 200, location
+            response.request, response.url, response._content = request, request.url, b""
             return response
 
         def close(self):
@@ -470,9 +474,22 @@ def test_only_https_issuers(site):
         plugin.login()
 
 
-def test_the_answer_of_the_server_cannot_write_to_the_terminal(site):
+def test_server_and_provider_cannot_write_to_the_terminal(site, capfd):
     site.public["client_id"] = "\x1b[2Jtools"
-    with pytest.raises(TokenError, match="plain text"):
+    device = site.provider.device
+    site.provider.device = lambda form: (200, {}, device(form)[2] | {"user_code": "\x1b[2JABCD"})
+    site.provider.claims = {"email": "\x1b[2Jada"}
+    assert _cli.main(["login", "--device"]) == 0
+    site.public["issuer"] = "\x1b[2Jhttp://other"
+    assert _cli.main(["login", "--device"]) == 1
+    out, err = capfd.readouterr()
+    assert "ABCD" in out and "\x1b" not in out + err
+
+
+@pytest.mark.parametrize("public", [{"issuer": 1}, {"client_id": ["tools"]}, {"scope": None}])
+def test_the_answer_of_the_server_is_text(site, public):
+    site.public |= public
+    with pytest.raises(TokenError, match="must be text"):
         plugin.login()
 
 
@@ -556,7 +573,7 @@ def test_a_provider_that_signs_otherwise(site):
 
 
 @posix
-def test_only_the_owner_reads_the_file(site):
+def test_only_the_owner_reads_the_file(site, caplog):
     before = os.umask(0)
     try:
         plugin.login()
@@ -564,6 +581,7 @@ def test_only_the_owner_reads_the_file(site):
         os.umask(before)
     file = _store._file()
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert caplog.records == []  # it was so from the start
     assert [path.name for path in file.parent.iterdir() if path.name != "lock"] == ["sign-ins.json"]
 
 
@@ -716,7 +734,7 @@ def test_a_child_works_even_if_a_thread_was_renewing(site):
     site.provider.pause = 1
     thread = threading.Thread(target=requests.get, args=(site.url,), kwargs={"auth": plugin.SIGN_IN})
     thread.start()
-    while not site.provider.stub.requests[-1].path.startswith("/token") or site.provider.stub.requests[-1].body.startswith(b"grant_type=auth"):
+    while b"grant_type=refresh_token" not in site.provider.stub.requests[-1].body:
         time.sleep(0.01)
     pid = os.fork()
     if pid == 0:

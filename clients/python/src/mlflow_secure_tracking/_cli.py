@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ._sources import TokenError
+from ._sources import TokenError, printable
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             print(_sign_in.sign_in_token(_sign_in.home(args.url))[0])
     except (TokenError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)

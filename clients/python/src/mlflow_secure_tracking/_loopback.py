@@ -59,7 +59,7 @@ def listen(path: str, state: str) -> Iterator[tuple[int, Callable[[], str]]]:
         end = time.monotonic() + WAIT
         while not answers:
             if time.monotonic() > end:
-                raise TokenError(f"sign-in: no answer from the browser within {WAIT:.0f} s. Run it again and use the link in time")
+                raise TokenError(f"sign-in: no answer from the browser within {WAIT:.0f} s. Run it again and sign in in time")
             time.sleep(0.1)  # unlike a lock, it ends at Ctrl-C on Windows too
         return answers[0]
 
@@ -87,4 +87,4 @@ def _bind(handler: type[BaseHTTPRequestHandler]) -> tuple[int, list[_Server]]:
                     server.server_close()
                 continue
         return port, servers
-    raise TokenError(f"sign-in: the ports {', '.join(map(str, PORTS))} of this machine are in use. Stop the program that uses one")
+    raise TokenError(f"sign-in: the ports {', '.join(map(str, PORTS))} of this machine are taken. Stop what uses one")

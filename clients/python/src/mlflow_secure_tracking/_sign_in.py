@@ -18,6 +18,7 @@ from requests_oauth2client import (
     AuthorizationRequest,
     BearerToken,
     DeviceAuthorizationPollingJob,
+    IdToken,
     InvalidGrant,
     OAuth2Client,
     OAuth2Error,
@@ -25,7 +26,7 @@ from requests_oauth2client import (
 )
 
 from . import _life, _loopback, _margin, _origin, _store
-from ._sources import _TIMEOUT, TokenError, _hide
+from ._sources import _TIMEOUT, TokenError, _hide, printable
 
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint", "jwks_uri")
 
@@ -39,17 +40,23 @@ def login(url: str | None = None, device: bool | None = False, replace: bool = F
     client = _client(issuer, client_id)
     if device is None:
         device = bool(client.device_authorization_endpoint) and not _has_browser()
-    print(f"Signing in to {origin} at {issuer} (client {client_id}).")
+    _say(f"Signing in to {origin} at {issuer} (client {client_id}).")
     with _asking(f"{issuer} to sign in"):
         tokens, nonce = _by_device(client, scope) if device else _by_browser(client, scope, origin)
-    record = {"issuer": issuer, "client_id": client_id, "refresh_token": tokens.refresh_token} | _checked(client, tokens, nonce=nonce)
+    record = _checked(client, tokens, nonce=nonce)
+    record |= {"issuer": issuer, "client_id": client_id, "refresh_token": tokens.refresh_token}
     with _store.lock():
         _check_pins(origin, issuer, client_id, replace)  # again: another login may have ended meanwhile
         where = _store.write(origin, record)
     until = datetime.fromtimestamp(record["ends_at"]).astimezone().isoformat(" ", "minutes")
-    then = "renews by itself" if tokens.refresh_token else "cannot be renewed, since the provider gave no refresh token: sign in again then"
-    print(f"Signed in as {record['name']}. The token works until {until} and {then}. It is kept in {where}.")
-    print(f"export MLFLOW_TRACKING_URI={url or os.environ['MLFLOW_TRACKING_URI']}\nexport MLFLOW_TRACKING_AUTH=sign-in", flush=True)
+    then = "renews by itself" if tokens.refresh_token else "ends: the provider gave no refresh token, so sign in again then"
+    _say(f"Signed in as {record['name']}. The token works until {until} and {then}. It is kept in {where}.")
+    _say(f"export MLFLOW_TRACKING_URI={url or os.environ['MLFLOW_TRACKING_URI']}\nexport MLFLOW_TRACKING_AUTH=sign-in")
+
+
+def _say(text: str) -> None:
+    """Print at once, and nothing that a terminal would obey: servers and providers wrote part of it."""
+    print(printable(text), flush=True)
 
 
 def logout(url: str | None = None) -> None:
@@ -60,7 +67,7 @@ def logout(url: str | None = None) -> None:
             raise TokenError(f"sign-in: nobody is signed in to {origin} on this machine")
         told = _revoke(origin)
         _store.delete(origin)
-    print(f"Signed out of {origin}: {told}.")
+    _say(f"Signed out of {origin}: {told}.")
 
 
 def _revoke(origin: str) -> str:
@@ -93,7 +100,7 @@ def sign_in_token(origin: str) -> tuple[str, float]:
         raise TokenError(f"sign-in: {error}") from None
     rest = record["ends_at"] - time.time()
     if rest <= 0:
-        raise TokenError(f"sign-in: the token has ended and there is no refresh token. Run: mlflow-secure-tracking login {origin}")
+        raise TokenError(f"sign-in: the token has ended and cannot be renewed. Run: mlflow-secure-tracking login {origin}")
     return record["id_token"], rest
 
 
@@ -156,8 +163,8 @@ def _ask_server(origin: str) -> dict[str, str]:
             " provider (docs/tokens.md of cdk-secure-mlflow). Other ways: MLFLOW_TRACKING_AUTH=aws-role with a role of AWS, or a"
             " token in MLFLOW_TRACKING_TOKEN"
         )
-    if not all(isinstance(public[name], str) and public[name].isprintable() for name in ("issuer", "client_id", "scope")):
-        raise TokenError(f"sign-in: {url}: issuer, client_id and scope must be plain text")
+    if not all(isinstance(public[name], str) for name in ("issuer", "client_id", "scope")):
+        raise TokenError(f"sign-in: {url}: issuer, client_id and scope must be text")
     if not _safe(public["issuer"]):
         raise TokenError(f"sign-in: {url}: the issuer {public['issuer']} is no https address. Nothing was sent there")
     return public
@@ -219,10 +226,10 @@ def _by_browser(client: OAuth2Client, scope: str, origin: str) -> tuple[BearerTo
     state = AuthorizationRequest.generate_state()
     with _loopback.listen(path, state) as (port, wait):
         asked = client.authorization_request(scope=scope, redirect_uri=f"http://localhost:{port}{path}", state=state)
-        print(f"Open this link in a browser on this machine, if none opens:\n{asked.uri}", flush=True)
+        _say(f"Open this link in a browser on this machine, if none opens:\n{asked.uri}")
         if not webbrowser.open(asked.uri):
             hint = ", or use the device flow (--device)" if client.device_authorization_endpoint else ""
-            print(f"No browser could be opened here. Open the link yourself{hint}.", flush=True)
+            _say(f"No browser could be opened here. Open the link yourself{hint}.")
         query = wait()
     given = asked.validate_callback("?" + query)
     return client.authorization_code(given, validate=False), asked.nonce  # _checked looks at more than the library
@@ -239,9 +246,9 @@ def _by_device(client: OAuth2Client, scope: str) -> tuple[BearerToken, None]:
     if not client.device_authorization_endpoint:
         raise TokenError(f"sign-in: {client.issuer} offers no device flow. Sign in on a machine with a browser, without --device")
     asked = client.authorize_device(scope=scope)
-    print(f"Open {asked.verification_uri} on any machine and enter the code {asked.user_code}", flush=True)
+    _say(f"Open {asked.verification_uri} on any machine and enter the code {asked.user_code}")
     if asked.verification_uri_complete:
-        print(f"or open {asked.verification_uri_complete}", flush=True)
+        _say(f"or open {asked.verification_uri_complete}")
     ask_again = DeviceAuthorizationPollingJob(client, asked)
     while not asked.is_expired():
         if tokens := ask_again():
@@ -252,7 +259,7 @@ def _by_device(client: OAuth2Client, scope: str) -> tuple[BearerToken, None]:
 def _checked(client: OAuth2Client, tokens: BearerToken, **claims: Any) -> dict[str, Any]:
     """What is kept of an ID token after its signature, issuer, audience, end and these claims are as they must be."""
     token = tokens.id_token
-    if token is None:
+    if not isinstance(token, IdToken):
         raise TokenError(f"sign-in: {client.issuer} gave no ID token. The scope that the server names must hold openid")
     claims = {name: value for name, value in claims.items() if value}
     try:
@@ -268,7 +275,7 @@ def _checked(client: OAuth2Client, tokens: BearerToken, **claims: Any) -> dict[s
     except Exception as error:  # whatever is wrong with it: the texts of other errors may hold the token
         told = type(error).__name__ + (f": {error.args[0]}" if isinstance(error, (InvalidClaim, ExpiredJwt)) else "")
         raise TokenError(
-            f"sign-in: the ID token of {client.issuer} is refused: {told}. Check the clock of this machine and what the server names"
+            f"sign-in: the ID token of {client.issuer} is refused: {told}. Check this machine's clock and what the server names"
         ) from None
 
 

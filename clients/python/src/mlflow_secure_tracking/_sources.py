@@ -63,6 +63,11 @@ def client_credentials_token(_origin: str) -> tuple[str, Any]:
     raise TokenError(f"{what}: HTTP {answer.status_code}, {told}. Check {', '.join(names)} and {_PREFIX}SCOPE")
 
 
+def printable(text: str) -> str:
+    """The text without characters that a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
 def _hide(text: object, secret: str) -> str:
     text = str(text)
     for shape in {secret, quote_plus(secret)}:

@@ -37,7 +37,7 @@ def load() -> dict[str, dict[str, Any]]:
     for path, mode in ((file.parent, 0o700), (file, 0o600)):
         if os.name == "posix" and path.exists() and path.stat().st_mode & 0o077:
             path.chmod(mode)
-            _logger.warning("sign-in: others could read %s. That is repaired; if others use this machine, log out and in again", path)
+            _logger.warning("sign-in: others could read %s. Repaired; if others use this machine, log out and in again", path)
     try:
         return json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def read(origin: str) -> dict[str, Any]:
             record |= json.loads(keyring.get_password(_NAME, origin) or "")
         except Exception as error:  # back ends raise what they like
             raise TokenError(
-                f"sign-in: the system's key ring does not give the token for {origin} ({type(error).__name__}). Unlock it. {again}"
+                f"sign-in: the key ring does not give the token for {origin} ({type(error).__name__}). Unlock it. {again}"
             ) from None
     return record
 
