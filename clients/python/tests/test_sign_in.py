@@ -305,7 +305,7 @@ def test_the_code_of_another_user_is_refused(site, monkeypatch, copied, told):
 
 
 def test_nobody_else_sits_on_the_other_loopback_address(site):
-    first, second, third = _loopback.PORTS
+    first, second, _ = _loopback.PORTS
     with socket.create_server(("127.0.0.1", first)), _loopback.listen("/h", "s") as (port, _):
         assert port == second
     try:
