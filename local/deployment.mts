@@ -373,6 +373,16 @@ export class Deployment {
     return { sites, publicHost: this.publicHost, replace: text => this.substitutions.apply(text) };
   }
 
+  /** The load balancer knows no task meanwhile. */
+  async withoutTargets<T>(use: () => Promise<T>): Promise<T> {
+    await this.targetGroup.deregister(this.proxyUrl);
+    try {
+      return await use();
+    } finally {
+      await this.targetGroup.register(this.proxyUrl, () => this.task.endedBecause);
+    }
+  }
+
   get logs(): string {
     return join(this.options.folder, 'logs');
   }

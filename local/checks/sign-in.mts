@@ -12,6 +12,7 @@ import { inBrowser } from './browser.mjs';
 import type { Checks } from './checks.mjs';
 import { runLongJob, runOutside } from './programs.mjs';
 import { toolsPath } from './server.mjs';
+import { reachingOnly, transfer } from './transfer.mjs';
 import { createCertificate, type Certificate } from '../aws/certificates.mjs';
 import { lifetime } from '../aws/issuer.mjs';
 import { PlayedServer } from '../aws/played-server.mjs';
@@ -49,6 +50,8 @@ export async function checkSignIn(checks: Checks, options: SignInOptions): Promi
     await checkDevice(checks, options, annAtHome, bobAtHome);
     await checkTokens(checks, options, annAtHome);
     await checkRenewal(checks, options, annAtHome);
+    checks.heading('The doctor');
+    await checkDoctor(checks, options, annAtHome, bobAtHome, browser);
     checks.heading('What must not work');
     await checkOthers(checks, options, annAtHome, browser);
     checks.heading('The end of a sign-in');
@@ -129,6 +132,65 @@ async function checkRenewal(checks: Checks, { deployment, python }: SignInOption
     } finally {
       issuer.idTokenSeconds = before;
     }
+  });
+}
+
+/** Each fault that can be played here, with the words that it is told in. */
+async function checkDoctor(checks: Checks, options: SignInOptions, editor: Account, reader: Account, browser: Browser): Promise<void> {
+  const { deployment } = options;
+  const { url } = deployment;
+  const signedIn = { MLFLOW_TRACKING_AUTH: 'sign-in' };
+  await checks.check('finds nothing where all is well, and writes a run, a file and a trace', async () => {
+    const { failed, output } = await editor.run('doctor', '--write', signedIn);
+    assert(!failed, output);
+    assert.match(output, /✓ access: the server knows you as ann@example\.com\n✓ level: editor\n[^]*\n0 failed$/);
+    return `${output.match(/^✓/gm)!.length} steps`;
+  });
+  const expired = await deployment.issuer.key.sign({ iss: deployment.issuer.issuer, aud: 'x', sub: ann, email: ann, iat: 1, exp: 2 });
+  const foreign = await deployment.issuer.key.sign({ iss: deployment.issuer.issuer, aud: 'another-client', sub: ann, email: ann, ...lifetime(60) });
+  const stranger = new Account(options, 'nobody', browser);
+  const host = new URL(url).hostname;
+  const faults: [title: string, Account, changes: Record<string, string>, words: RegExp, ...options: string[]][] = [
+    ['nobody has signed in', stranger, signedIn, /✗ token: sign-in: nobody is signed in to \S+ on this machine\./],
+    ['there is no token', editor, {}, /✗ token: there is none\n {4}mlflow-secure-tracking login /],
+    ['the token has ended', editor, { MLFLOW_TRACKING_TOKEN: expired }, /✗ token: that of MLFLOW_TRACKING_TOKEN, for ann@example\.com, ended \d+ min ago\n/],
+    ['the token is for another client', editor, { MLFLOW_TRACKING_TOKEN: foreign }, /✗ access: the server refuses it \(HTTP 403\): it is for another audience, .* audience another-client, /],
+    ['the provider is unknown', editor, { MLFLOW_TRACKING_AUTH: 'browser' }, /✗ token: MLFLOW_TRACKING_AUTH=browser is not one of /],
+    ['the certificate is of a stranger', editor, { ...signedIn, MLFLOW_TRACKING_SERVER_CERT_PATH: systemTrust, REQUESTS_CA_BUNDLE: systemTrust }, /✗ certificate: nobody whom \S+ names has signed it \(.*\)\. It is signed by CN=/],
+    ['the file of certificates is missing', editor, { ...signedIn, MLFLOW_TRACKING_SERVER_CERT_PATH: '/none.pem' }, /✗ certificate: the file of certification authorities \/none\.pem is not there\n/],
+    ['nothing is checked', editor, { ...signedIn, MLFLOW_TRACKING_INSECURE_TLS: 'true' }, /✗ certificate: MLFLOW_TRACKING_INSECURE_TLS=true switches the check of the certificate off/],
+    ['the name does not exist', editor, { ...signedIn, MLFLOW_TRACKING_URI: 'https://mlflow.invalid' }, /✗ name: mlflow\.invalid has no address /],
+    ['nothing listens', editor, { ...signedIn, MLFLOW_TRACKING_URI: `https://${host}:9` }, /✗ connection: (port 9 refuses|no connection to port 9)/],
+    ['there is no TLS', editor, { ...signedIn, MLFLOW_TRACKING_URI: url.replace('https:', 'http:') }, /✗ address: \S+ has no TLS, so a token would travel in plain text\n/],
+    ['a reader wants to write', reader, signedIn, /✗ run: a reader may not write\n/, '--write'],
+    ['S3 cannot be reached', editor, { ...signedIn, ...reachingOnly(url, deployment.issuer.issuer) }, /✗ files from S3: this machine does not reach \S+ \(.*\), where the server sends its clients for files\n/, '--write'],
+  ];
+  for (const [title, account, changes, words, ...more] of faults) {
+    await checks.check(`says so where ${title}`, async () => {
+      const started = Date.now();
+      const { failed, output } = await account.run('doctor', ...more, changes);
+      assert(failed, output);
+      assert.match(output, words);
+      assert.match(output, /\n1 failed: /);
+      assert(Date.now() - started < 30_000, 'it takes too long');
+    });
+  }
+  await checks.check('says so where no task is running', async () => {
+    const { failed, output } = await deployment.withoutTargets(() => editor.run('doctor', signedIn));
+    assert(failed, output);
+    assert.match(output, /✗ server: GET \/ping: HTTP 503\n {4}No task of the server is running/);
+  });
+  await checks.check('a program that cannot reach S3 hears so within seconds, with the setting that helps', async () => {
+    const job = (changes: Record<string, string>) => transfer({ ...options, token: '' }, { ...editor.env, ...signedIn, ...reachingOnly(url, deployment.issuer.issuer), ...changes });
+    const { attempts, stderr } = await job({});
+    const failed = attempts.filter(({ error }) => error !== null);
+    assert.deepEqual(failed.map(({ step }) => step), ['upload parts.bin', 'download notes.txt', 'download parts.bin']);
+    const told = /this machine does not reach \S+, where the server sends its clients for files \(.*\)\. Set MLFLOW_ENABLE_PROXY_MULTIPART_(UPLOAD|DOWNLOAD)=false /;
+    const sentences = new RegExp(told, 'g');
+    assert.deepEqual([...new Set([...stderr.matchAll(sentences)].map(([, way]) => way))], ['UPLOAD', 'DOWNLOAD']);
+    const { attempts: helped } = await job({ MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD: 'false', MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD: 'false' });
+    assert.deepEqual(helped.map(({ error }) => error), [null, null, null, null]);
+    return failed.map(({ step, seconds }) => `${step}: ${seconds} s`).join(', ');
   });
 }
 

@@ -64,7 +64,8 @@ export async function worksWithoutS3(checks: Checks, options: JobOptions): Promi
   }), options.deployment);
 }
 
-async function transfer({ deployment, token, python }: JobOptions, env: Record<string, string>) {
+/** Without a way to S3. */
+export async function transfer({ deployment, token, python }: JobOptions, env: Record<string, string>) {
   const { stdout, stderr } = await runOutside(deployment, [python, join(import.meta.dirname, 'transfer.py')], {
     timeout: 300_000,
     env: {
@@ -79,8 +80,8 @@ async function transfer({ deployment, token, python }: JobOptions, env: Record<s
 }
 
 /** Programs read the lower-case names first, and this machine may have them. */
-function reachingOnly(url: string): Record<string, string> {
-  const settings = { HTTP_PROXY: deadAddress, HTTPS_PROXY: deadAddress, NO_PROXY: new URL(url).hostname };
+export function reachingOnly(...urls: string[]): Record<string, string> {
+  const settings = { HTTP_PROXY: deadAddress, HTTPS_PROXY: deadAddress, NO_PROXY: urls.map(url => new URL(url).hostname).join() };
   return Object.fromEntries(Object.entries(settings).flatMap(([name, value]) => [[name, value], [name.toLowerCase(), value]]));
 }
 

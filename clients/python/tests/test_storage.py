@@ -21,7 +21,7 @@ SENTENCE = (
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_storage, "_reached", set())
+    monkeypatch.setattr(_storage, "_seen", {})
     CLIENT_CREDENTIALS._held.clear()
 
 
@@ -64,6 +64,19 @@ def test_looks_once_for_each_storage(world: World) -> None:
         assert answer.json()["file_size"] == 11
     assert [(request.method, request.path) for request in world.stranger.requests] == [("HEAD", "/")]
     assert "authorization" not in world.stranger.requests[0].headers
+
+
+def test_looks_again_only_some_time_after_it_could_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed(world, DEAD)
+    looks: list[str] = []
+    monkeypatch.setattr(_storage, "unreachable", lambda origin: looks.append(origin) or "closed")
+    for _ in range(3):
+        with pytest.raises(TokenError, match="closed"):
+            requests.get(f"{world.tracking.url}/api/2.0/mlflow-artifacts/presigned/a", auth=CLIENT_CREDENTIALS)
+    assert looks == [DEAD]
+    monkeypatch.setattr(_storage, "unreachable", lambda _: "")
+    monkeypatch.setitem(_storage._seen, DEAD, (0.0, "closed"))
+    assert requests.get(f"{world.tracking.url}/api/2.0/mlflow-artifacts/presigned/a", auth=CLIENT_CREDENTIALS).status_code == 200
 
 
 def test_a_storage_that_refuses_is_reached(world: World) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,9 +14,11 @@ import requests
 from ._sources import TokenError
 
 _TIMEOUT = (5, 10)  # seconds to connect, to read
+_AGAIN = 30.0  # seconds: a network comes back, but each of many files must not wait
 _SIGNED = {"/mlflow-artifacts/presigned/": "DOWNLOAD", "/mlflow-artifacts/mpu/create/": "UPLOAD"}
 
-_reached: set[str] = set()
+_logger = logging.getLogger(__name__)
+_seen: dict[str, tuple[float, str]] = {}  # by origin: until when that holds, and why it cannot be reached
 _lock = threading.Lock()
 
 
@@ -28,16 +32,24 @@ def watch(request: requests.PreparedRequest) -> None:
 
 def _check(way: str, answer: requests.Response, **_: Any) -> None:
     origin = signed_origin(signed_url(answer))
-    if not origin or origin in _reached:
-        return
+    reason = origin and _why_not(origin)
+    if reason:
+        told = (
+            f"this machine does not reach {origin}, where the server sends its clients for files ({reason})."
+            f" Set MLFLOW_ENABLE_PROXY_MULTIPART_{way}=false to send them through the server, or have the network opened"
+        )
+        _logger.error("%s", told)  # MLflow may raise an error of its own, which names the path instead
+        raise TokenError(told)
+
+
+def _why_not(origin: str) -> str:
+    """Why the storage cannot be reached; looked at once, and again only some time after it could not."""
     with _lock:  # many threads ask at the same time
-        if origin not in _reached:
-            if reason := unreachable(origin):
-                raise TokenError(
-                    f"this machine does not reach {origin}, where the server sends its clients for files ({reason})."
-                    f" Set MLFLOW_ENABLE_PROXY_MULTIPART_{way}=false to send them through the server, or have the network opened"
-                )
-            _reached.add(origin)
+        again_at, reason = _seen.get(origin, (0.0, ""))
+        if time.monotonic() >= again_at:
+            reason = unreachable(origin)
+            _seen[origin] = (time.monotonic() + _AGAIN if reason else float("inf"), reason)
+        return reason
 
 
 def signed_url(answer: requests.Response) -> str:
