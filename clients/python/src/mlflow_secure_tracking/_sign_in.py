@@ -293,6 +293,12 @@ def _asking(whom: str, secret: str | None = None) -> Iterator[None]:
             told = f"HTTP {error.response.status_code} with neither a token nor an OAuth2 error"
         elif isinstance(error, requests.TooManyRedirects):
             told = "it redirects, which is not followed"
+        elif isinstance(error, requests.exceptions.SSLError):
+            told = (
+                f"{error}. For a CA of your own set REQUESTS_CA_BUNDLE, for the tracking server MLFLOW_TRACKING_SERVER_CERT_PATH"
+            )
+        elif isinstance(error, requests.RequestException):
+            told = f"{error}. Check the URL and the network"
         else:
-            told = str(error) if isinstance(error, requests.RequestException) else type(error).__name__
+            told = type(error).__name__
         raise TokenError(f"sign-in: asked {whom}: {_hide(told, secret) if secret else told[:500]}") from None
