@@ -28,6 +28,7 @@ const runBy: Record<string, readonly [file: string, words: string, named?: strin
   'npm run bench -- --quick': ['scripts/verify.mts', "['run', '--silent', 'bench', '--', '--quick']"],
   'npm run rehearse': ['scripts/verify.mts', "'release': ['the release, rehearsed', rehearseRelease]"],
   'npm run verify': ['.ci/run', 'npm run verify'],
+  "pip install './clients/python'": ['scripts/verify.mts', '`${source}[test]`'],
   "pip install './clients/python[aws]'": ['scripts/verify.mts', '`${source}[test]`'], // which has all of [aws]
 };
 
