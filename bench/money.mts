@@ -260,6 +260,9 @@ export async function templates(app: string, kind: string): Promise<Template[]> 
     .map(file => JSON.parse(readFileSync(join(assembly, file), 'utf8')) as Template);
 }
 
+/** For the README. */
+export const inShort = 'Cost in short, USD a month';
+
 export async function computeMoney(): Promise<Table[]> {
   const examples: Record<string, Quantity[]> = {};
   for (const example of readdirSync(join(root, 'examples', 'typescript'))) {
@@ -275,11 +278,10 @@ export async function computeMoney(): Promise<Table[]> {
   const added = (option: Template, state: State) => cost(quantities(option), state) - cost(examples['quick-start'], state);
   const rows = [...new Set(Object.values(prices).map(({ row }) => row))].filter(row => Object.values(examples).some(of => cost(of, 'use', row) > 0));
 
+  const costs = Object.entries(everything).map(([what, of]) => ({ what, 'at rest': dollars(cost(of, 'rest')), 'in use': dollars(cost(of, 'use')) }));
   return [
-    {
-      title: 'Cost, USD a month',
-      rows: Object.entries(everything).map(([what, of]) => ({ what, 'at rest': dollars(cost(of, 'rest')), 'in use': dollars(cost(of, 'use')) })),
-    },
+    { title: 'Cost, USD a month', rows: costs },
+    { title: inShort, rows: costs.filter(({ what }) => ['cheapest', 'quick-start', 'production'].includes(what)) },
     {
       title: 'Cost by row, USD a month',
       rows: rows.map(row => ({ row, ...Object.fromEntries(Object.entries(examples).map(([example, of]) => [example, atRestAndInUse(of, row)])) })),

@@ -19,6 +19,8 @@ const marked = /\bneeds (AWS|Google Cloud|a deployment|the network)\b/i;
  */
 const runBy: Record<string, readonly [file: string, words: string, named?: string]> = {
   'npm ci': ['.ci/run', 'npm ci'],
+  'npm install cdk-secure-mlflow aws-cdk-lib constructs': ['scripts/release.mts', "'npm', ['install', '--no-audit', '--no-fund', `${name}@"],
+  'pip install cdk-secure-mlflow': ['scripts/release.mts', "'-m', 'pip', '--python', interpreter, 'install'"],
   'npx projen build': ['scripts/verify.mts', "['projen', 'build']"],
   'npx projen test': ['.projen/tasks.json', '"spawn": "test"'],
   'npx jest --coverage=false test/scaling.test.ts': ['.projen/tasks.json', '"jest",', 'test/scaling.test.ts'],

@@ -11,7 +11,7 @@ interface Report {
   readonly pluginReports: { pluginName: string; violations: { ruleName: string; violatingConstructs: { constructPath: string }[] }[] }[];
 }
 
-/** What cdk-nag finds on the defaults, and why it stays so. README says the same in "What scanners say". */
+/** What cdk-nag finds on the defaults, and why it stays so. docs/security.md says the same in "What scanners say". */
 type Finding = [path: string, rule: string, reason: string];
 const known: Finding[] = [
   ['Ingress/SecurityGroup', 'AwsSolutions-EC23', 'open to the world on 443 and, for the redirect, 80; allowedSources narrows the one and closes the other'],
@@ -50,9 +50,9 @@ test.each(variants)('in %s cdk-nag finds nothing once that is acknowledged', (_,
   expect(new AwsSolutionsChecks().validateScope(stack).violations).toEqual([]);
 });
 
-test('README names every finding of cdk-nag, and no other', () => {
-  const readme = readFileSync(join(__dirname, '..', 'README.md'), 'utf8');
-  const named = new Set(readme.match(/AwsSolutions-[A-Z]+\d+/g));
+test('docs/security.md names every finding of cdk-nag, and no other', () => {
+  const page = readFileSync(join(__dirname, '..', 'docs', 'security.md'), 'utf8');
+  const named = new Set(page.match(/AwsSolutions-[A-Z]+\d+/g));
   expect([...named].sort()).toEqual([...new Set(known.map(([, rule]) => rule.replace(/\[.*/, '')))].sort());
 });
 
