@@ -64,7 +64,8 @@ describe('the client of people\'s tools', () => {
 
   test.each<[string, AuthProvider, object]>([
     ['OpenID Connect', oidc({ toolsClientId: 'tools' }), minimal],
-    ['OpenID Connect with a scope', oidc({ toolsClientId: 'tools', scope: 'openid email groups' }), { ...minimal, scope: 'openid email groups' }],
+    ['OpenID Connect with a scope', oidc({ toolsClientId: 'tools', scope: 'openid email groups' }), { ...minimal, scope: 'openid email groups offline_access' }],
+    ['OpenID Connect with a scope that has all', oidc({ toolsClientId: 'tools', scope: 'offline_access openid' }), { ...minimal, scope: 'offline_access openid' }],
     ['a provider that refuses offline_access', oidc({ toolsClientId: 'tools', issuerUrl: 'https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_1' }), {
       issuerUrl: 'https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_1', scope: 'openid email profile',
     }],
@@ -95,7 +96,8 @@ describe('the client of people\'s tools', () => {
 
   test.each<[string, () => AuthProvider, string]>([
     ['no id', () => entraId({ toolsClientId: ' ' }), 'AuthProvider.entraId: `toolsClientId` must not be empty, got " ": use the id of the OAuth client registered at the provider'],
-    ['two ids', () => keycloak({ toolsClientId: 'a,b' }), 'AuthProvider.keycloak: `toolsClientId` must be one client id without a comma, got "a,b": use the id of the public client registered at the provider'],
+    ['two ids', () => keycloak({ toolsClientId: 'a,b' }), 'AuthProvider.keycloak: `toolsClientId` must be one client id without a comma and spaces, got "a,b": use the id of the public client registered at the provider'],
+    ['a pasted space', () => keycloak({ toolsClientId: ' a' }), 'AuthProvider.keycloak: `toolsClientId` must be one client id without a comma and spaces, got " a": use the id of the public client registered at the provider'],
     ['Google', () => oidc({ issuerUrl: 'https://accounts.google.com', toolsClientId: 'x' }), 'AuthProvider.oidc: `toolsClientId` must be left out for Google, which has no clients without a secret, got "x": use `TokenIssuer.gcloud()`'],
   ])('fails for %s', (_, make, message) => {
     expect(make).toThrow(new Error(message));
@@ -108,7 +110,9 @@ describe('the client of people\'s tools', () => {
   test.each<[string, Partial<AuthProviderConfig>, string]>([
     ['the client with a secret', { clientId: 'tools' }, '`authProvider` must have another client for tools than the one with a secret, got "tools" for both: register a second one, without a secret, for `toolsClientId`'],
     ['a provider without bearer tokens', { bearerTokens: false }, '`authProvider` must not have a client for tools where it accepts no bearer tokens, which those tools send: leave it out'],
-    ['more scopes than fit', { toolsClient: { issuerUrl: 'https://id.example.com', clientId: 'tools', scope: 'x'.repeat(1000) } },
+    ['a scope without openid', { toolsClient: { issuerUrl: 'https://id.example.com', clientId: 'tools', scope: 'email' } },
+      '`authProvider` must ask for the scope "openid" with its client for tools, got "email": without it there is no ID token, which those tools send; add it to `scope`'],
+    ['more scopes than fit', { toolsClient: { issuerUrl: 'https://id.example.com', clientId: 'tools', scope: `openid ${'x'.repeat(993)}` } },
       '`authProvider` must have issuer, id and scope of the client for tools that fit into 1024 characters, got 1066: ask for fewer scopes'],
   ])('%s fails', (_, changes, message) => {
     const provider = { bind: (...args: Parameters<AuthProvider['bind']>) => ({ ...oidc({ toolsClientId: 'tools' }).bind(...args), ...changes }) };

@@ -78,16 +78,16 @@ export function oidc(options: OidcAuthProviderOptions): Configure {
   requireList('AuthProvider.oidc: `allowedGroups`', allowedGroups);
   requireList('AuthProvider.oidc: `extraAudiences`', extraAudiences);
   checkToolsClient('AuthProvider.oidc', issuerUrl, toolsClientId);
-  const refreshing = refusesOfflineAccess(issuerUrl) ? DEFAULT_SCOPE : `${DEFAULT_SCOPE} ${OFFLINE_ACCESS}`;
+  const refreshing = (base: string) => refusesOfflineAccess(issuerUrl) || base.split(' ').includes(OFFLINE_ACCESS) ? base : `${base} ${OFFLINE_ACCESS}`;
   return ({ sessionRefresh }) => {
-    const asked = scope ?? (sessionRefresh ? refreshing : DEFAULT_SCOPE);
+    const asked = scope ?? (sessionRefresh ? refreshing(DEFAULT_SCOPE) : DEFAULT_SCOPE);
     return {
       clientId,
       clientSecret,
       ...refreshTokens(issuerUrl, asked),
       ...groups(options, asked),
       ...openTo(isOpenIssuer(issuerUrl) ? true : undefined, allowedGroups),
-      ...toolsClient(issuerUrl, scope ?? refreshing, toolsClientId),
+      ...toolsClient(issuerUrl, refreshing(scope ?? DEFAULT_SCOPE), toolsClientId),
       environment: {
         OAUTH2_PROXY_PROVIDER: 'oidc',
         OAUTH2_PROXY_OIDC_ISSUER_URL: issuerUrl,

@@ -32,8 +32,8 @@ export function checkToolsClient(factory: string, issuerUrl: string, toolsClient
     return;
   }
   requireId(`${factory}: \`toolsClientId\``, toolsClientId);
-  if (known(toolsClientId) && toolsClientId.includes(',')) { // oauth2-proxy splits the list of audiences at commas
-    throw new Error(`${factory}: \`toolsClientId\` must be one client id without a comma, got ${JSON.stringify(toolsClientId)}: use the id of the public client registered at the provider`);
+  if (known(toolsClientId) && /[\s,]/.test(toolsClientId)) { // oauth2-proxy splits the list of audiences at commas
+    throw new Error(`${factory}: \`toolsClientId\` must be one client id without a comma and spaces, got ${JSON.stringify(toolsClientId)}: use the id of the public client registered at the provider`);
   }
   if (isGoogle(issuerUrl)) {
     throw new Error(`${factory}: \`toolsClientId\` must be left out for Google, which has no clients without a secret, got ${JSON.stringify(toolsClientId)}: use \`TokenIssuer.gcloud()\``);

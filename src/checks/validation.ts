@@ -87,10 +87,12 @@ function toolsProblems({ clientId, bearerTokens, toolsClient }: AuthProviderConf
   if (toolsClient === undefined) {
     return [];
   }
+  const { clientId: toolsId, scope } = toolsClient;
   const length = JSON.stringify(toolsAnswer(toolsClient)).length;
   return [
     ...bearerTokens === false ? ['`authProvider` must not have a client for tools where it accepts no bearer tokens, which those tools send: leave it out'] : [],
-    ...toolsClient.clientId === clientId ? [`\`authProvider\` must have another client for tools than the one with a secret, got ${show(clientId)} for both: register a second one, without a secret, for \`toolsClientId\``] : [],
+    ...known(scope) && !scope.split(' ').includes('openid') ? [`\`authProvider\` must ask for the scope "openid" with its client for tools, got ${show(scope)}: without it there is no ID token, which those tools send; add it to \`scope\``] : [],
+    ...toolsId === clientId ? [`\`authProvider\` must have another client for tools than the one with a secret, got ${show(clientId)} for both: register a second one, without a secret, for \`toolsClientId\``] : [],
     ...length > LONGEST_ANSWER ? [`\`authProvider\` must have issuer, id and scope of the client for tools that fit into ${LONGEST_ANSWER} characters, got ${length}: ask for fewer scopes`] : [],
   ];
 }

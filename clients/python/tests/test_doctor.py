@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -145,14 +148,17 @@ def test_reads_only_unless_told_to_write(server: Server, run: Callable[..., str]
     ("url", "line"),
     [
         ("", "✗ address: no address is given\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com"),
-        ("mlflow.example.com", "✗ address: mlflow.example.com is no web address\n"),
+        (
+            "mlflow.example.com",
+            "✗ address: mlflow.example.com is no web address\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
+        ),
         (
             "http://mlflow.example.com",
             "✗ address: http://mlflow.example.com has no TLS, so a token would travel in plain text\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
         ),
         (
             "https://mlflow.example.com/mlflow",
-            "✗ address: https://mlflow.example.com/mlflow has a path, and MLflow's client would ask below it\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
+            "✗ address: https://mlflow.example.com/mlflow is more than the address of a server, and MLflow's client would ask below it\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
         ),
         ("https://mlflow.invalid", "✗ name: mlflow.invalid has no address ("),
         (
@@ -173,7 +179,8 @@ def test_the_way_to_the_server(
 def test_a_server_that_is_silent(server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_doctor, "_DEADLINE", 3.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        printed = run(f"https://localhost:{silent.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://localhost:{silent.getsockname()[1]}")
+        printed = run()
     assert "✗ certificate: no end after 3 s\n    The network, or a proxy in it, swallows packets" in printed
 
 
@@ -213,11 +220,17 @@ def stranger(_: trustme.CA) -> ssl.SSLContext:
     ],
 )
 def test_certificates(
-    server: Server, run: Callable[..., str], ca: trustme.CA, context: Callable[[trustme.CA], ssl.SSLContext], line: str
+    server: Server,
+    run: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    ca: trustme.CA,
+    context: Callable[[trustme.CA], ssl.SSLContext],
+    line: str,
 ) -> None:
     stub = Stub(server.answer).start(context(ca))
     try:
-        assert re.search(line, run(stub.url.replace("127.0.0.1", "localhost")))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", stub.url.replace("127.0.0.1", "localhost"))
+        assert re.search(line, run())
         assert all("authorization" not in request.headers for request in stub.requests)
     finally:
         stub.stop()
@@ -251,7 +264,7 @@ def test_a_check_of_certificates_that_is_off(
         ),
         (
             {"TOKEN": token(aud="other")},
-            "✗ access: the server refuses it (HTTP 403): it is for another audience, of an issuer that the server does not trust, or for somebody who may not enter. Issuer https://id.example.com, audience other, for ann@example.com\n    mlflow-secure-tracking login {url}, ",
+            "✗ access: the server refuses it (HTTP 403): it is for another audience, of an issuer that the server does not trust, or for somebody who may not enter. Issuer https://id.example.com, audience other, for ann@example.com\n    If that is not you or not this server: mlflow-secure-tracking login {url}, ",
         ),
         (
             {"TOKEN": token(email_verified=False)},
@@ -322,7 +335,47 @@ def test_a_clock_that_is_wrong(server: Server, run: Callable[..., str], monkeypa
 
 def test_an_answer_that_nobody_expects(server: Server, run: Callable[..., str]) -> None:
     server.changed["/oauth2/userinfo"] = lambda _: (200, {}, "<html>")
-    assert "✗ access: the answer is not what it should be (JSONDecodeError)\n    Tell whoever runs the server" in run()
+    assert "✗ access: the answer is not that of this kind of server\n    Tell whoever runs the server" in run()
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (
+            "",
+            "✗ MLFLOW_TRACKING_URI: it is not set, so programs write to this machine\n    export MLFLOW_TRACKING_URI={url}\n",
+        ),
+        (
+            "sqlite:///x.db",
+            "✗ MLFLOW_TRACKING_URI: it is sqlite:///x.db, so programs go there\n    export MLFLOW_TRACKING_URI={url}\n",
+        ),
+    ],
+)
+def test_a_variable_that_leads_elsewhere(
+    server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch, value: str, line: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
+    printed = run(server.url)
+    assert line.format(url=server.url) in printed
+    assert "✓ reading: " in printed
+
+
+def test_another_server(server: Server, run: Callable[..., str]) -> None:
+    server.changed["/"] = lambda _: (200, {"Content-Type": "text/html"}, "<html>welcome")
+    assert "✗ server: GET /ping: something else than oauth2-proxy answers\n    Check the address: " in run()
+
+
+def test_obeys_no_terminal_escapes(server: Server, run: Callable[..., str]) -> None:
+    server.changed["/api/2.0/mlflow/experiments/search"] = lambda _: (500, {}, "\x1b]0;owned\x07")
+    printed = run()
+    assert "?]0;owned?" in printed and "\x1b" not in printed
+
+
+def test_an_output_that_knows_no_check_mark(server: Server) -> None:
+    command = [sys.executable, "-c", "from mlflow_secure_tracking._cli import main; raise SystemExit(main(['doctor']))"]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"? address: https://localhost:" in done.stdout
 
 
 def test_a_reader_who_writes(server: Server, run: Callable[..., str]) -> None:

@@ -161,12 +161,17 @@ CLIENT_CREDENTIALS = TokenAuth("client-credentials", client_credentials_token)
 SIGN_IN = TokenAuth("sign-in", _sign_in_token)
 
 
-def login(url: str | None = None, device: bool | None = None) -> None:
-    """Sign in from a notebook: print the link, wait, and set MLflow's variables for the cells that follow."""
+def login(url: str | None = None, device: bool | None = None, replace: bool = False) -> None:
+    """Sign in from a notebook: print the link, wait, and set MLflow's variables for the cells that follow.
+
+    :param url: address of the tracking server; None: ``MLFLOW_TRACKING_URI``
+    :param device: True: by a link and a code for any machine; False: by a browser on this machine; None: whichever is possible
+    :param replace: accept that the server names another provider or client than at the last sign-in
+    """
     from . import _sign_in
 
-    _sign_in.login(url, device)
+    _sign_in.login(url, device, replace)
     SIGN_IN._held.clear()  # it may be another person now
     if url:
-        os.environ["MLFLOW_TRACKING_URI"] = url
+        os.environ["MLFLOW_TRACKING_URI"] = _origin(url)
     os.environ["MLFLOW_TRACKING_AUTH"] = "sign-in"

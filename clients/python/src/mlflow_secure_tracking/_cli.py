@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
             command.add_argument("--device", action="store_true", help="for a machine without a browser")
             command.add_argument("--replace", action="store_true", help="accept that the server names another provider or client")
         if name == "doctor":
-            command.add_argument("--write", action="store_true", help="write a run and an artifact, too")
+            command.add_argument("--write", action="store_true", help="also log a run, a file and a trace; the file and the trace stay")
     args = parser.parse_args(argv)
     try:
         if args.command == "doctor":

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from cryptography import x509
 from requests.utils import get_environ_proxies
 
 from . import AWS_ROLE, CLIENT_CREDENTIALS, SIGN_IN, TokenAuth, TokenError, _origin
+from ._sources import printable
 from ._storage import cause, signed_origin, signed_url, unreachable
 
 _DEADLINE = 28.0  # seconds for all of it
@@ -41,6 +43,8 @@ class Problem(Exception):
 
 def doctor(url: str | None, *, write: bool = False) -> int:
     """Check one thing after the other, a line each; returns how many failed."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # where the output knows no check mark
     visit = _Visit(url or os.environ.get("MLFLOW_TRACKING_URI", ""))
     steps = [*_STEPS, *(_WRITES if write else ())]
     failed: list[str] = []
@@ -54,32 +58,44 @@ def doctor(url: str | None, *, write: bool = False) -> int:
             if not passed.issuperset(needed):
                 unchecked.append(doing)
                 continue
+            problem = ""
             try:
-                print(f"✓ {doing}: {step(visit)}", flush=True)
+                told = step(visit)
+            except Problem as error:
+                told, problem = str(error), error.todo
+            except requests.RequestException as error:
+                odd = isinstance(error, ValueError)  # what should be JSON is none
+                told, problem = (
+                    "the answer is not that of this kind of server"
+                    if odd
+                    else f"the server does not answer ({cause(error)})",
+                    _ASK,
+                )
+            except Exception as error:  # an answer that nobody has thought of must not end the rest
+                told, problem = f"the answer is not that of this kind of server ({type(error).__name__})", _ASK
+            _say(f"{'✗' if problem else '✓'} {doing}: {told}" + (f"\n    {problem}" if problem else ""))
+            if problem:
+                failed.append(doing)
+            else:
                 passed.add(doing)
-            except Problem as problem:
-                failed.append(doing)
-                print(f"✗ {doing}: {problem}\n    {problem.todo}", flush=True)
-            except Exception as error:
-                failed.append(doing)
-                seen = f"the server does not answer ({cause(error)})"
-                if not isinstance(error, requests.RequestException) or isinstance(error, ValueError):
-                    seen = f"the answer is not what it should be ({type(error).__name__})"
-                print(f"✗ {doing}: {seen}\n    {_ASK}", flush=True)
 
     thread = threading.Thread(target=go, daemon=True)  # what hangs in the system's resolver cannot be stopped
     thread.start()
     thread.join(_DEADLINE)
     if thread.is_alive():
         failed.append(doing)
-        print(
-            f"✗ {doing}: no end after {_DEADLINE:.0f} s\n    The network, or a proxy in it, swallows packets: ask whoever runs it",
-            flush=True,
+        _say(
+            f"✗ {doing}: no end after {_DEADLINE:.0f} s\n    The network, or a proxy in it, swallows packets: ask whoever runs it"
         )
     if unchecked:
-        print(f"- not checked, because of what failed: {', '.join(unchecked)}")
-    print(f"\n{len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""), flush=True)
+        _say(f"- not checked, because of what failed: {', '.join(unchecked)}")
+    _say(f"\n{len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
     return min(len(failed), 100)
+
+
+def _say(text: str) -> None:
+    """Print at once, and nothing that a terminal would obey: the server wrote part of it."""
+    print(printable(text), flush=True)
 
 
 @dataclass
@@ -143,22 +159,36 @@ _TODO = {
 
 
 def _address(visit: _Visit) -> str:
-    visit.origin = _origin(visit.url)
-    example = "export MLFLOW_TRACKING_URI=https://mlflow.example.com"
+    try:
+        visit.origin = _origin(visit.url)
+    except ValueError:  # a port that is none
+        pass
     if not visit.url:
-        raise Problem("no address is given", example)
+        raise Problem("no address is given", "export MLFLOW_TRACKING_URI=https://mlflow.example.com")
     if not visit.origin:
-        raise Problem(f"{visit.url} is no web address", example)
+        bare = "/" not in visit.url and "." in visit.url
+        example = f"https://{visit.url}" if bare else "https://mlflow.example.com"
+        raise Problem(f"{visit.url} is no web address", f"export MLFLOW_TRACKING_URI={example}")
     if not visit.origin.startswith("https:"):
         raise Problem(
             f"{visit.url} has no TLS, so a token would travel in plain text",
-            f"export MLFLOW_TRACKING_URI=https:{visit.url.partition(':')[2]}",
+            f"export MLFLOW_TRACKING_URI=https:{visit.origin.partition(':')[2]}",
         )
-    if urlsplit(visit.url).path not in ("", "/"):
+    if visit.url.rstrip("/").casefold() != visit.origin:
         raise Problem(
-            f"{visit.url} has a path, and MLflow's client would ask below it", f"export MLFLOW_TRACKING_URI={visit.origin}"
+            f"{visit.url} is more than the address of a server, and MLflow's client would ask below it",
+            f"export MLFLOW_TRACKING_URI={visit.origin}",
         )
     return visit.origin
+
+
+def _variable(visit: _Visit) -> str:
+    """Programs look there, whatever address the doctor was given."""
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if given.rstrip("/").casefold() != visit.origin:
+        seen = f"it is {given}, so programs go there" if given else "it is not set, so programs write to this machine"
+        raise Problem(seen, f"export MLFLOW_TRACKING_URI={visit.origin}")
+    return "set"
 
 
 def _name(visit: _Visit) -> str:
@@ -271,6 +301,11 @@ def _answer(visit: _Visit) -> str:
             f"GET /ping: HTTP {answer.status_code}",
             _TODO.get(answer.status_code, "Is this the address of an MLflow server behind oauth2-proxy? " + _ASK),
         )
+    if answer.text != "OK":
+        raise Problem(
+            "GET /ping: something else than oauth2-proxy answers",
+            "Check the address: this is another server, or a page in front of it",
+        )
     if "Date" in answer.headers:
         visit.skew = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
     return "the server is there"
@@ -357,7 +392,7 @@ def _accepted(visit: _Visit) -> str:
         why = f"the address {claims.get('email')} is not verified at {claims.get('iss')}"
     raise Problem(
         f"the server refuses it (HTTP {answer.status_code}): {why}. Issuer {claims.get('iss')}, audience {claims.get('aud')}, for {claims.get('email') or claims.get('sub')}",
-        f"{visit.get_token}. If that does not help, ask the administrators of the server who may enter",
+        f"If that is not you or not this server: {visit.get_token}. Else ask the administrators of the server whether you may enter (emailDomains, groups)",
     )
 
 
@@ -479,6 +514,7 @@ def _clean(visit: _Visit) -> str:
 Step = tuple[str, tuple[str, ...], Callable[[_Visit], str]]
 _STEPS: list[Step] = [
     ("address", (), _address),
+    ("MLFLOW_TRACKING_URI", ("address",), _variable),
     ("name", ("address",), _name),
     ("connection", ("name",), _connection),
     ("certificate", ("connection",), _certificate),

@@ -27,6 +27,7 @@ from requests_oauth2client import (
 
 from . import _life, _loopback, _margin, _origin, _store
 from ._sources import _TIMEOUT, TokenError, _hide, printable
+from ._storage import cause
 
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint", "jwks_uri")
 
@@ -51,7 +52,7 @@ def login(url: str | None = None, device: bool | None = False, replace: bool = F
     until = datetime.fromtimestamp(record["ends_at"]).astimezone().isoformat(" ", "minutes")
     then = "renews by itself" if tokens.refresh_token else "ends: the provider gave no refresh token, so sign in again then"
     _say(f"Signed in as {record['name']}. The token works until {until} and {then}. It is kept in {where}.")
-    _say(f"export MLFLOW_TRACKING_URI={url or os.environ['MLFLOW_TRACKING_URI']}\nexport MLFLOW_TRACKING_AUTH=sign-in")
+    _say(f"export MLFLOW_TRACKING_URI={origin}\nexport MLFLOW_TRACKING_AUTH=sign-in")
 
 
 def _say(text: str) -> None:
@@ -129,12 +130,16 @@ def _renewed(origin: str, record: dict[str, Any]) -> dict[str, Any]:
 
 def home(url: str | None) -> str:
     """The origin of the tracking server: the argument or MLFLOW_TRACKING_URI."""
+    given = url or os.environ.get("MLFLOW_TRACKING_URI", "")
     try:
-        origin = _origin(url or os.environ.get("MLFLOW_TRACKING_URI", ""))
+        origin = _origin(given)
     except ValueError:  # a port that is none
         origin = ""
     if not _safe(origin):
-        raise TokenError("sign-in: give the https URL of the tracking server, or set MLFLOW_TRACKING_URI to it")
+        raise TokenError(
+            f"sign-in: give the https URL of the tracking server, such as https://mlflow.example.com, or set"
+            f" MLFLOW_TRACKING_URI to it; {'there is none' if not given else f'got {given!r}'}"
+        )
     return origin
 
 
@@ -228,8 +233,11 @@ def _by_browser(client: OAuth2Client, scope: str, origin: str) -> tuple[BearerTo
         asked = client.authorization_request(scope=scope, redirect_uri=f"http://localhost:{port}{path}", state=state)
         _say(f"Open this link in a browser on this machine, if none opens:\n{asked.uri}")
         if not webbrowser.open(asked.uri):
-            hint = ", or use the device flow (--device)" if client.device_authorization_endpoint else ""
-            _say(f"No browser could be opened here. Open the link yourself{hint}.")
+            hint = "use the device flow (--device), or " if client.device_authorization_endpoint else ""
+            _say(
+                "No browser could be opened here. On a machine that you reach by ssh,"
+                f" {hint}run `ssh -L {port}:localhost:{port} <this machine>` on your own and open the link there."
+            )
         query = wait()
     given = asked.validate_callback("?" + query)
     return client.authorization_code(given, validate=False), asked.nonce  # _checked looks at more than the library
@@ -295,10 +303,13 @@ def _asking(whom: str, secret: str | None = None) -> Iterator[None]:
             told = "it redirects, which is not followed"
         elif isinstance(error, requests.exceptions.SSLError):
             told = (
-                f"{error}. For a CA of your own set REQUESTS_CA_BUNDLE, for the tracking server MLFLOW_TRACKING_SERVER_CERT_PATH"
+                f"{cause(error)}. For a CA of your own set REQUESTS_CA_BUNDLE, for the tracking server"
+                " MLFLOW_TRACKING_SERVER_CERT_PATH"
             )
+        elif isinstance(error, requests.HTTPError):
+            told = str(error)
         elif isinstance(error, requests.RequestException):
-            told = f"{error}. Check the URL and the network"
+            told = f"{cause(error)}. Run: mlflow-secure-tracking doctor"
         else:
             told = type(error).__name__
         raise TokenError(f"sign-in: asked {whom}: {_hide(told, secret) if secret else told[:500]}") from None
