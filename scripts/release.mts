@@ -8,7 +8,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, stat
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { runServer } from 'verdaccio';
 import { type Count, packaged, root, work } from './steps.mjs';
@@ -139,10 +139,14 @@ async function checkPlugin(checks: Checks, index: Index, consumers: string): Pro
   await execa(python, ['-m', 'build', '--outdir', dist, source]);
   await checks.check('twine finds no fault and uploads it', () => index.upload(...readdirSync(dist).map(file => join(dist, file))));
   for (const file of readdirSync(dist)) {
-    await checks.check(`${file} is installed by name, and MLflow and OpenTelemetry find it`, async () => {
+    await checks.check(`${file} is installed by name, MLflow and OpenTelemetry find it, and its command runs`, async () => {
       const interpreter = await index.install(join(consumers, file), file);
       const { stdout } = await execa(interpreter, ['-c', entryPoints]);
-      assert.deepEqual(stdout.split('\n'), ['mlflow.request_auth_provider', 'opentelemetry_otlp_credential_provider'].flatMap(group => [`${group} aws-role`, `${group} client-credentials`]));
+      const names = (group: string) => ['aws-role', 'client-credentials', 'sign-in'].map(entry => `${group} ${entry}`);
+      assert.deepEqual(stdout.split('\n'), ['mlflow.request_auth_provider', 'opentelemetry_otlp_credential_provider'].flatMap(names));
+      const command = join(dirname(interpreter), 'mlflow-secure-tracking');
+      const { stderr } = await execa(command, ['token', 'https://mlflow.example.com'], { env: { HOME: consumers }, reject: false });
+      assert.match(stderr, /^sign-in: nobody is signed in to https:\/\/mlflow\.example\.com on this machine/);
     });
   }
 }
