@@ -58,8 +58,6 @@ const steps = [
 
 /** What is run as it stands in a page, by `sh` where nothing else is said, and what it has to print. */
 export const pageCommands: { readonly page: string; readonly command: RegExp; readonly shows: string; readonly by?: string }[] = [
-  { page: 'README.md', command: /^python -c .*$/m, shows: 'diabetes' },
-  { page: 'README.md', command: /^curl -H .*$/m, shows: 'diabetes' },
   { page: 'docs/tokens.md', command: /^curl -H .*$/m, shows: 'diabetes' },
   { page: 'docs/troubleshooting.md', command: /python3 -c '[^`]*' "\$MLFLOW_TRACKING_TOKEN"/, shows: 'someone@example.com' },
   { page: 'docs/sign-in-oidc.md', command: /^curl -s .*openid-configuration.*$/m, shows: 'https://<issuer>' },
