@@ -2,6 +2,9 @@ import { awscdk, github, javascript, JsonPatch, release, ReleasableCommits, Yaml
 
 // Runs with the right to publish, so not the newest of the hour.
 const publib = '0.2.1061';
+// The same for what publishes the site, which projen has no pin for: v5.0.0 of both.
+const uploadPagesArtifact = 'actions/upload-pages-artifact@fc324d3547104276b827a68afc52ff2a11cc49c9';
+const deployPages = 'actions/deploy-pages@cd2ce8fcbc39b97be8ca5fce6e763baed58fa128';
 
 const project = new awscdk.AwsCdkConstructLibrary({
   // What it is
@@ -133,7 +136,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
 });
 
 // The package is lib/, containers/, the assembly, README and LICENSE.
-project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '/docs', '/scripts', '/clients', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CHANGELOG.md', '/CONTRIBUTING.md', '/SECURITY.md', '/API.md', '/.compatignore', 'cdk.out', '__pycache__', '*.log');
+project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '/docs', '/scripts', '/clients', '/site', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CHANGELOG.md', '/CONTRIBUTING.md', '/SECURITY.md', '/API.md', '/.compatignore', 'cdk.out', '__pycache__', '*.log');
 
 // Not as projen has it: see scripts/compat.mts.
 project.tasks.tryFind('compat')!.reset('node --import tsx scripts/compat.mts');
@@ -190,11 +193,12 @@ verify.addJob('verify', {
 
 const releasing = project.github!.tryFindWorkflow('release')!;
 releasing.addJob('verify', { uses: './.github/workflows/verify.yml', permissions: { contents: JobPermission.READ } });
+const isNew = "needs.release.outputs.tag_exists != 'true' && needs.release.outputs.latest_commit == github.sha";
 // The plugin for clients, if its version is new.
 releasing.addJob('release_plugin', {
   name: 'Publish the plugin to PyPI',
   needs: ['release'],
-  if: "needs.release.outputs.tag_exists != 'true' && needs.release.outputs.latest_commit == github.sha",
+  if: isNew,
   runsOn: ['ubuntu-latest'],
   environment: 'release-plugin', // PyPI wants another for each project that it does not know yet: https://github.com/pypi/warehouse/issues/16920
   permissions: { contents: JobPermission.READ, idToken: JobPermission.WRITE },
@@ -204,6 +208,30 @@ releasing.addJob('release_plugin', {
     { run: 'pipx run build --outdir dist/python clients/python' },
     { run: `npx -p publib@${publib} publib-pypi`, env: { PYPI_TRUSTED_PUBLISHER: 'true', PUBLIB_DRYRUN: '${{ inputs.dry_run }}' } },
   ],
+});
+// The pages, in two jobs: what npm installs runs without the right to publish.
+releasing.addJob('site', {
+  name: 'Build the site',
+  needs: ['release'],
+  if: isNew,
+  runsOn: ['ubuntu-latest'],
+  permissions: { contents: JobPermission.READ },
+  tools: { node: { version: '24' } },
+  steps: [
+    github.WorkflowSteps.checkout(),
+    { run: 'npm ci' },
+    { run: 'npm run site' },
+    { uses: uploadPagesArtifact, with: { path: '.try/site' } },
+  ],
+});
+releasing.addJob('release_site', {
+  name: 'Publish the site to GitHub Pages',
+  needs: ['release', 'release_npm', 'site'],
+  if: `${isNew} && !inputs.dry_run`,
+  runsOn: ['ubuntu-latest'],
+  environment: 'github-pages',
+  permissions: { pages: JobPermission.WRITE, idToken: JobPermission.WRITE },
+  steps: [{ uses: deployPages }],
 });
 const releaseFile = project.tryFindObjectFile('.github/workflows/release.yml')!;
 releaseFile.addOverride('jobs.release.needs', ['verify']);
@@ -224,6 +252,7 @@ new YamlFile(project, '.github/dependabot.yml', {
     updates: [
       { 'package-ecosystem': 'uv', 'directory': '/local/requirements', 'ignore': [{ 'dependency-name': 'mlflow-skinny' }], ...dependabot }, // old on purpose
       { 'package-ecosystem': 'gomod', 'directory': '/local/oauth2-proxy', ...dependabot },
+      { 'package-ecosystem': 'npm', 'directory': '/site', ...dependabot },
     ],
   },
 });
@@ -246,5 +275,6 @@ project.package.setScript('verify', 'node --import tsx scripts/verify.mts');
 project.package.setScript('pictures', 'node --import tsx scripts/pictures.mts');
 project.package.setScript('screenshots', 'node --import tsx scripts/screenshots.mts');
 project.package.setScript('docs', 'node --import tsx scripts/docs.mts');
+project.package.setScript('site', 'node --import tsx scripts/site.mts');
 
 project.synth();

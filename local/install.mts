@@ -81,7 +81,7 @@ export async function installProxy(folder: string): Promise<string> {
   return program;
 }
 
-async function once(folder: string, madeFrom: string[], make: () => Promise<void>): Promise<void> {
+export async function once(folder: string, madeFrom: string[], make: () => Promise<void>): Promise<void> {
   const stamp = join(folder, 'stamp');
   const hash = createHash('sha256').update(madeFrom.join('\n')).digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) {

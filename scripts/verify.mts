@@ -11,6 +11,7 @@ import { checkDocs } from './docs.mjs';
 import { compareLanguages, requireJava } from './languages.mjs';
 import { checkPictures } from './pictures.mjs';
 import { rehearseRelease } from './release.mjs';
+import { checkSite } from './site.mjs';
 import { install, installPython, root, run, work, type Count } from './steps.mjs';
 import { checkTwoCheckouts } from './two-checkouts.mjs';
 import { checkMoney } from '../bench/check-money.mjs';
@@ -31,6 +32,7 @@ const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'release': ['the release, rehearsed', rehearseRelease],
   'costs': ['what it costs, by hand and in docs/costs.md', checkMoney],
   'docs': ['pages: links, commands, code', checkDocs],
+  'site': ['the site: pages, links, search', checkSite],
   'pictures': ['pictures are what their sources give', checkPictures],
 };
 /** They need the ports of the deployment, one after the other, and wait much of their time: the other steps run beside them. */
