@@ -17,6 +17,7 @@ export interface PageProse {
 }
 
 type Deployed = ReturnType<typeof propertiesIn>;
+type Statement = Prose & { readonly path: string };
 type Figure = string | number;
 
 interface Fact {
@@ -206,7 +207,7 @@ export async function checkFacts(checks: Checks, pages: PageProse[]): Promise<vo
   await checks.check('amounts of money are those of the tables', async () => {
     const known = new Set(amounts());
     const aboutMoney = /USD|dollar|\bcosts?\b|\bprice|\ba month\b|\b1 month\b|\bsaves?\b/i;
-    const amount = /(?<![\d.])\d+\.\d\d\b(?!\.|\d| ?(?:s|ms|%|MiB|kB)\b)/g;
+    const amount = /(?<![\d.])\d+\.\d\d\b(?!\.?\d| ?(?:s|ms|%|MiB|kB)\b)/g;
     const found = statements.filter(({ path, text }) => /costs|sleep/.test(path) || aboutMoney.test(text))
       .flatMap(({ path, line, text }) => Array.from(text.matchAll(amount), ([one]) => ({ at: `${path}:${line}`, one })));
     const wrong = found.filter(({ one }) => !known.has(one))
@@ -218,7 +219,7 @@ export async function checkFacts(checks: Checks, pages: PageProse[]): Promise<vo
   });
 }
 
-export function compare({ what, value, about, figure, pages }: Fact, statements: (Prose & { readonly path: string })[]): { places: number; wrong: string[] } {
+export function compare({ what, value, about, figure, pages }: Fact, statements: Statement[]): { places: number; wrong: string[] } {
   const known = [value].flat().map(String);
   const expected = `${what}, ${known.join(' or ')} in the code`;
   const compared = statements.filter(({ path, text }) => (pages?.test(path) ?? true) && (about?.test(text) ?? true));
