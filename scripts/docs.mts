@@ -1,4 +1,7 @@
-/** `npm run docs`: links of the pages lead somewhere, their commands are run or marked, their code can be what it says it is, their figures are those of the code. */
+/**
+ * `npm run docs`: links of the pages lead somewhere, their commands are run or marked, their code can be what it says it is, their figures are those of the
+ * code, and their words are plain.
+ */
 
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, normalize, resolve } from 'node:path';
@@ -8,6 +11,7 @@ import GitHubSlugger from 'github-slugger';
 import { checkFacts } from './facts.mjs';
 import { proseOfPage } from './prose.mjs';
 import { checkTables } from './tables.mjs';
+import { checkWords } from './words.mjs';
 import { Checks } from '../local/checks/checks.mjs';
 import { pageCommands } from '../local/checks/programs.mjs';
 
@@ -89,9 +93,10 @@ export async function checkDocs(): Promise<Checks> {
   }
   await checks.check('TypeScript compiles', async () => each(await compile(of('ts').filter(({ page }) => page !== 'README.md')))); // that of the README is jsii-rosetta's
 
-  const prose = [...pages.keys()].filter(path => path !== 'CHANGELOG.md').map(path => ({ path, prose: proseOfPage(readFileSync(join(root, path), 'utf8')) }));
-  await checkFacts(checks, prose); // what a release had stays as it was
+  const current = [...pages.keys()].filter(path => path !== 'CHANGELOG.md'); // which has figures of former releases
+  await checkFacts(checks, current.map(path => ({ path, prose: proseOfPage(readFileSync(join(root, path), 'utf8')) })));
   await checkTables(checks);
+  await checkWords(checks);
   return checks;
 }
 

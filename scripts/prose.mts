@@ -6,7 +6,7 @@ import ts from 'typescript';
 
 export interface Prose {
   readonly line: number;
-  /** Code within it stays in backticks. */
+  /** Its lines as they are in the file. Code is in backticks. */
   readonly text: string;
 }
 
@@ -45,13 +45,14 @@ function linesOf(block: Node): Prose[] {
   return [...lines, { line, text }];
 }
 
-/** A sentence has the line that it begins in. */
-export function sentences(lines: Prose[]): Prose[] {
+function sentences(lines: Prose[]): Prose[] {
   const found: Prose[] = [];
   let open: Prose | undefined;
+  let lastLine = 0;
   for (const { line, text } of lines) {
     for (const part of text.split(/(?<=[.!?][)"]?) +(?=\S)/)) {
-      open = open === undefined ? { line, text: part.trim() } : { ...open, text: `${open.text} ${part.trim()}` };
+      open = open === undefined ? { line, text: part.trim() } : { ...open, text: `${open.text}${'\n'.repeat(line - lastLine)}${part.trim()}` };
+      lastLine = line;
       if (/[.!?][)"]?$/.test(part)) {
         found.push(open);
         open = undefined;
@@ -64,7 +65,7 @@ export function sentences(lines: Prose[]): Prose[] {
 /** Number words as digits, so that one pattern finds both: "30 minutes" for "half an hour", "1 minute" for "a minute". */
 export function withDigits(text: string): string {
   const words = ['two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve', 'thirteen', 'fourteen', 'fifteen'];
-  return text
+  return text.replaceAll('\n', ' ')
     .replace(/\bhalf an hour\b/g, '30 minutes')
     .replace(/\b(?:an?|one) (?=(?:second|minute|hour|day|week|month)\b)/gi, '1 ')
     .replace(new RegExp(`\\b(?:${words.join('|')})\\b`, 'gi'), word => String(words.indexOf(word.toLowerCase()) + 2));
@@ -85,15 +86,15 @@ export function proseOfTypeScript(path: string, source: string): Prose[] {
     }
     const isText = ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddleOrTemplateTail(node);
     if (isText && node.text.includes(' ')) {
-      texts.push(...linesAt(lineOf(node.getStart(file)), node.text));
+      texts.push({ line: lineOf(node.getStart(file)), text: node.text });
     }
     node.getChildren(file).filter(({ kind }) => kind < ts.SyntaxKind.FirstJSDocNode || kind > ts.SyntaxKind.LastJSDocNode).forEach(visit);
   };
   visit(file);
-  return [...[...comments.values()].flatMap(({ line, text }) => withoutExamples(linesAt(line, text))), ...texts];
+  return [...[...comments.values()].flatMap(comment => sentences(withoutExamples(linesOfComment(comment)))), ...texts];
 }
 
-function linesAt(line: number, text: string): Prose[] {
+function linesOfComment({ line, text }: Prose): Prose[] {
   return text.split('\n').map((one, index) => ({ line: line + index, text: one.replace(/^\s*(\/\*\*?|\*\/|\*|\/\/)/, '').replace(/\*\/$/, '').trim() }));
 }
 
@@ -105,7 +106,7 @@ function withoutExamples(lines: Prose[]): Prose[] {
   });
 }
 
-/** The same by Python's own tokenizer. */
+/** Python's tokenizer finds comments and texts that contain a space. */
 const tokenizer = `
 import json, sys, tokenize
 kinds = {getattr(tokenize, name, None) for name in ("COMMENT", "STRING", "FSTRING_MIDDLE")}
@@ -114,7 +115,7 @@ for path in sys.argv[1:]:
     with open(path, "rb") as file:
         for token in tokenize.tokenize(file.readline):
             if token.type in kinds and " " in token.string:
-                found += [{"path": path, "line": token.start[0] + i, "text": text.strip()} for i, text in enumerate(token.string.split("\\n"))]
+                found.append({"path": path, "line": token.start[0], "text": token.string})
 print(json.dumps(found))
 `;
 
