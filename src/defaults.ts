@@ -7,18 +7,18 @@ import * as scheduler from 'aws-cdk-lib/aws-scheduler';
 import { AccessLevel } from './access';
 import { ArtifactTransfer, DatabaseAuthentication, FargateCapacity, SecureMlflowProps } from './props';
 
-/** Those that error texts name, too. */
+/** Defaults that error messages also contain. */
 export const DEFAULT_CPU = 1024;
 export const DEFAULT_MEMORY_MIB = 3072;
 export const DEFAULT_MAX_ACUS = 2;
 export const DEFAULT_EVERYBODY = AccessLevel.NONE;
 
-/** Never lower than a release has named, nor than AWS has installed by itself: docs/releasing.md. */
+/** It must never be lower than in an earlier release, and never lower than the version that AWS has installed automatically: docs/releasing.md. */
 export const DEFAULT_ENGINE_VERSION = rds.AuroraPostgresEngineVersion.VER_17_7;
 
 export type Settings = ReturnType<typeof withDefaults>;
 
-/** The props with every default. What users read of them stands in props.ts. */
+/** The props with every default. Their documentation for users is in props.ts. */
 export function withDefaults(props: SecureMlflowProps) {
   const { access, databaseCapacity, databaseOptions, requestLimits, cleanUp, scaling } = props;
   return {
@@ -56,7 +56,7 @@ export function withDefaults(props: SecureMlflowProps) {
     cleanUp: cleanUp && {
       olderThan: cleanUp.olderThan,
       keepVersionsFor: cleanUp.keepVersionsFor ?? Duration.days(30),
-      // A quiet hour, and seldom: what was deleted long ago can wait some days more, and the database sleeps on.
+      // In a quiet hour and once a week: the clean-up is not urgent, and each run resumes a paused database.
       schedule: cleanUp.schedule ?? scheduler.ScheduleExpression.cron({ weekDay: 'SUN', hour: '3', minute: '0' }),
     },
   };

@@ -9,7 +9,7 @@ import type * as s3 from 'aws-cdk-lib/aws-s3';
 import type { Construct } from 'constructs';
 import { countLines, logPatterns } from './parts/log-lines';
 
-/** The parts that are measured. */
+/** The parts of a deployment that have metrics. */
 interface Measured extends Construct {
   readonly url: string;
   readonly logGroup: logs.ILogGroup;
@@ -22,7 +22,7 @@ interface Measured extends Construct {
   readonly certificate: acm.ICertificate;
 }
 
-/** The metrics of a deployment, for alarms and dashboards of your own. `addMonitoring` makes the usual ones. */
+/** The metrics of a deployment, for your own alarms and dashboards. `addMonitoring` creates the usual ones. */
 export class SecureMlflowMetrics {
   /** @internal */
   public static _of(mlflow: Measured): SecureMlflowMetrics {
@@ -34,7 +34,7 @@ export class SecureMlflowMetrics {
   private constructor(private readonly mlflow: Measured) {}
 
   /**
-   * Requests that a task got.
+   * Number of requests to the tasks.
    *
    * @default - sum over 5 minutes
    */
@@ -43,7 +43,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Seconds from a request's leaving the load balancer to the beginning of the answer.
+   * Time in seconds from when a request leaves the load balancer until the task starts to answer.
    *
    * @default - average over 5 minutes
    */
@@ -52,7 +52,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Answers of the tasks, by kind.
+   * Number of answers of the tasks with a kind of status code.
    *
    * @default - sum over 5 minutes
    */
@@ -61,8 +61,8 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Requests of people and programs with a sign-in that were refused with status 403: their level is too low, they have no name, or a page of another site sent
-   * them. There are no data where none is.
+   * Number of authenticated requests that were refused with status 403. The level is too low, the caller has no name, or a page of another site sent the request.
+   * There are no data while no request is refused.
    *
    * The first call defines the metric filter that counts them in the log.
    *
@@ -74,7 +74,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Answers of the load balancer itself, by kind.
+   * Number of answers of the load balancer itself with a kind of status code.
    *
    * @default - sum over 5 minutes
    */
@@ -83,7 +83,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Tasks that fail the health check of the load balancer.
+   * Number of tasks that fail the health check of the load balancer.
    *
    * @default - average over 5 minutes
    */
@@ -92,7 +92,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * CPU of the tasks, in percent.
+   * CPU utilization of the tasks, in percent.
    *
    * @default - average over 5 minutes
    */
@@ -101,7 +101,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Memory of the tasks, in percent.
+   * Memory utilization of the tasks, in percent.
    *
    * @default - average over 5 minutes
    */
@@ -110,7 +110,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Tasks that run.
+   * Number of tasks that are running. Requires Container Insights.
    *
    * @default - average over 5 minutes
    */
@@ -119,7 +119,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Tasks that should run.
+   * Number of tasks that should be running. Requires Container Insights.
    *
    * @default - average over 5 minutes
    */
@@ -128,7 +128,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Disk that the tasks use, in GB.
+   * Disk space that the tasks use, in GB. Requires Container Insights.
    *
    * @default - average over 5 minutes
    */
@@ -137,7 +137,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Disk that the tasks have, in GB.
+   * Disk space that the tasks have, in GB. Requires Container Insights.
    *
    * @default - average over 5 minutes
    */
@@ -146,7 +146,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Capacity units of the database; 0 while it is paused.
+   * Capacity of the database in ACU; 0 while it is paused.
    *
    * @default - average over 5 minutes
    */
@@ -155,7 +155,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Capacity units of the database, in percent of `maxAcus`.
+   * Capacity of the database, in percent of `maxAcus`.
    *
    * @default - average over 5 minutes
    */
@@ -164,7 +164,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Connections to the database.
+   * Number of connections to the database.
    *
    * @default - average over 5 minutes
    */
@@ -182,7 +182,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Size of the bucket for artifacts in bytes, old versions of objects included, without those in other storage classes than Standard.
+   * Size of the bucket for artifacts in bytes, old versions of objects included. Objects in other storage classes than Standard are not included.
    *
    * @default - average over a day: S3 measures it once a day
    */
@@ -197,7 +197,7 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Days until the certificate expires.
+   * Number of days until the certificate expires.
    *
    * @default - minimum over a day
    */
@@ -205,7 +205,7 @@ export class SecureMlflowMetrics {
     return this.mlflow.certificate.metricDaysToExpiry(props);
   }
 
-  /** Of the service; names and dimensions: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-ECS.html */
+  /** A metric of the service. Names and dimensions: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-ECS.html */
   private containerInsights(metricName: string, props?: cloudwatch.MetricOptions): cloudwatch.Metric {
     return new cloudwatch.Metric({
       namespace: 'ECS/ContainerInsights',

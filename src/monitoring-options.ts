@@ -1,23 +1,23 @@
 import type * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 
-/** When one alarm rings, where it differs from the default. */
+/** When an alarm rings. Leave a field out for the default of the alarm. */
 export interface AlarmThreshold {
   /**
-   * The alarm rings at this value and beyond. The unit is that of the alarm.
+   * The alarm rings when the metric reaches or passes this value. Each alarm has its own unit.
    *
-   * @default - that of the alarm
+   * @default - the default of the alarm
    */
   readonly threshold?: number;
 
   /**
-   * How many periods in a row must be so.
+   * Number of periods in a row in which the threshold must be reached, 1 or more.
    *
-   * @default - that of the alarm
+   * @default - the default of the alarm
    */
   readonly evaluationPeriods?: number;
 
   /**
-   * Whether there is this alarm at all.
+   * Whether to create the alarm.
    *
    * @default true
    */
@@ -25,170 +25,170 @@ export interface AlarmThreshold {
 }
 
 /**
- * When each alarm rings. None of them does on an idle system with a paused database.
+ * When each alarm rings. No alarm rings on an idle system with a paused database.
  *
  * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/monitoring.md#alarms
  */
 export interface MonitoringThresholds {
   /**
-   * Targets that fail the health check of the load balancer.
+   * Number of targets that fail the health check of the load balancer.
    *
-   * @default - 1, for 5 minutes: two failed checks make a target unhealthy, and ECS replaces the task well before
+   * @default - 1, for 5 minutes: a target is unhealthy after six failed checks (a minute), and ECS normally replaces the task before 5 minutes have passed
    */
   readonly unhealthyTargets?: AlarmThreshold;
 
   /**
-   * Tasks that should run and do not.
+   * Number of tasks that should be running and are not.
    *
-   * @default - 1, for 20 minutes: a new task is given 10 minutes until it must be healthy
+   * @default - 1, for 20 minutes: a new task has 10 minutes to become healthy
    */
   readonly missingTasks?: AlarmThreshold;
 
   /**
-   * Starts of tasks within an hour.
+   * Number of task starts within an hour.
    *
-   * @default - 4 for each task that there may be: three deployments within an hour stay silent, a task that keeps failing does not
+   * @default - 4 for each task of the maximum number: three deployments within an hour do not reach it, a task that keeps failing does
    */
   readonly taskStarts?: AlarmThreshold;
 
   /**
-   * Failures of `prepare`, such as of a migration.
+   * Number of failures of `prepare`, for example of a migration.
    *
-   * @default - 1, within 5 minutes: it has waited for the database already, so it does not heal by itself
+   * @default - 1, within 5 minutes: `prepare` has already waited for the database, so the failure does not resolve itself
    */
   readonly failedPreparations?: AlarmThreshold;
 
   /**
-   * Failures of the clean-up. With `cleanUp`.
+   * Number of failures of the clean-up. Only with `cleanUp`.
    *
    * @default - 1, within 5 minutes: the next clean-up may be a week away
    */
   readonly failedCleanUps?: AlarmThreshold;
 
   /**
-   * Failed attempts of the scheduler to start the clean-up. With `cleanUp`.
+   * Number of failed attempts of EventBridge Scheduler to start the clean-up. Only with `cleanUp`.
    *
-   * @default - 1, within 5 minutes: a role or a quota that is wrong stays so
+   * @default - 1, within 5 minutes: a wrong role or quota does not correct itself
    */
   readonly unstartedCleanUps?: AlarmThreshold;
 
   /**
-   * Answers 5xx of the tasks within 5 minutes.
+   * Number of answers of the tasks with status 5xx within 5 minutes.
    *
-   * @default - 10, twice in a row: a restart of the database is over in one period
+   * @default - 10, in two periods in a row: a restart of the database takes only one
    */
   readonly targetErrors?: AlarmThreshold;
 
   /**
-   * Answers 5xx of the load balancer itself within 5 minutes.
+   * Number of answers of the load balancer itself with status 5xx within 5 minutes. Not with `listener`, because such answers could belong to any service.
    *
-   * @default - 10, three times in a row: a deployment stops the old task first, and the new one may take 10 minutes
+   * @default - 10, in three periods in a row: a deployment stops the old task first, and the new one may take 10 minutes
    */
   readonly loadBalancerErrors?: AlarmThreshold;
 
   /**
-   * What 99 of 100 answers take at most, in seconds. An upload counts until S3 has all of it.
+   * The time within which 99 of 100 requests are answered (p99), in seconds. The time of an upload ends when S3 has stored the whole file.
    *
-   * @default - 30, for 15 minutes: a database wakes in 15 seconds, and an upload of 1 GiB was measured to take 22
+   * @default - 30, for 15 minutes: a paused database resumes in 15 seconds, and an upload of 1 GiB took 22 seconds when measured
    */
   readonly latency?: AlarmThreshold;
 
   /**
-   * Sign-ins and tokens refused within 5 minutes.
+   * Number of sign-ins and bearer tokens that were refused within 5 minutes.
    *
-   * @default - 20: nobody mistypes so often; a program with an expired token does, and so does somebody who tries
+   * @default - 20: typing errors do not reach it; a program with an expired bearer token does, and so does an attacker
    */
   readonly refusedSignIns?: AlarmThreshold;
 
   /**
-   * Requests within 5 minutes that the inner door refused with status 403, mostly because `access` gives the caller too low a level.
+   * Number of requests that the inner door refused with status 403 within 5 minutes, mostly because the level that `access` gives the caller is too low.
    *
-   * @default - 20: a page that a reader opens causes a few at most; a program with too low a level causes more, and so does somebody who tries
+   * @default - 20: a page that a reader opens causes a few at most; a program whose level is too low causes more, and so does an attacker
    */
   readonly refusedRequests?: AlarmThreshold;
 
   /**
-   * Average CPU of the tasks, in percent.
+   * Average CPU utilization of the tasks, in percent.
    *
-   * @default - 90, for 15 minutes: the start of a task and a burst of requests are shorter
+   * @default - 90, for 15 minutes: the start of a task and bursts of requests are shorter
    */
   readonly cpu?: AlarmThreshold;
 
   /**
-   * Memory of the fullest task, in percent. Above 100 the task is killed.
+   * Memory utilization of the task that uses most, in percent. Above 100 the task is killed.
    *
-   * @default - 90, for 15 minutes: an idle task of the default size needs about 26
+   * @default - 90, for 15 minutes: an idle task of the default size uses about 26 percent
    */
   readonly memory?: AlarmThreshold;
 
   /**
-   * Disk of the fullest task in use, in percent. When it is full, uploads fail.
+   * Disk utilization of the task that uses most, in percent. When the disk is full, uploads fail.
    *
-   * @default - 80, for 5 minutes: what is left still holds a large artifact
+   * @default - 80, for 5 minutes: the rest is still enough for a large artifact
    */
   readonly ephemeralStorage?: AlarmThreshold;
 
   /**
-   * Capacity units of the database, in percent of `maxAcus`.
+   * Capacity of the database, in percent of `maxAcus`.
    *
-   * @default - 95, for 30 minutes: scaling up is meant to happen, staying at the ceiling is not
+   * @default - 95, for 30 minutes: reaching the maximum for a short time is normal, staying there is not
    */
   readonly databaseCapacity?: AlarmThreshold;
 
   /**
-   * Connections to the database.
+   * Number of connections to the database.
    *
-   * @default - 100 for each task there may be, for 15 minutes: a task with two workers holds up to 90
+   * @default - 100 for each task of the maximum number, for 15 minutes: a task with two workers has up to 90
    */
   readonly databaseConnections?: AlarmThreshold;
 
   /**
-   * Size of the database in GiB.
+   * Size of the database, in GiB.
    *
-   * @default - 50: it holds metrics and parameters, no artifacts; so much says that runs are never cleaned up
+   * @default - 50: the database contains metrics and parameters, but no artifacts; this size means that runs are never cleaned up
    */
   readonly databaseStorage?: AlarmThreshold;
 
   /**
-   * Size of the bucket for artifacts in GiB, old versions of objects included.
+   * Size of the bucket for artifacts, in GiB, old versions of objects included.
    *
-   * @default - 1024: a size at which somebody should know what it costs
+   * @default - 1024: at this size its cost should be checked
    */
   readonly artifactStorage?: AlarmThreshold;
 
   /**
-   * Days until the certificate expires. This alarm rings at this value and below.
+   * Number of days until the certificate expires. This alarm rings at this value and below.
    *
-   * @default - 30: ACM has been trying to renew it for 30 days then; a certificate that was imported nobody renews
+   * @default - 30: ACM has then tried to renew it for 30 days; imported certificates are not renewed automatically
    */
   readonly certificateExpiry?: AlarmThreshold;
 }
 
-/** Who hears the alarms, and when they ring. */
+/** Options of `addMonitoring`: when alarms ring, and what happens then. */
 export interface MonitoringOptions {
   /** What happens when an alarm rings, such as `new SnsAction(topic)` of `aws-cdk-lib/aws-cloudwatch-actions`. */
   readonly alarmActions: cloudwatch.IAlarmAction[];
 
   /**
-   * What happens when an alarm is over. Pagers want the actions of `alarmActions` here, too, to close what they opened.
+   * What happens when an alarm returns to OK. For a pager pass the actions of `alarmActions` here, too, so that it closes its incident.
    *
-   * @default - nothing
+   * @default - no action
    */
   readonly okActions?: cloudwatch.IAlarmAction[];
 
   /**
    * When each alarm rings.
    *
-   * @default - as said at each
+   * @default - the default of each alarm
    */
   readonly thresholds?: MonitoringThresholds;
 }
 
-/** What `addMonitoring` made, to build upon: alarms elsewhere, widgets of your own, composite alarms. */
+/** The resources that `addMonitoring` created, for example to add actions, widgets and composite alarms. */
 export interface SecureMlflowMonitoring {
   /** The dashboard. */
   readonly dashboard: cloudwatch.Dashboard;
 
-  /** The alarms by the names of `thresholds`, such as `latency`. One that is not enabled, or has nothing to measure, is not there. */
+  /** The alarms by their names in `thresholds`, such as `latency`. An alarm that is not enabled, or whose metric does not exist, is missing. */
   readonly alarms: { [name: string]: cloudwatch.Alarm };
 }

@@ -14,59 +14,59 @@ import type { IAuthProvider } from './auth/auth-provider';
 import type { TokenIssuer } from './auth/token-issuer';
 import type { SessionStore } from './session-store';
 
-/** How far the database scales, in Aurora capacity units (ACU: 2 GiB of memory each) and when it pauses. */
+/** How far the database scales, in Aurora capacity units (ACU, 2 GiB of memory each), and when it pauses. */
 export interface DatabaseCapacity {
   /**
-   * The least it scales down to, 0 to 256 in steps of 0.5.
+   * Minimum capacity in ACU, 0 to 256 in steps of 0.5.
    *
-   * @default 0 - the database pauses when nobody has been connected for `pauseAfter`
+   * @default 0 - the database pauses when it has had no connection for `pauseAfter`
    */
   readonly minAcus?: number;
 
   /**
-   * The most it scales up to, 1 to 256 in steps of 0.5.
+   * Maximum capacity in ACU, 1 to 256 in steps of 0.5.
    *
    * @default 2
    */
   readonly maxAcus?: number;
 
   /**
-   * How long nobody must have been connected before it pauses, 5 minutes to 24 hours. Only with `minAcus: 0`.
+   * How long the database must be without a connection before it pauses, 5 minutes to 24 hours. Only with `minAcus: 0`.
    *
-   * MLflow's own connections end after a minute without use. The first request after a pause takes about 15 seconds longer.
+   * MLflow's own connections close after a minute without use. The first request after a pause takes about 15 seconds longer.
    *
    * @default Duration.minutes(10)
    */
   readonly pauseAfter?: Duration;
 }
 
-/** What else of the database may differ. */
+/** Options of the database other than its capacity. */
 export interface DatabaseOptions {
   /**
-   * Version of the engine: 17.7 or newer of major version 17. RDS applies newer minor ones by itself, and never goes back to an older one.
+   * Engine version: 17.7 or a newer minor version of 17. RDS installs newer minor versions automatically and never goes back to an older one.
    *
    * @default rds.AuroraPostgresEngineVersion.VER_17_7
    */
   readonly engineVersion?: rds.AuroraPostgresEngineVersion;
 
   /**
-   * More parameters of the cluster, such as `{ log_min_duration_statement: '1000' }`. Those that the construct sets are refused.
+   * Additional cluster parameters, such as `{ log_min_duration_statement: '1000' }`. Parameters that the construct sets are refused.
    *
-   * RDS applies some of them only when the database restarts.
+   * RDS applies some parameters only when the database restarts.
    *
-   * @default - `rds.force_ssl` and `idle_session_timeout` alone
+   * @default - only `rds.force_ssl` and `idle_session_timeout` are set
    */
   readonly parameters?: { [name: string]: string };
 
   /**
-   * How long backups are kept, 1 to 35 whole days. The database can be restored to any second of them.
+   * How long backups are kept, 1 to 35 whole days. The database can be restored to any second of that time.
    *
    * @default Duration.days(14)
    */
   readonly backupRetention?: Duration;
 
   /**
-   * Switches on Performance Insights, which shows what queries wait for: `STANDARD` keeps a week without charge, `ADVANCED` 15 months for a price.
+   * Turns on Performance Insights, which shows what queries wait for. `STANDARD` keeps a week of data without charge, `ADVANCED` keeps 15 months and is charged.
    *
    * @default - off
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_DatabaseInsights.html
@@ -74,10 +74,10 @@ export interface DatabaseOptions {
   readonly databaseInsightsMode?: rds.DatabaseInsightsMode;
 
   /**
-   * Snapshot to restore the database from: the name or ARN of one that a database of this construct left, in the region of the stack.
+   * Snapshot to restore the database from: the name or ARN of a snapshot of a database of this construct, in the region of the stack.
    *
-   * It must stay as it is for as long as the database lives: CloudFormation replaces a database whose snapshot is removed from the template by an empty
-   * one, and one whose snapshot is changed by what is in that. So it also replaces a database that is there already.
+   * Do not change or remove it as long as the database exists. If you remove it, CloudFormation replaces the database with an empty one. If you change it,
+   * or add it to an existing deployment, CloudFormation replaces the database with the content of the snapshot.
    *
    * @default - an empty database
    * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/backup-and-restore.md#in-a-new-stack-needs-aws
@@ -85,48 +85,48 @@ export interface DatabaseOptions {
   readonly snapshotIdentifier?: string;
 }
 
-/** How the server proves to the database who it is. */
+/** How the server authenticates to the database. */
 export enum DatabaseAuthentication {
-  /** With the password of the generated secret, which ECS reads when a task starts. It must not change while tasks run. */
+  /** With the password in the generated secret, which ECS reads when a task starts. The password must not change while tasks run. */
   PASSWORD = 'password',
 
   /**
-   * With tokens of RDS, signed by the role of the task, a new one every ten minutes. The server has no password, and whenever that of the database
-   * changes, nothing happens to running tasks: only `prepare`, which migrates at the start of a task, and a clean-up task use it.
+   * With IAM authentication: the task role signs a new RDS authentication token every ten minutes. The server has no database password, so a change of the
+   * password does not affect running tasks. Only `prepare`, which migrates the database when a task starts, and the clean-up task use the password.
    *
-   * A fourth container, `database-token`, makes the tokens.
+   * A fourth container, `database-token`, creates the RDS authentication tokens.
    *
    * @see https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/UsingWithRDS.IAMDBAuth.html
    */
   IAM = 'iam',
 }
 
-/** Which way artifacts go between clients and S3. */
+/** How artifacts travel between clients and S3. */
 export enum ArtifactTransfer {
   /**
-   * The server signs URLs, and clients use them: all downloads, and uploads from 500 MB on, go straight from and to S3. The load on the server is small, but clients
-   * must reach `https://<bucket>.s3.<region>.amazonaws.com`, browsers too.
+   * The server signs URLs, and clients use them to reach S3 directly: for all downloads, and for uploads from 500 MB. The load on the server is small, but
+   * clients and browsers must reach `https://<bucket>.s3.<region>.amazonaws.com`.
    *
-   * Without a way there a download by MLflow's client fails after minutes, and the download button leads to an error page of the browser.
+   * If they cannot, a download with MLflow's client fails after minutes, and the download button opens an error page of the browser.
    */
   DIRECT = 'direct',
 
   /**
-   * The server signs no URLs, says so, and passes everything on. Clients need a way to the server alone, and no settings of their own.
+   * The server signs no URLs, tells clients so, and transfers all artifacts itself. Clients only have to reach the server and need no settings.
    *
-   * Every file passes through the disk of a task (`ephemeralStorageGiB`), and a transfer may take 15 minutes.
+   * Every file passes through the disk of a task (`ephemeralStorageGiB`). A transfer may take at most 15 minutes.
    */
   THROUGH_SERVER = 'through-server',
 }
 
 /** What the tasks run on. */
 export enum FargateCapacity {
-  /** Fargate at its usual price. A task runs until it is stopped. */
+  /** Fargate at the on-demand price. A task runs until it is stopped. */
   ON_DEMAND = 'on-demand',
 
   /**
-   * Spare capacity, up to 70 percent cheaper. AWS may end a task at any time, with a notice of two minutes, and starts another when it has capacity.
-   * With one task that is an outage of some minutes; there is no fallback to the usual price.
+   * Spare capacity, up to 70 percent cheaper. AWS may stop a task at any time, two minutes after a notice. ECS starts another task when AWS has capacity.
+   * With one task this is an outage of some minutes. There is no fallback to on-demand capacity.
    *
    * @see https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-capacity-providers.html
    */
@@ -134,23 +134,23 @@ export enum FargateCapacity {
 }
 
 /**
- * How the number of tasks follows the load: as many as keep the two targets, whichever needs more.
+ * How the number of tasks follows the load. There are two targets; the one that needs more tasks decides.
  *
- * Tasks share nothing but the database, the bucket and the secrets, so any request may go to any task. A task takes one to two minutes to start.
+ * Tasks share only the database, the bucket and the secrets, so any task can answer any request. A task takes one to two minutes to start.
  */
 export interface ScalingOptions {
-  /** The most tasks, at least `desiredCount`. */
+  /** Maximum number of tasks, at least `desiredCount`. */
   readonly maxCount: number;
 
   /**
-   * Average CPU of the tasks to aim at, in percent.
+   * Target for the average CPU utilization of the tasks, in percent.
    *
-   * @default 60 - what comes in while another task starts still finds room
+   * @default 60 - leaves room for the requests that arrive while another task starts
    */
   readonly cpuUtilizationPercent?: number;
 
   /**
-   * Requests a minute and task to aim at.
+   * Target for the number of requests per task and minute.
    *
    * @default 3000 - less than half of what one task [was measured to answer](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/scaling.md)
    */
@@ -158,61 +158,61 @@ export interface ScalingOptions {
 }
 
 /**
- * MLflow's AI gateway: people store keys of AI providers on the server, and call the providers through it.
+ * Options of MLflow's AI gateway. People store keys of AI providers on the server and call the providers through the server.
  *
- * Whoever is in can then spend every key that is stored there, and what people write leaves for the providers. Nothing of a sign-in goes along.
- * A key goes only where the person who stored it has sent it.
+ * Everybody who gets in can then use every key that is stored there, and what people write is sent to the AI providers. No part of a sign-in is sent.
+ * A key is sent only to the provider and the address that it was stored for.
  *
  * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/ai-gateway.md
  */
 export interface AiGatewayOptions {
   /**
-   * Providers that have no public address or another port than 443, such as `http://vllm.internal:8000`: scheme, host (a name, or an address of IPv4) and, if it
-   * is another than that of the scheme, port.
+   * AI providers without a public address, or on another port than 443, such as `http://vllm.internal:8000`. Give the scheme, the host (a name or an IPv4
+   * address) and the port, if it is not the default port of the scheme.
    *
-   * The security group of the tasks lets them out to port 443 alone. For any other port also call `mlflow.service.connections.allowTo(…)`, or calls end in
-   * a timeout. To name a provider here is to trust it: everybody who is in can call it.
+   * The security group of the tasks allows outbound connections to port 443 only. For any other port also call `mlflow.service.connections.allowTo(…)`;
+   * otherwise calls time out. List only providers that you trust: everybody who gets in can call them.
    *
-   * @default - public addresses on port 443 alone
+   * @default - only public addresses on port 443
    */
   readonly privateProviders?: string[];
 }
 
-/** How large requests may be. What is larger is refused with status 413. Artifacts are not limited: they pass through as they come. */
+/** Maximum size of requests. Larger requests are rejected with status 413. The size of artifacts is not limited. */
 export interface RequestLimits {
   /**
-   * The body of a request, in MiB.
+   * Maximum size of the body of a request, in MiB, 1 to 1024.
    *
    * @default 32
    */
   readonly apiMiB?: number;
 
   /**
-   * OpenTelemetry traces of one request, unpacked, in MiB. Clients compress them, and a small request can hold much.
+   * Maximum size of the OpenTelemetry traces in one request after decompression, in MiB, 1 to 1024. Clients compress traces, so a small request can contain a lot.
    *
    * @default 64
    */
   readonly tracesMiB?: number;
 }
 
-/** A proxy of the network for requests of HTTP and HTTPS (the method CONNECT), which asks for no password. */
+/** An HTTP proxy of your network that forwards HTTP and HTTPS requests (method CONNECT) and requires no password. */
 export interface NetworkProxyOptions {
   /** Host name or IPv4 address, without scheme. */
   readonly host: string;
 
-  /** Port, 1 to 65535, but 443. */
+  /** Port, 1 to 65535, except 443. */
   readonly port: number;
 
   /**
-   * Hosts that are reached past it, without scheme and port; one stands for all hosts below it, too. Those of the task itself and of its credentials
-   * always are, and the database and the session store, which are not asked by HTTP.
+   * Hosts that are reached without the proxy. Leave out scheme and port. A host includes all its subdomains. The task itself and the address of its AWS
+   * credentials never go through the proxy. Connections to the database and the session store do not either, because they do not use HTTP.
    *
-   * @default - S3 of the region: a gateway endpoint or a NAT gateway leads there, without which no image could be pulled. With `[]` artifacts go through it, too
+   * @default - S3 in the region, which the tasks reach through a gateway endpoint or a NAT gateway. With `[]` artifacts go through the proxy, too
    */
   readonly noProxy?: string[];
 
   /**
-   * Where the security group of the tasks lets them out to `port`: addresses, or the security group of the proxy.
+   * Destination of the outbound rule for `port` in the security group of the tasks: an address range, or the security group of the proxy.
    *
    * @default - every IPv4 address
    */
@@ -220,62 +220,62 @@ export interface NetworkProxyOptions {
 }
 
 /**
- * What is removed for good, and when.
+ * What the clean-up removes permanently, and when it runs.
  *
  * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/clean-up.md
  */
 export interface CleanUpOptions {
   /**
-   * How long ago a run, a model or an experiment must have been deleted to be removed, with its files. At least a day.
+   * How long ago a run, a model or an experiment must have been deleted before it is removed with its files. At least a day.
    *
-   * What a registered model still needs is never removed.
+   * Files that a registered model still needs are never removed.
    */
   readonly olderThan: Duration;
 
   /**
-   * When it runs. The database wakes each time.
+   * When the clean-up runs. A paused database resumes each time.
    *
    * @default - Sundays at 3:00 UTC
    */
   readonly schedule?: scheduler.ScheduleExpression;
 
   /**
-   * How long the new bucket keeps the versions of files that were deleted or overwritten, in days. A file can be brought back until then.
+   * How long the new bucket keeps the versions of files that were deleted or overwritten, in whole days. Until then a file can be restored.
    *
-   * Not with `artifactBucket`, of which nothing is changed.
+   * Not with `artifactBucket`, because the construct changes nothing in a bucket that you pass.
    *
    * @default Duration.days(30)
    */
   readonly keepVersionsFor?: Duration;
 }
 
-/** What to deploy. Three props and a zone or a certificate are enough. */
+/** Props of `SecureMlflow`. Three props, and a zone or a certificate, are enough. */
 export interface SecureMlflowProps {
-  /** The public name of the server: one host, lower case, no scheme, such as `mlflow.example.com`. */
+  /** The public name of the server: one host name in lower case, without scheme, such as `mlflow.example.com`. */
   readonly domainName: string;
 
-  /** Where people sign in. */
+  /** The sign-in provider: one of the factories of `AuthProvider`, or your own `IAuthProvider`. */
   readonly authProvider: IAuthProvider;
 
   /**
-   * Domains whose e-mail addresses may sign in or send tokens; subdomains are domains of their own. An address that its token marks as unverified is
-   * refused, unless the provider has an `emailClaim` of its own: then the provider alone answers for the address.
+   * E-mail domains. People may sign in and send bearer tokens with an address in one of these domains. A subdomain must be listed separately. An address
+   * that the ID token marks as unverified is rejected, unless the provider has another `emailClaim`: oauth2-proxy does not check such an address.
    *
-   * `['*']` lets in whoever has an account at the provider. Synthesis warns where that is, or may be, anybody in the world, and of domains where
-   * anybody can have an address.
+   * `['*']` allows every account at the provider. Synthesis warns if anybody in the world can, or might, have such an account. It also warns about domains
+   * that give an address to anybody.
    */
   readonly emailDomains: string[];
 
   /**
-   * Whose identity tokens are accepted as `Authorization: Bearer`, beside those that the provider made for its client.
+   * Additional issuers whose ID tokens are accepted as bearer tokens (`Authorization: Bearer`). ID tokens of the sign-in provider for its client are accepted anyway.
    *
-   * @default - the provider's alone
+   * @default - only those of the sign-in provider
    */
   readonly trustedTokenIssuers?: TokenIssuer[];
 
   /**
-   * Exact subjects of tokens that are let in whatever `emailDomains` says: a machine client's id, the address of a service account.
-   * Their tokens must be the provider's or those of an issuer in `trustedTokenIssuers`. Letter case does not matter.
+   * Exact subjects of bearer tokens that are accepted regardless of `emailDomains`: the id of a machine client, or the address of a service account.
+   * The bearer tokens must come from the sign-in provider or from an issuer in `trustedTokenIssuers`. Letter case does not matter.
    *
    * For AWS roles use `grantTrackingAccess`.
    *
@@ -284,11 +284,11 @@ export interface SecureMlflowProps {
   readonly machineIdentities?: string[];
 
   /**
-   * The issuer of the account's identity tokens, `https://<id>.tokens.sts.global.api.aws`: what `grantTrackingAccess` needs.
+   * The issuer of the AWS account's identity tokens, `https://<id>.tokens.sts.global.api.aws`. `grantTrackingAccess` requires it.
    *
-   * `aws iam enable-outbound-web-identity-federation` prints it, once for each account.
+   * Run `aws iam enable-outbound-web-identity-federation` once for each account; it prints the issuer.
    *
-   * @default - tokens of AWS roles are not accepted
+   * @default - AWS identity tokens are not accepted
    * @see https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_getting_started.html
    */
   readonly awsIdentityIssuer?: string;
@@ -296,8 +296,8 @@ export interface SecureMlflowProps {
   /**
    * Who may do what: readers, editors and admins, by group, address and machine.
    *
-   * With it `grantTrackingAccess` takes a `level`, and jobs of the server must be off, because they call it without a sign-in. Runs say who made them with it
-   * and without it.
+   * With `access`, `grantTrackingAccess` accepts a `level`, and jobs of the server must be off, because they call the server without a sign-in. Every run shows
+   * who created it, with and without `access`.
    *
    * @default - everybody who gets in may do everything
    * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/access.md
@@ -312,54 +312,54 @@ export interface SecureMlflowProps {
   readonly access?: AccessOptions;
 
   /**
-   * How long a sign-in in the browser lasts.
+   * How long a session in the browser lasts, at least a minute.
    *
    * @default Duration.hours(12)
    */
   readonly sessionDuration?: Duration;
 
   /**
-   * How often, within a session, the provider is asked again whether the person may still enter.
+   * How often a session is refreshed at the provider, which then confirms that the person may still sign in. At least a minute, and shorter than `sessionDuration`.
    *
-   * It needs refresh tokens, which Cognito, Entra ID, GitLab and Keycloak give. `AuthProvider.oidc` asks for the scope `offline_access`, for which most others
-   * give them. Google and GitHub give oauth2-proxy none: there it is refused. Without a refresh token the session ends with the ID token, which often lasts an
-   * hour, but not before the first interval is over.
+   * Requires refresh tokens. Cognito, Entra ID, GitLab and Keycloak issue them. Most other providers issue them for the scope `offline_access`, which
+   * `AuthProvider.oidc` requests. Google and GitHub issue none to oauth2-proxy; there the prop is refused. Without a refresh token the session ends when the
+   * ID token expires (often after an hour) or after the first interval, whichever is later.
    *
-   * @default - not before the session ends
+   * @default - sessions are not refreshed
    */
   readonly sessionRefresh?: Duration;
 
   /**
-   * Where the sessions of people are stored. With `SessionStore.valkey()` or `SessionStore.existing(…)` they are on the server: signing out ends a session,
-   * whoever has a copy of the cookie, and the cookie stays small.
+   * Where the sessions of people are stored. With `SessionStore.valkey()` or `SessionStore.existing(…)` they are stored on a server: signing out ends the
+   * session for every copy of the cookie, and the cookie stays small.
    *
-   * @default SessionStore.cookie() - in the cookie: a copy of it is accepted until `sessionDuration` is over, even after signing out
+   * @default SessionStore.cookie() - in the cookie: a copy of the cookie is accepted until `sessionDuration` ends, even after signing out
    */
   readonly sessionStore?: SessionStore;
 
   /**
-   * Public hosted zone that `domainName` lies in. The A record is made there and, without `certificate`, a certificate validated by DNS.
-   * A private zone needs `certificate`, too: ACM cannot see into it.
+   * Public hosted zone that contains `domainName`. The construct creates the A record in the zone. Without `certificate` it also requests a certificate that is
+   * validated by DNS. A private zone also needs `certificate`, because ACM cannot read its records.
    *
-   * @default - no record is made: point the name at `loadBalancer`
+   * @default - no record is created: point the name to `loadBalancer` yourself
    */
   readonly hostedZone?: route53.IHostedZone;
 
   /**
    * Certificate for `domainName`, in the region of the stack.
    *
-   * @default - one is issued by means of `hostedZone`
+   * @default - a new one, validated by DNS in `hostedZone`
    */
   readonly certificate?: acm.ICertificate;
 
   /**
-   * HTTPS listener of an Application Load Balancer that several services share: requests for `domainName` come here. Needs the `vpc` of the load balancer.
+   * HTTPS listener of an Application Load Balancer that several services share. It forwards requests for `domainName` to this server. Requires the `vpc` of the load balancer.
    *
-   * Two rules, the certificate and a rule from the load balancer's security group to the tasks are added; who may connect is up to the owner. The load
-   * balancer should have an idle timeout of 15 minutes and drop invalid header fields; the listener should send Strict-Transport-Security and refuse TLS
-   * older than 1.2. Synthesis warns where that is not so, or cannot be seen.
+   * The construct adds up to three listener rules, the certificate, and a security group rule from the load balancer to the tasks. The owner of the load
+   * balancer decides who may connect. The load balancer should have an idle timeout of 15 minutes and drop invalid header fields. The listener should send
+   * Strict-Transport-Security and refuse TLS versions below 1.2. Synthesis warns if a setting is missing or cannot be read.
    *
-   * @default - a load balancer of its own
+   * @default - a new load balancer for this server only
    * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/shared-load-balancer.md
    * @example
    *
@@ -370,63 +370,63 @@ export interface SecureMlflowProps {
   readonly listener?: elbv2.IApplicationListener;
 
   /**
-   * Load balancer of `listener`. It must be given where the listener is imported.
+   * Load balancer of `listener`. Required if the listener is imported.
    *
-   * @default - the one that the listener of this app belongs to
+   * @default - the load balancer of the listener, if this app defines it
    */
   readonly loadBalancer?: elbv2.IApplicationLoadBalancer;
 
   /**
-   * Priority of the first of up to three rules in `listener`; the others have the next two numbers. It must be given where the listener is imported. Name it
-   * where other services come and go, because a priority that changes may be taken in the middle of a deployment.
+   * Priority of the first of up to three rules in `listener`; the others get the next two numbers. Required if the listener is imported. Set it if other
+   * services are added and removed: a priority that changes may still be in use in the middle of a deployment.
    *
-   * @default - the three after the highest that this app uses so far
+   * @default - the three numbers after the highest priority that this app has used so far
    */
   readonly listenerPriority?: number;
 
   /**
-   * VPC to live in, of the region of the stack. Its tasks need a way out to S3, the image registries and the sign-in provider.
+   * VPC for all parts, in the region of the stack. The tasks must reach S3, the image registries and the sign-in provider.
    *
-   * @default - a new one on two zones, with a gateway endpoint for S3 and a log of refused connections
+   * @default - a new one in two zones, with a gateway endpoint for S3 and a log of rejected connections
    */
   readonly vpc?: ec2.IVpc;
 
   /**
-   * NAT gateways of the new VPC.
+   * Number of NAT gateways of the new VPC.
    *
-   * With 0 the tasks get public addresses in public subnets, which only the load balancer can reach: cheaper, one wall less.
+   * With 0 the tasks run in public subnets with public addresses, which only the load balancer can reach. This is cheaper and has one layer of protection less.
    *
    * @default 1
    */
   readonly natGateways?: number;
 
   /**
-   * Subnets of `vpc` for the tasks, in zones of the load balancer. In public ones they get public addresses.
+   * Subnets of `vpc` for the tasks, in zones of the load balancer. In public subnets the tasks get public addresses.
    *
-   * @default - the private ones with a way out; the public ones where there are none. None in local zones
+   * @default - the private subnets with egress; if there are none, the public ones. Never subnets in local zones
    */
   readonly serviceSubnets?: ec2.SubnetSelection;
 
   /**
-   * Subnets of `vpc` for the database and for `SessionStore.valkey()`, on two zones at least.
+   * Subnets of `vpc` for the database and for `SessionStore.valkey()`, in at least two zones.
    *
-   * @default - the isolated ones; the private ones where there are none. One of each zone, none in local zones
+   * @default - the isolated subnets; if there are none, the private ones. One in each zone, never in local zones
    */
   readonly databaseSubnets?: ec2.SubnetSelection;
 
   /**
-   * Subnets of `vpc` for the load balancer, on two zones at least. It takes one subnet of a zone: where a VPC has several groups of a kind, add `onePerAz: true`.
+   * Subnets of `vpc` for the load balancer, in at least two zones. It accepts one subnet in each zone: if the VPC has several subnet groups of a kind, add `onePerAz: true`.
    *
-   * @default - the public ones; inside the VPC with `internetFacing: false`. One of each zone, none in local zones
+   * @default - the public subnets; with `internetFacing: false` the private or isolated ones. One in each zone, never in local zones
    */
   readonly loadBalancerSubnets?: ec2.SubnetSelection;
 
   /**
-   * The proxy through which the tasks reach the internet: `prepare` the certificates of the database's CA, oauth2-proxy the sign-in provider.
+   * The proxy through which the tasks reach the internet. `prepare` uses it to download the CA certificates of the database, oauth2-proxy to reach the sign-in provider.
    *
-   * Not with `aiGateway`. Images, secrets and logs do not go through it: a task needs a way to them.
+   * Not with `aiGateway`. Images, secrets and logs do not go through the proxy: a task must reach them another way.
    *
-   * @default - none: the tasks need a way out
+   * @default - none: the tasks must reach the internet directly
    * @example
    *
    * const networkProxy = { host: 'proxy.example.com', port: 3128, peer: ec2.Peer.ipv4('10.0.0.0/16') };
@@ -436,38 +436,39 @@ export interface SecureMlflowProps {
   /**
    * Whether the load balancer has public addresses.
    *
-   * With `false` bring the `vpc` that people and programs come through: one made here has no way in for them until you connect it to your network.
+   * With `false` pass the `vpc` from which people and programs connect. A new VPC cannot be reached until you connect it to your network.
    *
    * @default true
    */
   readonly internetFacing?: boolean;
 
   /**
-   * Who may open a connection to the load balancer. Everybody has to sign in all the same.
+   * Sources that may connect to the load balancer. Every request must still be authenticated.
    *
-   * Those that are named come on port 443 alone; only everyone also comes on port 80, which redirects to it. A security group takes 60 rules, one for
-   * each source; a prefix list counts as the most entries that it may have, that of CloudFront as 55. Synthesis warns where that may be too much.
+   * Listed sources may use port 443 only. Port 80, which redirects to 443, is open only if everyone is allowed. A security group allows 60 rules, and each
+   * source needs one. A prefix list counts as its maximum number of entries; the list of CloudFront counts as 55. Synthesis warns if there may be too many.
    *
-   * @default - everyone; `[]` is nobody until `connections.allowFrom(…)`
+   * @default - everyone. With `[]` no connection is allowed until you call `connections.allowFrom(…)`
    */
   readonly allowedSources?: ec2.IPeer[];
 
   /**
-   * Bucket for artifacts, of this account and region. What MLflow does is granted on `artifactPath`, on its key too; nothing of the bucket is changed.
+   * Bucket for artifacts, in the account and region of the stack. The bucket itself is not changed. The tasks get the permissions that MLflow needs for
+   * `artifactPath` and for the key of the bucket.
    *
-   * @default - a new one: encrypted, versioned, over TLS only, never public
+   * @default - a new one: encrypted, versioned, TLS only, never public
    */
   readonly artifactBucket?: s3.IBucket;
 
   /**
-   * Folder of the bucket for artifacts. The tasks have no rights outside it.
+   * Folder in the bucket for artifacts. The tasks have no permissions outside it.
    *
    * @default 'mlflow'
    */
   readonly artifactPath?: string;
 
   /**
-   * Which way artifacts go: straight between clients and S3 by presigned URLs, or through the server, for networks that do not reach S3.
+   * How artifacts travel: directly between clients and S3 with presigned URLs, or through the server, for networks that cannot reach S3.
    *
    * @default ArtifactTransfer.DIRECT
    * @example
@@ -477,8 +478,8 @@ export interface SecureMlflowProps {
   readonly artifactTransfer?: ArtifactTransfer;
 
   /**
-   * Whether files of the new bucket are stored in S3 Intelligent-Tiering: cheaper when nobody has read them for a month, no slower and nothing to
-   * pay when somebody does, a small charge for each file above 128 KB. Not with `artifactBucket`, of which nothing is changed.
+   * Whether the new bucket stores files in S3 Intelligent-Tiering. Files that have not been read for a month become cheaper. Reading them is not slower and
+   * costs nothing. There is a small charge for each file above 128 KB. Not with `artifactBucket`, because the construct changes nothing in a bucket that you pass.
    *
    * @default false
    * @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/intelligent-tiering-overview.html
@@ -486,28 +487,28 @@ export interface SecureMlflowProps {
   readonly artifactTiering?: boolean;
 
   /**
-   * Removes for good what people deleted long ago, on a schedule.
+   * Permanently removes what people deleted long ago, on a schedule.
    *
-   * @default - nothing is removed: deleted runs, their files and old versions of files stay
+   * @default - no clean-up: deleted runs, their files and old versions of files are kept
    */
   readonly cleanUp?: CleanUpOptions;
 
   /**
    * How far the database scales and when it pauses.
    *
-   * @default - 0 to 2 capacity units, pausing after 10 minutes
+   * @default - 0 to 2 capacity units; the database pauses after 10 minutes
    */
   readonly databaseCapacity?: DatabaseCapacity;
 
   /**
-   * Version, parameters, backups and insights of the database, or the snapshot that it is restored from.
+   * Version, parameters, backups and insights of the database, or the snapshot to restore it from.
    *
    * @default - as said at each
    */
   readonly databaseOptions?: DatabaseOptions;
 
   /**
-   * How the server proves to the database who it is.
+   * How the server authenticates to the database.
    *
    * @default DatabaseAuthentication.PASSWORD
    * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/rotation.md#the-password-of-the-database
@@ -515,43 +516,43 @@ export interface SecureMlflowProps {
   readonly databaseAuthentication?: DatabaseAuthentication;
 
   /**
-   * Options for gunicorn, which keeps the processes of the server; in each of them uvicorn serves.
+   * Options for gunicorn, which manages the worker processes of the server. uvicorn runs in each worker process.
    *
-   * `--threads` is how many requests each process works on at once, 8 by default, of those that MLflow serves by Flask: most of its API. More
-   * threads wait for Python's lock and hold connections of the database.
+   * `--threads` is the number of Flask requests that each process handles at the same time, 8 by default. Flask serves most of MLflow's API. More threads
+   * wait for Python's global interpreter lock and keep database connections open.
    *
    * @example '--threads 4 --max-requests 100000'
-   * @default - those of the server, which docs/settings.md lists
+   * @default - the options that docs/settings.md lists
    * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/settings.md#mlflow-alone
    */
   readonly gunicornOpts?: string;
 
   /**
-   * Processes that serve requests: under load some 100 MiB each, beside 350 MiB that they share.
+   * Number of processes that serve requests. Under load each needs about 100 MiB of memory, in addition to 350 MiB that they share.
    *
    * @default 2
    */
   readonly workers?: number;
 
   /**
-   * Switches on MLflow's AI gateway: `{}` is enough.
+   * Turns on MLflow's AI gateway; `{}` is enough.
    *
-   * @default - off: MLflow refuses everything that belongs to it
+   * @default - off: MLflow rejects every request to the AI gateway
    */
   readonly aiGateway?: AiGatewayOptions;
 
   /**
-   * How large requests may be.
+   * Maximum size of requests. Larger ones are rejected with status 413.
    *
-   * @default - 32 MiB, traces 64 MiB after they are unpacked
+   * @default - 32 MiB, and 64 MiB of traces after decompression
    */
   readonly requestLimits?: RequestLimits;
 
   /**
-   * MLflow's image, of 3.17.x.
+   * Image of MLflow 3.17.x.
    *
-   * With any other `prepare` stops the task before it migrates anything, because the inner door does not know it. The image must hold the drivers for
-   * PostgreSQL (psycopg2) and S3 (boto3), and uvloop.
+   * With any other version `prepare` stops the task before it migrates the database, because the inner door does not support that version. The image must
+   * contain psycopg2 (PostgreSQL), boto3 (S3) and uvloop.
    *
    * @default - the official full image of 3.17.2
    * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/upgrades.md
@@ -559,30 +560,30 @@ export interface SecureMlflowProps {
   readonly mlflowImage?: ecs.ContainerImage;
 
   /**
-   * oauth2-proxy's image, 7.15.5 at least.
+   * Image of oauth2-proxy, version 7.15.5 or newer.
    *
    * @default - the official image of 7.15.6
    */
   readonly oauth2ProxyImage?: ecs.ContainerImage;
 
   /**
-   * ECS cluster to run in. Needs `vpc`. With `FargateCapacity.SPOT` it must have the capacity provider `FARGATE_SPOT`.
+   * ECS cluster for the tasks. Requires `vpc`. With `FargateCapacity.SPOT` it must have the capacity provider `FARGATE_SPOT`.
    *
    * @default - a new one
    */
   readonly cluster?: ecs.ICluster;
 
   /**
-   * Container Insights of the new cluster: number of tasks and their disk, in CloudWatch. Not with `cluster`, whose owner decides.
+   * Container Insights of the new cluster: metrics for the number of tasks and their disk. Not with `cluster`, because the owner of the cluster decides.
    *
-   * `ContainerInsights.DISABLED` saves 11 USD a month; `addMonitoring` then has no alarms `missingTasks` and `ephemeralStorage`.
+   * `ContainerInsights.DISABLED` saves 11 USD a month. `addMonitoring` then leaves out the alarms `missingTasks` and `ephemeralStorage`.
    *
    * @default ecs.ContainerInsights.ENABLED
    */
   readonly containerInsights?: ecs.ContainerInsights;
 
   /**
-   * What the tasks run on. The clean-up runs on Fargate at its usual price.
+   * Fargate capacity of the tasks of the service. The clean-up always runs on demand.
    *
    * @default FargateCapacity.ON_DEMAND
    */
@@ -596,29 +597,29 @@ export interface SecureMlflowProps {
   readonly cpu?: number;
 
   /**
-   * Memory of a task in MiB. Fargate offers certain amounts for each `cpu`.
+   * Memory of a task in MiB. Fargate allows certain amounts for each value of `cpu`.
    *
    * @default 3072
    */
   readonly memoryLimitMiB?: number;
 
   /**
-   * Disk of a task in GiB, 21 to 200. Uploads below 500 MB pass through it, as many as travel at once, the files that the page shows, and all that older clients
-   * download; with `ArtifactTransfer.THROUGH_SERVER` every file.
+   * Disk of a task in GiB, 21 to 200. It temporarily stores uploads below 500 MB, files that the web page shows, and downloads of older clients. With
+   * `ArtifactTransfer.THROUGH_SERVER` it stores every file. Size it for your largest file times the number of simultaneous transfers.
    *
    * @default 21
    */
   readonly ephemeralStorageGiB?: number;
 
   /**
-   * Processor of the tasks. Images of your own must be built for it.
+   * Processor architecture of the tasks. Your own images must be built for it.
    *
    * @default ecs.CpuArchitecture.ARM64
    */
   readonly cpuArchitecture?: ecs.CpuArchitecture;
 
   /**
-   * Number of tasks. With `scaling` the least number.
+   * Number of tasks. With `scaling` it is the minimum.
    *
    * @default 1
    */
@@ -627,21 +628,21 @@ export interface SecureMlflowProps {
   /**
    * How the number of tasks follows the load.
    *
-   * @default - it does not: `desiredCount` tasks
+   * @default - no scaling: there are always `desiredCount` tasks
    */
   readonly scaling?: ScalingOptions;
 
   /**
-   * How much of `desiredCount` must keep running during a deployment, in percent.
+   * Percentage of `desiredCount` that must keep running during a deployment, 0 to 100.
    *
-   * Above 0 old and new tasks overlap. MLflow does not support that across versions: use it for changes of settings, not for upgrades.
+   * Above 0 old and new tasks run at the same time. MLflow does not support this with two versions: use it for changes of settings, not for upgrades.
    *
-   * @default 0 - old tasks stop, then new ones start
+   * @default 0 - old tasks stop before new ones start
    */
   readonly minHealthyPercent?: number;
 
   /**
-   * More environment variables for MLflow. Names that the construct sets for safety are refused, and so are secrets: see `secrets`.
+   * Additional environment variables for MLflow. Names that the construct reserves are refused. Secrets are refused, too: use `secrets`.
    *
    * @default - none
    * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/settings.md
@@ -649,12 +650,12 @@ export interface SecureMlflowProps {
   readonly environment?: { [name: string]: string };
 
   /**
-   * Secrets that MLflow's server gets as environment variables, such as the key of an AI provider. Names that `environment` must not hold are refused here, too.
+   * Secrets that the MLflow server gets as environment variables, such as the key of an AI provider. Names that are refused in `environment` are refused here, too.
    *
-   * Every container that runs the server gets them when it starts; the execution role may read them. Who is signed in cannot read them, but use what they
-   * open, as far as MLflow lets them.
+   * ECS reads the secrets with the execution role when the container `mlflow` starts. People who are signed in cannot read them, but can use
+   * what they give access to, as far as MLflow allows it.
    *
-   * @default - none but those of the construct
+   * @default - only those of the construct
    * @example
    *
    * declare const key: secretsmanager.ISecret;
@@ -663,18 +664,18 @@ export interface SecureMlflowProps {
   readonly secrets?: { [name: string]: ecs.Secret };
 
   /**
-   * More environment variables for oauth2-proxy. Names that the construct sets for safety are refused, and so are secrets: see `proxySecrets`.
+   * Additional environment variables for oauth2-proxy. Names that the construct reserves are refused. Secrets are refused, too: use `proxySecrets`.
    *
-   * It gets nothing of `environment`.
+   * oauth2-proxy does not get the variables in `environment`.
    *
    * @default - none
    */
   readonly proxyEnvironment?: { [name: string]: string };
 
   /**
-   * Secrets that oauth2-proxy gets as environment variables. Names that `proxyEnvironment` must not hold are refused here, too.
+   * Secrets that oauth2-proxy gets as environment variables. Names that are refused in `proxyEnvironment` are refused here, too.
    *
-   * @default - none but those of the construct and the client secret of `authProvider`
+   * @default - only those of the construct and the client secret of `authProvider`
    * @example
    *
    * declare const key: secretsmanager.ISecret;
@@ -683,10 +684,10 @@ export interface SecureMlflowProps {
   readonly proxySecrets?: { [name: string]: ecs.Secret };
 
   /**
-   * Bucket for the access logs of the load balancer: in the region of the stack, encrypted with keys of S3 (SSE-S3), the only encryption that they can have.
+   * Bucket for the access logs of the load balancer, in the region of the stack. It must be encrypted with SSE-S3, the only encryption that access logs support.
    *
-   * They say which client asked for what; the log of oauth2-proxy knows the load balancer's address alone. The policy of an imported bucket is not changed here:
-   * see [what it must allow](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/monitoring.md#access-logs-of-the-load-balancer).
+   * Access logs show which client requested what; the log of oauth2-proxy shows only the address of the load balancer. The policy of an imported bucket
+   * is not changed: see [what it must allow](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/monitoring.md#access-logs-of-the-load-balancer).
    *
    * @default - no access logs
    */
@@ -700,26 +701,27 @@ export interface SecureMlflowProps {
   readonly logRetention?: logs.RetentionDays;
 
   /**
-   * Key for bucket, database, secrets, logs and `SessionStore.valkey()`: symmetric, of this account and region, with AWS's default policy at least. It costs 1 USD a month and its requests.
+   * Key that encrypts bucket, database, secrets, logs and `SessionStore.valkey()`. It must be symmetric, in the account and region of the stack, and have at least
+   * AWS's default key policy. A key costs 1 USD a month plus its requests.
    *
-   * Decide before the first deployment: CloudFormation replaces a database whose key changes by an empty one.
-   * [What the key is used for](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/encryption.md), and what an imported key needs in its policy.
+   * Decide before the first deployment: if the key changes, CloudFormation replaces the database with an empty one.
+   * See [what the key is used for](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/encryption.md) and what the policy of an imported key must allow.
    *
-   * @default - keys that AWS manages, without charge
+   * @default - keys that AWS manages, free of charge
    * @see https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
    */
   readonly encryptionKey?: kms.IKey;
 
   /**
-   * What becomes of bucket, database, secrets and logs when the stack is deleted. `DESTROY` deletes them, if the
-   * bucket is empty and `deletionProtection` has been off before.
+   * What happens to bucket, database, secrets and logs when the stack is deleted. `DESTROY` deletes them. The bucket must be empty, and
+   * `deletionProtection` must have been turned off in an earlier deployment.
    *
-   * @default - nothing is lost: bucket, secrets and logs stay, the database leaves a final snapshot
+   * @default - no data are lost: bucket, secrets and logs are kept, and the database leaves a final snapshot
    */
   readonly removalPolicy?: RemovalPolicy;
 
   /**
-   * Whether the database refuses to be deleted, by this stack or by anybody.
+   * Whether RDS refuses every request to delete the database, including those of this stack.
    *
    * @default true
    */

@@ -45,10 +45,10 @@ import { networkProxyEnvironment } from './settings/network-proxy';
 import { proxyEnvironment, redirectUrl, signOutUrl } from './settings/oauth2-proxy';
 
 /**
- * An MLflow tracking server that people reach in the browser after signing in with the company account,
- * and programs with a token. Nothing of it can be reached without.
+ * An MLflow tracking server behind your company's sign-in. People use it in the browser after signing in, programs send a bearer token. Unauthenticated
+ * requests are rejected.
  *
- * Fails if a prop cannot work: the message names every one that needs a change, what it got and what to do.
+ * Fails if a prop cannot work. The message lists every prop that needs a change, its value, what is allowed and what to do.
  *
  * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow#readme
  * @example
@@ -66,12 +66,12 @@ import { proxyEnvironment, redirectUrl, signOutUrl } from './settings/oauth2-pro
  */
 export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConnectable, iam.IGrantable {
   /**
-   * A server of another app, or of a stack that this one must not refer to, for jobs that use it.
+   * Refers to a server that another app deploys, or a stack that this one must not depend on. Use it for jobs that need access to that server.
    *
-   * Its `grantTrackingAccess` gives a role the same policy, but cannot put it on the server's list. So the app of the server names the role's ARN in
-   * `machineIdentities`, and has an `awsIdentityIssuer`.
+   * Its `grantTrackingAccess` gives a role the same policy, but cannot change the server. The app of the server must list the role's ARN in
+   * `machineIdentities` and set `awsIdentityIssuer`.
    *
-   * Fails if `url` is no `https://` and host name.
+   * Fails if `url` is not `https://` and a host name.
    *
    * @example
    *
@@ -83,64 +83,67 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     return new ImportedSecureMlflow(scope, id, attrs);
   }
 
-  /** The address of the server, for the browser and for `MLFLOW_TRACKING_URI`. */
+  /** The URL of the server, for the browser and for `MLFLOW_TRACKING_URI`. */
   public readonly url: string;
 
   /**
-   * The address that signs a person out. Whether the provider's own session ends too depends on the provider; if not, the next visit
-   * signs in again without a question.
+   * The URL that signs a person out. Whether the session at the sign-in provider also ends depends on the provider. If it does not end, the next visit
+   * signs the person in again without a prompt.
    */
   public readonly signOutUrl: string;
 
-  /** The VPC, brought or made. */
+  /** The VPC: the one that you passed, or the new one. */
   public readonly vpc: ec2.IVpc;
 
-  /** The ECS cluster, brought or made. */
+  /** The ECS cluster: the one that you passed, or the new one. */
   public readonly cluster: ecs.ICluster;
 
-  /** The service that keeps the tasks running. Use its `connections` for what the tasks may reach, beside port 443. */
+  /** The ECS service that keeps the tasks running. With its `connections` you can allow the tasks to reach other ports than 443. */
   public readonly service: ecs.FargateService;
 
-  /** The task: containers `prepare`, `mlflow` and `oauth2-proxy`, with IAM authentication `database-token` too. */
+  /** The task definition of the service: containers `prepare`, `mlflow` and `oauth2-proxy`, and with IAM authentication also `database-token`. */
   public readonly taskDefinition: ecs.FargateTaskDefinition;
 
-  /** The task that cleans up: containers `prepare` and `clean-up`. Only with `cleanUp`. */
+  /** The task definition of the clean-up: containers `prepare` and `clean-up`. Undefined without `cleanUp`. */
   public readonly cleanUpTaskDefinition?: ecs.FargateTaskDefinition;
 
-  /** The load balancer, brought or made. */
+  /** The load balancer: the one of the `listener` that you passed, or the new one. */
   public readonly loadBalancer: elbv2.IApplicationLoadBalancer;
 
-  /** The load balancer that was made, for attributes and the like. Only without `listener`. */
+  /** The new load balancer, for example to set attributes. Undefined with `listener`. */
   public readonly createdLoadBalancer?: elbv2.ApplicationLoadBalancer;
 
-  /** The HTTPS listener, brought or made. Rules that you add to one that was made need other priorities than 1, which closes MLflow's assistant, and 2, which tells tools how to sign in. */
+  /**
+   * The HTTPS listener: the one that you passed, or the new one. Rules that you add to the new one must not have the priorities 1 (the rule that closes MLflow's
+   * assistant) and 2 (the rule that tells tools how to sign in).
+   */
   public readonly listener: elbv2.IApplicationListener;
 
-  /** The target group: port 4180 of the tasks, where oauth2-proxy listens. */
+  /** The target group. Its targets are port 4180 of the tasks, where oauth2-proxy listens. */
   public readonly targetGroup: elbv2.ApplicationTargetGroup;
 
-  /** The certificate, brought or issued. */
+  /** The certificate: the one that you passed, or the new one. */
   public readonly certificate: acm.ICertificate;
 
-  /** The database. */
+  /** The Aurora PostgreSQL cluster. */
   public readonly database: rds.DatabaseCluster;
 
-  /** The bucket for artifacts, brought or made. */
+  /** The bucket for artifacts: the one that you passed, or the new one. */
   public readonly artifactBucket: s3.IBucket;
 
-  /** The bucket for artifacts, if it was made here, for lifecycle rules, replication and the like. Not with `artifactBucket` among the props. */
+  /** The new bucket for artifacts, for example to add lifecycle rules or replication. Undefined with the prop `artifactBucket`. */
   public readonly createdBucket?: s3.Bucket;
 
-  /** What the containers print, each in streams of its own. */
+  /** The log group of all containers. Each container writes to its own log streams. */
   public readonly logGroup: logs.ILogGroup;
 
-  /** What CloudWatch measures: requests, tasks, database, bucket and certificate. */
+  /** CloudWatch metrics of requests, tasks, database, bucket and certificate. */
   public readonly metrics: SecureMlflowMetrics;
 
-  /** Who may reach the load balancer. */
+  /** Connections of the load balancer, on port 443 by default. Use it to allow more sources. */
   public readonly connections: ec2.Connections;
 
-  /** The role of the tasks: grant it what MLflow itself should be able to do. */
+  /** The task role. Grant it what MLflow itself must be able to do. */
   public readonly grantPrincipal: iam.IPrincipal;
 
   private readonly cleanUpErrors?: cloudwatch.IMetric;
@@ -207,28 +210,28 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   }
 
   /**
-   * Lets an AWS role in: with its identity tokens, which it may ask AWS for, for this server alone and an hour at most.
+   * Allows an AWS role to use the server: the role may request AWS identity tokens from STS, for this server only and valid for one hour at most.
    *
-   * The role's ARN goes on the list of exact subjects, so the role of a task that is already running gets in after the next deployment.
-   * A role that is imported with `mutable: false`, as one of another account should be, gets no policy by this call: see
+   * The role's ARN is added to the list of exact subjects, so the role has access after the next deployment. A role that is imported with `mutable: false`,
+   * as a role of another account should be, gets no policy from this call: see
    * [what to do there](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/tokens.md#another-account).
    *
-   * Fails if `awsIdentityIssuer` is not set or the grantee is no role, for a level without `access`, and for a role that could do nothing.
+   * Fails if `awsIdentityIssuer` is not set, if the grantee is not a role, if a level is given without the prop `access`, and if the level would be `NONE`.
    *
-   * @param grantee the role, or what has one, such as a function
-   * @param options what it may do, where the server has `access`
+   * @param grantee the role, or a construct that has one, such as a function
+   * @param options the level of the role, if the server has `access`
    * @example
    *
    * const trainingRole = new iam.Role(this, 'TrainingRole', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
    * mlflow.grantTrackingAccess(trainingRole);
    *
-   * // With `access` among the props a role may have a level of its own.
+   * // With the prop `access` a role can have its own level.
    * const reportRole = new iam.Role(this, 'ReportRole', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
    * mlflow.grantTrackingAccess(reportRole, { level: AccessLevel.READER });
    */
   public grantTrackingAccess(grantee: iam.IGrantable, options: TrackingAccessOptions = {}): iam.Grant {
     if (this.awsIdentityIssuer === undefined) {
-      throw new Error(`${this.node.path}: \`awsIdentityIssuer\` must be set for grantTrackingAccess, got nothing: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`);
+      throw new Error(`${this.node.path}: \`awsIdentityIssuer\` must be set for grantTrackingAccess, got no value: use the issuer that \`aws iam enable-outbound-web-identity-federation\` prints`);
     }
     const roleArn = roleArnOf(this.node.path, grantee);
     throwProblems(this.node.path, grantProblems(roleArn, options, this.access));
@@ -241,12 +244,12 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   }
 
   /**
-   * Defines a dashboard and alarms, from unhealthy targets to refused sign-ins and requests, and returns them. None of them rings on an idle system with a
-   * paused database.
+   * Creates a dashboard and alarms and returns them. The alarms cover targets, tasks, errors, refused sign-ins and requests, the database, storage and the
+   * certificate. No alarm rings on an idle system with a paused database.
    *
-   * [What to do](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/monitoring.md#alarms) when one rings.
+   * See [what to do](https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/monitoring.md#alarms) when an alarm rings.
    *
-   * Fails if `alarmActions` is empty or a threshold cannot work, or at a second call.
+   * Fails if `alarmActions` is empty, if an `evaluationPeriods` is not a whole number above 0, and when it is called a second time.
    *
    * @example
    *
@@ -256,7 +259,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
    */
   public addMonitoring(options: MonitoringOptions): SecureMlflowMonitoring {
     if (this.node.tryFindChild('Monitoring') !== undefined) {
-      throw new Error(`${this.node.path}: addMonitoring must be called once, got a second call: name all \`alarmActions\` and \`thresholds\` in one`);
+      throw new Error(`${this.node.path}: addMonitoring must be called once, got a second call: pass all \`alarmActions\` and \`thresholds\` in one call`);
     }
     validateMonitoring(this.node.path, options);
     const { url, metrics, logGroup, artifactBucket, maxTasks, cleanUpErrors } = this;
@@ -284,7 +287,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
       ...(encryptionKey && { encryptionKey }),
     });
     validateProvider(this.node.path, props, provider);
-    // References hide in values that are only known when all is defined.
+    // A value can contain references that can only be resolved when the whole app is defined.
     this.node.addValidation({ validate: () => referenceProblems(props, value => Stack.of(this).resolve(value)) });
     this.machineIdentities.push(...entriesOf(props.machineIdentities), ...entriesOf(provider.machineIdentities));
     const trustedTokenIssuers = this.trustedTokenIssuers(props);
@@ -329,7 +332,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
       secrets: settings.secrets ?? {},
       proxySecrets: { ...settings.proxySecrets, OAUTH2_PROXY_CLIENT_SECRET: signIn.provider.clientSecret },
       ...(sessionServer && { sessionServer }),
-      machineIdentities: Lazy.string({ produce: () => this.machineIdentities.join('\n') }), // grants come later
+      machineIdentities: Lazy.string({ produce: () => this.machineIdentities.join('\n') }), // grants are added later
     });
     const { containerDefinitions } = service.taskDefinition.node.defaultChild as ecs.CfnTaskDefinition;
     this.node.addValidation({ validate: () => taskSizeProblems(Stack.of(this).resolve(containerDefinitions)) });
@@ -358,7 +361,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     return { region: Stack.of(this).region, artifactsUri };
   }
 
-  /** Of the containers that run MLflow's server and oauth2-proxy. */
+  /** Environment variables of the containers that run the MLflow server and oauth2-proxy. */
   private environments(settings: Settings, signIn: SignIn, artifactsUri: string, sessionServer?: SessionServer) {
     const { provider, trustedTokenIssuers, machines } = signIn;
     const { access, emailDomains, requestLimits } = settings;
@@ -373,7 +376,7 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
         addressesOnly: !emailDomains.includes('*'),
         ...(machines && hostedDomains && { hostedDomains }),
         signOutUrl: this.signOutUrl,
-        ...(access && { accessPolicy: Lazy.string({ produce: () => Stack.of(this).toJsonString(accessPolicy(access, this.grants)) }) }), // grants come later
+        ...(access && { accessPolicy: Lazy.string({ produce: () => Stack.of(this).toJsonString(accessPolicy(access, this.grants)) }) }), // grants are added later
       }),
       proxyEnvironment: proxyEnvironment({
         ...settings,
@@ -391,20 +394,20 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
   }
 
   /**
-   * Lets CloudWatch Logs use the key, which takes its policy. All else is allowed by the policies of roles: so the parts know the key
-   * by its ARN alone, and it may live in another stack, which must not depend on this one.
+   * Allows CloudWatch Logs to use the key, which only the key policy can do. Everything else is allowed in the policies of roles. The parts refer to the
+   * key by its ARN only, so that a stack that contains the key does not depend on this one.
    */
   private openKeyToLogs(key: kms.IKey): kms.IKey {
     const { account, region, partition } = Stack.of(this);
     const { statementAdded } = key.addToResourcePolicy(new iam.PolicyStatement({
       principals: [new iam.ServicePrincipal(`logs.${region}.amazonaws.com`)],
       actions: ['kms:Encrypt', 'kms:Decrypt', 'kms:ReEncrypt*', 'kms:GenerateDataKey*', 'kms:DescribeKey'],
-      resources: ['*'], // in the policy of a key: the key
+      resources: ['*'], // in a key policy this means the key
       conditions: { ArnLike: { 'kms:EncryptionContext:aws:logs:arn': `arn:${partition}:logs:${region}:${account}:log-group:*` } },
     }));
     if (!statementAdded) {
       Annotations.of(this).addWarningV2('cdk-secure-mlflow:keyPolicyUnchanged',
-        '`encryptionKey` is imported, so its policy cannot be changed here, and log groups cannot be made before it lets in CloudWatch Logs: add the statement of docs/encryption.md to it');
+        '`encryptionKey` is imported, so its policy cannot be changed here, and log groups cannot be created until it allows CloudWatch Logs: add the statement in docs/encryption.md to the key policy');
     }
     return kms.Key.fromKeyArn(this, 'EncryptionKey', key.keyArn);
   }
@@ -415,22 +418,22 @@ export class SecureMlflow extends Construct implements ISecureMlflow, ec2.IConne
     }
   }
 
-  /** Those of the app that were defined before this one. */
+  /** The deployments of the app that were defined before this one. */
   private others(): Deployment[] {
     const all = this.node.root.node.findAll().filter((construct): construct is SecureMlflow => construct instanceof SecureMlflow);
-    return all.filter(other => other !== this && other.deployment !== undefined).map(other => other.deployment); // one whose constructor threw has none
+    return all.filter(other => other !== this && other.deployment !== undefined).map(other => other.deployment); // a construct whose constructor threw an error has none
   }
 }
 
-/** Who may get in, beside the addresses. */
+/** The settings that decide who gets in, in addition to `emailDomains`. */
 interface SignIn {
   readonly provider: AuthProviderConfig;
   readonly trustedTokenIssuers: TokenIssuer[];
-  /** Whether programs of their own identity may come. */
+  /** Whether programs may authenticate with their own identity. */
   readonly machines: boolean;
 }
 
-/** What a task needs around it. */
+/** The parts that a task needs. */
 interface Parts {
   readonly network: Network;
   readonly database: Database;
@@ -438,7 +441,7 @@ interface Parts {
   readonly sessionServer?: SessionServer;
 }
 
-/** A list that is only known at deployment counts as one entry, of several lines. */
+/** A list that is a CDK token becomes one entry with several lines. */
 function entriesOf(identities: string[] = []): string[] {
   return Token.isUnresolved(identities) ? [Fn.join('\n', identities)] : identities;
 }

@@ -192,7 +192,7 @@ describe('grantTrackingAccess', () => {
     const server = SecureMlflow.fromSecureMlflowAttributes(stack, 'Server', { url: 'https://mlflow.example.com' });
     const role = iam.Role.fromRoleArn(stack, 'Job', arn);
     expect(() => server.grantTrackingAccess(role, { level: READER })).toThrow(new Error(
-      'Stack/Server: `level` of grantTrackingAccess must be left out for a server of another app, got "reader": name the role\'s ARN in `machineIdentities` and in a list of `access` there'));
+      'Stack/Server: `level` of grantTrackingAccess must be left out for a server of another app, got "reader": in the app of the server, add the role\'s ARN to `machineIdentities` and to a list of `access`'));
     expect(stack.node.findAll().filter(construct => construct instanceof iam.Policy)).toEqual([]);
     server.grantTrackingAccess(role, {});
     expect(resources(Template.fromStack(stack), 'AWS::IAM::Policy')).toHaveLength(1);
@@ -214,9 +214,9 @@ describe('machine clients of Cognito', () => {
 
   test('fails for a name that is none', () => {
     expect(() => AuthProvider.cognito({ machineClients: ['ci'] }).machineClientId('dashboard')).toThrow(new Error(
-      'AuthProvider.cognito: there is no machine client "dashboard", there are ["ci"]: add it to `machineClients`'));
+      'AuthProvider.cognito: the name of a machine client must be one of ["ci"], got "dashboard": add it to `machineClients`'));
     expect(() => AuthProvider.cognito().machineClientId('ci')).toThrow(new Error(
-      'AuthProvider.cognito: there is no machine client "ci", there are []: add it to `machineClients`'));
+      'AuthProvider.cognito: the name of a machine client must be one of [], got "ci": add it to `machineClients`'));
   });
 });
 
@@ -228,7 +228,7 @@ describe('fails', () => {
     ['null', null, '`access` must be an object with `admins`, got null: name who is an admin, or leave it out, and everybody who gets in is one'],
     ['no admins', {}, '`access.admins` must name at least one group or person, got {}: experiments and models are deleted, webhooks and keys managed by admins alone; add `people` or `groups`'],
     ['machines for admins', { admins: { machines: ['ci'] } }, '`access.admins` must name at least one group or person, got {"machines":["ci"]}: experiments and models are deleted, webhooks and keys managed by admins alone; add `people` or `groups`'],
-    ['an empty list', editors({ groups: [] }), '`access.editors.groups` must hold at least one entry, got []: leave it out for none'],
+    ['an empty list', editors({ groups: [] }), '`access.editors.groups` must contain at least one entry, got []: leave it out for none'],
     ['lists of nobody', editors({}), '`access.editors` must hold `groups`, `people` or `machines`, got {}: name some, or leave it out'],
     ['a level that is none', { ...ada, everybody: 'boss' }, '`access.everybody` must be "none", "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`; for single people and groups there are `admins`, `editors` and `readers`'],
     ['a level that is a token', { ...ada, machines: Lazy.string({ produce: () => 'reader' }) }, '`access.machines` must be "none", "reader", "editor" or "admin", got a CDK token: use a value of `AccessLevel`; single machines are named in `machines` of a list'],

@@ -50,11 +50,11 @@ describe('Google', () => {
   });
 
   test.each([['Example.com'], ['@example.com'], ['example'], [''], ['*', 'example.com'], ['example.com', '*'], ['example.com,example.org']])('fails for the hosted domains %j, …', (...hostedDomains) => {
-    expect(() => google(hostedDomains)).toThrow(/^AuthProvider\.google: `hostedDomains` must hold domains in lower case such as "example\.com", or "\*" alone, got ".*": use the domains of your Google Workspace$/);
+    expect(() => google(hostedDomains)).toThrow(/^AuthProvider\.google: `hostedDomains` must contain domains in lower case such as "example\.com", or "\*" alone, got ".*": use the domains of your Google Workspace$/);
   });
 
   test('fails for no hosted domain, and no client id', () => {
-    expect(() => google([])).toThrow(new Error('AuthProvider.google: `hostedDomains` must hold at least one domain, got []: leave it out for `emailDomains`, or use ["*"] for every Google account'));
+    expect(() => google([])).toThrow(new Error('AuthProvider.google: `hostedDomains` must contain at least one domain, got []: leave it out for `emailDomains`, or use ["*"] for every Google account'));
     expect(() => AuthProvider.google({ ...client, clientId: ' ' })).toThrow(/^AuthProvider\.google: `clientId` must not be empty/);
   });
 });
@@ -95,10 +95,10 @@ describe('the client of people\'s tools', () => {
   });
 
   test.each<[string, () => AuthProvider, string]>([
-    ['no id', () => entraId({ toolsClientId: ' ' }), 'AuthProvider.entraId: `toolsClientId` must not be empty, got " ": use the id of the OAuth client registered at the provider'],
-    ['two ids', () => keycloak({ toolsClientId: 'a,b' }), 'AuthProvider.keycloak: `toolsClientId` must be one client id without a comma and spaces, got "a,b": use the id of the public client registered at the provider'],
-    ['a pasted space', () => keycloak({ toolsClientId: ' a' }), 'AuthProvider.keycloak: `toolsClientId` must be one client id without a comma and spaces, got " a": use the id of the public client registered at the provider'],
-    ['Google', () => oidc({ issuerUrl: 'https://accounts.google.com', toolsClientId: 'x' }), 'AuthProvider.oidc: `toolsClientId` must be left out for Google, which has no clients without a secret, got "x": use `TokenIssuer.gcloud()`'],
+    ['no id', () => entraId({ toolsClientId: ' ' }), 'AuthProvider.entraId: `toolsClientId` must not be empty, got " ": use the id of the OAuth client that you registered at the provider'],
+    ['two ids', () => keycloak({ toolsClientId: 'a,b' }), 'AuthProvider.keycloak: `toolsClientId` must be one client id without commas and spaces, got "a,b": use the id of the public client that you registered at the provider'],
+    ['a pasted space', () => keycloak({ toolsClientId: ' a' }), 'AuthProvider.keycloak: `toolsClientId` must be one client id without commas and spaces, got " a": use the id of the public client that you registered at the provider'],
+    ['Google', () => oidc({ issuerUrl: 'https://accounts.google.com', toolsClientId: 'x' }), 'AuthProvider.oidc: `toolsClientId` must be left out for Google, which does not support clients without a secret, got "x": use `TokenIssuer.gcloud()`'],
   ])('fails for %s', (_, make, message) => {
     expect(make).toThrow(new Error(message));
   });
@@ -275,7 +275,7 @@ describe('Keycloak', () => {
     'https://keycloak.example.com', 'http://keycloak.example.com/realms/company', `${realmUrl}/`, `${realmUrl}/account`, 'https://keycloak.example.com/realms/', `${realmUrl}?x`, `${realmUrl},x`, '',
   ])('fails for the realm %j', url => {
     expect(() => keycloak({ realmUrl: url })).toThrow(new Error(
-      `AuthProvider.keycloak: \`realmUrl\` must be https://<host>/realms/<name>, got ${JSON.stringify(url)}: use the issuer that the realm's OpenID endpoint configuration shows`));
+      `AuthProvider.keycloak: \`realmUrl\` must be https://<host>/realms/<name>, got ${JSON.stringify(url)}: use the issuer in the realm's OpenID endpoint configuration`));
   });
 
   test('may be below a path, as older ones are', () => {
@@ -321,7 +321,7 @@ describe('GitHub', () => {
 
   test('fails where the organization is only known at deployment: an empty one would let in everybody', () => {
     expect(() => github({ organization: token })).toThrow(new Error(
-      'AuthProvider.github: `organization` must be known at synthesis, got a CDK token, which could be empty and let in every account of GitHub: write the name, or use `teams`'));
+      'AuthProvider.github: `organization` must be known at synthesis, got a CDK token, which could be empty and then admit every account of GitHub: write the name, or use `teams`'));
   });
 
   test.each(['', 'one,other', 'one:team', 'https://github.com/one', 'a b'])('fails for the organization %j', organization => {
@@ -336,7 +336,7 @@ describe('GitHub', () => {
     ['one', 'ML Team', 'the slugs of teams where `organization` is given'],
   ])('fails where the organization is %j and a team %j', (organization, team, allowed) => {
     const options = { ...organization && { organization }, teams: [team] };
-    expect(() => github(options)).toThrow(new Error(`AuthProvider.github: \`teams\` must hold ${allowed}, got ${JSON.stringify(team)}: use the name in the team's address on GitHub`));
+    expect(() => github(options)).toThrow(new Error(`AuthProvider.github: \`teams\` must contain ${allowed}, got ${JSON.stringify(team)}: use the name in the team's address on GitHub`));
   });
 });
 
@@ -389,12 +389,12 @@ describe('GitLab', () => {
   });
 
   test.each(['models', '/ml/models', 'ml/models/', 'ml/models=50', 'ml/models=', 'ml/mo dels'])('fails for the project %j', project => {
-    expect(() => gitlab({ allowedProjects: [project] })).toThrow(`AuthProvider.gitlab: \`allowedProjects\` must hold full paths, each with "=" and one of the levels 10, 20, 30 and 40 if need be, such as "ml/models=30", got ${JSON.stringify(project)}: use`);
+    expect(() => gitlab({ allowedProjects: [project] })).toThrow(`AuthProvider.gitlab: \`allowedProjects\` must contain full paths, optionally with "=" and one of the levels 10, 20, 30 and 40, such as "ml/models=30", got ${JSON.stringify(project)}: use`);
   });
 
   test.each(['https://gitlab.com', 'https://gitlab.com/', 'https://GitLab.com', 'https://gitlab.com:443', 'https://gitlab.com./x', 'https://gitlab.example.com', 'https://my.gitlab.example.com:8443'])('fails as the issuer %s of AuthProvider.oidc', issuerUrl => {
     expect(() => oidc({ issuerUrl })).toThrow(new Error(
-      `AuthProvider.oidc: \`issuerUrl\` must not be that of a GitLab, which signs tokens for CI jobs too, got ${JSON.stringify(issuerUrl)}: use \`AuthProvider.gitlab\`, which accepts no bearer tokens`));
+      `AuthProvider.oidc: \`issuerUrl\` must not be the issuer of a GitLab, which also signs tokens for CI jobs, got ${JSON.stringify(issuerUrl)}: use \`AuthProvider.gitlab\`, which accepts no bearer tokens`));
   });
 });
 
@@ -404,7 +404,7 @@ test.each([
 ])('AuthProvider.%s fails where %s is no https origin', (factory, option, make) => {
   for (const url of ['http://git.example.com', 'https://git.example.com/', 'https://git.example.com/sub', 'git.example.com', 'https://Git.example.com', 'https://a.example,https://b.example', '']) {
     expect(() => make(url)).toThrow(new Error(
-      `AuthProvider.${factory}: \`${option}\` must be https:// and a host in lower case, such as "https://${factory}.example.com", got ${JSON.stringify(url)}: leave out the path and the slash at the end`));
+      `AuthProvider.${factory}: \`${option}\` must be https:// and a host in lower case, such as "https://${factory}.example.com", got ${JSON.stringify(url)}: leave out the path and the trailing slash`));
   }
 });
 
@@ -424,7 +424,7 @@ describe.each<[string, string, (options: object) => AuthProvider]>([
 ])('AuthProvider.%s', (factory, option, make) => {
   test.each([[[]], [['']], [['ml', ' ']], [['ml,admins']]])(`fails where ${option} is %j`, entries => {
     expect(() => make({ [option]: entries })).toThrow(new Error(
-      `AuthProvider.${factory}: \`${option}\` must hold at least one entry, each without a comma, got ${JSON.stringify(entries)}: leave it out for no restriction`));
+      `AuthProvider.${factory}: \`${option}\` must contain at least one entry, each without a comma, got ${JSON.stringify(entries)}: leave it out for no restriction`));
   });
 
   // An empty list would be no rule at all. That the added name changes nothing else is seen in local/checks/providers.mts.
@@ -439,7 +439,7 @@ describe.each<[string, string, (options: object) => AuthProvider]>([
 });
 
 test.each([['entraId', entraId], ['keycloak', keycloak], ['github', github], ['gitlab', gitlab]])('AuthProvider.%s fails without a client id', (factory, make) => {
-  expect(() => make({ clientId: ' ' })).toThrow(new Error(`AuthProvider.${factory}: \`clientId\` must not be empty, got " ": use the id of the OAuth client registered at the provider`));
+  expect(() => make({ clientId: ' ' })).toThrow(new Error(`AuthProvider.${factory}: \`clientId\` must not be empty, got " ": use the id of the OAuth client that you registered at the provider`));
 });
 
 test.each([['oidc', oidc({})], ['entraId', entraId()], ['keycloak', keycloak()], ['github', github()], ['gitlab', gitlab()]])('AuthProvider.%s hands over the client secret it was given', (_, provider) => {
@@ -640,12 +640,12 @@ describe('Cognito', () => {
 
     test('fails for a name that is not there', () => {
       expect(() => provider.machineClientSecret('Training')).toThrow(new Error(
-        'AuthProvider.cognito: there is no machine client "Training", there are ["training","nightly"]: add it to `machineClients`'));
+        'AuthProvider.cognito: the name of a machine client must be one of ["training","nightly"], got "Training": add it to `machineClients`'));
     });
 
     test('there are none by default', () => {
       expect(resources(madeTemplate, 'AWS::Cognito::UserPoolResourceServer')).toEqual([]);
-      expect(() => made.machineClientSecret('training')).toThrow(/there are \[\]/);
+      expect(() => made.machineClientSecret('training')).toThrow(/must be one of \[\], got "training"/);
     });
   });
 
@@ -684,7 +684,7 @@ describe('Cognito', () => {
       const own = newStack();
       const userPoolDomain = cognito.UserPoolDomain.fromDomainName(own, 'Domain', new CfnParameter(own, 'Name').valueAsString);
       expect(() => AuthProvider.cognito({ userPool: broughtPool(own), userPoolDomain }).bind(new Construct(own, 'Mlflow'), bindOptions))
-        .toThrow(/^AuthProvider\.cognito: `userPoolDomain` must have a name that is known at synthesis, or be a UserPoolDomain: /);
+        .toThrow(/^AuthProvider\.cognito: `userPoolDomain` must have a name that is known at synthesis, got a CDK token: /);
     });
 
     test('serves two servers, each by a provider of its own', () => {
@@ -703,20 +703,20 @@ describe('Cognito', () => {
     const provider = AuthProvider.cognito();
     provider.bind(new Construct(newStack(), 'One'), bindOptions);
     expect(() => provider.bind(new Construct(newStack(), 'Other'), bindOptions)).toThrow(new Error(
-      'AuthProvider.cognito: one provider serves one SecureMlflow, and this one serves Stack/One: make another for Stack/Other; to share the accounts pass `userPool` to it'));
+      'AuthProvider.cognito: one provider must be used for one SecureMlflow, got Stack/Other for the provider of Stack/One: create another provider; to share the accounts pass `userPool` to it'));
   });
 
   test('its parts fail before there is a server', () => {
     const provider = AuthProvider.cognito({ machineClients: ['training'] });
     expect(() => provider.userPool).toThrow(new Error(
-      'AuthProvider.cognito: `userPool` is there once a SecureMlflow has been made with the provider: use it after `new SecureMlflow(…)`'));
-    expect(() => provider.machineClientSecret('training')).toThrow(/^AuthProvider\.cognito: `machineClientSecret` is there once /);
+      'AuthProvider.cognito: `userPool` must be used after a SecureMlflow has been created with the provider, got a call before: move it after `new SecureMlflow(…)`'));
+    expect(() => provider.machineClientSecret('training')).toThrow(/^AuthProvider\.cognito: `machineClientSecret` must be used after a SecureMlflow has been created /);
   });
 
   const prefixRule = 'AuthProvider.cognito: `domainPrefix` must be 1 to 63 lower-case letters, digits and inner dashes without "aws", "amazon" and "cognito", ';
 
   test.each(['', 'my-aws', 'amazonian', 'cognito', 'Upper', 'under_score', '-a', 'a-', 'a.b', 'a'.repeat(64)])('fails for the prefix %j', domainPrefix => {
-    expect(() => AuthProvider.cognito({ domainPrefix })).toThrow(new Error(`${prefixRule}got ${JSON.stringify(domainPrefix)}: choose another that nobody else in the region has`));
+    expect(() => AuthProvider.cognito({ domainPrefix })).toThrow(new Error(`${prefixRule}got ${JSON.stringify(domainPrefix)}: choose another that is not yet used in the region`));
   });
 
   test.each(['a', '1', 'a-b', 'a'.repeat(63)])('takes the prefix %s', domainPrefix => {
@@ -726,7 +726,7 @@ describe('Cognito', () => {
   test('fails where the prefix made from the name of the server cannot be one, before anything is made', () => {
     const scope = new Construct(newStack(), 'Mlflow');
     expect(() => AuthProvider.cognito().bind(scope, { ...bindOptions, url: 'https://laws.example.com' })).toThrow(new Error(
-      `${prefixRule}made from https://laws.example.com, got "laws-example-com": choose another that nobody else in the region has`));
+      `${prefixRule}derived from https://laws.example.com, got "laws-example-com": choose another that is not yet used in the region`));
     expect(scope.node.children).toEqual([]);
   });
 
@@ -734,27 +734,27 @@ describe('Cognito', () => {
     const own = newStack();
     const url = `https://${new CfnParameter(own, 'Name').valueAsString}`;
     expect(() => AuthProvider.cognito().bind(new Construct(own, 'One'), { ...bindOptions, url })).toThrow(new Error(
-      'AuthProvider.cognito: `domainPrefix` must be given where the domain name of the server is only known at deployment: choose one that nobody else in the region has'));
+      'AuthProvider.cognito: `domainPrefix` must be given where `domainName` of the server is a CDK token, got no value: choose one that is not yet used in the region'));
     const { signOutUrl } = AuthProvider.cognito({ domainPrefix: token }).bind(new Construct(own, 'Other'), { ...bindOptions, url });
     expect(own.resolve(signOutUrl)['Fn::Join'][1].slice(-2)).toEqual(['&logout_uri=https%3A%2F%2F', { Ref: 'Name' }]);
   });
 
   test.each([[[]], [['']], [['training', 'training']], [['1st']], [['a b']], [['a'.repeat(65)]], [[token]]])('fails for the machine clients %j', machineClients => {
     expect(() => AuthProvider.cognito({ machineClients })).toThrow(
-      `AuthProvider.cognito: \`machineClients\` must hold at least one name, each once, of letters, digits, "-" and "_", such as "training", got ${JSON.stringify(machineClients)}: leave it out for none`);
+      `AuthProvider.cognito: \`machineClients\` must contain at least one name, each once, of letters, digits, "-" and "_", beginning with a letter, such as "training", got ${JSON.stringify(machineClients)}: leave it out for none`);
   });
 
   test('fails with groups and machine clients, whose tokens hold no groups', () => {
     expect(() => AuthProvider.cognito({ allowedGroups: ['ml'], machineClients: ['training'] })).toThrow(
-      /^AuthProvider\.cognito: `allowedGroups` must be left out where `machineClients` is given, got \["ml"\]: .* let the pool hold only people who may enter, or give programs `grantTrackingAccess`/);
+      /^AuthProvider\.cognito: `allowedGroups` must be left out where `machineClients` is given, got \["ml"\]: .* use a pool with only people who may sign in, or use `grantTrackingAccess` for programs/);
   });
 
   test('fails with a domain but no pool, and with a domain and a prefix', () => {
     const own = newStack();
     const userPoolDomain = cognito.UserPoolDomain.fromDomainName(own, 'Domain', 'login');
     expect(() => AuthProvider.cognito({ userPoolDomain })).toThrow(new Error(
-      'AuthProvider.cognito: `userPoolDomain` needs `userPool`, got the domain "login" alone: pass the pool that it belongs to'));
+      'AuthProvider.cognito: `userPoolDomain` needs `userPool`, got the domain "login" without it: pass the pool that the domain belongs to'));
     expect(() => AuthProvider.cognito({ userPool: broughtPool(own), userPoolDomain, domainPrefix: 'x' })).toThrow(new Error(
-      'AuthProvider.cognito: `domainPrefix` must be left out where `userPoolDomain` is given, got "x": it is about the domain that would be made'));
+      'AuthProvider.cognito: `domainPrefix` must be left out where `userPoolDomain` is given, got "x": it applies only to a new domain'));
   });
 });

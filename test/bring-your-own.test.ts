@@ -220,7 +220,7 @@ describe('what is brought from another region', () => {
       }),
     });
     expect(() => define(pool('us-east-1'), inRegion())).toThrow(new Error('AuthProvider.cognito: `userPool` must be in eu-west-1, the region of the stack, got one in us-east-1: '
-      + 'its client and its domain are made with the stack; use `AuthProvider.oidc` with a client of that pool'));
+      + 'its client and its domain are created with the stack; use `AuthProvider.oidc` with a client of that pool'));
     expect(() => define(pool('eu-west-1'), inRegion())).not.toThrow();
     expect(() => define(pool('us-east-1'))).not.toThrow();
   });

@@ -73,7 +73,7 @@ describe('encryptionKey', () => {
 
   test('imported: the roles get exactly what they need, and the missing statement brings a warning', () => {
     expect(rights(synthesise(withKey).template)).toEqual(rightsOn(KEY_ARN));
-    expect(warnings(withKey)).toEqual([expect.stringMatching(/^`encryptionKey` is imported.* add the statement of docs\/encryption\.md to it \[ack: cdk-secure-mlflow:keyPolicyUnchanged\]$/)]);
+    expect(warnings(withKey)).toEqual([expect.stringMatching(/^`encryptionKey` is imported.* add the statement in docs\/encryption\.md to the key policy \[ack: cdk-secure-mlflow:keyPolicyUnchanged\]$/)]);
   });
 
   test('of the same stack: its policy gets the statement for log groups and no other', () => {

@@ -191,7 +191,7 @@ describe('grantTrackingAccess', () => {
   ])('fails for %s', (_, grantee, got) => {
     const { stack, mlflow } = define({ awsIdentityIssuer });
     expect(() => mlflow.grantTrackingAccess(grantee(stack))).toThrow(new Error(
-      `Stack/Mlflow: grantTrackingAccess must be given a role, got ${got}: pass an iam.Role, or something that runs with one`));
+      `Stack/Mlflow: grantTrackingAccess must be given a role, got ${got}: pass an iam.Role, or a construct that has one`));
     const template = Template.fromStack(stack);
     expect([listIn(template), granted(template), resources(template, 'AWS::IAM::UserPolicy')]).toEqual(['', [], []]);
   });
@@ -200,7 +200,7 @@ describe('grantTrackingAccess', () => {
     const { stack, mlflow } = define();
     const role = job(stack);
     expect(() => mlflow.grantTrackingAccess(role)).toThrow(new Error(
-      'Stack/Mlflow: `awsIdentityIssuer` must be set for grantTrackingAccess, got nothing: use the address that `aws iam enable-outbound-web-identity-federation` prints'));
+      'Stack/Mlflow: `awsIdentityIssuer` must be set for grantTrackingAccess, got no value: use the issuer that `aws iam enable-outbound-web-identity-federation` prints'));
     const template = Template.fromStack(stack);
     expect([listIn(template), granted(template)]).toEqual(['', []]);
   });
@@ -242,13 +242,13 @@ describe('a server of another app', () => {
 
   test.each(['', 'mlflow.example.com', 'http://mlflow.example.com', 'https://mlflow.example.com/', 'https://mlflow.example.com:443', 'https://Mlflow.example.com', 'https://mlflow', 'https://*', 'https://a.example.com://b.example.com'])('fails for the address %j', address => {
     expect(() => from(newStack(), address)).toThrow(new Error(
-      `Stack/Server: a prop needs a change\n  - \`url\` must be like "https://mlflow.example.com", got ${JSON.stringify(address)}: use the \`url\` of the server, in lower case, without port, path and a slash at the end`));
+      `Stack/Server: a prop needs a change\n  - \`url\` must be like "https://mlflow.example.com", got ${JSON.stringify(address)}: use the \`url\` of the server, in lower case, without port, path and trailing slash`));
   });
 
   test('fails for a user', () => {
     const jobs = newStack();
     expect(() => from(jobs).grantTrackingAccess(new iam.User(jobs, 'User'))).toThrow(new Error(
-      'Stack/Server: grantTrackingAccess must be given a role, got Stack/User: pass an iam.Role, or something that runs with one'));
+      'Stack/Server: grantTrackingAccess must be given a role, got Stack/User: pass an iam.Role, or a construct that has one'));
     expect(resources(Template.fromStack(jobs), 'AWS::IAM::UserPolicy')).toEqual([]);
   });
 });

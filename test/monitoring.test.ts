@@ -276,12 +276,12 @@ describe('thresholds', () => {
     expect(() => define().mlflow.addMonitoring({ alarmActions: [], thresholds: { cpu: { evaluationPeriods: 0 } } })).toThrow(
       'Stack/Mlflow: 2 props need a change\n'
       + '  - `thresholds.cpu.evaluationPeriods` must be a whole number, 1 or more, got 0\n'
-      + '  - `alarmActions` must hold at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
+      + '  - `alarmActions` must contain at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
   });
 
   test('fails without a trace, and can be called again', () => {
     const { stack, mlflow } = define();
-    expect(() => mlflow.addMonitoring({ alarmActions: [] })).toThrow('`alarmActions` must hold at least one action');
+    expect(() => mlflow.addMonitoring({ alarmActions: [] })).toThrow('`alarmActions` must contain at least one action');
     mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))] });
     expect(resources(Template.fromStack(stack), 'AWS::CloudWatch::Dashboard')).toHaveLength(1);
   });
@@ -289,7 +289,7 @@ describe('thresholds', () => {
   test('fails at a second call', () => {
     const { stack, mlflow } = monitor();
     expect(() => mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Other'))] })).toThrow(new Error(
-      'Stack/Mlflow: addMonitoring must be called once, got a second call: name all `alarmActions` and `thresholds` in one'));
+      'Stack/Mlflow: addMonitoring must be called once, got a second call: pass all `alarmActions` and `thresholds` in one call'));
   });
 
   test('accept numbers that are only known at deployment', () => {

@@ -213,7 +213,7 @@ describe('SessionStore.existing()', () => {
 
   test.each(['', 'a b', ' ', 'a\n'])('fails for the user %j', username => {
     expect(existing({ username }))
-      .toThrow(new Error(`SessionStore.existing: \`username\` must not be empty nor hold blanks, got ${JSON.stringify(username)}: leave it out for the user \`default\``));
+      .toThrow(new Error(`SessionStore.existing: \`username\` must not be empty or contain blanks, got ${JSON.stringify(username)}: leave it out for the user \`default\``));
   });
 
   test.each([undefined, 'a5f0', SecretValue.unsafePlainText('a5f0')])('fails for a password that is no secret of ECS, and does not show it', value => {

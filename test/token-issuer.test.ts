@@ -16,12 +16,12 @@ describe('TokenIssuer.oidc', () => {
     'https://id.example.com=evil', 'https://id .example.com', 'https://id.example.com\n', ' https://id.example.com',
   ])('fails for the issuer %j', issuerUrl => {
     expect(() => TokenIssuer.oidc({ issuerUrl, audience })).toThrow(new Error(
-      `TokenIssuer.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the \`iss\` claim`));
+      `TokenIssuer.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the value of the \`iss\` claim`));
   });
 
   test.each(['', ' ', 'a,b', ','])('fails for the audience %j', wrong => {
     expect(() => TokenIssuer.oidc({ issuerUrl: 'https://id.example.com', audience: wrong })).toThrow(new Error(
-      `TokenIssuer.oidc: \`audience\` must not be empty nor hold a comma, got ${JSON.stringify(wrong)}: use a value that stands for this server alone, such as its URL`));
+      `TokenIssuer.oidc: \`audience\` must not be empty or contain a comma, got ${JSON.stringify(wrong)}: use a value for this server only, such as its URL`));
   });
 
   test.each([['https://id.example.com:8443/realms/ml', 'mlflow'], ['https://id.example.com', 'api://a=b c']])('takes the issuer %s and the audience %s', (issuerUrl, aud) => {
@@ -50,7 +50,7 @@ describe('TokenIssuer.oidc, for an issuer where anybody can have an account', ()
 describe('issuers whose subjects strangers can choose', () => {
   const secret = clientSecret(newStack());
   const refusal = (option: string, name: string, issuerUrl: string) => new Error(
-    `${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anybody can have it sign a token whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
+    `${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anybody can get a token from it whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
 
   // Written out, and as each system documents it.
   const issuers: [name: string, issuerUrl: string][] = [

@@ -186,7 +186,7 @@ describe('network', () => {
       .toBe(one('`natGateways` must be left out where `vpc` is given, got 0: it is about the VPC that the construct would make'));
   });
 
-  test('natGateways fails where it is only known at deployment: it decides which subnets there are', () => {
+  test('natGateways fails where it is a CDK token, got no value: it decides which subnets there are', () => {
     expect(refusal(stack => ({ natGateways: new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber })))
       .toBe(one('`natGateways` must be known at synthesis, got a CDK token: use a number'));
   });
@@ -498,7 +498,7 @@ test('everything that is wrong is listed in one error, with the path of the cons
   ]);
 });
 
-test('artifactPath fails where it is only known at deployment: it goes into policies', () => {
+test('artifactPath fails where it is a CDK token, got no value: it goes into policies', () => {
   expect(refusal({ artifactPath: Lazy.string({ produce: () => 'mlflow' }) })).toBe(one('`artifactPath` must be known at synthesis, got a CDK token: it goes into policies, where a "*" would widen them; write it out'));
 });
 
@@ -567,7 +567,7 @@ describe('AuthProvider', () => {
   test.each(['', 'http://id.example.com', 'id.example.com', 'https://', 'https://id.example.com?x=1', 'https://id.example.com#x', 'https://id.example.com,https://evil.example', 'https://id .example.com', 'https://a.example\n'])(
     'oidc fails for the issuer %j', issuerUrl => {
       expect(() => oidc({ issuerUrl })).toThrow(new Error(
-        `AuthProvider.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the provider's /.well-known/openid-configuration`));
+        `AuthProvider.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the \`issuer\` in the provider's /.well-known/openid-configuration`));
     });
 
   test.each(['https://id.example.com', 'https://id.example.com/', 'https://id.example.com:8443/realms/ml'])('oidc takes the issuer %s', issuerUrl => {
@@ -579,12 +579,12 @@ describe('AuthProvider', () => {
     ['AuthProvider.google', '  ', () => AuthProvider.google({ clientId: '  ', clientSecret: clientSecret(secretStack) })],
     ['AuthProvider.oidc', '', () => oidc({ clientId: '' })],
   ])('%s fails for the client id %j', (factory, clientId, make) => {
-    expect(make).toThrow(new Error(`${factory}: \`clientId\` must not be empty, got ${JSON.stringify(clientId)}: use the id of the OAuth client registered at the provider`));
+    expect(make).toThrow(new Error(`${factory}: \`clientId\` must not be empty, got ${JSON.stringify(clientId)}: use the id of the OAuth client that you registered at the provider`));
   });
 
   test.each(['allowedGroups', 'extraAudiences'].flatMap(name => [[], [''], ['ml', ' '], ['ml,admins']].map(entries => [name, entries] as const)))('oidc fails where %s is %j', (name, entries) => {
     expect(() => oidc({ [name]: entries }))
-      .toThrow(new Error(`AuthProvider.oidc: \`${name}\` must hold at least one entry, each without a comma, got ${JSON.stringify(entries)}: leave it out for no restriction`));
+      .toThrow(new Error(`AuthProvider.oidc: \`${name}\` must contain at least one entry, each without a comma, got ${JSON.stringify(entries)}: leave it out for no restriction`));
   });
 });
 

@@ -12,32 +12,32 @@ import { keycloak, KeycloakAuthProviderOptions } from './keycloak';
 import { oidc, OidcAuthProviderOptions } from './oidc';
 import type { Configure } from './rules';
 
-/** Where people sign in: what `AuthProvider` makes, or a provider of your own. */
+/** A sign-in provider: one that `AuthProvider` creates, or your own. */
 export interface IAuthProvider {
   /**
    * Called once, while `SecureMlflow` is being defined.
    *
-   * @param scope where to define constructs of the provider's own, such as an OAuth client. Put them under one construct that has the provider's
-   *   name, because the ids of the other parts, such as `Service`, are taken
-   * @param options what the provider may need to know
+   * @param scope the scope for constructs of the provider, such as an OAuth client. Put them under one construct that has the provider's name, because ids
+   *   such as `Service` are already used
+   * @param options properties of the deployment that the provider may need
    */
   bind(scope: Construct, options: AuthProviderBindOptions): AuthProviderConfig;
 }
 
 /**
- * Where people sign in.
+ * The sign-in provider.
  *
- * Pick a factory. For a provider that has none, write a class that implements `IAuthProvider`: its `bind` returns the settings that
- * oauth2-proxy wants for it.
+ * Use one of the factories. For a provider without a factory, write a class that implements `IAuthProvider`. Its `bind` returns the settings of
+ * oauth2-proxy for the provider.
  */
 export abstract class AuthProvider implements IAuthProvider {
   /**
-   * Google accounts of the company's Workspace, by OpenID Connect. `emailDomains` and `hostedDomains` decide whose.
+   * Google accounts of your company's Workspace, with OpenID Connect. `emailDomains` and `hostedDomains` decide which accounts are allowed.
    *
-   * Google's ID tokens for this client are accepted as bearer tokens; for those of the gcloud command line add
-   * `TokenIssuer.gcloud()` to `trustedTokenIssuers`.
+   * Google's ID tokens for this client are accepted as bearer tokens. To accept ID tokens of the gcloud command line, add `TokenIssuer.gcloud()` to
+   * `trustedTokenIssuers`.
    *
-   * Fails if `clientId` is empty or a hosted domain is none.
+   * Fails if `clientId` is empty, or `hostedDomains` is empty or contains an entry that is not a domain.
    *
    * @example
    *
@@ -51,9 +51,10 @@ export abstract class AuthProvider implements IAuthProvider {
   }
 
   /**
-   * Any OpenID Connect provider: Okta, Auth0, Dex, Ping, Authentik …
+   * Any OpenID Connect provider, such as Okta, Auth0, Dex, Ping or Authentik.
    *
-   * Fails if `issuerUrl` is no https URL or the issuer of a public CI system, `clientId` is empty, or a group or an audience holds a comma.
+   * Fails if `issuerUrl` is not an https URL, or is the issuer of a GitLab or a public CI system. It also fails if `clientId` is empty, a group or an audience
+   * contains a comma, or `toolsClientId` cannot work.
    *
    * @example
    *
@@ -64,11 +65,11 @@ export abstract class AuthProvider implements IAuthProvider {
   }
 
   /**
-   * A Cognito user pool, made or brought, with clients for people and, on request, for programs. No secret has to be stored.
+   * A Cognito user pool, new or existing. The construct creates OAuth clients for people and, if you name any, for programs. You do not have to store a secret.
    *
-   * The pool's ID tokens for the client are accepted as bearer tokens, and the access tokens of `machineClients`.
+   * The pool's ID tokens for the client of people, and access tokens of the `machineClients`, are accepted as bearer tokens.
    *
-   * Fails if the options contradict each other, or a prefix, a group or a name cannot work.
+   * Fails if options contradict each other, or if a prefix, a group or a name is invalid.
    *
    * @example
    *
@@ -81,9 +82,9 @@ export abstract class AuthProvider implements IAuthProvider {
   /**
    * Accounts of one tenant of Microsoft Entra ID, guests included.
    *
-   * The tenant's tokens for the client are accepted as bearer tokens.
+   * The tenant's ID tokens for the client are accepted as bearer tokens.
    *
-   * Fails if `tenantId` is not the id of one tenant, `clientId` is empty, or a group holds a comma.
+   * Fails if `tenantId` is not the id of one tenant, `clientId` is empty, a group contains a comma, or `toolsClientId` cannot work.
    *
    * @example
    *
@@ -96,9 +97,9 @@ export abstract class AuthProvider implements IAuthProvider {
   /**
    * A realm of Keycloak.
    *
-   * The realm's tokens whose audience holds the client are accepted as bearer tokens.
+   * The realm's tokens are accepted as bearer tokens if their audience contains the client.
    *
-   * Fails if `realmUrl` is not that of a realm, `clientId` is empty, or a group or a role holds a comma.
+   * Fails if `realmUrl` is not the URL of a realm, `clientId` is empty, a group or a role contains a comma, or `toolsClientId` cannot work.
    *
    * @example
    *
@@ -109,13 +110,13 @@ export abstract class AuthProvider implements IAuthProvider {
   }
 
   /**
-   * GitHub accounts. Without `organization` and `teams` anybody in the world can have one, and an account on an address of the company stays with
-   * a person who leaves.
+   * GitHub accounts. Set `organization` or `teams`: anybody in the world can have a GitHub account, and people who leave your company keep an account that has
+   * their company address.
    *
-   * The address is the account's primary one, if verified. GitHub makes no ID tokens for people: programs need
-   * `grantTrackingAccess` or `trustedTokenIssuers`.
+   * The address is the account's primary address, if it is verified. GitHub issues no ID tokens for people: programs need `grantTrackingAccess` or
+   * `trustedTokenIssuers`.
    *
-   * Fails if `clientId` is empty, or an organization, a team or the URL is malformed.
+   * Fails if `clientId` is empty, or if the organization, a team or `enterpriseUrl` is malformed.
    *
    * @example
    *
@@ -126,13 +127,13 @@ export abstract class AuthProvider implements IAuthProvider {
   }
 
   /**
-   * GitLab accounts, of gitlab.com or of a GitLab of your own. Of gitlab.com anybody in the world can have one, and without `allowedGroups` and
-   * `allowedProjects` an account on an address of the company stays with a person who leaves.
+   * GitLab accounts, of gitlab.com or of your own GitLab. With gitlab.com set `allowedGroups` or `allowedProjects`: anybody in the world can have an account,
+   * and people who leave your company keep an account that has their company address.
    *
-   * No bearer token is accepted, whoever made it: GitLab signs tokens for CI jobs too, for any audience, and whoever
-   * names a branch chooses a part of their subject.
+   * No bearer tokens are accepted, of any issuer. GitLab also signs ID tokens for CI jobs, for any audience, and a person who names a branch chooses a part of
+   * their subject.
    *
-   * Fails if `clientId` is empty, or a group, a project or the URL is malformed.
+   * Fails if `clientId` is empty, or if a group, a project or `baseUrl` is malformed.
    *
    * @example
    *
@@ -145,7 +146,7 @@ export abstract class AuthProvider implements IAuthProvider {
   public abstract bind(scope: Construct, options: AuthProviderBindOptions): AuthProviderConfig;
 }
 
-/** One that defines no constructs. */
+/** A provider that defines no constructs. */
 class PlainAuthProvider extends AuthProvider {
   public constructor(private readonly configure: Configure) {
     super();
@@ -157,7 +158,7 @@ class PlainAuthProvider extends AuthProvider {
 }
 
 /**
- * A Cognito user pool. `AuthProvider.cognito` makes it, one for each `SecureMlflow`.
+ * A Cognito user pool as the sign-in provider, created by `AuthProvider.cognito`. Each `SecureMlflow` needs its own.
  */
 export class CognitoAuthProvider implements IAuthProvider {
   /** @internal */
@@ -171,18 +172,18 @@ export class CognitoAuthProvider implements IAuthProvider {
   private constructor(private readonly options: CognitoAuthProviderOptions) {}
 
   /**
-   * The user pool, brought or made.
+   * The user pool: the one that you passed, or the new one.
    *
-   * Fails before a `SecureMlflow` has been made with this provider.
+   * Fails if it is read before a `SecureMlflow` has been created with this provider.
    */
   public get userPool(): cognito.IUserPool {
     return this.requireBound('userPool').userPool;
   }
 
   /**
-   * What a machine client needs to ask for tokens, as JSON with the keys `tokenUrl`, `clientId`, `clientSecret` and `scope`. Grant the program to read it.
+   * The secret with which a machine client requests access tokens: JSON with the keys `tokenUrl`, `clientId`, `clientSecret` and `scope`. Grant the program to read it.
    *
-   * Fails before a `SecureMlflow` has been made with this provider, or if `machineClients` does not hold the name.
+   * Fails if it is called before a `SecureMlflow` has been created with this provider, or if `machineClients` does not contain the name.
    */
   public machineClientSecret(name: string): secretsmanager.ISecret {
     const secret = this.requireBound('machineClientSecret').machineSecrets.get(name);
@@ -190,9 +191,10 @@ export class CognitoAuthProvider implements IAuthProvider {
   }
 
   /**
-   * The id of a machine client, which is the subject of its tokens: for a list of `access`. It is a CDK token, and there before the `SecureMlflow` is.
+   * The id of a machine client, for a list of `access`. It is the subject of the client's access tokens. It is a CDK token, so you can use it before you create
+   * the `SecureMlflow`.
    *
-   * Fails if `machineClients` does not hold the name.
+   * Fails if `machineClients` does not contain the name.
    *
    * @example
    *
@@ -208,19 +210,19 @@ export class CognitoAuthProvider implements IAuthProvider {
 
   public bind(scope: Construct, options: AuthProviderBindOptions): AuthProviderConfig {
     if (this.bound !== undefined) {
-      throw new Error(`AuthProvider.cognito: one provider serves one SecureMlflow, and this one serves ${this.bound.path}: make another for ${scope.node.path}; to share the accounts pass \`userPool\` to it`);
+      throw new Error(`AuthProvider.cognito: one provider must be used for one SecureMlflow, got ${scope.node.path} for the provider of ${this.bound.path}: create another provider; to share the accounts pass \`userPool\` to it`);
     }
     this.bound = { path: scope.node.path, ...defineCognito(scope, this.options, options) };
     return this.bound.config;
   }
 
   private refuseUnknown(name: string): never {
-    throw new Error(`AuthProvider.cognito: there is no machine client ${JSON.stringify(name)}, there are ${JSON.stringify(this.options.machineClients ?? [])}: add it to \`machineClients\``);
+    throw new Error(`AuthProvider.cognito: the name of a machine client must be one of ${JSON.stringify(this.options.machineClients ?? [])}, got ${JSON.stringify(name)}: add it to \`machineClients\``);
   }
 
   private requireBound(member: string): NonNullable<CognitoAuthProvider['bound']> {
     if (this.bound === undefined) {
-      throw new Error(`AuthProvider.cognito: \`${member}\` is there once a SecureMlflow has been made with the provider: use it after \`new SecureMlflow(…)\``);
+      throw new Error(`AuthProvider.cognito: \`${member}\` must be used after a SecureMlflow has been created with the provider, got a call before: move it after \`new SecureMlflow(…)\``);
     }
     return this.bound;
   }

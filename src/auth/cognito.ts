@@ -9,45 +9,46 @@ import { toolsClient, toolsRedirectUrls } from './tools';
 import { isStandIn, known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
-/** The user pool and clients of `AuthProvider.cognito`. */
+/** Options of `AuthProvider.cognito`. */
 export interface CognitoAuthProviderOptions {
   /**
-   * User pool with the accounts, of the account and region of the stack. It gets a client and, without `userPoolDomain`, a domain; nothing else of it is changed.
+   * Existing user pool, in the account and region of the stack. The construct adds clients and, without `userPoolDomain`, a domain. It changes nothing else in the pool.
    *
-   * @default - a new one without self sign-up, which stays when the stack is deleted
+   * @default - a new pool without self sign-up, which is kept when the stack is deleted
    */
   readonly userPool?: cognito.IUserPool;
 
   /**
-   * Domain that `userPool` has already. A pool has one for prefixes: where it is taken, a second one fails to deploy.
+   * Domain that `userPool` already has. A pool can have one domain with a prefix; a second one fails to deploy.
    *
-   * @default - a new one, with `domainPrefix`
+   * @default - a new domain with `domainPrefix`
    */
   readonly userPoolDomain?: cognito.IUserPoolDomain;
 
   /**
-   * What the address of the sign-in page begins with: `https://<domainPrefix>.auth.<region>.amazoncognito.com`. Nobody else in the region may have it.
+   * First part of the host of the sign-in page, `https://<domainPrefix>.auth.<region>.amazoncognito.com`. It must be unique in the region across all AWS accounts.
    *
-   * @default - the domain name of the server with dashes for dots, such as `mlflow-example-com`
+   * @default - the domain name of the server with dashes in place of dots, such as `mlflow-example-com`
    */
   readonly domainPrefix?: string;
 
   /**
-   * Where people of the pool may sign in. Name them for a pool that passes people on to the company's own provider.
+   * Providers with which people of the pool may sign in. Set this for a pool that forwards people to your company's own provider.
    *
-   * @default - accounts of the pool, and the identity providers that this app has added to it
+   * @default - accounts of the pool, and the providers that this app has added to the pool
    */
   readonly identityProviders?: cognito.UserPoolClientIdentityProvider[];
 
   /**
-   * Groups of the pool that may enter; one of them is enough. They narrow `emailDomains`, they do not replace it. Not together with `machineClients`.
+   * Allowed groups of the pool. A person must be in one of them and also have an address in `emailDomains`. Not together with `machineClients`.
    *
    * @default - everybody in the pool
    */
   readonly allowedGroups?: string[];
 
   /**
-   * Names of programs, such as `training`. Each gets an OAuth client for the client-credentials flow and a secret with what it needs to ask for tokens: `machineClientSecret(name)`.
+   * Names of programs, such as `training`. Each program gets an OAuth client for the client-credentials flow, and a secret with everything it needs to request
+   * access tokens: `machineClientSecret(name)`.
    *
    * @default - none
    */
@@ -56,20 +57,20 @@ export interface CognitoAuthProviderOptions {
 
 export interface Cognito {
   readonly userPool: cognito.IUserPool;
-  /** By the name of the machine client, as the secrets. */
+  /** Ids by the name of the machine client. `machineSecrets` has the same keys. */
   readonly machineIds: Map<string, string>;
   readonly machineSecrets: Map<string, secretsmanager.ISecret>;
   readonly config: AuthProviderConfig;
 }
 
-/** Throws if the options contradict each other, or a prefix, a group or a name cannot work. */
+/** Throws if options contradict each other, or a prefix, a group or a name is invalid. */
 export function checkCognito(options: CognitoAuthProviderOptions): void {
   const { userPool, userPoolDomain, domainPrefix, allowedGroups, machineClients } = options;
   if (userPoolDomain !== undefined && userPool === undefined) {
-    throw new Error(`AuthProvider.cognito: \`userPoolDomain\` needs \`userPool\`, got the domain ${JSON.stringify(userPoolDomain.domainName)} alone: pass the pool that it belongs to`);
+    throw new Error(`AuthProvider.cognito: \`userPoolDomain\` needs \`userPool\`, got the domain ${JSON.stringify(userPoolDomain.domainName)} without it: pass the pool that the domain belongs to`);
   }
   if (userPoolDomain !== undefined && domainPrefix !== undefined) {
-    throw new Error(`AuthProvider.cognito: \`domainPrefix\` must be left out where \`userPoolDomain\` is given, got ${JSON.stringify(domainPrefix)}: it is about the domain that would be made`);
+    throw new Error(`AuthProvider.cognito: \`domainPrefix\` must be left out where \`userPoolDomain\` is given, got ${JSON.stringify(domainPrefix)}: it applies only to a new domain`);
   }
   if (domainPrefix !== undefined) {
     refuseBadPrefix('got', domainPrefix);
@@ -77,11 +78,11 @@ export function checkCognito(options: CognitoAuthProviderOptions): void {
   requireList('AuthProvider.cognito: `allowedGroups`', allowedGroups);
   refuseBadNames(machineClients);
   if (allowedGroups !== undefined && machineClients !== undefined) {
-    throw new Error(`AuthProvider.cognito: \`allowedGroups\` must be left out where \`machineClients\` is given, got ${JSON.stringify(allowedGroups)}: tokens of machine clients hold no groups and would be refused; let the pool hold only people who may enter, or give programs \`grantTrackingAccess\` in place of \`machineClients\``);
+    throw new Error(`AuthProvider.cognito: \`allowedGroups\` must be left out where \`machineClients\` is given, got ${JSON.stringify(allowedGroups)}: access tokens of machine clients contain no groups and would be rejected; use a pool with only people who may sign in, or use \`grantTrackingAccess\` for programs in place of \`machineClients\``);
   }
 }
 
-/** Defines the client for people and those of `machineClients`, and the pool and its domain where they are not brought. */
+/** Defines the clients for people and for `machineClients`, and the pool and its domain if they are not given. */
 export function defineCognito(scope: Construct, options: CognitoAuthProviderOptions, deployment: AuthProviderBindOptions): Cognito {
   const { allowedGroups, identityProviders, machineClients = [] } = options;
   const { url, redirectUrl, encryptionKey } = deployment;
@@ -89,14 +90,14 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
 
   const [region, poolRegion] = [Stack.of(scope).region, options.userPool?.env.region];
   if (known(region) && known(poolRegion) && poolRegion !== region) {
-    throw new Error(`AuthProvider.cognito: \`userPool\` must be in ${region}, the region of the stack, got one in ${poolRegion}: its client and its domain are made with the stack; use \`AuthProvider.oidc\` with a client of that pool`);
+    throw new Error(`AuthProvider.cognito: \`userPool\` must be in ${region}, the region of the stack, got one in ${poolRegion}: its client and its domain are created with the stack; use \`AuthProvider.oidc\` with a client of that pool`);
   }
 
   const parent = new Construct(scope, 'Cognito');
   const userPool = options.userPool ?? makeUserPool(parent);
   const domain = options.userPoolDomain ?? new cognito.UserPoolDomain(parent, 'Domain', {
     userPool,
-    cognitoDomain: { domainPrefix: isStandIn(domainPrefix) ? 'yet-to-be-looked-up' : domainPrefix! }, // the CDK judges stand-ins, too
+    cognitoDomain: { domainPrefix: isStandIn(domainPrefix) ? 'yet-to-be-looked-up' : domainPrefix! }, // the CDK also validates dummy values of lookups
     managedLoginVersion: cognito.ManagedLoginVersion.NEWER_MANAGED_LOGIN,
   });
   const domainUrl = urlOf(domain);
@@ -108,11 +109,11 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
   });
   const tools = clientOfPeople(new Construct(parent, 'Tools'), pool, { oAuth: { callbackUrls: toolsRedirectUrls(url) } });
   const clientSecret = new secretsmanager.Secret(parent, 'ClientSecret', {
-    description: 'MLflow: secret of the Cognito client with which people sign in. Written by the deployment.',
+    description: 'MLflow: secret of the Cognito client for the sign-in of people. Written by the deployment.',
     secretStringValue: secretOf(client),
     ...(encryptionKey && { encryptionKey }),
   });
-  clientSecret.node.addDependency(domain); // the tasks wait for the secret, and so for the sign-in page
+  clientSecret.node.addDependency(domain); // the tasks wait for the secret, and therefore for the sign-in page
 
   const machines = clientsOfMachines(parent, machineClients, userPool, url, domainUrl);
   const ids = [...machines.ids.values()];
@@ -121,9 +122,9 @@ export function defineCognito(scope: Construct, options: CognitoAuthProviderOpti
     clientId: client.userPoolClientId,
     clientSecret: Secret.fromSecretsManager(clientSecret),
     groups: true,
-    refreshTokens: true, // and Cognito refuses `offline_access`
+    refreshTokens: true, // and Cognito rejects `offline_access`
     signOutUrl: `${domainUrl}/logout?client_id=${client.userPoolClientId}&logout_uri=${escapedUrl(url)}`,
-    machineIdentities: ids, // the subject of their tokens, which hold no address
+    machineIdentities: ids, // the subject of their access tokens, which contain no address
     ...openTo(isOpen(userPool, identityProviders), allowedGroups),
     ...toolsClient(issuerUrl, DEFAULT_SCOPE, tools.userPoolClientId),
     environment: {
@@ -145,7 +146,7 @@ interface Pool extends Pick<CognitoAuthProviderOptions, 'identityProviders'> {
   readonly userPool: cognito.IUserPool;
 }
 
-/** With a sign-in page. */
+/** A client with a sign-in page. */
 function clientOfPeople(parent: Construct, { userPool, identityProviders }: Pool, options: cognito.UserPoolClientOptions): cognito.UserPoolClient {
   const client = new cognito.UserPoolClient(parent, 'Client', {
     userPool,
@@ -175,7 +176,7 @@ function clientsOfMachines(parent: Construct, names: string[], userPool: cognito
     return { ids, secrets };
   }
   const machines = new Construct(parent, 'Machines');
-  // The flow needs a scope. oauth2-proxy does not look at it; the client id decides.
+  // The flow requires a scope. oauth2-proxy does not check it; the client id decides.
   const access = new cognito.ResourceServerScope({ scopeName: 'access', scopeDescription: 'Use the MLflow server' });
   const server = new cognito.UserPoolResourceServer(parent, 'ResourceServer', { userPool, userPoolResourceServerName: 'MLflow', identifier: url, scopes: [access] });
   const scope = cognito.OAuthScope.resourceServer(server, access);
@@ -190,7 +191,7 @@ function clientsOfMachines(parent: Construct, names: string[], userPool: cognito
     });
     ids.set(name, client.userPoolClientId);
     secrets.set(name, new secretsmanager.Secret(machine, 'Secret', {
-      description: `MLflow: with what the machine client ${name} asks Cognito for tokens. Written by the deployment.`,
+      description: `MLflow: what the machine client ${name} needs to request access tokens from Cognito. Written by the deployment.`,
       secretObjectValue: {
         tokenUrl: SecretValue.unsafePlainText(`${domainUrl}/oauth2/token`),
         clientId: SecretValue.unsafePlainText(client.userPoolClientId),
@@ -203,33 +204,33 @@ function clientsOfMachines(parent: Construct, names: string[], userPool: cognito
 }
 
 interface Machines {
-  /** By the name of the client, as the secrets. */
+  /** Ids by the name of the client. `secrets` has the same keys. */
   readonly ids: Map<string, string>;
   readonly secrets: Map<string, secretsmanager.ISecret>;
 }
 
-/** No sign-in by API, neither with a password nor otherwise: people use the page of the pool, where its rules hold. */
+/** No sign-in through the API, with or without a password: people use the sign-in page of the pool, where its rules apply. */
 const NO_SIGN_IN_API: cognito.AuthFlow = { user: false };
 
 function makeUserPool(scope: Construct): cognito.UserPool {
   return new cognito.UserPool(scope, 'UserPool', {
-    featurePlan: cognito.FeaturePlan.ESSENTIALS, // the newer sign-in page needs it
+    featurePlan: cognito.FeaturePlan.ESSENTIALS, // required for the newer sign-in page
     selfSignUpEnabled: false,
     signInAliases: { email: true },
     signInCaseSensitive: false,
     standardAttributes: { email: { required: true, mutable: true } },
     autoVerify: { email: true },
-    keepOriginal: { email: true }, // a changed address does not count before it is verified
+    keepOriginal: { email: true }, // a changed address is not used before it is verified
     passwordPolicy: { minLength: 12, requireLowercase: true, requireUppercase: true, requireDigits: true, requireSymbols: true },
     mfa: cognito.Mfa.OPTIONAL,
     mfaSecondFactor: { otp: true, sms: false },
     accountRecovery: cognito.AccountRecovery.EMAIL_ONLY,
     deletionProtection: true,
-    removalPolicy: RemovalPolicy.RETAIN, // accounts are data, and no backup brings them back
+    removalPolicy: RemovalPolicy.RETAIN, // accounts are data, and there is no backup of them
   });
 }
 
-/** Where anybody in the world can have an account. */
+/** Providers where anybody in the world can have an account. */
 const SOCIAL_KINDS = [
   cognito.UserPoolIdentityProviderGoogle,
   cognito.UserPoolIdentityProviderFacebook,
@@ -239,7 +240,7 @@ const SOCIAL_KINDS = [
 const { GOOGLE, FACEBOOK, AMAZON, APPLE, COGNITO } = cognito.UserPoolClientIdentityProvider;
 const SOCIAL_NAMES = [GOOGLE, FACEBOOK, AMAZON, APPLE].map(({ name }) => name);
 
-/** Whether anybody in the world can have an account of the pool, as far as this app defines it. */
+/** Whether anybody in the world can have an account in the pool. Undefined if this app does not define it. */
 function isOpen(userPool: cognito.IUserPool, identityProviders?: cognito.UserPoolClientIdentityProvider[]): boolean | undefined {
   const names = identityProviders?.map(({ name }) => name);
   const social = names === undefined
@@ -253,14 +254,14 @@ function isOpen(userPool: cognito.IUserPool, identityProviders?: cognito.UserPoo
     return undefined; // imported
   }
   if (names !== undefined && !names.includes(COGNITO.name)) {
-    return false; // people come from the company's own providers
+    return false; // people sign in with the company's own providers
   }
   const config = (pool.adminCreateUserConfig ?? {}) as cognito.CfnUserPool.AdminCreateUserConfigProperty;
   const { allowAdminCreateUserOnly = false } = config;
   return Token.isUnresolved(config) || Token.isUnresolved(allowAdminCreateUserOnly) ? undefined : !allowAdminCreateUserOnly;
 }
 
-/** From CloudFormation itself: what the CDK offers is a function that runs in the account. */
+/** Read by CloudFormation itself: the CDK would deploy a Lambda function for it. */
 function secretOf(client: cognito.UserPoolClient): SecretValue {
   return SecretValue.resourceAttribute((client.node.defaultChild as cognito.CfnUserPoolClient).attrClientSecret);
 }
@@ -270,27 +271,27 @@ function urlOf(domain: cognito.IUserPoolDomain): string {
   if (typeof made.baseUrl === 'function') {
     return made.baseUrl();
   }
-  // An imported one has only a name: a whole host, or a prefix.
+  // An imported domain has only a name: a whole host, or a prefix.
   const { domainName } = domain;
   if (Token.isUnresolved(domainName)) {
-    throw new Error('AuthProvider.cognito: `userPoolDomain` must have a name that is known at synthesis, or be a UserPoolDomain: pass UserPoolDomain.fromDomainName(…) the prefix or the host itself');
+    throw new Error('AuthProvider.cognito: `userPoolDomain` must have a name that is known at synthesis, got a CDK token: pass a UserPoolDomain, or UserPoolDomain.fromDomainName(…) with the prefix or the host written out');
   }
   return `https://${domainName.includes('.') ? domainName : `${domainName}.auth.${Stack.of(domain).region}.amazoncognito.com`}`;
 }
 
 function prefixFrom(url: string): string {
   if (Token.isUnresolved(url)) {
-    throw new Error('AuthProvider.cognito: `domainPrefix` must be given where the domain name of the server is only known at deployment: choose one that nobody else in the region has');
+    throw new Error('AuthProvider.cognito: `domainPrefix` must be given where \`domainName\` of the server is a CDK token, got no value: choose one that is not yet used in the region');
   }
   const prefix = new URL(url).hostname.replace(/\./g, '-');
-  refuseBadPrefix(`made from ${url}, got`, prefix);
+  refuseBadPrefix(`derived from ${url}, got`, prefix);
   return prefix;
 }
 
 /** https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-assign-domain-prefix.html */
 function refuseBadPrefix(got: string, prefix: string): void {
   if (known(prefix) && (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(prefix) || /aws|amazon|cognito/.test(prefix))) {
-    throw new Error(`AuthProvider.cognito: \`domainPrefix\` must be 1 to 63 lower-case letters, digits and inner dashes without "aws", "amazon" and "cognito", ${got} ${JSON.stringify(prefix)}: choose another that nobody else in the region has`);
+    throw new Error(`AuthProvider.cognito: \`domainPrefix\` must be 1 to 63 lower-case letters, digits and inner dashes without "aws", "amazon" and "cognito", ${got} ${JSON.stringify(prefix)}: choose another that is not yet used in the region`);
   }
 }
 
@@ -298,8 +299,8 @@ function refuseBadNames(names?: string[]): void {
   if (names === undefined) {
     return;
   }
-  // They name constructs, so they cannot be CDK tokens either.
+  // The names are construct ids, so they must not be CDK tokens.
   if (names.length === 0 || new Set(names).size < names.length || !names.every(name => isStandIn(name) || /^[A-Za-z][\w-]{0,63}$/.test(name))) {
-    throw new Error(`AuthProvider.cognito: \`machineClients\` must hold at least one name, each once, of letters, digits, "-" and "_", such as "training", got ${JSON.stringify(names)}: leave it out for none`);
+    throw new Error(`AuthProvider.cognito: \`machineClients\` must contain at least one name, each once, of letters, digits, "-" and "_", beginning with a letter, such as "training", got ${JSON.stringify(names)}: leave it out for none`);
   }
 }

@@ -4,7 +4,7 @@ import { checkToolsClient, toolsClient, ToolsClientOptions } from './tools';
 import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
-/** The tenant and OAuth client of `AuthProvider.entraId`. */
+/** Options of `AuthProvider.entraId`. */
 export interface EntraIdAuthProviderOptions extends ToolsClientOptions {
   /** The directory (tenant) id, a GUID in lower case. */
   readonly tenantId: string;
@@ -16,9 +16,9 @@ export interface EntraIdAuthProviderOptions extends ToolsClientOptions {
   readonly clientSecret: Secret;
 
   /**
-   * Claim that holds the address which `emailDomains` is compared with. `email` is missing where an account has no mailbox; `preferred_username` is always there.
+   * Claim that contains the address to compare with `emailDomains`. `email` is missing if an account has no mailbox. `preferred_username` is always present.
    *
-   * Entra ID marks neither as verified. Administrators of the tenant set them for its members; a guest brings the name of another directory.
+   * Entra ID marks neither claim as verified. Administrators of the tenant set them for its members. The name of a guest comes from another directory.
    *
    * @default 'email'
    * @see https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference
@@ -26,10 +26,10 @@ export interface EntraIdAuthProviderOptions extends ToolsClientOptions {
   readonly emailClaim?: string;
 
   /**
-   * Object ids of groups that may enter; one of them is enough. They narrow `emailDomains`, they do not replace it.
-   * The app registration has to put groups into its tokens.
+   * Object ids of allowed groups. A person must be in one of them and also have an address in `emailDomains`. The app registration must be set up to put groups
+   * into its ID tokens.
    *
-   * @default - everybody in the tenant whom the application is open to
+   * @default - every account of the tenant that may use the application
    */
   readonly allowedGroups?: string[];
 }
@@ -39,9 +39,9 @@ const PERSONAL_ACCOUNTS = '9188040d-6c67-4c5b-b112-36a304b66dad';
 
 export function entraId(options: EntraIdAuthProviderOptions): Configure {
   const { tenantId, clientId, clientSecret, emailClaim, allowedGroups, toolsClientId } = options;
-  // A domain name would do for signing in, but the tokens and the discovery document hold the id.
+  // A domain name would work for signing in, but the ID tokens and the discovery document contain the id.
   if (known(tenantId) && (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(tenantId) || tenantId === PERSONAL_ACCOUNTS)) {
-    throw new Error(`AuthProvider.entraId: \`tenantId\` must be the id of one tenant, a GUID in lower case, got ${JSON.stringify(tenantId)}: use the directory (tenant) id of the app registration; "common", "organizations", "consumers" and the tenant of personal accounts would let in the whole world, and for a domain name the proxy does not start`);
+    throw new Error(`AuthProvider.entraId: \`tenantId\` must be the id of one tenant, a GUID in lower case, got ${JSON.stringify(tenantId)}: use the directory (tenant) id of the app registration; "common", "organizations", "consumers" and the tenant of personal accounts would admit anybody in the world, and with a domain name oauth2-proxy does not start`);
   }
   requireId('AuthProvider.entraId: `clientId`', clientId);
   requireList('AuthProvider.entraId: `allowedGroups`', allowedGroups);
@@ -53,7 +53,7 @@ export function entraId(options: EntraIdAuthProviderOptions): Configure {
     clientSecret,
     signOutUrl: `${tenantUrl}/oauth2/v2.0/logout?post_logout_redirect_uri=${escapedUrl(url)}`,
     openToPublic: false,
-    groups: true, // if the app registration puts them into its tokens
+    groups: true, // if the app registration puts them into its ID tokens
     refreshTokens: true,
     ...toolsClient(issuerUrl, `${DEFAULT_SCOPE} ${OFFLINE_ACCESS}`, toolsClientId),
     environment: {
@@ -61,7 +61,7 @@ export function entraId(options: EntraIdAuthProviderOptions): Configure {
       OAUTH2_PROXY_OIDC_ISSUER_URL: issuerUrl,
       OAUTH2_PROXY_SCOPE: [
         DEFAULT_SCOPE,
-        ...allowedGroups || needsGroups ? ['User.Read'] : [], // who is in more groups than fit into a token is looked up in Microsoft Graph, which wants it
+        ...allowedGroups || needsGroups ? ['User.Read'] : [], // if a person's groups do not fit into an ID token, oauth2-proxy reads them from Microsoft Graph, which requires this scope
         ...sessionRefresh ? [OFFLINE_ACCESS] : [],
       ].join(' '),
       ...(emailClaim && { OAUTH2_PROXY_OIDC_EMAIL_CLAIM: emailClaim }),

@@ -2,7 +2,7 @@ import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, firstMisspelt, openTo, requireId, requireList, requireOrigin } from './rules';
 import { allowList } from '../settings/allow-list';
 
-/** The application of `AuthProvider.gitlab`, and who of GitLab may enter. */
+/** Options of `AuthProvider.gitlab`. */
 export interface GitlabAuthProviderOptions {
   /** Application id. */
   readonly clientId: string;
@@ -11,23 +11,23 @@ export interface GitlabAuthProviderOptions {
   readonly clientSecret: Secret;
 
   /**
-   * A GitLab of your own, at the root of its host, such as `https://gitlab.example.com`.
+   * URL of your own GitLab, which must be at the root of its host, such as `https://gitlab.example.com`.
    *
    * @default 'https://gitlab.com'
    */
   readonly baseUrl?: string;
 
   /**
-   * Groups whose members may enter, by their full path. One of the groups and projects is enough. They narrow `emailDomains`, they do not replace it.
+   * Full paths of groups whose members may sign in. A person must be in one of the groups or projects and also have an address in `emailDomains`.
    *
    * @default - no restriction by group
    */
   readonly allowedGroups?: string[];
 
   /**
-   * Projects whose members may enter, by their full path; reporters and above, or `path=30` for another
-   * [access level](https://docs.gitlab.com/api/members/#roles) out of 10, 20, 30 and 40.
-   * One of the groups and projects is enough. They narrow `emailDomains`, they do not replace it.
+   * Full paths of projects whose members may sign in, from reporter upwards. Write `path=30` for another minimum
+   * [access level](https://docs.gitlab.com/api/members/#roles): 10, 20, 30 or 40. A person must be in one of the groups or projects and also have an address
+   * in `emailDomains`.
    *
    * @default - no restriction by project
    */
@@ -44,20 +44,20 @@ export function gitlab(options: GitlabAuthProviderOptions): Configure {
   requireList('AuthProvider.gitlab: `allowedProjects`', allowedProjects);
   const misspelt = firstMisspelt(/^[^\s=/]+(\/[^\s=/]+)+(=(10|20|30|40))?$/, allowedProjects);
   if (misspelt !== undefined) {
-    throw new Error(`AuthProvider.gitlab: \`allowedProjects\` must hold full paths, each with "=" and one of the levels 10, 20, 30 and 40 if need be, such as "ml/models=30", got ${JSON.stringify(misspelt)}: use the path in the project's address on GitLab`);
+    throw new Error(`AuthProvider.gitlab: \`allowedProjects\` must contain full paths, optionally with "=" and one of the levels 10, 20, 30 and 40, such as "ml/models=30", got ${JSON.stringify(misspelt)}: use the path in the project's address on GitLab`);
   }
   return () => ({
     clientId,
     clientSecret,
     bearerTokens: false,
     refreshTokens: true,
-    groups: true, // from /oauth/userinfo, for the scope `openid`
+    groups: true, // from /oauth/userinfo, with the scope `openid`
     ...openTo(baseUrl === GITLAB_COM ? true : undefined, allowedGroups, allowedProjects),
     environment: {
       OAUTH2_PROXY_PROVIDER: 'gitlab',
       OAUTH2_PROXY_OIDC_ISSUER_URL: baseUrl,
       OAUTH2_PROXY_SCOPE: allowedProjects ? 'openid email read_api' : 'openid email',
-      // Not ALLOWED_GROUPS, which this provider of oauth2-proxy overwrites with these.
+      // Not ALLOWED_GROUPS, which oauth2-proxy overwrites with these settings for this provider.
       ...(allowedGroups && { OAUTH2_PROXY_GITLAB_GROUPS: allowList(allowedGroups) }),
       ...(allowedProjects && { OAUTH2_PROXY_GITLAB_PROJECTS: allowList(allowedProjects) }),
     },

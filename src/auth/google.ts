@@ -2,7 +2,7 @@ import type { Secret } from 'aws-cdk-lib/aws-ecs';
 import { Configure, DEFAULT_SCOPE, firstMisspelt, requireId } from './rules';
 import { DOMAIN } from '../checks/problems';
 
-/** The OAuth client of `AuthProvider.google`, and whose accounts may enter. */
+/** Options of `AuthProvider.google`. */
 export interface GoogleAuthProviderOptions {
   /** Client id from the Google Cloud console, `….apps.googleusercontent.com`. */
   readonly clientId: string;
@@ -11,10 +11,10 @@ export interface GoogleAuthProviderOptions {
   readonly clientSecret: Secret;
 
   /**
-   * Domains of the company's Google Workspace or Cloud Identity: an account must belong to one of them (the claim `hd` of its tokens).
+   * Domains of your company's Google Workspace or Cloud Identity. An account must belong to one of them (the claim `hd` of its ID tokens).
    *
-   * Google also has accounts that people make by themselves on an address of the company. They are verified once and stay with people who leave.
-   * `['*']` lets them in. What is asked for here holds for the tokens of `TokenIssuer.gcloud()` as well, and for no machine.
+   * People can also create their own Google accounts with an address of your company. Google verifies the address once, and people who leave keep the account.
+   * `['*']` allows such accounts. The rule also applies to ID tokens of `TokenIssuer.gcloud()`, but not to machines.
    *
    * @default - `emailDomains`; where that is `['*']`, every Google account
    * @see https://developers.google.com/identity/openid-connect/openid-connect#id_token-hd
@@ -26,11 +26,11 @@ export function google(options: GoogleAuthProviderOptions): Configure {
   const { clientId, clientSecret, hostedDomains } = options;
   requireId('AuthProvider.google: `clientId`', clientId);
   if (hostedDomains?.length === 0) {
-    throw new Error('AuthProvider.google: `hostedDomains` must hold at least one domain, got []: leave it out for `emailDomains`, or use ["*"] for every Google account');
+    throw new Error('AuthProvider.google: `hostedDomains` must contain at least one domain, got []: leave it out for `emailDomains`, or use ["*"] for every Google account');
   }
   const misspelt = everyAccount(hostedDomains) ? undefined : firstMisspelt(DOMAIN, hostedDomains);
   if (misspelt !== undefined) {
-    throw new Error(`AuthProvider.google: \`hostedDomains\` must hold domains in lower case such as "example.com", or "*" alone, got ${JSON.stringify(misspelt)}: use the domains of your Google Workspace`);
+    throw new Error(`AuthProvider.google: \`hostedDomains\` must contain domains in lower case such as "example.com", or "*" alone, got ${JSON.stringify(misspelt)}: use the domains of your Google Workspace`);
   }
   return ({ emailDomains }) => {
     const domains = hostedDomains ?? emailDomains;
@@ -40,10 +40,10 @@ export function google(options: GoogleAuthProviderOptions): Configure {
       clientSecret,
       openToPublic,
       groups: false,
-      refreshTokens: false, // Google gives them for a parameter that oauth2-proxy does not send
+      refreshTokens: false, // Google issues them only for a parameter that oauth2-proxy does not send
       ...(!openToPublic && { hostedDomains: domains }),
       environment: {
-        // oauth2-proxy's own Google provider neither checks a nonce nor accepts bearer tokens; its OpenID Connect provider does both.
+        // oauth2-proxy's Google provider does not check a nonce and does not accept bearer tokens; its OpenID Connect provider does both.
         OAUTH2_PROXY_PROVIDER: 'oidc',
         OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://accounts.google.com',
         OAUTH2_PROXY_SCOPE: DEFAULT_SCOPE,

@@ -5,9 +5,9 @@ import { checkToolsClient, toolsClient, ToolsClientOptions } from './tools';
 import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
-/** The realm and OAuth client of `AuthProvider.keycloak`. */
+/** Options of `AuthProvider.keycloak`. */
 export interface KeycloakAuthProviderOptions extends ToolsClientOptions {
-  /** The realm, `https://<host>/realms/<name>`. It must be reachable from the tasks when they start. */
+  /** URL of the realm, `https://<host>/realms/<name>`. It must be reachable from the tasks when they start. */
   readonly realmUrl: string;
 
   /** Client id. */
@@ -17,16 +17,16 @@ export interface KeycloakAuthProviderOptions extends ToolsClientOptions {
   readonly clientSecret: Secret;
 
   /**
-   * Groups that may enter, as the claim `groups` spells them: `/ml-team` where the mapper writes full paths.
-   * One of the groups and roles is enough. They narrow `emailDomains`, they do not replace it.
+   * Allowed groups, spelled as in the claim `groups`: `/ml-team` if the mapper writes full paths. A person must have one of the groups or roles and also have an
+   * address in `emailDomains`.
    *
    * @default - no restriction by group
    */
   readonly allowedGroups?: string[];
 
   /**
-   * Roles that may enter: `name` for one of the realm, `client:name` for one of a client.
-   * One of the groups and roles is enough. They narrow `emailDomains`, they do not replace it.
+   * Allowed roles: `name` for a role of the realm, `client:name` for a role of a client. A person must have one of the groups or roles and also have an address
+   * in `emailDomains`.
    *
    * @default - no restriction by role
    */
@@ -36,7 +36,7 @@ export interface KeycloakAuthProviderOptions extends ToolsClientOptions {
 export function keycloak(options: KeycloakAuthProviderOptions): Configure {
   const { realmUrl, clientId, clientSecret, allowedGroups, allowedRoles, toolsClientId } = options;
   if (known(realmUrl) && !/^https:\/\/[^\s,?#]+\/realms\/[^\s,?#/]+$/.test(realmUrl)) {
-    throw new Error(`AuthProvider.keycloak: \`realmUrl\` must be https://<host>/realms/<name>, got ${JSON.stringify(realmUrl)}: use the issuer that the realm's OpenID endpoint configuration shows`);
+    throw new Error(`AuthProvider.keycloak: \`realmUrl\` must be https://<host>/realms/<name>, got ${JSON.stringify(realmUrl)}: use the issuer in the realm's OpenID endpoint configuration`);
   }
   requireId('AuthProvider.keycloak: `clientId`', clientId);
   requireList('AuthProvider.keycloak: `allowedGroups`', allowedGroups);
@@ -47,8 +47,8 @@ export function keycloak(options: KeycloakAuthProviderOptions): Configure {
     return {
       clientId,
       clientSecret,
-      groups: true, // roles by themselves, groups by a mapper
-      refreshTokens: true, // for `offline_access` it would give one that signing out does not end
+      groups: true, // roles always, groups with a mapper
+      refreshTokens: true, // with `offline_access` it would issue a refresh token that signing out does not revoke
       signOutUrl: `${realmUrl}/protocol/openid-connect/logout?client_id=${escapedId}&post_logout_redirect_uri=${escapedUrl(url)}`,
       ...openTo(undefined, allowedGroups, allowedRoles),
       ...toolsClient(realmUrl, DEFAULT_SCOPE, toolsClientId),

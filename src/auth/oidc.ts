@@ -10,7 +10,7 @@ import { allowList } from '../settings/allow-list';
 /** The issuer and OAuth client of `AuthProvider.oidc`. */
 export interface OidcAuthProviderOptions extends ToolsClientOptions {
   /**
-   * The issuer, as it stands in the `iss` claim, final slash included where there is one.
+   * The issuer, exactly as in the `iss` claim, including a trailing slash if there is one.
    *
    * `<issuerUrl>/.well-known/openid-configuration` must be reachable from the tasks when they start.
    */
@@ -23,44 +23,43 @@ export interface OidcAuthProviderOptions extends ToolsClientOptions {
   readonly clientSecret: Secret;
 
   /**
-   * Scopes to ask for, separated by spaces. Some providers want one more for group claims.
+   * Scopes to request, separated by spaces. Some providers require another scope for the claim with groups.
    *
-   * With `sessionRefresh` it must hold the one that the provider gives refresh tokens for: mostly `offline_access`. Where it lacks that, synthesis warns.
+   * With `sessionRefresh` it must include the scope for which the provider issues refresh tokens, mostly `offline_access`. Synthesis warns if that is missing.
    *
    * @default 'openid email profile' - with `sessionRefresh` also `offline_access`
    */
   readonly scope?: string;
 
   /**
-   * Claim that holds the address which `emailDomains` is compared with.
+   * Claim that contains the address to compare with `emailDomains`.
    *
-   * Warning: oauth2-proxy checks that an address is verified (`email_verified`) only in the claim `email`. Name another only where people can neither
-   * choose nor change its value. Where `emailDomains` alone decides who gets in, synthesis warns.
+   * Warning: oauth2-proxy checks that an address is verified (`email_verified`) only in the claim `email`. Use another claim only if people can neither choose
+   * nor change its value. If only `emailDomains` decides who gets in, synthesis warns.
    *
    * @default 'email'
    */
   readonly emailClaim?: string;
 
   /**
-   * Claim that holds the groups of a person.
+   * Claim that contains the groups of a person.
    *
    * @default 'groups'
    */
   readonly groupsClaim?: string;
 
   /**
-   * Groups that may enter; one of them is enough. They narrow `emailDomains`, they do not replace it, and
-   * they hold for bearer tokens as well: a token without groups is refused.
+   * Allowed groups. A person must be in one of them and also have an address in `emailDomains`. The rule also applies to bearer tokens: a bearer token
+   * without groups is rejected.
    *
-   * @default - every group
+   * @default - no restriction by group
    */
   readonly allowedGroups?: string[];
 
   /**
-   * Audiences, beside the client id, for which tokens of this issuer are accepted as bearer tokens. oauth2-proxy accepts
-   * them from every trusted issuer.
+   * Audiences, in addition to the client id, for which tokens are accepted as bearer tokens. oauth2-proxy accepts these audiences from every trusted issuer.
    *
-   * @default - tokens made for the client id alone
+   * @default - only the client id
    */
   readonly extraAudiences?: string[];
 }
@@ -68,10 +67,10 @@ export interface OidcAuthProviderOptions extends ToolsClientOptions {
 export function oidc(options: OidcAuthProviderOptions): Configure {
   const { issuerUrl, clientId, clientSecret, scope, emailClaim, groupsClaim, allowedGroups, extraAudiences, toolsClientId } = options;
   if (known(issuerUrl) && !/^https:\/\/[^\s,?#]+$/.test(issuerUrl)) {
-    throw new Error(`AuthProvider.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the provider's /.well-known/openid-configuration`);
+    throw new Error(`AuthProvider.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the \`issuer\` in the provider's /.well-known/openid-configuration`);
   }
   if (isGitlab(issuerUrl)) {
-    throw new Error(`AuthProvider.oidc: \`issuerUrl\` must not be that of a GitLab, which signs tokens for CI jobs too, got ${JSON.stringify(issuerUrl)}: use \`AuthProvider.gitlab\`, which accepts no bearer tokens`);
+    throw new Error(`AuthProvider.oidc: \`issuerUrl\` must not be the issuer of a GitLab, which also signs tokens for CI jobs, got ${JSON.stringify(issuerUrl)}: use \`AuthProvider.gitlab\`, which accepts no bearer tokens`);
   }
   refusePublicIssuer('AuthProvider.oidc: `issuerUrl`', issuerUrl);
   requireId('AuthProvider.oidc: `clientId`', clientId);
@@ -101,7 +100,7 @@ export function oidc(options: OidcAuthProviderOptions): Configure {
   };
 }
 
-/** Known where the options say so, and of Google, which sends none. */
+/** Whether the provider sends groups, if the options show it. Google sends none. */
 function groups({ issuerUrl, groupsClaim, allowedGroups }: OidcAuthProviderOptions, scope: string): Pick<AuthProviderConfig, 'groups'> {
   if (isGoogle(issuerUrl)) {
     return { groups: false };
@@ -109,7 +108,7 @@ function groups({ issuerUrl, groupsClaim, allowedGroups }: OidcAuthProviderOptio
   return groupsClaim !== undefined || allowedGroups !== undefined || (known(scope) && scope.split(' ').includes('groups')) ? { groups: true } : {};
 }
 
-/** Known where the scope says so, and of Google, which gives them for a parameter that oauth2-proxy does not send. */
+/** Whether the provider issues refresh tokens, if the scope shows it. Google issues them only for a parameter that oauth2-proxy does not send. */
 function refreshTokens(issuerUrl: string, scope: string): Pick<AuthProviderConfig, 'refreshTokens'> {
   if (isGoogle(issuerUrl)) {
     return { refreshTokens: false };

@@ -1,32 +1,32 @@
 import { isOpenIssuer, refusePublicIssuer } from './public-issuers';
 import { known } from '../checks/problems';
 
-/** The issuer and audience of `TokenIssuer.oidc`. */
+/** Options of `TokenIssuer.oidc`. */
 export interface OidcTokenIssuerOptions {
-  /** The issuer, as it stands in the `iss` claim, final slash included where there is one. The tasks must be able to reach it. */
+  /** The issuer, exactly as in the `iss` claim, including a trailing slash if there is one. The tasks must be able to reach it. */
   readonly issuerUrl: string;
 
-  /** What the `aud` claim must hold. It should stand for this server and nothing else. oauth2-proxy takes the `extraAudiences` of the sign-in provider as well. */
+  /** The required value of the `aud` claim. Use a value for this server only. oauth2-proxy also accepts the `extraAudiences` of the sign-in provider. */
   readonly audience: string;
 }
 
 /**
- * Somebody, beside the sign-in provider, whose identity tokens are accepted as `Authorization: Bearer`.
+ * An issuer, in addition to the sign-in provider, whose ID tokens are accepted as bearer tokens (`Authorization: Bearer`).
  *
- * A token is accepted when the issuer signed it for the audience, it has not expired, and either its e-mail address, not marked as unverified,
- * lies in `emailDomains` or its subject is one of `machineIdentities`.
+ * A bearer token is accepted if the issuer signed it for the audience and it has not expired. In addition, its e-mail address must be in one of the
+ * `emailDomains` and not be marked as unverified, or its subject must be one of the `machineIdentities`.
  *
- * Warning: if a token holds no address, oauth2-proxy compares its subject with `emailDomains`. An issuer whose subjects strangers can choose
- * (a public CI system, where a branch may be called `x@example.com`) must not be trusted. The known ones are refused. The server refuses subjects
- * with a colon, which those of CI systems have.
+ * Warning: if a bearer token contains no address, oauth2-proxy compares its subject with `emailDomains`. Do not trust an issuer whose subjects strangers can
+ * choose, such as a public CI system, where a branch may be called `x@example.com`. Known issuers of this kind are refused at synthesis. The server rejects
+ * subjects with a colon, which subjects of CI systems contain.
  */
 export class TokenIssuer {
   /**
-   * Tokens of `gcloud auth print-identity-token`, for people who have the Google Cloud command line.
+   * ID tokens of `gcloud auth print-identity-token`, for people who use the Google Cloud command line.
    *
-   * Anybody with a Google account can have such a token made: `emailDomains` decides, and with `AuthProvider.google` its `hostedDomains`. Another
-   * provider cannot tell accounts of the company from those that people have made by themselves on its addresses, so synthesis warns there.
-   * The audience is the public client id of the command line itself.
+   * Anybody with a Google account can get such an ID token. `emailDomains` decides who gets in, and with `AuthProvider.google` also `hostedDomains`. With another
+   * provider, accounts of your Workspace cannot be told from accounts that people created themselves with an address of your company, so synthesis warns.
+   * The audience is the public client id of the command line.
    *
    * @example
    *
@@ -37,11 +37,11 @@ export class TokenIssuer {
   }
 
   /**
-   * An OpenID Connect issuer that puts a verified e-mail address into its tokens, or whose exact subjects are in `machineIdentities`.
+   * An OpenID Connect issuer whose tokens contain a verified e-mail address, or have exact subjects that you list in `machineIdentities`.
    *
-   * Only name one whose subjects nobody outside your company can choose.
+   * Use only an issuer whose subjects cannot be chosen by people outside your company.
    *
-   * Fails if `issuerUrl` is no https URL or the issuer of a public CI system, or if the audience is empty or holds a comma.
+   * Fails if `issuerUrl` is not an https URL, or is the issuer of a public CI system, or if the audience is empty or contains a comma.
    *
    * @example
    *
@@ -50,20 +50,20 @@ export class TokenIssuer {
   public static oidc(options: OidcTokenIssuerOptions): TokenIssuer {
     const { issuerUrl, audience } = options;
     if (known(issuerUrl) && !/^https:\/\/[^\s,=?#]+$/.test(issuerUrl)) {
-      throw new Error(`TokenIssuer.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the issuer as it stands in the \`iss\` claim`);
+      throw new Error(`TokenIssuer.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the value of the \`iss\` claim`);
     }
     refusePublicIssuer('TokenIssuer.oidc: `issuerUrl`', issuerUrl);
     if (known(audience) && (audience.trim() === '' || audience.includes(','))) {
-      throw new Error(`TokenIssuer.oidc: \`audience\` must not be empty nor hold a comma, got ${JSON.stringify(audience)}: use a value that stands for this server alone, such as its URL`);
+      throw new Error(`TokenIssuer.oidc: \`audience\` must not be empty or contain a comma, got ${JSON.stringify(audience)}: use a value for this server only, such as its URL`);
     }
     return new TokenIssuer(issuerUrl, audience);
   }
 
-  /** Whether anybody in the world can have such a token. If so, `emailDomains: ['*']` brings a warning. */
+  /** Whether anybody in the world can get a token of this issuer. If so, synthesis warns about `emailDomains: ['*']`. */
   public readonly openToPublic: boolean;
 
   private constructor(
-    /** The `iss` claim of the tokens; their keys are found from it by OpenID Connect discovery. */
+    /** The `iss` claim of the tokens. oauth2-proxy finds the keys of the issuer from it with OpenID Connect discovery. */
     public readonly issuerUrl: string,
     /** The `aud` claim of the tokens. */
     public readonly audience: string,

@@ -128,7 +128,7 @@ function entryProblems(name: string, entries: string[] | undefined, [isRight, mu
     return [`\`${name}\` must be a list, got ${show(entries)}: write [${show(entries)}]`];
   }
   if (entries.length === 0) {
-    return [`\`${name}\` must hold at least one entry, got []: leave it out for none`];
+    return [`\`${name}\` must contain at least one entry, got []: leave it out for none`];
   }
   const wrong = entries.filter(entry => typeof entry !== 'string' || known(entry) && !isRight(entry));
   return wrong.map(entry => `\`${name}\`: each entry must be ${must}, got ${show(entry)}: ${typeof entry === 'string' ? todo : 'it is no text; perhaps an environment variable is not set'}`);

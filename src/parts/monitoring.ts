@@ -182,7 +182,7 @@ export function validateMonitoring(path: string, { alarmActions, thresholds = {}
   const problems = Object.entries(thresholds).flatMap(([name, { evaluationPeriods }]: [string, AlarmThreshold]) =>
     wholeNumberProblems(`thresholds.${name}.evaluationPeriods`, evaluationPeriods, 1));
   if (alarmActions.length === 0) {
-    problems.push('`alarmActions` must hold at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
+    problems.push('`alarmActions` must contain at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
   }
   throwProblems(path, problems);
 }
