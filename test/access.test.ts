@@ -56,7 +56,7 @@ describe('without access', () => {
     const { stack, mlflow } = define({ awsIdentityIssuer });
     const role = iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false });
     expect(() => mlflow.grantTrackingAccess(role, { level: READER })).toThrow(new Error(one(
-      '`level` of grantTrackingAccess needs `access` among the props, got "reader" without: name at least `access.admins`, or leave the level out')));
+      '`level` of grantTrackingAccess needs the prop `access`, got "reader" without it: set at least `access.admins`, or leave the level out')));
     expect(environmentOf(Template.fromStack(stack), 'prepare').PREPARE_MACHINE_IDENTITIES).toBe('');
     const again = define({ awsIdentityIssuer });
     again.mlflow.grantTrackingAccess(iam.Role.fromRoleArn(again.stack, 'Job', arn, { mutable: false }), {});
@@ -172,7 +172,7 @@ describe('grantTrackingAccess', () => {
   test.each<[unknown, AccessOptions, string]>([
     [NONE, ada, '`level` of grantTrackingAccess must be "reader", "editor" or "admin", got "none": use a value of `AccessLevel`'],
     ['boss', ada, '`level` of grantTrackingAccess must be "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`'],
-    [undefined, { ...ada, machines: NONE }, '`level` of grantTrackingAccess must be given where `access.machines` is "none", got nothing: the role could do nothing; name "reader", "editor" or "admin"'],
+    [undefined, { ...ada, machines: NONE }, '`level` of grantTrackingAccess must be given where `access.machines` is "none", got no value: the role would have no access; use "reader", "editor" or "admin"'],
   ])('fails for %j, and adds nothing', (level, access, problem) => {
     const { stack, mlflow } = define({ awsIdentityIssuer, access });
     const role = iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false });
@@ -224,48 +224,48 @@ describe('fails', () => {
   const editors = (members: AccessMembers): AccessOptions => ({ ...ada, editors: members });
 
   test.each<[string, unknown, string]>([
-    ['no object', true, '`access` must be an object with `admins`, got true: name who is an admin, or leave it out, and everybody who gets in is one'],
-    ['null', null, '`access` must be an object with `admins`, got null: name who is an admin, or leave it out, and everybody who gets in is one'],
-    ['no admins', {}, '`access.admins` must name at least one group or person, got {}: experiments and models are deleted, webhooks and keys managed by admins alone; add `people` or `groups`'],
-    ['machines for admins', { admins: { machines: ['ci'] } }, '`access.admins` must name at least one group or person, got {"machines":["ci"]}: experiments and models are deleted, webhooks and keys managed by admins alone; add `people` or `groups`'],
+    ['no object', true, '`access` must be an object with `admins`, got true: list the admins, or leave it out, and everybody who gets in is an admin'],
+    ['null', null, '`access` must be an object with `admins`, got null: list the admins, or leave it out, and everybody who gets in is an admin'],
+    ['no admins', {}, '`access.admins` must contain at least one group or person, got {}: only admins can delete experiments and models, and manage webhooks and keys; add `people` or `groups`'],
+    ['machines for admins', { admins: { machines: ['ci'] } }, '`access.admins` must contain at least one group or person, got {"machines":["ci"]}: only admins can delete experiments and models, and manage webhooks and keys; add `people` or `groups`'],
     ['an empty list', editors({ groups: [] }), '`access.editors.groups` must contain at least one entry, got []: leave it out for none'],
-    ['lists of nobody', editors({}), '`access.editors` must hold `groups`, `people` or `machines`, got {}: name some, or leave it out'],
-    ['a level that is none', { ...ada, everybody: 'boss' }, '`access.everybody` must be "none", "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`; for single people and groups there are `admins`, `editors` and `readers`'],
-    ['a level that is a token', { ...ada, machines: Lazy.string({ produce: () => 'reader' }) }, '`access.machines` must be "none", "reader", "editor" or "admin", got a CDK token: use a value of `AccessLevel`; single machines are named in `machines` of a list'],
+    ['lists of nobody', editors({}), '`access.editors` must contain `groups`, `people` or `machines`, got {}: add one of them, or leave it out'],
+    ['a level that is none', { ...ada, everybody: 'boss' }, '`access.everybody` must be "none", "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`; for single people and groups use `admins`, `editors` and `readers`'],
+    ['a level that is a token', { ...ada, machines: Lazy.string({ produce: () => 'reader' }) }, '`access.machines` must be "none", "reader", "editor" or "admin", got a CDK token: use a value of `AccessLevel`; for single machines use `machines` of a list'],
     ['readers where everybody is an editor', { ...ada, readers: { people: ['eve@example.com'] }, everybody: EDITOR },
-      '`access.readers` must not be below `access.everybody`, got groups or people where that is "editor": the list would have no effect; leave out its `groups` and `people`, or lower `everybody`'],
-    ['a list without members', { admins: { people: [undefined] } }, '`access.admins.people`: each entry must be an e-mail address, got undefined: it is no text; perhaps an environment variable is not set'],
-    ['a group that is a number', editors({ groups: [7] } as never), '`access.editors.groups`: each entry must be a name without commas, control characters and blanks around it, got 7: it is no text; perhaps an environment variable is not set'],
+      '`access.readers` must not have a lower level than `access.everybody`, got groups or people where that is "editor": the list would have no effect; leave out its `groups` and `people`, or lower `everybody`'],
+    ['a list without members', { admins: { people: [undefined] } }, '`access.admins.people`: each entry must be an e-mail address, got undefined: it is not a string; an environment variable may not be set'],
+    ['a group that is a number', editors({ groups: [7] } as never), '`access.editors.groups`: each entry must be a name without commas, control characters and surrounding blanks, got 7: it is not a string; an environment variable may not be set'],
     ['no list', editors({ people: 'eve@example.com' } as never), '`access.editors.people` must be a list, got "eve@example.com": write ["eve@example.com"]'],
-    ['null in place of a list', { ...ada, editors: null }, '`access.editors` must be an object with `groups`, `people` or `machines`, got null: name some, or leave it out'],
-    ['an unknown list', { ...ada, viewers: {} }, '`access` must hold nothing but admins, editors, readers, everybody, machines, got "viewers": use one of these names'],
-    ['unknown members', { admins: { ...ada.admins, users: ['x'] } }, '`access.admins` must hold nothing but groups, people, machines, got "users": use one of these names'],
+    ['null in place of a list', { ...ada, editors: null }, '`access.editors` must be an object with `groups`, `people` or `machines`, got null: add one of them, or leave it out'],
+    ['an unknown list', { ...ada, viewers: {} }, '`access` must contain only admins, editors, readers, everybody, machines, got "viewers": use one of these names'],
+    ['unknown members', { admins: { ...ada.admins, users: ['x'] } }, '`access.admins` must contain only groups, people, machines, got "users": use one of these names'],
     ['a person as a machine', editors({ machines: ['eve@example.com'] }),
-      '`access.editors.machines`: each entry must be one of `machineIdentities`, got "eve@example.com": for a person use `people`; a machine must be there, too; for a machine client of Cognito use `machineClientId(…)` of its provider, for an AWS role the `level` of `grantTrackingAccess`'],
-    ['a list that is a token', editors({ people: Token.asList({ Ref: 'List' }) }), '`access.editors.people` must be a list that is written out, got a CDK token: its entries may be tokens, the list itself may not'],
+      '`access.editors.machines`: each entry must be one of `machineIdentities`, got "eve@example.com": for a person use `people`; add a machine to `machineIdentities`, too; for a machine client of Cognito use `machineClientId(…)` of its provider, for an AWS role the `level` of `grantTrackingAccess`'],
+    ['a list that is a token', editors({ people: Token.asList({ Ref: 'List' }) }), '`access.editors.people` must be a list that is written out, got a CDK token: the entries may be CDK tokens, the list itself may not'],
     ['an address outside', editors({ people: ['Eve@ml.example.com'] }),
-      '`access.editors.people`: each address must be in `emailDomains`, got "Eve@ml.example.com" where these are ["example.com"]: this person cannot sign in; add the domain, or leave the address out'],
+      '`access.editors.people`: each address must be in `emailDomains`, got "Eve@ml.example.com" and the domains ["example.com"]: this person cannot sign in; add the domain, or leave the address out'],
     ['a machine that is on no list', editors({ machines: ['ci'] }),
-      '`access.editors.machines`: each entry must be one of `machineIdentities`, got "ci": add it there, too; for a machine client of Cognito use `machineClientId(…)` of its provider, for an AWS role the `level` of `grantTrackingAccess`'],
+      '`access.editors.machines`: each entry must be one of `machineIdentities`, got "ci": add it to `machineIdentities`, too; for a machine client of Cognito use `machineClientId(…)` of its provider, for an AWS role the `level` of `grantTrackingAccess`'],
     ['groups with Google', editors({ groups: ['data-science'] }),
-      '`access.editors.groups` must be left out with this `authProvider`, whose tokens and sign-ins name no groups, got ["data-science"]: name `people`'],
+      '`access.editors.groups` must be left out with this `authProvider`, whose ID tokens and sign-ins contain no groups, got ["data-science"]: list `people`'],
   ])('for %s', (_, access, problem) => {
     expect(refusal({ access: access as AccessOptions })).toBe(one(problem));
   });
 
   test.each(['', ' ', '*', 'a,ml-admins', 'ml-admins ', ' ml-admins', 'ml\nadmins', 'ml\u0000', 'ml\u0085admins'])('for the group %j', group => {
     expect(refusal(withGroups({ admins: { groups: ['ml-admins', group] } }))).toBe(one(
-      `\`access.admins.groups\`: each entry must be a name without commas, control characters and blanks around it, got ${JSON.stringify(group)}: oauth2-proxy joins groups with commas and trims them, so it would be another group; use the name that /oauth2/userinfo shows, and \`everybody\` for all`));
+      `\`access.admins.groups\`: each entry must be a name without commas, control characters and surrounding blanks, got ${JSON.stringify(group)}: oauth2-proxy joins groups with commas and trims them, so the name would mean another group; use the name that /oauth2/userinfo shows, or \`everybody\` for all people`));
   });
 
   test.each(['', 'ada', '*@example.com', '@example.com', 'ada@', 'ada@example', 'ada@example.com@example.com', 'ada @example.com', 'ada@example.com,eve@example.com', 'ada@example.com\n', 'ada@example.com.', arn])('for the person %j', person => {
     expect(refusal({ access: { admins: { people: [person] } }, emailDomains: ['*'] })).toBe(one(
-      `\`access.admins.people\`: each entry must be an e-mail address, got ${JSON.stringify(person)}: for a group use \`groups\`, for a program \`machines\`, for all \`everybody\``));
+      `\`access.admins.people\`: each entry must be an e-mail address, got ${JSON.stringify(person)}: for a group use \`groups\`, for a program \`machines\`, for all people \`everybody\``));
   });
 
   test.each(['true', 'True', '1'])('for jobs of the server: %s', value => {
     expect(refusal({ access: ada, environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: value } })).toBe(one(
-      `\`environment\` must not switch on MLFLOW_SERVER_ENABLE_JOB_EXECUTION where \`access\` is given, got "${value}": jobs call the server without a sign-in, and so without a level, and are refused; leave one of them out`));
+      `\`environment\` must not turn on MLFLOW_SERVER_ENABLE_JOB_EXECUTION where \`access\` is given, got "${value}": jobs call the server without a sign-in and therefore without a level, and are rejected; leave one of them out`));
   });
 
   test.each<[string | undefined, string, string]>([
@@ -274,7 +274,7 @@ describe('fails', () => {
     ['example', 'Example', ', or "example"'],
   ])('for an organization of GitHub that may be anybody\'s: of %s, %s', (organization, group, too) => {
     expect(refusal(stack => ({ authProvider: AuthProvider.github({ ...client(stack), ...organization && { organization } }), access: { admins: { groups: ['example:ml', group] } } }))).toBe(one(
-      `\`access.admins.groups\`: each entry must be "organization:team" with GitHub${too}, got "${group}": anybody can found an organization of any name that is free; use the slug of a team, or the \`organization\` of \`AuthProvider.github\``));
+      `\`access.admins.groups\`: each entry must be "organization:team" with GitHub${too}, got "${group}": anybody can create an organization with any unused name; use the slug of a team, or the \`organization\` of \`AuthProvider.github\``));
   });
 
   test('for several things at once', () => {
@@ -397,9 +397,9 @@ describe('warnings', () => {
   test('they say what to do', () => {
     const both = define(stack => ({ authProvider: oidc(stack), access: mlAdmins, trustedTokenIssuers: [issuer()] }));
     const [[, issuers], [, unknown]] = warningsIn(both.stack);
-    expect(issuers).toMatch(/^`access` names groups and `trustedTokenIssuers` holds https:\/\/other\.example\.com, .* may name any group, .*: see to it .*$/);
-    expect(unknown).toMatch(/^`access` names groups, and `authProvider` may send none, .*: have it .* `groupsClaim` .*$/);
+    expect(issuers).toMatch(/^`access` contains groups and `trustedTokenIssuers` contains https:\/\/other\.example\.com, .* may contain any group, .*: make sure .*$/);
+    expect(unknown).toMatch(/^`access` contains groups, but `authProvider` may send none, .*: have the provider .* `groupsClaim` .*$/);
     const [[, later]] = warningsIn(define(withGroups(mlAdmins, { trustedTokenIssuers: [issuer(Lazy.string({ produce: () => 'x' }))] })).stack);
-    expect(later).toContain('holds issuers, whose tokens');
+    expect(later).toContain('contains issuers, whose tokens');
   });
 });

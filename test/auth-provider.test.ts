@@ -108,12 +108,12 @@ describe('the client of people\'s tools', () => {
   });
 
   test.each<[string, Partial<AuthProviderConfig>, string]>([
-    ['the client with a secret', { clientId: 'tools' }, '`authProvider` must have another client for tools than the one with a secret, got "tools" for both: register a second one, without a secret, for `toolsClientId`'],
-    ['a provider without bearer tokens', { bearerTokens: false }, '`authProvider` must not have a client for tools where it accepts no bearer tokens, which those tools send: leave it out'],
+    ['the client with a secret', { clientId: 'tools' }, '`authProvider` must have different clients for tools and for the browser, got "tools" for both: register a second client, without a secret, for `toolsClientId`'],
+    ['a provider without bearer tokens', { bearerTokens: false }, '`authProvider` must not have a client for tools if it accepts no bearer tokens, which those tools send: leave the client out'],
     ['a scope without openid', { toolsClient: { issuerUrl: 'https://id.example.com', clientId: 'tools', scope: 'email' } },
-      '`authProvider` must ask for the scope "openid" with its client for tools, got "email": without it there is no ID token, which those tools send; add it to `scope`'],
+      '`authProvider` must request the scope "openid" with its client for tools, got "email": without this scope the tools get no ID token to send; add it to `scope`'],
     ['more scopes than fit', { toolsClient: { issuerUrl: 'https://id.example.com', clientId: 'tools', scope: `openid ${'x'.repeat(993)}` } },
-      '`authProvider` must have issuer, id and scope of the client for tools that fit into 1024 characters, got 1066: ask for fewer scopes'],
+      '`authProvider` must have issuer, id and scope of the client for tools with at most 1024 characters, got 1066: request fewer scopes'],
   ])('%s fails', (_, changes, message) => {
     const provider = { bind: (...args: Parameters<AuthProvider['bind']>) => ({ ...oidc({ toolsClientId: 'tools' }).bind(...args), ...changes }) };
     expect(() => synthesise(() => ({ authProvider: provider }))).toThrow(message);
@@ -203,7 +203,7 @@ describe('sessionRefresh', () => {
 
   test.each([['Google', AuthProvider.google(client)], ['GitHub', github()]])('is refused with %s', (_, authProvider) => {
     expect(() => define({ authProvider, sessionRefresh: Duration.minutes(30) })).toThrow(new Error('Stack/Mlflow: a prop needs a change\n'
-      + '  - `sessionRefresh` must be left out with this `authProvider`, which gives oauth2-proxy no refresh token to ask again with: use a shorter `sessionDuration`, after which people come by the provider again'));
+      + '  - `sessionRefresh` must be left out with this `authProvider`, which issues no refresh token to oauth2-proxy: use a shorter `sessionDuration`, after which people sign in at the provider again'));
     expect(() => define({ authProvider })).not.toThrow();
   });
 

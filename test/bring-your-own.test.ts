@@ -171,7 +171,7 @@ describe('a zone', () => {
     ['HostedZone with a VPC', stack => new route53.HostedZone(stack, 'Inside', { zoneName: 'example.com', vpcs: [vpc(stack)] })],
   ])('that is private needs a certificate beside it: %s', (_, bring) => {
     expect(refusal(stack => ({ hostedZone: bring(stack) }))).toBe(one(
-      '`certificate` must be given where `hostedZone` is a private one, got the zone Stack/Inside alone: ACM looks for its proof in public DNS and would wait in vain; '
+      '`certificate` must be given where `hostedZone` is private, got only the zone Stack/Inside: ACM validates a certificate in public DNS only, and the deployment would time out; '
       + 'pass a certificate, such as one validated in the public zone of the same name'));
     expect(() => define(stack => ({ hostedZone: bring(stack), certificate: acm.Certificate.fromCertificateArn(stack, 'Certificate', CERTIFICATE('eu-west-1')) }))).not.toThrow();
   });
@@ -195,7 +195,7 @@ describe('what is brought from another region', () => {
 
   test.each(Object.keys(brought))('%s is refused', name => {
     expect(refusal(stack => brought[name](stack, 'us-east-1'), inRegion())).toBe(one(
-      `\`${name}\` must be in eu-west-1, the region of the stack, got one in us-east-1: pass one of that region, or give the stack \`env: { region: 'us-east-1' }\``));
+      `\`${name}\` must be in eu-west-1, the region of the stack, got one in us-east-1: pass one in eu-west-1, or set \`env: { region: 'us-east-1' }\` of the stack`));
   });
 
   test.each(Object.keys(brought))('%s of the region of the stack is taken', name => {

@@ -22,12 +22,12 @@ describe('engineVersion', () => {
 
   test('fails where the parameter group would be of another version', () => {
     expect(() => define({ databaseOptions: { engineVersion: rds.AuroraPostgresEngineVersion.of('17.9', '16') } })).toThrow(refused(
-      '`databaseOptions.engineVersion` must have the major version 17, got "17.9" with "16": its parameter group would be of another version; use `AuroraPostgresEngineVersion.of(\'17.9\', \'17\')`'));
+      '`databaseOptions.engineVersion` must have the major version 17, got "17.9" with "16": its parameter group would have another version; use `AuroraPostgresEngineVersion.of(\'17.9\', \'17\')`'));
   });
 
   test.each(['17.6', '17.1', '16.11', '18.1', '17', '17.7-limitless', '170.7'])('fails for %s', full => {
     expect(() => define({ databaseOptions: version(full) })).toThrow(refused(
-      `\`databaseOptions.engineVersion\` must be 17.7 or newer of major version 17, got "${full}": others are not tested, and RDS does not go back to an older one; leave it out, or name a newer one`));
+      `\`databaseOptions.engineVersion\` must be 17.7 or newer of major version 17, got "${full}": other versions are not tested, and RDS does not go back to an older one; leave it out, or use a newer one`));
   });
 
   test('may be known at deployment only', () => {
@@ -48,25 +48,25 @@ describe('parameters', () => {
 
   test.each(Object.entries(own))('%s is refused: %s is what the construct sets', (name, value) => {
     expect(() => define({ databaseOptions: { parameters: { [name]: '0' } } })).toThrow(refused(
-      `\`databaseOptions.parameters\` must not hold ${name}, which the construct sets to ${value}: leave it out`));
+      `\`databaseOptions.parameters\` must not contain ${name}, which the construct sets to ${value}: leave it out`));
   });
 
   test.each(['RDS.FORCE_SSL', 'Idle_Session_Timeout', ' rds.force_ssl', '', Lazy.string({ produce: () => 'rds.force_ssl' })])('the name %j is refused, which could stand for such a one', name => {
     expect(() => define({ databaseOptions: { parameters: { [name]: '0' } } })).toThrow(refused(
-      `\`databaseOptions.parameters\`: each name must be that of a parameter in lower case such as "log_min_duration_statement", got ${JSON.stringify(name)}: see \`aws rds describe-engine-default-cluster-parameters\``));
+      `\`databaseOptions.parameters\`: each name must be the name of a parameter in lower case such as "log_min_duration_statement", got ${JSON.stringify(name)}: see \`aws rds describe-engine-default-cluster-parameters\``));
   });
 
   test('are refused as a whole where they are known at deployment only', () => {
     const parameters = Token.asAny({ resolve: () => ({ 'rds.force_ssl': '0' }) }) as unknown as Record<string, string>;
     expect(() => define({ databaseOptions: { parameters } })).toThrow(refused(
-      '`databaseOptions.parameters` must be known at synthesis, got a CDK token: it could hold names that the construct sets; write them out'));
+      '`databaseOptions.parameters` must be known at synthesis, got a CDK token: it could contain names that the construct sets; write them out'));
   });
 
   const replicating = { parameters: { 'rds.logical_replication': '1' } };
 
   test('a database that pauses must not replicate, which would keep it awake', () => {
     expect(() => define({ databaseOptions: replicating })).toThrow(refused(
-      '`databaseOptions.parameters` must not switch on rds.logical_replication where `databaseCapacity.minAcus` is 0, got "1": a database that replicates never pauses; raise `minAcus`, or leave it out'));
+      '`databaseOptions.parameters` must not turn on rds.logical_replication where `databaseCapacity.minAcus` is 0, got "1": a database with replication never pauses; raise `minAcus`, or leave the parameter out'));
   });
 
   test.each<[string, Overrides]>([
@@ -85,7 +85,7 @@ describe('backupRetention', () => {
 
   test.each([[Duration.days(0), '0 days'], [Duration.hours(36), '1 day 12 hours'], [Duration.days(36), '36 days'], [Duration.millis(0.5), '0.5 millis']])('fails for %s', (backupRetention, shown) => {
     expect(() => define({ databaseOptions: { backupRetention } })).toThrow(refused(
-      `\`databaseOptions.backupRetention\` must be whole days, 1 to 35, got ${shown}: for longer use AWS Backup, or snapshots of your own`));
+      `\`databaseOptions.backupRetention\` must be whole days, 1 to 35, got ${shown}: for a longer time use AWS Backup or manual snapshots`));
   });
 
   test('may be known at deployment only', () => {

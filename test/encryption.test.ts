@@ -109,6 +109,6 @@ describe('encryptionKey', () => {
 
   test('fails for an alias', () => {
     expect(() => define(stack => ({ encryptionKey: kms.Alias.fromAliasName(stack, 'Key', 'alias/mlflow') }))).toThrow(
-      '`encryptionKey` must be a key, got an alias, which policies and log groups cannot name: pass the key itself, such as `kms.Key.fromKeyArn(…)` or `kms.Key.fromLookup(…)`');
+      '`encryptionKey` must be a key, got an alias, which policies and log groups cannot refer to: pass the key itself, such as `kms.Key.fromKeyArn(…)` or `kms.Key.fromLookup(…)`');
   });
 });

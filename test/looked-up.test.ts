@@ -63,5 +63,5 @@ test.each<[string, (stack: Stack) => Overrides]>([
 
 test('what has been looked up is judged', () => {
   expect(refusal(stack => ({ emailDomains: [parameter(stack)] }), stackWith(contextOf('@example.com')))).toBe(one(
-    '`emailDomains`: each entry must be a domain in lower case such as "example.com", got "@example.com": leave out "@", scheme and commas, one domain an entry'));
+    '`emailDomains`: each entry must be a domain in lower case such as "example.com", got "@example.com": leave out "@", scheme and commas, and write one domain in each entry'));
 });

@@ -414,11 +414,11 @@ describe('accessLogsBucket', () => {
 
   test('fails in a stack without a region', () => {
     expect(() => define(scope => ({ accessLogsBucket: bucket(scope) }), newStack())).toThrow(
-      '`accessLogsBucket` needs a stack whose region is known at synthesis, got a CDK token: give the stack `env: { region: … }`');
+      '`accessLogsBucket` needs a stack whose region is known at synthesis, got a CDK token: set `env: { region: … }`');
   });
 
   test('fails with a KMS key', () => {
     expect(() => regional(scope => ({ accessLogsBucket: new s3.Bucket(scope, 'Logs', { encryptionKey: new kms.Key(scope, 'Key') }) }))).toThrow(
-      '`accessLogsBucket` must be encrypted with keys of S3 (SSE-S3), got the KMS key of Stack/Logs: load balancers cannot write access logs to such a bucket; pass another one');
+      '`accessLogsBucket` must be encrypted with SSE-S3, got Stack/Logs with a KMS key: load balancers cannot write access logs to such a bucket; pass another bucket');
   });
 });

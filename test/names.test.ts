@@ -40,7 +40,7 @@ function problems(overrides: Overrides): string[] {
 
 /** The names of a list that are refused in a prop, all tried at once. */
 function refused(prop: string, names: string[], value: unknown): string[] {
-  const pattern = new RegExp(`^\`${prop}\` must not hold ([^ ,:]+)`);
+  const pattern = new RegExp(`^\`${prop}\` must not contain ([^ ,:]+)`);
   return problems({ [prop]: Object.fromEntries(names.map(name => [name, value])) }).map(problem => pattern.exec(problem)?.[1] ?? problem);
 }
 
@@ -88,7 +88,7 @@ test('gunicornOpts takes the options of the list that tune gunicorn, and no othe
   const options = Object.entries(GUNICORN_OPTIONS).map(([option, value]) => value === 'no value' ? option : `${option} …`);
   expect(lists.get('They tune gunicorn')).toEqual(options.sort());
   for (const option of lists.get('Refused')!) {
-    expect(problems({ gunicornOpts: option.replace('…', '1') })[0]).toContain(`must hold options alone that tune gunicorn, got "${option.replace(' …', '')}"`);
+    expect(problems({ gunicornOpts: option.replace('…', '1') })[0]).toContain(`must contain only options that tune gunicorn, got "${option.replace(' …', '')}"`);
   }
 });
 
@@ -101,47 +101,47 @@ describe('what opens a door is refused', () => {
     'AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_S3', 'MLFLOW_S3_IGNORE_TLS', 'MLFLOW_S3_ENDPOINT_URL', 'PYTHONPATH', 'PYTHONSTARTUP', 'PYTHONHOME', 'LD_PRELOAD', 'PATH', 'SECURE_MLFLOW_API_LIMIT_MIB',
     'GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES', 'BOTOCORE_EXPERIMENTAL__PLUGINS', 'FLASK_DEBUG', 'CLEAN_UP_OLDER_THAN',
   ])('%s, in environment and in secrets', name => {
-    expect(problems({ environment: { [name]: 'true' } })).toEqual([expect.stringContaining(`\`environment\` must not hold ${name}: `)]);
-    expect(problems({ secrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`secrets\` must not hold ${name}: `)]);
+    expect(problems({ environment: { [name]: 'true' } })).toEqual([expect.stringContaining(`\`environment\` must not contain ${name}: `)]);
+    expect(problems({ secrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`secrets\` must not contain ${name}: `)]);
   });
 
   test.each([
     'SET_AUTHORIZATION_HEADER', 'PASS_ACCESS_TOKEN', 'PASS_AUTHORIZATION_HEADER', 'PREFER_EMAIL_TO_USER', 'REDIS_INSECURE_SKIP_TLS_VERIFY', 'SET_BASIC_AUTH', 'BASIC_AUTH_PASSWORD', 'FORCE_HTTPS',
   ].map(name => `OAUTH2_PROXY_${name}`))('%s, in proxyEnvironment, in proxySecrets and of a provider', name => {
-    expect(problems({ proxyEnvironment: { [name]: 'true' } })).toEqual([expect.stringContaining(`\`proxyEnvironment\` must not hold ${name}: `)]);
-    expect(problems({ proxySecrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`proxySecrets\` must not hold ${name}: `)]);
-    expect(problems({ authProvider: new Custom({ [name]: 'true' }) })).toEqual([expect.stringContaining(`\`authProvider\` must not hold ${name}: `)]);
+    expect(problems({ proxyEnvironment: { [name]: 'true' } })).toEqual([expect.stringContaining(`\`proxyEnvironment\` must not contain ${name}: `)]);
+    expect(problems({ proxySecrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`proxySecrets\` must not contain ${name}: `)]);
+    expect(problems({ authProvider: new Custom({ [name]: 'true' }) })).toEqual([expect.stringContaining(`\`authProvider\` must not contain ${name}: `)]);
   });
 
   test.each(['CODE_CHALLENGE_METHOD', 'FORCE_CODE_CHALLENGE_METHOD', 'BACKEND_LOGOUT_URL', 'AZURE_TENANT'].map(name => `OAUTH2_PROXY_${name}`))('%s, but for a provider', name => {
-    expect(problems({ proxyEnvironment: { [name]: 'plain' } })).toEqual([expect.stringContaining(`\`proxyEnvironment\` must not hold ${name}: `)]);
-    expect(problems({ proxySecrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`proxySecrets\` must not hold ${name}: `)]);
+    expect(problems({ proxyEnvironment: { [name]: 'plain' } })).toEqual([expect.stringContaining(`\`proxyEnvironment\` must not contain ${name}: `)]);
+    expect(problems({ proxySecrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`proxySecrets\` must not contain ${name}: `)]);
     expect(problems({ authProvider: new Custom({ [name]: 'plain' }) })).toEqual([]);
   });
 });
 
 describe('secrets in plain text', () => {
-  const readable = 'which everybody who may read the template or the task definition could read';
+  const readable = 'which everybody with access to the template or the task definition could read';
 
   test.each(['OPENAI_API_KEY', 'AWS_BEARER_TOKEN_BEDROCK', 'MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY', 'MLFLOW_TRACKING_TOKEN', 'DB_PASSWORD', 'CLIENT_SECRET', 'SIGNING_KEY', 'PASSPHRASE', 'my_api_key', 'GCP_CREDENTIALS',
     'DB_PASS', 'DB_PASSWD', 'DB_PWD', 'OPENAI_KEY', 'GITHUB_PAT', 'SLACK_WEBHOOK_URL', 'AZURE_ACCESSKEY'])(
     '%s is for secrets', name => {
-      expect(problems({ environment: { [name]: 'a5f0' } })).toEqual([`\`environment\` must not hold ${name}, ${readable}: use \`secrets\``]);
+      expect(problems({ environment: { [name]: 'a5f0' } })).toEqual([`\`environment\` must not contain ${name}, ${readable}: use \`secrets\``]);
       expect(problems({ environment: { [name]: Lazy.string({ produce: () => 'a5f0' }) } })).toHaveLength(1);
       expect(problems({ secrets: { [name]: secret } })).toEqual([]);
     });
 
   test.each(['OAUTH2_PROXY_SIGNATURE_KEY', 'OAUTH2_PROXY_JWT_KEY'])('%s is for proxySecrets', name => {
-    expect(problems({ proxyEnvironment: { [name]: 'a5f0' } })).toEqual([`\`proxyEnvironment\` must not hold ${name}, ${readable}: use \`proxySecrets\``]);
-    expect(problems({ authProvider: new Custom({ [name]: 'a5f0' }) })).toEqual([`\`authProvider\` must not hold ${name}, ${readable}: use \`proxySecrets\``]);
+    expect(problems({ proxyEnvironment: { [name]: 'a5f0' } })).toEqual([`\`proxyEnvironment\` must not contain ${name}, ${readable}: use \`proxySecrets\``]);
+    expect(problems({ authProvider: new Custom({ [name]: 'a5f0' }) })).toEqual([`\`authProvider\` must not contain ${name}, ${readable}: use \`proxySecrets\``]);
     expect(problems({ proxySecrets: { [name]: secret } })).toEqual([]);
   });
 
   test('a secret of the provider is for proxySecrets, too', () => {
-    expect(problems({ authProvider: new Custom({ OAUTH2_PROXY_GITHUB_TOKEN: 'a5f0' }) })).toEqual([`\`authProvider\` must not hold OAUTH2_PROXY_GITHUB_TOKEN, ${readable}: use \`proxySecrets\``]);
+    expect(problems({ authProvider: new Custom({ OAUTH2_PROXY_GITHUB_TOKEN: 'a5f0' }) })).toEqual([`\`authProvider\` must not contain OAUTH2_PROXY_GITHUB_TOKEN, ${readable}: use \`proxySecrets\``]);
     expect(problems({ proxySecrets: { OAUTH2_PROXY_GITHUB_TOKEN: secret } })).toEqual([]);
     expect(problems({ proxySecrets: { OAUTH2_PROXY_CLIENT_SECRET: secret, OAUTH2_PROXY_GITHUB_ORG: secret } })).toEqual([
-      '`proxySecrets` must not hold OAUTH2_PROXY_CLIENT_SECRET: use `authProvider`', '`proxySecrets` must not hold OAUTH2_PROXY_GITHUB_ORG: use `authProvider`',
+      '`proxySecrets` must not contain OAUTH2_PROXY_CLIENT_SECRET: use `authProvider`', '`proxySecrets` must not contain OAUTH2_PROXY_GITHUB_ORG: use `authProvider`',
     ]);
   });
 
@@ -157,10 +157,10 @@ describe('secrets in plain text', () => {
     'postgresql+psycopg2://reader:a5f0@replica.example.com/mlflow', 'redis://:a5f0@redis.example.com:6379/0', 'postgresql://replica.example.com/mlflow?user=reader&password=a5f0', 'rediss://user:a%40b@h',
   ])('a password in the URL %s is refused, whatever the name', url => {
     for (const name of ['MLFLOW_READ_REPLICA_BACKEND_STORE_URI', 'MLFLOW_WORKSPACE_STORE_URI', 'MLFLOW_SERVER_JOB_HUEY_REDIS_URL', 'ANYTHING']) {
-      expect(problems({ environment: { [name]: url } })).toEqual([`\`environment\` must not hold a password, got one in the URL ${name}, ${readable}: use \`secrets\``]);
+      expect(problems({ environment: { [name]: url } })).toEqual([`\`environment\` must not contain a password, got one in the URL ${name}, ${readable}: use \`secrets\``]);
     }
     expect(problems({ proxyEnvironment: { OAUTH2_PROXY_BANNER: url } }))
-      .toEqual([`\`proxyEnvironment\` must not hold a password, got one in the URL OAUTH2_PROXY_BANNER, ${readable}: use \`proxySecrets\``]);
+      .toEqual([`\`proxyEnvironment\` must not contain a password, got one in the URL OAUTH2_PROXY_BANNER, ${readable}: use \`proxySecrets\``]);
   });
 
   test.each(['postgresql+psycopg2://mlflow@replica.example.com:5432/mlflow', 'redis://redis.example.com:6379/0', 'https://example.com:8443/a@b', 'https://example.com/?q=a:b@c', 'a:b@c'])('%s holds no password', url => {
@@ -189,7 +189,7 @@ describe('a reference to a secret in plain text', () => {
     ['proxyEnvironment', 'proxySecrets', stack => password(stack).secretValue.unsafeUnwrap()],
   ])('in %s is refused at synthesis: use %s', (prop, instead, value) => {
     expect(said(stack => ({ [prop]: { FOO: value(stack) } })))
-      .toContain(`\`${prop}\` must not hold a secret, got a reference to one in FOO, which everybody who may read the task definition could read: use \`${instead}\``);
+      .toContain(`\`${prop}\` must not contain a secret, got a reference to one in FOO, which everybody with access to the task definition could read: use \`${instead}\``);
   });
 
   test.each<[string, (stack: Stack) => string]>([
@@ -201,7 +201,7 @@ describe('a reference to a secret in plain text', () => {
 });
 
 describe('names that are none', () => {
-  const none = (prop: string, name: string) => `\`${prop}\` must hold names of letters, digits and "_" that begin with no digit, got ${JSON.stringify(name)}: correct it, or leave it out`;
+  const none = (prop: string, name: string) => `\`${prop}\` must contain names of letters, digits and "_" that do not begin with a digit, got ${JSON.stringify(name)}: correct it, or leave it out`;
 
   test.each(['', 'A B', 'A=B', '1A', 'A-B', 'Ä', 'A\n', ' A'])('%j', name => {
     for (const prop of ['environment', 'proxyEnvironment']) {
@@ -218,7 +218,7 @@ describe('names that are none', () => {
 });
 
 describe('reasons fit the name', () => {
-  const reason = (prop: string, name: string) => problems({ [prop]: { [name]: 'x' } })[0].replace(`\`${prop}\` must not hold ${name}: `, '');
+  const reason = (prop: string, name: string) => problems({ [prop]: { [name]: 'x' } })[0].replace(`\`${prop}\` must not contain ${name}: `, '');
 
   test.each([
     ['environment', 'UVICORN_PORT', 'it could rebind the server or make it trust forwarded headers; for the number of processes use `workers`'],
@@ -238,7 +238,7 @@ describe('reasons fit the name', () => {
   test.each([
     ['OAUTH2_PROXY_CLIENT_SECRET', 'clientSecret'], ['OAUTH2_PROXY_CLIENT_SECRET_FILE', 'clientSecret'], ['OAUTH2_PROXY_CLIENT_ID', 'clientId'], ['OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS', 'bearerTokens'],
   ])('a provider of one\'s own is told where %s goes', (name, option) => {
-    expect(problems({ authProvider: new Custom({ [name]: 'x' }) })).toEqual([`\`authProvider\` must not hold ${name}: use \`${option}\` of the config that \`bind\` returns`]);
+    expect(problems({ authProvider: new Custom({ [name]: 'x' }) })).toEqual([`\`authProvider\` must not contain ${name}: use \`${option}\` of the config that \`bind\` returns`]);
   });
 });
 
@@ -254,7 +254,7 @@ describe('what is no secret of ECS', () => {
 describe('whether the server has jobs', () => {
   test.each(['yes', '', 'on', 'true ', '2'])('fails for %j', value => {
     expect(problems({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: value } }))
-      .toEqual([`\`environment\`: MLFLOW_SERVER_ENABLE_JOB_EXECUTION must be "true" or "false", got ${JSON.stringify(value)}: MLflow takes nothing else; leave it out for "false"`]);
+      .toEqual([`\`environment\`: MLFLOW_SERVER_ENABLE_JOB_EXECUTION must be "true" or "false", got ${JSON.stringify(value)}: MLflow accepts no other value; leave it out for "false"`]);
   });
 
   test.each(['true', 'False', '1', '0', Lazy.string({ produce: () => 'yes' })])('may be %s', value => {
@@ -292,16 +292,16 @@ describe('secrets', () => {
   });
 
   test.each<[string, Overrides]>([
-    ['`secrets` must not hold MLFLOW_TRACKING_USERNAME, which `environment` holds, too', { secrets: { MLFLOW_TRACKING_USERNAME: secret }, environment: { MLFLOW_TRACKING_USERNAME: 'me' } }],
-    ['`proxySecrets` must not hold OAUTH2_PROXY_BANNER, which `proxyEnvironment` holds, too',
+    ['`secrets` must not contain MLFLOW_TRACKING_USERNAME, which `environment` also contains', { secrets: { MLFLOW_TRACKING_USERNAME: secret }, environment: { MLFLOW_TRACKING_USERNAME: 'me' } }],
+    ['`proxySecrets` must not contain OAUTH2_PROXY_BANNER, which `proxyEnvironment` also contains',
       { proxySecrets: { OAUTH2_PROXY_BANNER: secret }, proxyEnvironment: { OAUTH2_PROXY_BANNER: 'x' } }],
-    ['`proxySecrets` must not hold OAUTH2_PROXY_PROMPT, which `authProvider` holds, too', { proxySecrets: { OAUTH2_PROXY_PROMPT: secret }, authProvider: new Custom({ OAUTH2_PROXY_PROMPT: 'login' }) }],
+    ['`proxySecrets` must not contain OAUTH2_PROXY_PROMPT, which `authProvider` also contains', { proxySecrets: { OAUTH2_PROXY_PROMPT: secret }, authProvider: new Custom({ OAUTH2_PROXY_PROMPT: 'login' }) }],
   ])('one is given once: %s', (problem, props) => {
     expect(problems(props)).toEqual([`${problem}: leave one of them out`]);
   });
 
   test.each(['MLFLOW_DISABLE_TELEMETRY', 'MLFLOW_SQLALCHEMYSTORE_POOL_SIZE', 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION'])('%s has a plain value and is none', name => {
-    expect(problems({ secrets: { [name]: secret } })).toEqual([`\`secrets\` must not hold ${name}: it is no secret; use \`environment\``]);
+    expect(problems({ secrets: { [name]: secret } })).toEqual([`\`secrets\` must not contain ${name}: it is not a secret; use \`environment\``]);
   });
 
   test('a name that is only known at deployment is not judged', () => {
@@ -316,7 +316,7 @@ describe('how long the URL of a download works', () => {
 
   test.each(['0', '3601', '604800', '-1', '1.5', '', 'an hour', '1e3'])('fails for %j', value => {
     expect(problems(MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS(value)))
-      .toEqual([`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to 3600, got ${JSON.stringify(value)}: whoever has the URL of a file may use it that long`]);
+      .toEqual([`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to 3600, got ${JSON.stringify(value)}: anybody with the URL of a file can use it during that time`]);
   });
 
   test.each(['1', '900', '3600', Lazy.string({ produce: () => '604800' })])('may be %s', value => {
@@ -326,7 +326,7 @@ describe('how long the URL of a download works', () => {
 
 // Python reads the names in any case.
 test.each(['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'all_proxy', 'no_proxy', 'Https_Proxy'])('%s belongs to networkProxy', name => {
-  const refusal = (prop: string) => [`\`${prop}\` must not hold ${name}: use \`networkProxy\`, which every container needs`];
+  const refusal = (prop: string) => [`\`${prop}\` must not contain ${name}: use \`networkProxy\`, which applies to every container`];
   expect(problems({ environment: { [name]: 'x' } })).toEqual(refusal('environment'));
   expect(problems({ proxyEnvironment: { [name]: 'x' } })).toEqual(refusal('proxyEnvironment'));
   expect(problems({ secrets: { [name]: secret } })).toEqual(refusal('secrets'));

@@ -67,15 +67,15 @@ describe('fails for', () => {
 
   test.each(['http://proxy.example.com', 'me:a5f0@proxy.example.com', 'proxy.example.com:3128', 'Proxy.example.com', '10.0.0.256', ''])('the host %j', host => {
     const got = host.includes('@') ? 'one with a password' : JSON.stringify(host); // which must not come into a log
-    expect(of({ host })).toBe(`\`networkProxy.host\` must be a host name with a dot, in lower case, or an IPv4 address, got ${got}: leave out scheme, port and password; a proxy that asks for a password is not supported`);
+    expect(of({ host })).toBe(`\`networkProxy.host\` must be a host name with a dot, in lower case, or an IPv4 address, got ${got}: leave out scheme, port and password; a proxy that requires a password is not supported`);
   });
 
   test.each(['127.0.0.1', '169.254.170.2'])('the host %s, which is the task itself', host => {
-    expect(of({ host })).toBe(`\`networkProxy.host\` must be a host of the network, got "${host}": the task itself and link-local addresses are no proxies`);
+    expect(of({ host })).toBe(`\`networkProxy.host\` must be a host in the network, got "${host}": do not use the task itself or a link-local address`);
   });
 
   test('the port 443, which the inner door lets the calls of people out to', () => {
-    expect(of({ port: 443 })).toBe('`networkProxy.port` must be another than 443, which the inner door takes for that of a public server: have the proxy listen on another port, too');
+    expect(of({ port: 443 })).toBe('`networkProxy.port` must not be 443, because the inner door allows requests of people to port 443 of public addresses: have the proxy listen on another port, too');
   });
 
   test.each([0, 65536, 1.5])('the port %d', port => {
@@ -83,11 +83,11 @@ describe('fails for', () => {
   });
 
   test.each(['https://example.com', 'example.com,example.org', 'example.com:443', 'a b', '', '*', '*.example.com', '10.0.0.0/8'])('the entry %j of noProxy', entry => {
-    expect(of({ noProxy: [entry] })).toBe(`\`networkProxy.noProxy\`: each entry must be a host or an address, got ${JSON.stringify(entry)}: leave out scheme, port and path, ranges and "*"; a host stands for all below it`);
+    expect(of({ noProxy: [entry] })).toBe(`\`networkProxy.noProxy\`: each entry must be a host or an address, got ${JSON.stringify(entry)}: leave out scheme, port, path, ranges and "*"; a host includes its subdomains`);
   });
 
   test('the AI gateway beside it', () => {
-    expect(problem({ networkProxy, aiGateway: {} })).toBe('`networkProxy` must be left out where `aiGateway` is given: the inner door could not judge which addresses people call through that proxy; leave out one of them');
+    expect(problem({ networkProxy, aiGateway: {} })).toBe('`networkProxy` must be left out where `aiGateway` is given: the inner door could not check which addresses people call through that proxy; leave out one of them');
   });
 
   test('no proxy that works', () => {

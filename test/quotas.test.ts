@@ -8,8 +8,8 @@ const sources = (count: number) => Array.from({ length: count }, (_, index) => e
 test.each([60, 61])('allowedSources may be %d, with a warning where a security group may not take them', count => {
   const warnings = warningsIn(define({ allowedSources: [...sources(count), ec2.Peer.ipv4('192.0.2.0/32')] }).stack); // one twice is one rule
   expect(warnings).toEqual(count === 60 ? [] : [['manySources',
-    '`allowedSources` takes up to 61 rules of a security group, one for a source and 55 for a prefix list as large as that of CloudFront, '
-    + 'and AWS allows 60 where it has not raised that for your account: the deployment may fail; use larger ranges, or let people come through a security group or a network of their own']]);
+    '`allowedSources` needs up to 61 rules in a security group (one for each source, 55 for a prefix list as large as that of CloudFront), '
+    + 'and AWS allows 60 unless the quota of your account was raised: the deployment may fail; use larger ranges, or a security group as the source']]);
 });
 
 test.each([5, 6])('a prefix list counts as large as CloudFront\'s, beside %d sources', count => {
@@ -26,7 +26,7 @@ test.each<[string, (stack: Stack) => ec2.IPeer[], string[]]>([
 });
 
 describe('a task definition of more than 64 KiB is refused', () => {
-  const REFUSAL = /the task definition must have at most 65536 bytes, which is all that ECS takes, got about \d{5}: put less into `environment`, /;
+  const REFUSAL = /the task definition must have at most 65536 bytes, the limit of ECS, got about \d{5}: shorten `environment`, /;
   const synth = (overrides: OverridesOf, then?: (defined: ReturnType<typeof define>) => void) => () => {
     const defined = define(overrides);
     then?.(defined);

@@ -36,7 +36,7 @@ test.each([
   [{ maxCount: 3, cpuUtilizationPercent: 0 }, '`scaling.cpuUtilizationPercent` must be a whole number, 1 to 100, got 0'],
   [{ maxCount: 3, cpuUtilizationPercent: 101 }, '`scaling.cpuUtilizationPercent` must be a whole number, 1 to 100, got 101'],
   [{ maxCount: 3, requestsPerTarget: 0 }, '`scaling.requestsPerTarget` must be a whole number, 1 or more, got 0'],
-  [{ maxCount: 1 }, '`scaling.maxCount` must not be below `desiredCount`, got 1 and 2: raise it, or lower `desiredCount`'],
+  [{ maxCount: 1 }, '`scaling.maxCount` must not be lower than `desiredCount`, got 1 and 2: raise it, or lower `desiredCount`'],
 ])('fails for %j', (scaling, problem) => {
   expect(() => synthesise({ desiredCount: 2, scaling })).toThrow(problem);
 });

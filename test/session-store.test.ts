@@ -90,7 +90,7 @@ describe('SessionStore.valkey()', () => {
     expect(egressOfTasks(template)).toEqual([['0.0.0.0/0', 443], [group(groupOf(template, 'Database')), 5432], [group(sessions), 6379]]);
   });
 
-  test('asks for a password that is a secret, and lets its one user use keys of sessions and nothing for administrators', () => {
+  test('has a password that is a secret, and lets its one user use keys of sessions and nothing for administrators', () => {
     const secret = only(template, 'AWS::SecretsManager::Secret', 'Sessions');
     expect(secret.Properties.GenerateSecretString).toEqual({ PasswordLength: 64, ExcludePunctuation: true });
     expect(user.Properties).toMatchObject({
@@ -225,5 +225,5 @@ describe('SessionStore.existing()', () => {
 test.each([
   'OAUTH2_PROXY_SESSION_STORE_TYPE', 'OAUTH2_PROXY_REDIS_CONNECTION_URL', 'OAUTH2_PROXY_REDIS_INSECURE_SKIP_TLS_VERIFY', 'OAUTH2_PROXY_REDIS_PASSWORD',
 ])('%s is refused with the prop to use instead', name => {
-  expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not hold ${name}: use \`sessionStore\``);
+  expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not contain ${name}: use \`sessionStore\``);
 });

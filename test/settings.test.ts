@@ -274,16 +274,16 @@ describe('names that are refused', () => {
   // A name ending in `*` stands for all that begin so; `X` makes one of them.
   const rows = (reserved: Record<string, string>) => Object.entries(reserved).map(([name, reason]) => [name.replace('*', 'X'), reason]);
 
-  test.each(rows(RESERVED_MLFLOW_NAMES))('environment must not hold %s: %s', (name, reason) => {
-    expect(() => define({ environment: { [name]: 'x' } })).toThrow(`\`environment\` must not hold ${name}: ${reason}`);
+  test.each(rows(RESERVED_MLFLOW_NAMES))('environment must not contain %s: %s', (name, reason) => {
+    expect(() => define({ environment: { [name]: 'x' } })).toThrow(`\`environment\` must not contain ${name}: ${reason}`);
   });
 
-  test.each(rows({ ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }))('proxyEnvironment must not hold %s: %s', (name, reason) => {
-    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not hold ${name}: ${reason}`);
+  test.each(rows({ ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }))('proxyEnvironment must not contain %s: %s', (name, reason) => {
+    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not contain ${name}: ${reason}`);
   });
 
   test.each(rows({ ...RESERVED_PROXY_NAMES, ...CONFIG_NAMES }))('a provider must not set %s: %s', (name, reason) => {
-    expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not hold ${name}: ${reason}`);
+    expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not contain ${name}: ${reason}`);
   });
 
   // Written out, because the tables above shrink with the lists: these open a door and are set nowhere, so nothing else would miss them.
@@ -292,7 +292,7 @@ describe('names that are refused', () => {
     'MLFLOW_SERVE_ARTIFACTS', 'MLFLOW_ARTIFACTS_ONLY', 'MLFLOW_S3_EXPECTED_BUCKET_OWNER', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN',
     'FORWARDED_ALLOW_IPS', 'WEB_CONCURRENCY', 'UVICORN_HOST', 'GUNICORN_CMD_ARGS', '_MLFLOW_SERVER_FILE_STORE', 'PGHOST', 'PGSSLCRL',
   ])('environment never holds %s', name => {
-    expect(() => define({ environment: { [name]: 'x' } })).toThrow(`\`environment\` must not hold ${name}: `);
+    expect(() => define({ environment: { [name]: 'x' } })).toThrow(`\`environment\` must not contain ${name}: `);
   });
 
   const doors = [
@@ -303,8 +303,8 @@ describe('names that are refused', () => {
   ].map(name => `OAUTH2_PROXY_${name}`);
 
   test.each(doors)('neither proxyEnvironment nor a provider ever holds %s', name => {
-    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not hold ${name}: `);
-    expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not hold ${name}: `);
+    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not contain ${name}: `);
+    expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not contain ${name}: `);
   });
 
   test.each([
@@ -313,7 +313,7 @@ describe('names that are refused', () => {
     'GITHUB_REPO', 'GITHUB_USERS', 'GITLAB_GROUPS', 'GITLAB_PROJECTS', 'GOOGLE_GROUPS', 'GOOGLE_ADMIN_EMAIL', 'GOOGLE_SERVICE_ACCOUNT_JSON', 'KEYCLOAK_GROUPS',
     'LOGIN_URL', 'REDEEM_URL', 'VALIDATE_URL', 'PROFILE_URL',
   ].map(name => `OAUTH2_PROXY_${name}`))('proxyEnvironment never holds %s, a provider may', name => {
-    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not hold ${name}: use \`authProvider\``);
+    expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not contain ${name}: use \`authProvider\``);
     expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).not.toThrow();
   });
 
@@ -465,7 +465,7 @@ describe('sign-in providers', () => {
   test('one of the user\'s own whose settings are refused leaves no part behind', () => {
     const own = newStack();
     expect(() => define({ authProvider: new Custom({ OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*', OAUTH2_PROXY_COOKIE_SECURE: 'false' }) }, own))
-      .toThrow(/^Stack\/Mlflow: 2 props need a change\n {2}- `authProvider` must not hold OAUTH2_PROXY_SKIP_AUTH_ROUTES: .*\n {2}- `authProvider` must not hold OAUTH2_PROXY_COOKIE_SECURE: .*$/);
+      .toThrow(/^Stack\/Mlflow: 2 props need a change\n {2}- `authProvider` must not contain OAUTH2_PROXY_SKIP_AUTH_ROUTES: .*\n {2}- `authProvider` must not contain OAUTH2_PROXY_COOKIE_SECURE: .*$/);
     expect(own.node.findChild('Mlflow').node.children).toEqual([]);
   });
 });

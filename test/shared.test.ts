@@ -123,7 +123,7 @@ describe('listener', () => {
     (mlflow.listener as elbv2.ApplicationListener)
       .addAction('Other', { priority: taken, conditions: [elbv2.ListenerCondition.hostHeaders(['other.example.com'])], action: fixed });
     expect(() => Template.fromStack(stack)).toThrow(
-      `the rules of a listener must have different priorities, got ${taken} for Stack/Mlflow/Ingress/${taken === 7 ? 'Assistant' : 'Rule'}/Resource and Stack/Shared/Https/OtherRule/Resource: choose another \`listenerPriority\`, of which the next two are free, too, or another for that rule`);
+      `the rules of a listener must have different priorities, got ${taken} for Stack/Mlflow/Ingress/${taken === 7 ? 'Assistant' : 'Rule'}/Resource and Stack/Shared/Https/OtherRule/Resource: choose another \`listenerPriority\` whose next two numbers are also free, or another priority for that rule`);
   });
 
   test('protocol and port may be known only at deployment', () => {
@@ -148,7 +148,7 @@ describe('listener', () => {
     ['*.example.com'], ['MLFLOW.example.com'], ['mlflow.example.???'], ['other.example.org', '*'],
   ])('a rule for %j that comes first fails at synthesis: it would get cookies and tokens', (...values) => {
     expect(() => synthesise(withRule(7, hosts(...values)))).toThrow(
-      '`listenerPriority` must be below 7, got 8: Stack/Shared/Https/OtherRule/Resource takes all requests for mlflow.example.com, cookies and tokens included; choose a smaller number, or narrow that rule');
+      '`listenerPriority` must be below 7, got 8: Stack/Shared/Https/OtherRule/Resource receives all requests for mlflow.example.com, including cookies and bearer tokens; choose a smaller number, or narrow that rule');
   });
 
   test.each<[string, elbv2.ListenerCondition[]]>([
@@ -174,7 +174,7 @@ describe('listener', () => {
     if (priority === 49997) {
       expect(rules(synth().template).map(({ Priority }) => Priority)).toEqual([49997, 49998, 50000]);
     } else {
-      expect(synth).toThrow('`listenerPriority` must be given, got 50001 after the highest of this app, and 50000 is the last: choose a free number, of which the next two are free, too');
+      expect(synth).toThrow('`listenerPriority` must be given, got 50001 as the number after the highest of this app, and 50000 is the highest allowed: choose a free number whose next two numbers are also free');
     }
   });
 
@@ -189,42 +189,42 @@ describe('listener', () => {
     const { vpc, listener } = brought(stack);
     define({ vpc, listener }, stack);
     new SecureMlflow(stack, 'Second', { ...minimalProps(stack), hostedZone: undefined, certificate: certificate(stack), vpc, listener });
-    expect(() => Template.fromStack(stack)).toThrow('`listenerPriority` must be below 3, got 4: Stack/Mlflow/Ingress/Rule/Resource takes all requests for mlflow.example.com');
+    expect(() => Template.fromStack(stack)).toThrow('`listenerPriority` must be below 3, got 4: Stack/Mlflow/Ingress/Rule/Resource receives all requests for mlflow.example.com');
   });
 
   test.each<[string, (stack: Stack) => Overrides, string]>([
-    ['no VPC', stack => ({ listener: share(stack).listener }), '`vpc` must be given where `listener` is, got nothing: pass the VPC that it is in'],
+    ['no VPC', stack => ({ listener: share(stack).listener }), '`vpc` must be given where `listener` is given, got no value: pass the VPC of `listener`'],
     ['a rule for who may connect', stack => ({ ...brought(stack), allowedSources: [] }), '`allowedSources` must be left out where `listener` is given: the owner of the load balancer decides'],
     ['public or not', stack => ({ ...brought(stack), internetFacing: true }), '`internetFacing` must be left out where `listener` is given: the owner of the load balancer decides'],
-    ['no load balancer', stack => ({ ...imported(stack), loadBalancer: undefined }), '`loadBalancer` must be given where `listener` is imported, got nothing: pass it, too, such as `ApplicationLoadBalancer.fromLookup(…)`'],
+    ['no load balancer', stack => ({ ...imported(stack), loadBalancer: undefined }), '`loadBalancer` must be given where `listener` is imported, got no value: pass it as well, such as `ApplicationLoadBalancer.fromLookup(…)`'],
     ['no priority', stack => ({ ...imported(stack), listenerPriority: undefined }),
-      '`listenerPriority` must be given where `listener` is imported, got nothing: rules of other apps cannot be seen; choose a number that is free, and of which the next two are free, too'],
+      '`listenerPriority` must be given where `listener` is imported, got no value: rules of other apps cannot be read; choose a free number whose next two numbers are also free'],
     ['a priority that is only known at deployment', stack => ({ ...brought(stack), listenerPriority: new CfnParameter(stack, 'Priority', { type: 'Number' }).valueAsNumber }),
-      '`listenerPriority` must be known at synthesis, got a CDK token: the other rules have the next two numbers, and CloudFormation cannot count; write the number'],
+      '`listenerPriority` must be known at synthesis, got a CDK token: the other rules get the next two numbers, which CloudFormation cannot calculate; write the number'],
     ['a priority that is none', stack => ({ ...brought(stack), listenerPriority: 50000 }),
-      '`listenerPriority` must be a whole number, 1 to 49998, got 50000: the next two numbers are those of the other rules, and 50000 is the highest'],
+      '`listenerPriority` must be a whole number, 1 to 49998, got 50000: the other rules get the next two numbers, and 50000 is the highest'],
     ['a name that no rule takes', stack => ({
       ...brought(stack), domainName: `${'a'.repeat(63)}.${'b'.repeat(63)}.com`, hostedZone: undefined, certificate: certificate(stack),
-    }), '`domainName` must have at most 128 characters where `listener` is given, got 131: the rule of a listener takes no longer name; use a shorter one'],
+    }), '`domainName` must have at most 128 characters where `listener` is given, got 131: this is the limit of a listener rule; use a shorter name'],
     ['plain HTTP', stack => {
       const { vpc, loadBalancer } = share(stack);
       return { vpc, listener: loadBalancer.addListener('Http', { port: 80, defaultAction: fixed }) };
-    }, '`listener` must be an HTTPS listener, got one for HTTP, where cookies and tokens would travel in plain text: pass the one on port 443'],
+    }, '`listener` must be an HTTPS listener, got one for HTTP, which would send cookies and bearer tokens in plain text: pass the listener on port 443'],
     ['another port', stack => {
       const { vpc, loadBalancer } = share(stack);
       return { vpc, listener: loadBalancer.addListener('Other', { port: 8443, certificates, defaultAction: fixed }) };
-    }, '`listener` must be on port 443, got 8443: people and programs come to https://<domainName>, which names no port'],
+    }, '`listener` must be on port 443, got 8443: people and programs use https://<domainName>, which contains no port; pass the listener on port 443'],
     ['the load balancer of another listener', stack => ({ ...brought(stack), loadBalancer: imported(stack).loadBalancer }),
-      '`loadBalancer` must be that of `listener`, got another: the name would lead where no rule is; leave it out where the listener is of this app'],
+      '`loadBalancer` must be the load balancer of `listener`, got another: requests would go to a load balancer without the rules; leave it out if this app defines the listener'],
     ['an imported load balancer of another name', stack => ({
       ...imported(stack),
       loadBalancer: elbv2.ApplicationLoadBalancer.fromApplicationLoadBalancerAttributes(stack, 'Another', {
         loadBalancerArn: 'arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/app/another/1', securityGroupId: 'sg-another',
       }),
-    }), '`loadBalancer` must be that of `listener`, got another: the name would lead where no rule is; leave it out where the listener is of this app'],
+    }), '`loadBalancer` must be the load balancer of `listener`, got another: requests would go to a load balancer without the rules; leave it out if this app defines the listener'],
     ['another VPC than that of the load balancer', stack => ({ ...brought(stack), vpc: new ec2.Vpc(stack, 'Another') }),
-      '`vpc` must be the one that `listener` is in, got another: pass that'],
-    ['a priority without a listener', () => ({ listenerPriority: 3 }), '`listenerPriority` needs `listener`, got none: pass the HTTPS listener of the load balancer, or leave it out'],
+      '`vpc` must be the VPC of `listener`, got another: pass that VPC'],
+    ['a priority without a listener', () => ({ listenerPriority: 3 }), '`listenerPriority` needs `listener`, got no listener: pass the HTTPS listener of the load balancer, or leave `listenerPriority` out'],
   ])('fails with %s', (_, overrides, problem) => {
     expect(refusal(overrides)).toBe(one(problem));
   });
@@ -234,11 +234,11 @@ describe('listener', () => {
     ['one where nothing is set', stack => {
       const { vpc, loadBalancer } = share(stack, { idleTimeout: undefined, dropInvalidHeaderFields: false });
       return { vpc, listener: loadBalancer.addListener('Bare', { port: 443, certificates, defaultAction: fixed }) };
-    }, 'lacks settings: see to it that it has an idle timeout of 900 s, or long uploads break; `dropInvalidHeaderFields`; the listener attribute routing.http.response.strict_transport_security.header_value; an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
+    }, 'lacks settings: make sure that it has an idle timeout of 900 s, or long uploads break; `dropInvalidHeaderFields`; the listener attribute routing.http.response.strict_transport_security.header_value; an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
     ['one where the time is short', stack => {
       const { vpc, listener } = withHsts(share(stack, { idleTimeout: Duration.seconds(899) }));
       return { vpc, listener };
-    }, 'lacks settings: see to it that it has an idle timeout of 900 s, or long uploads break'],
+    }, 'lacks settings: make sure that it has an idle timeout of 900 s, or long uploads break'],
     ['none where the policy of TLS is only known at deployment', stack => {
       const { vpc, listener } = withHsts(share(stack));
       (listener.node.defaultChild as elbv2.CfnListener).sslPolicy = new CfnParameter(stack, 'Policy').valueAsString;
@@ -248,8 +248,8 @@ describe('listener', () => {
       const { vpc, listener } = withHsts(share(stack));
       (listener.node.defaultChild as elbv2.CfnListener).sslPolicy = elbv2.SslPolicy.TLS11;
       return { vpc, listener };
-    }, 'lacks settings: see to it that it has an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
-    ['one where it is imported', imported, 'is imported, so its settings cannot be seen: see to it that it has an idle timeout of 900 s, or long uploads break; `dropInvalidHeaderFields`; the listener attribute routing.http.response.strict_transport_security.header_value; HTTPS on port 443, or cookies and tokens travel in plain text; an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
+    }, 'lacks settings: make sure that it has an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
+    ['one where it is imported', imported, 'is imported, so its settings cannot be read: make sure that it has an idle timeout of 900 s, or long uploads break; `dropInvalidHeaderFields`; the listener attribute routing.http.response.strict_transport_security.header_value; HTTPS on port 443, or cookies and bearer tokens are sent in plain text; an `sslPolicy` of TLS 1.2 or newer, such as `SslPolicy.RECOMMENDED_TLS`'],
   ])('has %s among the warnings', (_, overrides, text) => {
     expect(warningsIn(define(overrides).stack)).toEqual(text === undefined ? [] : [['sharedListener', `\`listener\` belongs to a load balancer that ${text}`]]);
   });
@@ -289,10 +289,10 @@ describe('cluster', () => {
   });
 
   test.each<[string, (stack: Stack) => Overrides, string]>([
-    ['no VPC', stack => ({ cluster: cluster(stack).cluster }), '`vpc` must be given where `cluster` is, got nothing: pass the VPC that it is in'],
+    ['no VPC', stack => ({ cluster: cluster(stack).cluster }), '`vpc` must be given where `cluster` is given, got no value: pass the VPC of `cluster`'],
     ['no VPC of its own', stack => ({ vpc: broughtVpc(stack), cluster: ecs.Cluster.fromClusterArn(stack, 'Own', 'arn:aws:ecs:eu-west-1:111122223333:cluster/own') }),
-      '`cluster` must know its VPC, got one that does not: import it by `ecs.Cluster.fromClusterAttributes(…)`, with `vpc`'],
-    ['another VPC', stack => ({ ...cluster(stack), vpc: another(stack) }), '`vpc` must be the one that `cluster` is in, got another: pass that'],
+      '`cluster` must have a VPC, got a cluster without one: import it with `ecs.Cluster.fromClusterAttributes(…)` and its `vpc`'],
+    ['another VPC', stack => ({ ...cluster(stack), vpc: another(stack) }), '`vpc` must be the VPC of `cluster`, got another: pass that VPC'],
     ['Container Insights', stack => ({ ...cluster(stack), containerInsights: ecs.ContainerInsights.DISABLED }),
       '`containerInsights` must be left out where `cluster` is given: the owner of the cluster decides'],
   ])('fails with %s', (_, overrides, problem) => {
@@ -332,7 +332,7 @@ describe('containerInsights', () => {
   test.each<[string, (stack: Stack) => Overrides, ecs.CfnCluster.ClusterSettingsProperty[] | undefined, string]>([
     ['switched off', () => ({}), [{ name: 'containerInsights', value: 'disabled' }], 'got disabled in place of enabled'],
     ['left to the account', () => ({}), undefined, 'got the setting of the account in place of enabled'],
-    ['switched on', stack => cluster(stack), [{ name: 'containerInsights', value: 'enabled' }], 'got enabled in place of that of the account'],
+    ['switched on', stack => cluster(stack), [{ name: 'containerInsights', value: 'enabled' }], 'got enabled in place of the setting of the account'],
   ])('fails at synthesis where it is %s after the alarms were made', (_, overrides, settings, change) => {
     const { stack, mlflow } = define(overrides);
     mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))] });
@@ -342,7 +342,7 @@ describe('containerInsights', () => {
 
   test('that nobody sees warns of the one alarm that is wanted', () => {
     expect(monitor(stack => cluster(stack), { missingTasks: { enabled: false } }).warnings).toEqual([['unseenContainerInsights',
-      'Container Insights of `cluster` cannot be seen, and these alarms need it: `ephemeralStorage`; turn it on, or disable the alarms by `thresholds`']]);
+      'Container Insights of `cluster` cannot be read at synthesis, and these alarms require it: `ephemeralStorage`; turn it on, or disable the alarms in `thresholds`']]);
   });
 
   test('off warns of no alarm that is not wanted', () => {
@@ -396,7 +396,7 @@ describe('capacity', () => {
       return { vpc, cluster: new ecs.Cluster(own, 'Own', { vpc }), capacity: FargateCapacity.SPOT };
     });
     expect(() => Template.fromStack(stack)).toThrow(
-      '`cluster` must have the capacity provider FARGATE_SPOT where `capacity` is SPOT, got Stack/Own without: make it with `enableFargateCapacityProviders: true`');
+      '`cluster` must have the capacity provider FARGATE_SPOT where `capacity` is SPOT, got Stack/Own without it: create the cluster with `enableFargateCapacityProviders: true`');
   });
 
   test('SPOT changes nothing of a cluster that is brought', () => {

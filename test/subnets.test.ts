@@ -45,7 +45,7 @@ describe('loadBalancerSubnets', () => {
 
   test('fail for private ones of a public load balancer, which nobody would reach', () => {
     expect(refusal(stack => ({ vpc: broughtVpc(stack), loadBalancerSubnets: inside }))).toMatch(
-      /`loadBalancerSubnets` must be public where `internetFacing` is not false, got .*: nobody would reach the load balancer; choose public ones, or `internetFacing: false`$/);
+      /`loadBalancerSubnets` must be public where `internetFacing` is not false, got .*: the load balancer could not be reached; choose public subnets, or set `internetFacing: false`$/);
   });
 
   test('may be private inside', () => {
@@ -87,8 +87,8 @@ describe('where several groups of subnets are of a kind', () => {
 
   test('a choice that gives the load balancer two of a zone is refused', () => {
     expect(refusal(stack => ({ vpc: severalGroups(stack), loadBalancerSubnets: { subnetType: ec2.SubnetType.PUBLIC } }))).toBe(one(
-      '`loadBalancerSubnets` must hold one subnet of a zone, got Stack/BroughtVpc/PublicSubnet1 in eu-west-1a, Stack/BroughtVpc/PublicSubnet2 in eu-west-1b, '
-      + 'Stack/BroughtVpc/DmzSubnet3 in eu-west-1a, Stack/BroughtVpc/DmzSubnet4 in eu-west-1b: add `onePerAz: true` to the selection, or leave out the others of the zone'));
+      '`loadBalancerSubnets` must contain one subnet in each zone, got Stack/BroughtVpc/PublicSubnet1 in eu-west-1a, Stack/BroughtVpc/PublicSubnet2 in eu-west-1b, '
+      + 'Stack/BroughtVpc/DmzSubnet3 in eu-west-1a, Stack/BroughtVpc/DmzSubnet4 in eu-west-1b: add `onePerAz: true` to the selection, or leave out the other subnets of the zone'));
   });
 
   test('a choice with onePerAz, or of one group, is taken as it is', () => {
@@ -110,16 +110,16 @@ describe('zones', () => {
     expect(places(template)).toEqual({ loadBalancer: ['pa', 'pb', 'pc'], service: ['aa', 'ab', 'ac'], database: ['da', 'db', 'dc'] });
   });
 
-  const oneZone = 'use a VPC with such subnets on two zones (`maxAzs` of an ec2.Vpc), or name others; local zones do not count';
+  const oneZone = 'use a VPC with such subnets in two zones (`maxAzs` of an ec2.Vpc), or choose other subnets; local zones do not count';
 
   test('one alone is refused for load balancer and database, of a VPC of the app as well as of another', () => {
     const own = refusal(stack => ({ vpc: new ec2.Vpc(stack, 'Own', { maxAzs: 1 }) }));
     expect(own.split('\n').slice(1)).toEqual([
-      `  - \`loadBalancerSubnets\` must be on two zones at least, got Stack/Own/PublicSubnet1: ${oneZone}`,
-      `  - \`databaseSubnets\` must be on two zones at least, got Stack/Own/PrivateSubnet1: ${oneZone}`,
+      `  - \`loadBalancerSubnets\` must be in at least two zones, got Stack/Own/PublicSubnet1: ${oneZone}`,
+      `  - \`databaseSubnets\` must be in at least two zones, got Stack/Own/PrivateSubnet1: ${oneZone}`,
     ]);
     expect(refusal(stack => ({ vpc: broughtVpc(stack), databaseSubnets: { subnets: [subnet(stack, 'da', TWO[0]), subnet(stack, 'other', TWO[0])] } })))
-      .toBe(one(`\`databaseSubnets\` must be on two zones at least, got Stack/da in eu-west-1a, Stack/other in eu-west-1a: ${oneZone}`));
+      .toBe(one(`\`databaseSubnets\` must be in at least two zones, got Stack/da in eu-west-1a, Stack/other in eu-west-1a: ${oneZone}`));
   });
 
   test('local zones and Wavelength zones are left out', () => {
@@ -132,7 +132,7 @@ describe('zones', () => {
 
   test('a VPC in local zones alone is refused, for tasks are not there either', () => {
     const vpc = (stack: Stack) => vpcOf(stack, ['us-west-2-lax-1a', 'us-west-2-lax-1b'], { public: { Public: ['pa', 'pb'] }, private: { App: ['aa', 'ab'] } });
-    expect(refusal(stack => ({ vpc: vpc(stack) })).match(/`\w+Subnets` must be on (one zone|two zones) at least, got no subnet/g)).toHaveLength(3);
+    expect(refusal(stack => ({ vpc: vpc(stack) })).match(/`\w+Subnets` must be in at least (one zone|two zones), got no subnet/g)).toHaveLength(3);
   });
 
   test('tasks where the load balancer has no subnet would get no requests, and are refused', () => {
@@ -145,8 +145,8 @@ describe('zones', () => {
     const stack = () => inRegion({ [query]: vpcs });
     const looked = (own: Stack): Overrides => ({ vpc: ec2.Vpc.fromLookup(own, 'Looked', { vpcId: 'vpc-1' }) });
     expect(refusal(looked, stack())).toBe(one(
-      '`serviceSubnets` must lie in zones of `loadBalancerSubnets`, got Stack/Looked/PrivateSubnet3 in eu-west-1c: '
-      + 'the load balancer would send nothing to tasks there; give it a subnet in each of these zones, or choose the tasks\' zones by `availabilityZones`'));
+      '`serviceSubnets` must be in zones of `loadBalancerSubnets`, got Stack/Looked/PrivateSubnet3 in eu-west-1c: '
+      + 'the load balancer would send no requests to tasks there; give it a subnet in each of these zones, or choose the zones of the tasks with `availabilityZones`'));
     const serviceSubnets = { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS, availabilityZones: TWO };
     const chosen = (own: Stack): Overrides => ({ ...looked(own), serviceSubnets });
     expect(places(synthesise(chosen, stack()).template).service).toEqual(TWO.map(zone => `Private-${zone}`));
@@ -179,5 +179,5 @@ describe('what is not known is not judged', () => {
 test('a VPC that lacks subnets of a kind is refused', () => {
   const message = refusal(stack => ({ vpc: broughtVpc(stack, { private: true }) }));
   expect(message).toContain('`loadBalancerSubnets` must be subnets of `vpc`, got none: There are no \'Public\' subnet groups in this VPC.');
-  expect(message).toContain('; name others, or use a VPC that has such subnets');
+  expect(message).toContain('; choose other subnets, or use a VPC that has such subnets');
 });

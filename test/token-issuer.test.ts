@@ -35,7 +35,7 @@ describe('TokenIssuer.oidc', () => {
   });
 });
 
-describe('TokenIssuer.oidc, for an issuer where anybody can have an account', () => {
+describe('TokenIssuer.oidc, for an issuer where anybody can get an account', () => {
   test.each([
     'https://accounts.google.com', 'https://accounts.google.com/', 'https://appleid.apple.com', 'https://login.microsoftonline.com/common/v2.0', 'https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0',
   ])('%s is open to the public', issuerUrl => {

@@ -56,7 +56,7 @@ describe('domainName', () => {
     ['example.com', 'mlflow.example.com'],
   ])('fails for %s in the zone %s', (domainName, zone) => {
     expect(refusal(inZone(zone, domainName)))
-      .toBe(one(`\`domainName\` must lie in \`hostedZone\`, got "${domainName}" and the zone "${zone}": use a name that ends in ".${zone}", or the zone of the name`));
+      .toBe(one(`\`domainName\` must be in \`hostedZone\`, got "${domainName}" and the zone "${zone}": use a name that ends in ".${zone}", or the zone of the name`));
   });
 
   test.each([['example.com', 'example.com'], ['a.b.example.com', 'example.com'], ['mlflow.example.com', 'example.com.']])('may be %s in the zone %s', (domainName, zone) => {
@@ -66,23 +66,23 @@ describe('domainName', () => {
 
 test('fails with neither a certificate nor a zone', () => {
   expect(refusal({ hostedZone: undefined })).toBe(one(
-    '`certificate` or `hostedZone` must be given, got neither: without them there is no TLS; pass the zone to have a certificate issued, or a certificate you have'));
+    '`certificate` or `hostedZone` must be given, got neither: without them there is no TLS; pass the zone to get a new certificate, or pass an existing certificate'));
 });
 
 describe('emailDomains', () => {
   test.each(['', '@example.com', 'someone@example.com', 'Example.com', 'example.com,evil.example', 'https://example.com', '.example.com', '*.example.com', 'example.com ', 'localhost'])(
     'fails for %j', entry => {
       expect(refusal({ emailDomains: ['example.com', entry] }))
-        .toBe(one(`\`emailDomains\`: each entry must be a domain in lower case such as "example.com", got ${JSON.stringify(entry)}: leave out "@", scheme and commas, one domain an entry`));
+        .toBe(one(`\`emailDomains\`: each entry must be a domain in lower case such as "example.com", got ${JSON.stringify(entry)}: leave out "@", scheme and commas, and write one domain in each entry`));
     });
 
   test('fails for no entry', () => {
     expect(refusal({ emailDomains: [] }))
-      .toBe(one('`emailDomains` must hold at least one entry, got []: name the domains whose addresses may sign in; ["*"] stands for all'));
+      .toBe(one('`emailDomains` must contain at least one entry, got []: list the domains whose addresses may sign in; ["*"] means all'));
   });
 
   test.each([[['*', 'example.com']], [['example.com', '*']]])('fails for %j', emailDomains => {
-    expect(refusal({ emailDomains })).toBe(one(`\`emailDomains\` may hold "*" alone, got ${JSON.stringify(emailDomains)}: leave out the other entries, or "*"`));
+    expect(refusal({ emailDomains })).toBe(one(`\`emailDomains\` must not contain "*" and other entries, got ${JSON.stringify(emailDomains)}: leave out the other entries, or "*"`));
   });
 
   test('each wrong entry is listed', () => {
@@ -106,12 +106,12 @@ describe('machines', () => {
     'https://1a2b.tokens.sts.globalXapi.aws', 'https://1a2b.tokens.sts.global.apiXaws', 'https://sts.amazonaws.com',
   ])('awsIdentityIssuer fails for %j', issuer => {
     expect(refusal({ awsIdentityIssuer: issuer })).toBe(one(
-      `\`awsIdentityIssuer\` must be like "https://<id>.tokens.sts.global.api.aws", got ${JSON.stringify(issuer)}: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`));
+      `\`awsIdentityIssuer\` must be like "https://<id>.tokens.sts.global.api.aws", got ${JSON.stringify(issuer)}: use the issuer that \`aws iam enable-outbound-web-identity-federation\` prints`));
   });
 
   test.each(['', ' ', 'a b', ' a', 'a\n', 'a\nb', 'a\tb', 'a,b', '"a"', 'a"', '#a', 'a#b', '*', '*@example.com'])('machineIdentities fails for %j', identity => {
     expect(refusal({ machineIdentities: ['client', identity] })).toBe(one(
-      `\`machineIdentities\`: each entry must be one exact subject without spaces, commas, quotes, "#" and "*", got ${JSON.stringify(identity)}: use the \`sub\` of the token, or its verified address`));
+      `\`machineIdentities\`: each entry must be one exact subject without spaces, commas, quotes, "#" and "*", got ${JSON.stringify(identity)}: use the \`sub\` claim of the bearer token, or its verified address`));
   });
 
   test('each wrong entry is listed', () => {
@@ -123,7 +123,7 @@ describe('machines', () => {
       expect(environmentOf(synthesise({ machineIdentities: [identity] }).template, 'prepare').PREPARE_MACHINE_IDENTITIES).toBe(identity);
     });
 
-  const everyone = (name: string) => `\`${name}\` must be left out where \`emailDomains\` is ["*"], which lets in every subject and not only those on the list: name your domains`;
+  const everyone = (name: string) => `\`${name}\` must be left out where \`emailDomains\` is ["*"], which admits every subject and not only those on the list: list your domains in \`emailDomains\``;
 
   test.each<[string, Overrides]>([['awsIdentityIssuer', { awsIdentityIssuer }], ['machineIdentities', { machineIdentities }]])('%s fails where everybody gets in', (name, props) => {
     expect(refusal({ ...props, emailDomains: ['*'] })).toBe(one(everyone(name)));
@@ -137,7 +137,7 @@ describe('machines', () => {
 
   const all = { awsIdentityIssuer, machineIdentities, trustedTokenIssuers };
   const noTokens = (name: string) => `\`${name}\` must be left out with this \`authProvider\`, which accepts no bearer tokens: use another provider for programs`;
-  const groups = (name: string) => `\`${name}\` must be left out where \`authProvider\` has allowed groups or roles, which oauth2-proxy asks machines for too, in vain: let the provider decide who may use the client, and leave out the groups`;
+  const groups = (name: string) => `\`${name}\` must be left out where \`authProvider\` has allowed groups or roles, because oauth2-proxy also requires them of machines, whose bearer tokens contain none: have the provider decide who may use the client, and leave out the groups`;
   const client = () => ({ clientId: 'client', clientSecret: clientSecret(secretStack) });
   const keycloak = (allowed: object) => AuthProvider.keycloak({ ...client(), realmUrl: 'https://id.example.com/realms/ml', ...allowed });
 
@@ -166,7 +166,7 @@ describe('machines', () => {
         return { ...client(), hostedDomains: ['example.com'], environment: { OAUTH2_PROXY_PROVIDER: 'oidc', [name]: 'x' } };
       }
     }
-    expect(refusal({ authProvider: new Own() })).toBe(one('`authProvider` must not have `hostedDomains` together with settings for groups, in whose place oauth2-proxy compares them: leave one of them out'));
+    expect(refusal({ authProvider: new Own() })).toBe(one('`authProvider` must not have `hostedDomains` together with settings for groups, because oauth2-proxy compares them as groups: leave one of them out'));
   });
 
   test.each<[string, AuthProvider, Overrides]>([
@@ -183,7 +183,7 @@ describe('machines', () => {
 describe('network', () => {
   test('natGateways fails beside a VPC', () => {
     expect(refusal(stack => ({ vpc: broughtVpc(stack), natGateways: 0 })))
-      .toBe(one('`natGateways` must be left out where `vpc` is given, got 0: it is about the VPC that the construct would make'));
+      .toBe(one('`natGateways` must be left out where `vpc` is given, got 0: it applies only to a new VPC'));
   });
 
   test('natGateways fails where it is a CDK token, got no value: it decides which subnets there are', () => {
@@ -193,19 +193,19 @@ describe('network', () => {
 
   test('subnets that refer to constructs are named in words', () => {
     expect(refusal(stack => ({ serviceSubnets: { subnets: [ec2.Subnet.fromSubnetId(stack, 'Subnet', 'subnet-1')] } })))
-      .toBe(one('`serviceSubnets` must be left out where `vpc` is, got constructs: pass the VPC that the subnets belong to'));
+      .toBe(one('`serviceSubnets` must be left out where `vpc` is left out, got constructs: pass the VPC that the subnets belong to'));
   });
 
   test.each(['serviceSubnets', 'databaseSubnets', 'loadBalancerSubnets'])('%s fails without a VPC', name => {
     expect(refusal({ [name]: { subnetType: ec2.SubnetType.PUBLIC } }))
-      .toBe(one(`\`${name}\` must be left out where \`vpc\` is, got {"subnetType":"Public"}: pass the VPC that the subnets belong to`));
+      .toBe(one(`\`${name}\` must be left out where \`vpc\` is left out, got {"subnetType":"Public"}: pass the VPC that the subnets belong to`));
   });
 });
 
 describe('artifactPath', () => {
   test.each(['', '/', '.', 'a/./b', 'a..b', '/mlflow', 'mlflow/', 'a//b', '..', '../other', 'a/../b', 'ml flow', 'a*', 'a?', 'a\\b', '${aws:username}', 'müller', 's3://bucket/a', 'a\n'])('fails for %j', artifactPath => {
     expect(refusal({ artifactPath })).toBe(one(
-      `\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${JSON.stringify(artifactPath)}: leave out a slash at either end, "//" and ".."`));
+      `\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${JSON.stringify(artifactPath)}: leave out "//", ".." and slashes at the beginning and the end`));
   });
 
   test.each(['m', 'teams/ml', 'Team_1/env=prod/v1.2-a'])('may be %s', artifactPath => {
@@ -238,7 +238,7 @@ describe('databaseCapacity', () => {
 
   test.each([[{ minAcus: 2.5 }, '2 and 2.5'], [{ minAcus: 8, maxAcus: 4 }, '4 and 8']])('fails for %j, where the most is below the least', (databaseCapacity, got) => {
     expect(refusal({ databaseCapacity }))
-      .toBe(one(`\`databaseCapacity.maxAcus\` must not be below \`minAcus\`, got ${got}: raise it (the default is 2), or lower \`minAcus\``));
+      .toBe(one(`\`databaseCapacity.maxAcus\` must not be lower than \`minAcus\`, got ${got}: raise it (the default is 2), or lower \`minAcus\``));
   });
 
   test('pauseAfter fails with a minimum', () => {
@@ -344,11 +344,11 @@ describe('cleanUp', () => {
   const olderThan = Duration.days(30);
 
   test.each([[Duration.hours(23), '23 hours'], [Duration.minutes(1439), '23 hours 59 minutes'], [Duration.days(0), '0 days']])('fails for the age %s', (age, got) => {
-    expect(refusal({ cleanUp: { olderThan: age } })).toBe(one(`\`cleanUp.olderThan\` must be at least a day, got ${got}: people need time to notice that they deleted too much`));
+    expect(refusal({ cleanUp: { olderThan: age } })).toBe(one(`\`cleanUp.olderThan\` must be at least a day, got ${got}: people need time to notice that they deleted something by mistake`));
   });
 
   test.each([[Duration.hours(23), '23 hours'], [Duration.hours(36), '1 day 12 hours'], [Duration.days(0), '0 days']])('fails where versions are kept for %s', (keepVersionsFor, got) => {
-    expect(refusal({ cleanUp: { olderThan, keepVersionsFor } })).toBe(one(`\`cleanUp.keepVersionsFor\` must be whole days, 1 or more, got ${got}: S3 counts in days`));
+    expect(refusal({ cleanUp: { olderThan, keepVersionsFor } })).toBe(one(`\`cleanUp.keepVersionsFor\` must be whole days, 1 or more, got ${got}: S3 counts in whole days`));
   });
 
   test('may have either at its least', () => {
@@ -361,13 +361,13 @@ describe('cleanUp', () => {
     ['artifactTiering', { artifactTiering: false }],
   ])('%s fails with a bucket that is brought: %j', (name, props) => {
     expect(refusal(stack => ({ ...props, artifactBucket: s3.Bucket.fromBucketName(stack, 'Brought', 'brought') })))
-      .toBe(one(`\`${name}\` must be left out where \`artifactBucket\` is given: nothing of that bucket is changed; give it lifecycle rules yourself`));
+      .toBe(one(`\`${name}\` must be left out where \`artifactBucket\` is given: the construct does not change that bucket; add lifecycle rules to it yourself`));
   });
 
   test('fails with workspaces', () => {
     const environment = { MLFLOW_ENABLE_WORKSPACES: 'true' };
     expect(refusal({ cleanUp: { olderThan }, environment }))
-      .toBe(one('`cleanUp` must be left out where `environment` holds MLFLOW_ENABLE_WORKSPACES: it has been tried without workspaces only'));
+      .toBe(one('`cleanUp` must be left out where `environment` contains MLFLOW_ENABLE_WORKSPACES: the clean-up has only been tested without workspaces'));
     expect(define({ environment }).mlflow.cleanUpTaskDefinition).toBeUndefined();
   });
 
@@ -378,7 +378,7 @@ describe('cleanUp', () => {
 });
 
 describe('gunicornOpts', () => {
-  const notTuning = (word: string) => `\`gunicornOpts\` must hold options alone that tune gunicorn, got ${JSON.stringify(word)}: leave it out (for the number of workers use \`workers\`), or use one of ${Object.keys(GUNICORN_OPTIONS).join(', ')}`;
+  const notTuning = (word: string) => `\`gunicornOpts\` must contain only options that tune gunicorn, got ${JSON.stringify(word)}: leave it out (for the number of workers use \`workers\`), or use one of ${Object.keys(GUNICORN_OPTIONS).join(', ')}`;
 
   test.each([
     '-b', '-b0.0.0.0:80', '-Db', '-Rhvw4', '-c', '-cevil.py', '-e', '-eFORWARDED_ALLOW_IPS=*', '-w', '-w4', '-w=4', '-R', '-D', '-', '--',
@@ -401,7 +401,7 @@ describe('gunicornOpts', () => {
   });
 
   test.each(['--b\\ind 0.0.0.0', '--access-logfile \\" --bind 0.0.0.0:80 \\"', '--access-logfile a\\'])('fails for %s, which holds a backslash', gunicornOpts => {
-    expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\` must hold no backslash, got ${JSON.stringify(gunicornOpts)}: use quotes around a value with blanks`));
+    expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\` must not contain a backslash, got ${JSON.stringify(gunicornOpts)}: use quotes around a value with blanks`));
   });
 
   test.each([
@@ -414,7 +414,7 @@ describe('gunicornOpts', () => {
   });
 
   test.each(['', '  '])('fails for %j', gunicornOpts => {
-    expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\` must hold at least one option, got ${JSON.stringify(gunicornOpts)}: leave it out`));
+    expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\` must contain at least one option, got ${JSON.stringify(gunicornOpts)}: leave it out`));
   });
 
   test.each([
@@ -428,32 +428,32 @@ describe('gunicornOpts', () => {
 
 describe('aiGateway', () => {
   const notSo = (entry: string, todo: string) => one(
-    `\`aiGateway.privateProviders\`: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${JSON.stringify(entry)}: ${todo}`);
+    `\`aiGateway.privateProviders\`: each entry must be the scheme, the host in lower case and, if needed, the port of a server outside the task, such as "http://vllm.internal:8000", got ${JSON.stringify(entry)}: ${todo}`);
   const gateway = (privateProviders: string[]) => ({ aiGateway: { privateProviders } });
 
   test.each([false, true, null, 'on'])('fails for %j, of callers without types', aiGateway => {
-    expect(refusal({ aiGateway } as unknown as Overrides)).toBe(one(`\`aiGateway\` must be an object such as {}, got ${JSON.stringify(aiGateway)}: leave it out to keep the gateway off`));
+    expect(refusal({ aiGateway } as unknown as Overrides)).toBe(one(`\`aiGateway\` must be an object such as {}, got ${JSON.stringify(aiGateway)}: leave it out to keep the AI gateway off`));
   });
 
   test('privateProviders fails for no entry', () => {
-    expect(refusal(gateway([]))).toBe(one('`aiGateway.privateProviders` must hold at least one address, got []: leave it out for public addresses alone'));
+    expect(refusal(gateway([]))).toBe(one('`aiGateway.privateProviders` must contain at least one address, got []: leave it out to allow public addresses only'));
   });
 
   test.each([
     ['vllm.internal:8000', 'begin with "http://" or "https://"'], ['', 'begin with "http://" or "https://"'], ['ftp://vllm.internal', 'begin with "http://" or "https://"'], ['HTTP://vllm.internal', 'begin with "http://" or "https://"'],
     ['http://VLLM.internal', 'write the host in lower case'],
-    ['*', 'name each host; there is no "*"'], ['http://*.internal', 'name each host; there is no "*"'],
-    ['http://[::1]:11434', 'use a host name; there are no IPv6 addresses'],
-    ['http://vllm.internal/', 'leave out path and slash'], ['http://vllm.internal:8000/v1', 'leave out path and slash'], ['http://vllm.internal?x', 'leave out path and slash'], ['http://vllm.internal#x', 'leave out path and slash'],
+    ['*', 'list each host; "*" is not supported'], ['http://*.internal', 'list each host; "*" is not supported'],
+    ['http://[::1]:11434', 'use a host name; IPv6 addresses are not supported'],
+    ['http://vllm.internal/', 'leave out path and trailing slash'], ['http://vllm.internal:8000/v1', 'leave out path and trailing slash'], ['http://vllm.internal?x', 'leave out path and trailing slash'], ['http://vllm.internal#x', 'leave out path and trailing slash'],
     ['http://me:a5f0@vllm.internal', 'leave out user and password'],
     ['http://10.0.0.1:99999', 'the port must be 1 to 65535'], ['http://10.0.0.1:0', 'the port must be 1 to 65535'], ['http://10.0.0.1:', 'the port must be 1 to 65535'], ['http://10.0.0.1:x', 'the port must be 1 to 65535'],
     ['http://10.0.0.1:08000', 'the port must be 1 to 65535'],
-    ['http://a..b', 'use a host name, or an IPv4 address'], ['http://', 'use a host name, or an IPv4 address'], ['http://a_b', 'use a host name, or an IPv4 address'], ['http://-a', 'use a host name, or an IPv4 address'],
-    ['http://vllm .internal', 'use a host name, or an IPv4 address'], ['http://a\n', 'use a host name, or an IPv4 address'], ['http://vllm.internal.', 'use a host name, or an IPv4 address'], ['http://localhost.:5000', 'use a host name, or an IPv4 address'],
-    ['http://256.0.0.1', 'use a host name, or an IPv4 address'], [`http://${LABEL_63}a`, 'use a host name, or an IPv4 address'], [`http://${NAME_253}a`, 'use a host name, or an IPv4 address'], ['http://a,b', 'use a host name, or an IPv4 address'],
+    ['http://a..b', 'use a host name or an IPv4 address'], ['http://', 'use a host name or an IPv4 address'], ['http://a_b', 'use a host name or an IPv4 address'], ['http://-a', 'use a host name or an IPv4 address'],
+    ['http://vllm .internal', 'use a host name or an IPv4 address'], ['http://a\n', 'use a host name or an IPv4 address'], ['http://vllm.internal.', 'use a host name or an IPv4 address'], ['http://localhost.:5000', 'use a host name or an IPv4 address'],
+    ['http://256.0.0.1', 'use a host name or an IPv4 address'], [`http://${LABEL_63}a`, 'use a host name or an IPv4 address'], [`http://${NAME_253}a`, 'use a host name or an IPv4 address'], ['http://a,b', 'use a host name or an IPv4 address'],
     ['http://2130706433:5000', 'write the IPv4 address as "127.0.0.1"'], ['http://0x7f.1:5000', 'write the IPv4 address as "127.0.0.1"'], ['http://0177.0.0.1:5000', 'write the IPv4 address as "127.0.0.1"'],
     ['http://2852039166', 'write the IPv4 address as "169.254.169.254"'], ['http://10.1', 'write the IPv4 address as "10.0.0.1"'], ['http://0', 'write the IPv4 address as "0.0.0.0"'],
-    ...['localhost', 'localhost:5000', 'x.localhost', '127.0.0.1:5000', '127.1.2.3', '0.0.0.0', '0.1.2.3', '169.254.169.254', '169.254.170.2:80'].map(place => [`http://${place}`, 'the task itself and link-local addresses are no providers']),
+    ...['localhost', 'localhost:5000', 'x.localhost', '127.0.0.1:5000', '127.1.2.3', '0.0.0.0', '0.1.2.3', '169.254.169.254', '169.254.170.2:80'].map(place => [`http://${place}`, 'do not use the task itself or a link-local address']),
   ])('privateProviders fails for %j: %s', (entry, todo) => {
     expect(refusal(gateway(['http://vllm.internal:8000', entry]))).toBe(notSo(entry, todo));
   });
@@ -466,12 +466,12 @@ describe('aiGateway', () => {
 
 test.each(['apiMiB', 'tracesMiB'].flatMap(name => [0, 1025, 1.5].map(value => [name, value] as const)))('requestLimits.%s fails for %d', (name, value) => {
   expect(refusal({ requestLimits: { [name]: value } }))
-    .toBe(one(`\`requestLimits.${name}\` must be a whole number, 1 to 1024, got ${value}: log what is larger as artifacts, which are not limited, or in several requests`));
+    .toBe(one(`\`requestLimits.${name}\` must be a whole number, 1 to 1024, got ${value}: log larger data as artifacts, which are not limited, or in several requests`));
 });
 
 test('removalPolicy fails for SNAPSHOT', () => {
   expect(refusal({ removalPolicy: RemovalPolicy.SNAPSHOT })).toBe(one(
-    '`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out to have the database leave a final snapshot and all else kept'));
+    '`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out, and the database leaves a final snapshot while everything else is kept'));
 });
 
 test('everything that is wrong is listed in one error, with the path of the construct', () => {
@@ -499,7 +499,7 @@ test('everything that is wrong is listed in one error, with the path of the cons
 });
 
 test('artifactPath fails where it is a CDK token, got no value: it goes into policies', () => {
-  expect(refusal({ artifactPath: Lazy.string({ produce: () => 'mlflow' }) })).toBe(one('`artifactPath` must be known at synthesis, got a CDK token: it goes into policies, where a "*" would widen them; write it out'));
+  expect(refusal({ artifactPath: Lazy.string({ produce: () => 'mlflow' }) })).toBe(one('`artifactPath` must be known at synthesis, got a CDK token: it becomes part of policies, which a "*" would widen; write it out'));
 });
 
 describe('a value that is only known at deployment is not judged', () => {

@@ -51,8 +51,8 @@ describe('emailDomains: ["*"]', () => {
   });
 
   test('they say what to do', () => {
-    expect(warningsIn(define(everybody).stack)[0][1]).toMatch(/^`emailDomains` is \["\*"\] .* so anybody gets in: name your domains$/);
-    expect(warningsIn(define({ ...everybody, authProvider: new Own() }).stack)[0][1]).toMatch(/so every account at the provider gets in: check .* sign up .* social account .* guest; or name your domains, or allowed groups$/);
+    expect(warningsIn(define(everybody).stack)[0][1]).toMatch(/^`emailDomains` is \["\*"\] .* so anybody gets in: list your domains$/);
+    expect(warningsIn(define({ ...everybody, authProvider: new Own() }).stack)[0][1]).toMatch(/so every account at the provider gets in: check .* sign up .* social accounts .* guest; or list your domains, or set allowed groups$/);
   });
 });
 
@@ -70,7 +70,7 @@ describe('a claim for the address', () => {
   });
 
   test('the warning names it', () => {
-    expect(warningsIn(define(stack => ({ authProvider: oidc(stack, { emailClaim: 'upn' }) })).stack)[0][1]).toMatch(/by the claim `upn`, .*: see to it that people can neither choose nor change it, or name allowed groups$/);
+    expect(warningsIn(define(stack => ({ authProvider: oidc(stack, { emailClaim: 'upn' }) })).stack)[0][1]).toMatch(/based on the claim `upn`, .*: make sure that people can neither choose nor change the claim, or set allowed groups$/);
   });
 });
 
@@ -92,8 +92,8 @@ describe('issuers where anybody can have an account', () => {
   test.each(issuers)('%s, where everybody gets in and where domains decide', issuerUrl => {
     expect(idsOf({ ...everybody, ...trusted(issuerUrl), authProvider: AuthProvider.cognito() })).toEqual(['openToEveryone']);
     const { stack } = define({ ...trusted(issuerUrl), authProvider: AuthProvider.cognito() });
-    expect(warningsIn(stack)).toEqual([['consumerAccounts', `\`trustedTokenIssuers\` holds ${issuerUrl}, which also makes tokens for accounts that people have made by themselves on an address of \`emailDomains\`, and keep when they leave: `
-      + 'only `AuthProvider.google` can tell such accounts of Google from those of your Workspace; leave it out, and let people send tokens of the sign-in provider']]);
+    expect(warningsIn(stack)).toEqual([['consumerAccounts', `\`trustedTokenIssuers\` contains ${issuerUrl}, which also issues ID tokens for accounts that people created themselves with an address in \`emailDomains\`, and that they keep when they leave: `
+      + 'only `AuthProvider.google` can tell such Google accounts from those of your Workspace; leave the issuer out, and have people send ID tokens of the sign-in provider']]);
   });
 });
 
@@ -115,7 +115,7 @@ describe('trusted issuers beside Google', () => {
 
   test('the warning names them and says what to do', () => {
     expect(warningsIn(define({ trustedTokenIssuers: [...company.trustedTokenIssuers, ...gcloud.trustedTokenIssuers] }).stack)[0][1]).toBe(
-      '`trustedTokenIssuers` holds https://id.example.com, but `authProvider` asks people for the claim `hd` of `hostedDomains`, which Google alone puts into tokens: theirs of that issuer are refused; list machines in `machineIdentities`, have the issuer add the claim, or leave it out');
+      '`trustedTokenIssuers` contains https://id.example.com, but `hostedDomains` of `authProvider` requires the claim `hd` in tokens of people, which only Google issues: tokens of people from that issuer are rejected; list machines in `machineIdentities`, have the issuer add the claim, or leave the issuer out');
   });
 });
 
@@ -135,12 +135,12 @@ describe('sessionRefresh', () => {
 
   test('the warning says what to do', () => {
     expect(warningsIn(define({ sessionRefresh, authProvider: new Own() }).stack)[0][1]).toBe(
-      '`sessionRefresh` is set, but `authProvider` may give no refresh token, without which every session ends with its ID token, often after an hour: add to its scope what the provider gives one for, mostly `offline_access`; or acknowledge this where it gives one anyway');
+      '`sessionRefresh` is set, but `authProvider` may issue no refresh token, and then every session ends when its ID token expires, often after an hour: add the scope for which the provider issues refresh tokens, mostly `offline_access`; or acknowledge this warning if the provider issues them anyway');
   });
 });
 
 describe('names that oauth2-proxy does not know', () => {
-  const text = (prop: string, name: string) => `\`${prop}\` holds ${name}, which oauth2-proxy of this release does not know and ignores without a word: correct the name (those of lists are plural, such as OAUTH2_PROXY_PROVIDER_CA_FILES), or leave it out`;
+  const text = (prop: string, name: string) => `\`${prop}\` contains ${name}, which the oauth2-proxy of this release does not know and ignores without a message: correct the name (names of lists are plural, such as OAUTH2_PROXY_PROVIDER_CA_FILES), or leave it out`;
 
   test.each(['OAUTH2_PROXY_EMAIL_DOMAIN', 'OAUTH2_PROXY_UPSTREAM', 'OAUTH2_PROXY_NONSENSE', 'OAUTH2_PROXY_OIDC', 'OAUTH2_PROXY_BANNERS'])('%s', name => {
     expect(warningsIn(define({ proxyEnvironment: { [name]: 'x' } }).stack)).toEqual([['unknownNames', text('proxyEnvironment', name)]]);
@@ -149,7 +149,7 @@ describe('names that oauth2-proxy does not know', () => {
   });
 
   test('several of them are named at once', () => {
-    expect(warningsIn(define({ proxyEnvironment: { OAUTH2_PROXY_A: 'x', OAUTH2_PROXY_B: 'x' } }).stack)[0][1]).toMatch(/holds OAUTH2_PROXY_A, OAUTH2_PROXY_B, which/);
+    expect(warningsIn(define({ proxyEnvironment: { OAUTH2_PROXY_A: 'x', OAUTH2_PROXY_B: 'x' } }).stack)[0][1]).toMatch(/contains OAUTH2_PROXY_A, OAUTH2_PROXY_B, which/);
   });
 
   test.each(['HTTPS', 'OAUTH2_PROXY_BANNER', `${token}_NAME`, `OAUTH2_PROXY_${token}`])('%s is none of them', name => {
@@ -166,7 +166,7 @@ describe('domains for e-mail', () => {
     'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.nl', 'yahoo.com', 'yahoo.co.jp', 'yahoo.com.br', 'icloud.com', 'me.com', 'aol.com', 'proton.me', 'gmx.de', 'gmx.net', 'web.de',
     'mail.ru', 'yandex.ru', 'qq.com', '163.com', 'orange.fr', 'libero.it', 'seznam.cz', 'co.uk', 'com.au', 'ac.at',
   ])('%s, where anybody has an address, or nobody', domain => {
-    expect(warningsIn(define(stack => ({ emailDomains: ['example.com', domain], authProvider: oidc(stack) })).stack)).toEqual([['publicEmailDomains', `\`emailDomains\` holds ${domain}, where anybody can have an address, or nobody has one: name domains of your own`]]);
+    expect(warningsIn(define(stack => ({ emailDomains: ['example.com', domain], authProvider: oidc(stack) })).stack)).toEqual([['publicEmailDomains', `\`emailDomains\` contains ${domain}, where anybody can get an address, or where there are no addresses: list your own domains`]]);
   });
 
   test.each([
@@ -177,8 +177,8 @@ describe('domains for e-mail', () => {
 
   test('with Google nobody of them gets in, unless every Google account may', () => {
     expect(warningsIn(define({ emailDomains: ['example.com', 'gmail.com'] }).stack)).toEqual([['publicEmailDomains',
-      '`emailDomains` holds gmail.com, of which nobody gets in: accounts that people make by themselves belong to no Google Workspace, and `hostedDomains` asks for one; name domains of your own, or let in anybody who has an address there by `hostedDomains: ["*"]` of `AuthProvider.google`']]);
-    expect(warningsIn(define(stack => ({ emailDomains: ['gmail.com'], authProvider: google(stack, ['*']) })).stack)[0][1]).toMatch(/where anybody can have an address/);
+      '`emailDomains` contains gmail.com, but no account there gets in: private accounts do not belong to a Google Workspace, which `hostedDomains` requires; list your own domains, or allow every address there with `hostedDomains: ["*"]` of `AuthProvider.google`']]);
+    expect(warningsIn(define(stack => ({ emailDomains: ['gmail.com'], authProvider: google(stack, ['*']) })).stack)[0][1]).toMatch(/where anybody can get an address/);
   });
 
   test('that are only known at deployment are not judged', () => {
@@ -229,7 +229,7 @@ describe('two deployments in one app', () => {
   });
 
   test('the warnings name the other one', () => {
-    expect(second(inBucket(), inBucket()).map(([, text]) => text)).toEqual([expect.stringMatching(/^`artifactPath` is "mlflow" in the bucket artifacts, where One\/Mlflow has "mlflow": .*; give each an `artifactPath` or a bucket of its own$/)]);
+    expect(second(inBucket(), inBucket()).map(([, text]) => text)).toEqual([expect.stringMatching(/^`artifactPath` is "mlflow" in the bucket artifacts, where One\/Mlflow has "mlflow": .*; give each its own `artifactPath` or bucket$/)]);
     expect(second(withOidc(), withOidc()).map(([, text]) => text)).toEqual([expect.stringMatching(/^`authProvider` has the OAuth client "client", as One\/Mlflow does: .*; register a client for each$/)]);
   });
 
@@ -253,7 +253,7 @@ describe('jobs of the server', () => {
   });
 
   test('the warning says what everybody can do then', () => {
-    expect(warningsIn(define({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'true' } }).stack)[0][1]).toContain('everybody who is signed in can then have the server run judges');
+    expect(warningsIn(define({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'true' } }).stack)[0][1]).toContain('everybody who is signed in can then make the server run judges');
   });
 });
 
@@ -261,7 +261,7 @@ describe('a database from a snapshot', () => {
   test('would be lost with the prop', () => {
     const [[id, text], ...more] = warningsIn(define({ databaseOptions: { snapshotIdentifier: 'before' } }).stack);
     expect([id, more]).toEqual(['databaseFromSnapshot', []]);
-    expect(text).toContain('replaces the database by an empty one when it is removed');
+    expect(text).toContain('if it is removed, CloudFormation replaces the database with an empty one');
   });
 
   test('is not that of other options', () => {

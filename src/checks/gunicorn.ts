@@ -1,20 +1,20 @@
 import { known } from './problems';
 
-/** What may follow an option. */
+/** Values that may follow an option. */
 const VALUES = {
   'a whole number': /^\d+$/,
-  // Each thread may hold two of the 45 connections of a process (docs/settings.md).
+  // Each thread may use two of the 45 connections of a process (docs/settings.md).
   'a whole number from 1 to 40': /^([1-9]|[123]\d|40)$/,
   // oauth2-proxy keeps an idle connection for 90 seconds.
   'a whole number above 90': /^(9[1-9]|[1-9]\d{2,})$/,
-  'a name': /^[a-z]+$/, // not a path, which would be loaded
-  'a value': /^(?!-.)/, // gunicorn takes what begins with a dash for an option, but not a dash alone
+  'a name': /^[a-z]+$/, // not a path, which gunicorn would load
+  'a value': /^(?!-.)/, // gunicorn reads a value that begins with a dash as an option, except a single dash
   'no value': undefined,
 };
 
 /**
- * What `gunicornOpts` may hold: options that tune gunicorn and are heard. Others rebind the server, load code, read options from elsewhere, believe
- * what clients say, hide the log, or are for other workers than uvicorn's.
+ * Options that `gunicornOpts` may contain: they tune gunicorn and have an effect with its uvicorn workers. Other options bind the server elsewhere, load
+ * code, read options from other places, trust headers of clients, hide the log, or are for other kinds of workers.
  */
 export const GUNICORN_OPTIONS: Record<string, keyof typeof VALUES> = {
   '--access-logfile': 'a value',
@@ -38,10 +38,10 @@ export function gunicornProblems(gunicornOpts?: string): string[] {
   }
   const words = wordsOf(gunicornOpts);
   if (words.length === 0) {
-    return [`\`gunicornOpts\` must hold at least one option, got ${JSON.stringify(gunicornOpts)}: leave it out`];
+    return [`\`gunicornOpts\` must contain at least one option, got ${JSON.stringify(gunicornOpts)}: leave it out`];
   }
   if (gunicornOpts.includes('\\')) {
-    return [`\`gunicornOpts\` must hold no backslash, got ${JSON.stringify(gunicornOpts)}: use quotes around a value with blanks`];
+    return [`\`gunicornOpts\` must not contain a backslash, got ${JSON.stringify(gunicornOpts)}: use quotes around a value with blanks`];
   }
   const problems: string[] = [];
   while (words.length > 0) {
@@ -51,9 +51,9 @@ export function gunicornProblems(gunicornOpts?: string): string[] {
     const kind = GUNICORN_OPTIONS[option];
     if (kind === undefined) {
       while (words[0]?.startsWith('-') === false) {
-        words.shift(); // what belongs to it
+        words.shift(); // the values of the refused option
       }
-      problems.push(`\`gunicornOpts\` must hold options alone that tune gunicorn, got ${JSON.stringify(word)}: leave it out (for the number of workers use \`workers\`), or use one of ${Object.keys(GUNICORN_OPTIONS).join(', ')}`);
+      problems.push(`\`gunicornOpts\` must contain only options that tune gunicorn, got ${JSON.stringify(word)}: leave it out (for the number of workers use \`workers\`), or use one of ${Object.keys(GUNICORN_OPTIONS).join(', ')}`);
       continue;
     }
     const attached = longValue ?? shortValue;
@@ -66,7 +66,7 @@ export function gunicornProblems(gunicornOpts?: string): string[] {
   return problems;
 }
 
-/** As a shell would read it, and MLflow does. */
+/** Splits the text into words in the same way as a shell and MLflow. */
 function wordsOf(text: string): string[] {
   const words = text.match(/(?:"[^"]*"?|'[^']*'?|[^ \t\r\n"'])+/g) ?? [];
   return words.map(word => word.replace(/"([^"]*)"|'([^']*)'/g, '$1$2'));

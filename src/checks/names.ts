@@ -4,19 +4,19 @@ import { DEFAULT_MLFLOW_ENVIRONMENT, RESERVED_MLFLOW_NAMES } from '../settings/m
 import { NETWORK_PROXY } from '../settings/network-proxy';
 import { CONFIG_NAMES, OTHER_PROXY_NAMES, PROVIDER_NAMES, RESERVED_PROXY_NAMES } from '../settings/oauth2-proxy';
 
-/** Variables that hold secrets, by the end of their names: `OPENAI_API_KEY` does, `OPENAI_API_KEY_PATH` does not. */
+/** Variables that contain secrets, recognized by the end of their names: `OPENAI_API_KEY` does, `OPENAI_API_KEY_PATH` does not. */
 const SECRET = /(^|_)(PASS|PASSWD|PASSWORD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|CONNECTION_STRING|WEBHOOK_URL|(ACCESS|API|AUTH|ENCRYPTION|JWT|PRIVATE|SECRET|SIGNATURE|SIGNING)KEY)$|_(KEY|PAT|PWD)$/i;
-/** Those whose names end otherwise. */
+/** Variables that contain secrets and whose names end differently. */
 const SECRET_TOO = /^(AWS_BEARER_TOKEN_BEDROCK|OTEL_EXPORTER_OTLP_(\w+_)?HEADERS)$/;
-/** Those that only look like one: keys that everybody may know, the path of a file, and switches. */
+/** Variables whose names only look like secrets: public keys, the path of a file, and switches. */
 const NO_SECRET = /APPLICATION(_DEFAULT)?_CREDENTIALS$|^GOOGLE_API_ENABLE_RUNTIME_BOUND_TOKEN$|(CACHE|GROUP|PARTITION|PRIMARY|PUBLIC|SORT|SSL)_KEY$/i;
-/** The value of a switch, or a number of few digits: no secret. */
+/** The value of a switch or a number with few digits is not a secret. */
 const SWITCH = /^(true|false|\d{0,5})$/i;
 const URL_WITH_PASSWORD = /:\/\/[^/?#@\s]*:[^/?#@\s]+@|[?&]password=[^&]/i;
-/** A reference to a secret, in whose place CloudFormation writes the secret itself. */
+/** A reference that CloudFormation replaces with the secret. */
 const REFERENCE = /\{\{resolve:(secretsmanager|ssm-secure):/;
 
-/** What is wrong with the variables that users add to the containers. */
+/** Problems of the variables that users add to the containers. */
 export function environmentProblems(props: SecureMlflowProps): string[] {
   const { environment = {}, proxyEnvironment = {}, secrets = {}, proxySecrets = {} } = props;
   return [
@@ -31,7 +31,7 @@ export function environmentProblems(props: SecureMlflowProps): string[] {
   ];
 }
 
-/** What is wrong with the variables of a provider. */
+/** Problems of the variables of a provider. */
 export function providerProblems(environment: Record<string, string>, { proxySecrets = {} }: SecureMlflowProps): string[] {
   return [
     ...plainProblems('authProvider', environment, { ...RESERVED_PROXY_NAMES, ...CONFIG_NAMES }, 'proxySecrets'),
@@ -39,14 +39,14 @@ export function providerProblems(environment: Record<string, string>, { proxySec
   ];
 }
 
-/** Secrets that are variables in plain text, to be called when every value is known; `resolve` renders one. */
+/** Secrets in plain-text variables. It must be called when every value is known; `resolve` renders a value. */
 export function referenceProblems({ environment = {}, proxyEnvironment = {} }: SecureMlflowProps, resolve: (value: string) => unknown): string[] {
   return ([['environment', environment, 'secrets'], ['proxyEnvironment', proxyEnvironment, 'proxySecrets']] as const).flatMap(([prop, variables, secretsProp]) =>
     Object.keys(variables).filter(name => REFERENCE.test(JSON.stringify(resolve(variables[name]))))
-      .map(name => `\`${prop}\` must not hold a secret, got a reference to one in ${name}, which everybody who may read the task definition could read: use \`${secretsProp}\``));
+      .map(name => `\`${prop}\` must not contain a secret, got a reference to one in ${name}, which everybody with access to the task definition could read: use \`${secretsProp}\``));
 }
 
-/** Those that oauth2-proxy ignores without a word. */
+/** Names that oauth2-proxy does not know and ignores without a message. */
 export function unknownProxyNames(variables: Record<string, unknown> = {}): string[] {
   return namesOf(variables).filter(name => name.startsWith('OAUTH2_PROXY_') && !OTHER_PROXY_NAMES.includes(name)
     && reasonFor(name, { ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }) === undefined);
@@ -59,13 +59,13 @@ function plainProblems(prop: string, variables: Record<string, string>, reserved
       return [noName(prop, name)];
     }
     if (reason !== undefined) {
-      return [`\`${prop}\` must not hold ${name}: ${reason}`];
+      return [`\`${prop}\` must not contain ${name}: ${reason}`];
     }
     if (isSecret(name) && !SWITCH.test(value)) {
-      return [`\`${prop}\` must not hold ${name}, which everybody who may read the template or the task definition could read: use \`${secretsProp}\``];
+      return [`\`${prop}\` must not contain ${name}, which everybody with access to the template or the task definition could read: use \`${secretsProp}\``];
     }
     if (URL_WITH_PASSWORD.test(value)) {
-      return [`\`${prop}\` must not hold a password, got one in the URL ${name}, which everybody who may read the template or the task definition could read: use \`${secretsProp}\``];
+      return [`\`${prop}\` must not contain a password, got one in the URL ${name}, which everybody with access to the template or the task definition could read: use \`${secretsProp}\``];
     }
     return [];
   });
@@ -78,40 +78,40 @@ function secretProblems(prop: string, secrets: Record<string, unknown>, reasonAg
       return [noName(prop, name)];
     }
     if (reason !== undefined) {
-      return [`\`${prop}\` must not hold ${name}: ${reason}`];
+      return [`\`${prop}\` must not contain ${name}: ${reason}`];
     }
     return wrongValue === undefined ? [] : [`\`${prop}\`: ${name} ${wrongValue}`];
   });
 }
 
 function twiceProblems(prop: string, secrets: Record<string, unknown>, otherProp: string, others: Record<string, unknown>): string[] {
-  return namesOf(secrets).filter(name => name in others).map(name => `\`${prop}\` must not hold ${name}, which \`${otherProp}\` holds, too: leave one of them out`);
+  return namesOf(secrets).filter(name => name in others).map(name => `\`${prop}\` must not contain ${name}, which \`${otherProp}\` also contains: leave one of them out`);
 }
 
-/** What every program can read. */
+/** Names of environment variables that every program can read. */
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 function noName(prop: string, name: string): string {
-  return `\`${prop}\` must hold names of letters, digits and "_" that begin with no digit, got ${JSON.stringify(name)}: correct it, or leave it out`;
+  return `\`${prop}\` must contain names of letters, digits and "_" that do not begin with a digit, got ${JSON.stringify(name)}: correct it, or leave it out`;
 }
 
-/** The construct gives them a plain value. */
-const NOT_AS_SECRETS = Object.fromEntries(Object.keys(DEFAULT_MLFLOW_ENVIRONMENT).map(name => [name, 'it is no secret; use `environment`']));
+/** The construct sets these variables to plain values. */
+const NOT_AS_SECRETS = Object.fromEntries(Object.keys(DEFAULT_MLFLOW_ENVIRONMENT).map(name => [name, 'it is not a secret; use `environment`']));
 function jobProblems(jobs?: string): string[] {
   if (!known(jobs) || /^(true|false|1|0)$/i.test(jobs)) {
     return [];
   }
-  return [`\`environment\`: MLFLOW_SERVER_ENABLE_JOB_EXECUTION must be "true" or "false", got ${JSON.stringify(jobs)}: MLflow takes nothing else; leave it out for "false"`];
+  return [`\`environment\`: MLFLOW_SERVER_ENABLE_JOB_EXECUTION must be "true" or "false", got ${JSON.stringify(jobs)}: MLflow accepts no other value; leave it out for "false"`];
 }
 
-/** Whoever has the URL of a download may use it. */
+/** Anybody with the URL of a download can use it. */
 const LONGEST_DOWNLOAD = 3600;
 
 function downloadProblems(seconds?: string): string[] {
   if (!known(seconds) || (/^[1-9]\d{0,3}$/.test(seconds) && Number(seconds) <= LONGEST_DOWNLOAD)) {
     return [];
   }
-  return [`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to ${LONGEST_DOWNLOAD}, got ${JSON.stringify(seconds)}: whoever has the URL of a file may use it that long`];
+  return [`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to ${LONGEST_DOWNLOAD}, got ${JSON.stringify(seconds)}: anybody with the URL of a file can use it during that time`];
 }
 
 function namesOf(variables: Record<string, unknown>): string[] {
@@ -120,7 +120,7 @@ function namesOf(variables: Record<string, unknown>): string[] {
 
 function reasonFor(name: string, reserved: Record<string, string>): string | undefined {
   if (NETWORK_PROXY.test(name)) {
-    return 'use `networkProxy`, which every container needs';
+    return 'use `networkProxy`, which applies to every container';
   }
   const pattern = Object.keys(reserved).find(entry => entry.endsWith('*') && name.startsWith(entry.slice(0, -1)));
   return reserved[name] ?? reserved[pattern!];

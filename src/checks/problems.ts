@@ -2,31 +2,31 @@ import { isIPv4 } from 'net';
 import { Duration, Token } from 'aws-cdk-lib';
 import type * as ecs from 'aws-cdk-lib/aws-ecs';
 
-/** Throws one error that lists all problems, if there are any. */
+/** Throws one error with all problems, if there are any. */
 export function throwProblems(path: string, problems: string[]): void {
   if (problems.length > 0) {
     throw new Error([`${path}: ${problems.length === 1 ? 'a prop needs a change' : `${problems.length} props need a change`}`, ...problems].join('\n  - '));
   }
 }
 
-/** Whether there is a value that can be judged: one that is only known at deployment, or that the CDK has yet to look up, cannot. */
+/** Whether a value is known at synthesis. CDK tokens, and dummy values that the CDK uses before a lookup, are not. */
 export function known<T>(value: T | undefined): value is T {
   return value !== undefined && !Token.isUnresolved(value) && !isStandIn(value);
 }
 
-/** Of `StringParameter.valueFromLookup`, and of load balancers, listeners, VPCs and security groups by `fromLookup`: in each module of the CDK, as `dummyValue`. */
+/** Dummy values of `StringParameter.valueFromLookup`, and of `fromLookup` of load balancers, listeners, VPCs and security groups. Each module of the CDK calls them `dummyValue`. */
 const STAND_INS = /dummy-value-for-|arn:aws:elasticloadbalancing:us-west-2:123456789012:|^vpc-12345$|^sg-12345678$/;
 
-/** Whether the CDK has yet to look up a value, perhaps a part of this one. The app runs once with such values, and what comes of it is thrown away. */
+/** Whether a value is, or contains, a dummy value of a lookup. The CDK runs the app once with such values and discards the result. */
 export function isStandIn(value: unknown): boolean {
   return typeof value === 'string' && STAND_INS.test(value);
 }
 
 export function show(value: unknown): string {
   try {
-    return typeof value === 'number' ? String(value) : JSON.stringify(value); // JSON has no NaN
+    return typeof value === 'number' ? String(value) : JSON.stringify(value); // JSON does not support NaN
   } catch {
-    return 'constructs'; // which refer to one another
+    return 'constructs'; // they refer to each other
   }
 }
 
@@ -38,7 +38,7 @@ export function isHost(host: string): boolean {
   return DOMAIN.test(host) && (isIPv4(host) || !/\.\d+$/.test(host));
 }
 
-/** A property of what is imported, if that knows it: the CDK throws where it does not. */
+/** A property of an imported resource, or undefined if the resource does not have it: the CDK then throws an error. */
 export function readable<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -56,12 +56,12 @@ export function wholeDaysProblems(name: string, duration: Duration | undefined, 
     : [`\`${name}\` must be whole days, ${most === Infinity ? '1 or more' : `1 to ${most}`}, got ${duration!.toHumanString()}: ${todo}`];
 }
 
-/** Undefined where the duration is absent or not known yet. */
+/** Undefined if the duration is missing or a CDK token. */
 export function secondsOf(duration?: Duration): number | undefined {
   return duration === undefined || duration.isUnresolved() ? undefined : duration.toSeconds({ integral: false });
 }
 
-/** `todo` is for those whose range does not say it. */
+/** `todo` says what to do, if the range does not make it clear. */
 export function wholeNumberProblems(name: string, value: number | undefined, least: number, most?: number, todo = ''): string[] {
   if (!known(value) || (Number.isInteger(value) && value >= least && (most === undefined || value <= most))) {
     return [];
@@ -69,7 +69,7 @@ export function wholeNumberProblems(name: string, value: number | undefined, lea
   return [`\`${name}\` must be a whole number, ${most === undefined ? `${least} or more` : `${least} to ${most}`}, got ${show(value)}${todo}`];
 }
 
-/** Why it is no secret that a container can have. The value is not shown: it may be one all the same. */
+/** Why a value is not an `ecs.Secret`. The message does not contain the value, because it may be a plain-text secret. */
 export function noSecretOfEcs(value: unknown): string | undefined {
   return typeof (value as ecs.Secret | undefined)?.grantRead === 'function' ? undefined
     : `must be an ecs.Secret, got a value of type ${typeof value}: use \`ecs.Secret.fromSecretsManager(…)\` or \`fromSsmParameter(…)\``;

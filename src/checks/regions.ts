@@ -1,7 +1,7 @@
 import { isStandIn, known } from './problems';
 import type { SecureMlflowProps } from '../props';
 
-/** What is brought and must stand in the region of the stack. */
+/** Problems of resources that were passed and must be in the region of the stack. */
 export function regionProblems(region: string, props: SecureMlflowProps): string[] {
   const { vpc, listener, loadBalancer, cluster, certificate, artifactBucket, accessLogsBucket, encryptionKey } = props;
   const regions = {
@@ -15,10 +15,10 @@ export function regionProblems(region: string, props: SecureMlflowProps): string
     encryptionKey: encryptionKey?.env.region,
   };
   return Object.entries(regions).filter(([, own]) => known(region) && known(own) && own !== region)
-    .map(([name, own]) => `\`${name}\` must be in ${region}, the region of the stack, got one in ${own}: pass one of that region, or give the stack \`env: { region: '${own}' }\``);
+    .map(([name, own]) => `\`${name}\` must be in ${region}, the region of the stack, got one in ${own}: pass one in ${region}, or set \`env: { region: '${own}' }\` of the stack`);
 }
 
-/** As its ARN says, where that is known: the CDK takes an imported one to be in the region of its stack. */
+/** The region in the ARN, if it is known. Otherwise the region of the stack, which the CDK assumes for imported resources. */
 function regionOf(arn: string, region: string): string | undefined {
   return known(arn) ? arn.split(':')[3] : isStandIn(arn) ? undefined : region;
 }

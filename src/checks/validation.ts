@@ -16,9 +16,9 @@ import { DEFAULT_CPU, DEFAULT_MAX_ACUS, DEFAULT_MEMORY_MIB, Settings } from '../
 import { AiGatewayOptions, DatabaseCapacity, SecureMlflowProps } from '../props';
 
 /**
- * Throws one error that lists everything wrong with the props, before any construct is defined.
+ * Throws one error that lists every problem of the props, before any construct is defined.
  *
- * A value that is only known at deployment (a CDK token) is not judged, but refused where a bad one would open a door.
+ * A CDK token (a value that is only known at deployment) is not checked. It is refused only where a bad value would weaken the protection.
  */
 export function validateProps(path: string, region: string, props: SecureMlflowProps, settings: Settings): void {
   const problems = [
@@ -46,25 +46,25 @@ export function validateProps(path: string, region: string, props: SecureMlflowP
     ...environmentProblems(props),
   ];
   if (props.encryptionKey !== undefined && 'aliasName' in props.encryptionKey) {
-    problems.push('`encryptionKey` must be a key, got an alias, which policies and log groups cannot name: pass the key itself, such as `kms.Key.fromKeyArn(…)` or `kms.Key.fromLookup(…)`');
+    problems.push('`encryptionKey` must be a key, got an alias, which policies and log groups cannot refer to: pass the key itself, such as `kms.Key.fromKeyArn(…)` or `kms.Key.fromLookup(…)`');
   }
   if (props.removalPolicy === RemovalPolicy.SNAPSHOT) {
-    problems.push('`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out to have the database leave a final snapshot and all else kept');
+    problems.push('`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out, and the database leaves a final snapshot while everything else is kept');
   }
   throwProblems(path, problems);
 }
 
-const LARGER = ': log what is larger as artifacts, which are not limited, or in several requests';
+const LARGER = ': log larger data as artifacts, which are not limited, or in several requests';
 
-/** Throws if a provider would undo what the construct promises, or what other props ask for. */
+/** Throws if the settings of a provider contradict the promises of the construct or other props. */
 export function validateProvider(path: string, props: SecureMlflowProps, provider: AuthProviderConfig): void {
   const problems = [...providerProblems(provider.environment, props), ...accessProviderProblems(props, provider)];
   const rules = ['OAUTH2_PROXY_ALLOWED_GROUPS', 'OAUTH2_PROXY_ALLOWED_ROLES'].filter(name => name in provider.environment);
   if (provider.hostedDomains !== undefined && (rules.length > 0 || 'OAUTH2_PROXY_OIDC_GROUPS_CLAIM' in provider.environment)) {
-    problems.push('`authProvider` must not have `hostedDomains` together with settings for groups, in whose place oauth2-proxy compares them: leave one of them out');
+    problems.push('`authProvider` must not have `hostedDomains` together with settings for groups, because oauth2-proxy compares them as groups: leave one of them out');
   }
   if (props.sessionRefresh !== undefined && provider.refreshTokens === false) {
-    problems.push('`sessionRefresh` must be left out with this `authProvider`, which gives oauth2-proxy no refresh token to ask again with: use a shorter `sessionDuration`, after which people come by the provider again');
+    problems.push('`sessionRefresh` must be left out with this `authProvider`, which issues no refresh token to oauth2-proxy: use a shorter `sessionDuration`, after which people sign in at the provider again');
   }
   problems.push(...toolsProblems(provider));
   for (const name of ['awsIdentityIssuer', 'machineIdentities', 'trustedTokenIssuers'] as const) {
@@ -74,13 +74,13 @@ export function validateProvider(path: string, props: SecureMlflowProps, provide
     if (provider.bearerTokens === false) {
       problems.push(`\`${name}\` must be left out with this \`authProvider\`, which accepts no bearer tokens: use another provider for programs`);
     } else if (name !== 'trustedTokenIssuers' && rules.length > 0) {
-      problems.push(`\`${name}\` must be left out where \`authProvider\` has allowed groups or roles, which oauth2-proxy asks machines for too, in vain: let the provider decide who may use the client, and leave out the groups`);
+      problems.push(`\`${name}\` must be left out where \`authProvider\` has allowed groups or roles, because oauth2-proxy also requires them of machines, whose bearer tokens contain none: have the provider decide who may use the client, and leave out the groups`);
     }
   }
   throwProblems(path, problems);
 }
 
-/** A response that is fixed in a listener: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_FixedResponseActionConfig.html */
+/** Maximum length of a fixed response of a listener: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_FixedResponseActionConfig.html */
 const LONGEST_ANSWER = 1024;
 
 function toolsProblems({ clientId, bearerTokens, toolsClient }: AuthProviderConfig): string[] {
@@ -90,10 +90,10 @@ function toolsProblems({ clientId, bearerTokens, toolsClient }: AuthProviderConf
   const { clientId: toolsId, scope } = toolsClient;
   const length = JSON.stringify(toolsAnswer(toolsClient)).length;
   return [
-    ...bearerTokens === false ? ['`authProvider` must not have a client for tools where it accepts no bearer tokens, which those tools send: leave it out'] : [],
-    ...known(scope) && !scope.split(' ').includes('openid') ? [`\`authProvider\` must ask for the scope "openid" with its client for tools, got ${show(scope)}: without it there is no ID token, which those tools send; add it to \`scope\``] : [],
-    ...toolsId === clientId ? [`\`authProvider\` must have another client for tools than the one with a secret, got ${show(clientId)} for both: register a second one, without a secret, for \`toolsClientId\``] : [],
-    ...length > LONGEST_ANSWER ? [`\`authProvider\` must have issuer, id and scope of the client for tools that fit into ${LONGEST_ANSWER} characters, got ${length}: ask for fewer scopes`] : [],
+    ...bearerTokens === false ? ['`authProvider` must not have a client for tools if it accepts no bearer tokens, which those tools send: leave the client out'] : [],
+    ...known(scope) && !scope.split(' ').includes('openid') ? [`\`authProvider\` must request the scope "openid" with its client for tools, got ${show(scope)}: without this scope the tools get no ID token to send; add it to \`scope\``] : [],
+    ...toolsId === clientId ? [`\`authProvider\` must have different clients for tools and for the browser, got ${show(clientId)} for both: register a second client, without a secret, for \`toolsClientId\``] : [],
+    ...length > LONGEST_ANSWER ? [`\`authProvider\` must have issuer, id and scope of the client for tools with at most ${LONGEST_ANSWER} characters, got ${length}: request fewer scopes`] : [],
   ];
 }
 
@@ -103,29 +103,29 @@ function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowPro
     problems.push(`\`domainName\` must be one host name in lower case such as "mlflow.example.com", got ${show(domainName)}: leave out scheme, port and path`);
   }
   if (known(domainName) && certificate === undefined && domainName.length > 64) {
-    problems.push(`\`domainName\` must have at most 64 characters where no \`certificate\` is given, got ${domainName.length}: pass a certificate, or use a shorter name`);
+    problems.push(`\`domainName\` must have at most 64 characters where no \`certificate\` is given, got ${domainName.length}: pass a certificate, or use a shorter name`); // the limit of ACM
   }
   if (hostedZone === undefined && certificate === undefined) {
-    problems.push('`certificate` or `hostedZone` must be given, got neither: without them there is no TLS; pass the zone to have a certificate issued, or a certificate you have');
+    problems.push('`certificate` or `hostedZone` must be given, got neither: without them there is no TLS; pass the zone to get a new certificate, or pass an existing certificate');
   }
   if (hostedZone !== undefined && certificate === undefined && isPrivate(hostedZone)) {
-    problems.push(`\`certificate\` must be given where \`hostedZone\` is a private one, got the zone ${hostedZone.node.path} alone: ACM looks for its proof in public DNS and would wait in vain; pass a certificate, such as one validated in the public zone of the same name`);
+    problems.push(`\`certificate\` must be given where \`hostedZone\` is private, got only the zone ${hostedZone.node.path}: ACM validates a certificate in public DNS only, and the deployment would time out; pass a certificate, such as one validated in the public zone of the same name`);
   }
   const zone = hostedZone && nameOf(hostedZone);
   if (known(domainName) && known(zone)) {
     if (domainName !== zone && !domainName.endsWith(`.${zone}`)) {
-      problems.push(`\`domainName\` must lie in \`hostedZone\`, got ${show(domainName)} and the zone ${show(zone)}: use a name that ends in ".${zone}", or the zone of the name`);
+      problems.push(`\`domainName\` must be in \`hostedZone\`, got ${show(domainName)} and the zone ${show(zone)}: use a name that ends in ".${zone}", or the zone of the name`);
     }
   }
   return problems;
 }
 
-/** Without the dot at the end. Undefined where the zone does not say it, as one that is imported by its id alone. */
+/** The name without the trailing dot. Undefined if the zone does not have it, such as one that is imported only by its id. */
 function nameOf(zone: route53.IHostedZone): string | undefined {
   return readable(() => zone.zoneName.replace(/\.$/, ''));
 }
 
-/** As far as the app defines the zone: it has VPCs. */
+/** Whether the app defines the zone with VPCs. An imported zone is not recognized as private. */
 function isPrivate(zone: route53.IHostedZone): boolean {
   const resource = zone.node.defaultChild as route53.CfnHostedZone | undefined;
   const vpcs: unknown[] | undefined = Stack.of(zone).resolve(resource?.vpcs);
@@ -138,31 +138,31 @@ function emailDomainProblems(emailDomains: string[]): string[] {
   }
   const allowed = 'each entry must be a domain in lower case such as "example.com"';
   if (emailDomains.length === 0) {
-    return ['`emailDomains` must hold at least one entry, got []: name the domains whose addresses may sign in; ["*"] stands for all'];
+    return ['`emailDomains` must contain at least one entry, got []: list the domains whose addresses may sign in; ["*"] means all'];
   }
   if (emailDomains.length === 1 && emailDomains[0] === '*') {
     return [];
   }
   return emailDomains.filter(entry => known(entry) && !DOMAIN.test(entry)).map(entry => entry === '*'
-    ? `\`emailDomains\` may hold "*" alone, got ${show(emailDomains)}: leave out the other entries, or "*"`
-    : `\`emailDomains\`: ${allowed}, got ${show(entry)}: leave out "@", scheme and commas, one domain an entry`);
+    ? `\`emailDomains\` must not contain "*" and other entries, got ${show(emailDomains)}: leave out the other entries, or "*"`
+    : `\`emailDomains\`: ${allowed}, got ${show(entry)}: leave out "@", scheme and commas, and write one domain in each entry`);
 }
 
-/** oauth2-proxy reads the list as CSV, in which these characters mean something. */
+/** oauth2-proxy reads the list of machines as CSV, in which some characters have a special meaning. */
 function machineProblems({ awsIdentityIssuer, emailDomains, machineIdentities }: SecureMlflowProps): string[] {
   const problems: string[] = [];
   if (known(awsIdentityIssuer) && !isAwsAccount(awsIdentityIssuer)) {
-    problems.push(`\`awsIdentityIssuer\` must be like "https://<id>.tokens.sts.global.api.aws", got ${show(awsIdentityIssuer)}: use the address that \`aws iam enable-outbound-web-identity-federation\` prints`);
+    problems.push(`\`awsIdentityIssuer\` must be like "https://<id>.tokens.sts.global.api.aws", got ${show(awsIdentityIssuer)}: use the issuer that \`aws iam enable-outbound-web-identity-federation\` prints`);
   }
   if (known(machineIdentities)) {
     for (const identity of machineIdentities.filter(entry => known(entry) && !/^[^\s,"#*]+$/.test(entry))) {
-      problems.push(`\`machineIdentities\`: each entry must be one exact subject without spaces, commas, quotes, "#" and "*", got ${show(identity)}: use the \`sub\` of the token, or its verified address`);
+      problems.push(`\`machineIdentities\`: each entry must be one exact subject without spaces, commas, quotes, "#" and "*", got ${show(identity)}: use the \`sub\` claim of the bearer token, or its verified address`);
     }
   }
   if (known(emailDomains) && emailDomains.includes('*')) {
     for (const [name, value] of Object.entries({ awsIdentityIssuer, machineIdentities })) {
       if (value !== undefined) {
-        problems.push(`\`${name}\` must be left out where \`emailDomains\` is ["*"], which lets in every subject and not only those on the list: name your domains`);
+        problems.push(`\`${name}\` must be left out where \`emailDomains\` is ["*"], which admits every subject and not only those on the list: list your domains in \`emailDomains\``);
       }
     }
   }
@@ -171,15 +171,15 @@ function machineProblems({ awsIdentityIssuer, emailDomains, machineIdentities }:
 
 function networkProblems({ vpc, natGateways, serviceSubnets, databaseSubnets, loadBalancerSubnets }: SecureMlflowProps): string[] {
   const problems = wholeNumberProblems('natGateways', natGateways, 0);
-  if (natGateways !== undefined && Token.isUnresolved(natGateways)) { // it decides which subnets there are
+  if (natGateways !== undefined && Token.isUnresolved(natGateways)) { // it decides which subnets are defined
     problems.push('`natGateways` must be known at synthesis, got a CDK token: use a number');
   }
   if (vpc !== undefined && natGateways !== undefined) {
-    problems.push(`\`natGateways\` must be left out where \`vpc\` is given, got ${show(natGateways)}: it is about the VPC that the construct would make`);
+    problems.push(`\`natGateways\` must be left out where \`vpc\` is given, got ${show(natGateways)}: it applies only to a new VPC`);
   }
   for (const [name, selection] of Object.entries({ serviceSubnets, databaseSubnets, loadBalancerSubnets })) {
     if (vpc === undefined && selection !== undefined) {
-      problems.push(`\`${name}\` must be left out where \`vpc\` is, got ${show(selection)}: pass the VPC that the subnets belong to`);
+      problems.push(`\`${name}\` must be left out where \`vpc\` is left out, got ${show(selection)}: pass the VPC that the subnets belong to`);
     }
   }
   return problems;
@@ -187,22 +187,22 @@ function networkProblems({ vpc, natGateways, serviceSubnets, databaseSubnets, lo
 
 function artifactPathProblems(artifactPath?: string): string[] {
   if (artifactPath !== undefined && Token.isUnresolved(artifactPath)) {
-    return ['`artifactPath` must be known at synthesis, got a CDK token: it goes into policies, where a "*" would widen them; write it out'];
+    return ['`artifactPath` must be known at synthesis, got a CDK token: it becomes part of policies, which a "*" would widen; write it out'];
   }
   if (artifactPath === undefined || (/^[\w=.-]+(\/[\w=.-]+)*$/.test(artifactPath) && !artifactPath.includes('..') && !artifactPath.split('/').includes('.'))) {
     return [];
   }
-  return [`\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${show(artifactPath)}: leave out a slash at either end, "//" and ".."`];
+  return [`\`artifactPath\` must be folder names joined by "/", of letters, digits and "_=.-", such as "mlflow" or "teams/ml", got ${show(artifactPath)}: leave out "//", ".." and slashes at the beginning and the end`];
 }
 
-/** What the load balancer writes to: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html */
+/** Requirements for access logs: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html */
 function accessLogsProblems(region: string, bucket?: s3.IBucket): string[] {
   const problems: string[] = [];
-  if (bucket !== undefined && Token.isUnresolved(region)) { // it decides who may write to the bucket
-    problems.push('`accessLogsBucket` needs a stack whose region is known at synthesis, got a CDK token: give the stack `env: { region: … }`');
+  if (bucket !== undefined && Token.isUnresolved(region)) { // the region decides which principal writes to the bucket
+    problems.push('`accessLogsBucket` needs a stack whose region is known at synthesis, got a CDK token: set `env: { region: … }` of the stack');
   }
   if (bucket?.encryptionKey !== undefined) {
-    problems.push(`\`accessLogsBucket\` must be encrypted with keys of S3 (SSE-S3), got the KMS key of ${bucket.node.path}: load balancers cannot write access logs to such a bucket; pass another one`);
+    problems.push(`\`accessLogsBucket\` must be encrypted with SSE-S3, got ${bucket.node.path} with a KMS key: load balancers cannot write access logs to such a bucket; pass another bucket`);
   }
   return problems;
 }
@@ -211,16 +211,16 @@ function cleanUpProblems({ artifactBucket, artifactTiering, cleanUp, environment
   const problems: string[] = [];
   const age = secondsOf(cleanUp?.olderThan);
   if (age !== undefined && age < DAY) {
-    problems.push(`\`cleanUp.olderThan\` must be at least a day, got ${cleanUp?.olderThan.toHumanString()}: people need time to notice that they deleted too much`);
+    problems.push(`\`cleanUp.olderThan\` must be at least a day, got ${cleanUp?.olderThan.toHumanString()}: people need time to notice that they deleted something by mistake`);
   }
-  problems.push(...wholeDaysProblems('cleanUp.keepVersionsFor', cleanUp?.keepVersionsFor, 'S3 counts in days'));
+  problems.push(...wholeDaysProblems('cleanUp.keepVersionsFor', cleanUp?.keepVersionsFor, 'S3 counts in whole days'));
   for (const [name, value] of Object.entries({ 'artifactTiering': artifactTiering, 'cleanUp.keepVersionsFor': cleanUp?.keepVersionsFor })) {
     if (artifactBucket !== undefined && value !== undefined) {
-      problems.push(`\`${name}\` must be left out where \`artifactBucket\` is given: nothing of that bucket is changed; give it lifecycle rules yourself`);
+      problems.push(`\`${name}\` must be left out where \`artifactBucket\` is given: the construct does not change that bucket; add lifecycle rules to it yourself`);
     }
   }
   if (cleanUp !== undefined && known(environment) && 'MLFLOW_ENABLE_WORKSPACES' in environment) {
-    problems.push('`cleanUp` must be left out where `environment` holds MLFLOW_ENABLE_WORKSPACES: it has been tried without workspaces only');
+    problems.push('`cleanUp` must be left out where `environment` contains MLFLOW_ENABLE_WORKSPACES: the clean-up has only been tested without workspaces');
   }
   return problems;
 }
@@ -234,7 +234,7 @@ function databaseProblems({ pauseAfter }: DatabaseCapacity, { databaseCapacity: 
     }
   }
   if (known(minAcus) && known(maxAcus) && minAcus > maxAcus) {
-    problems.push(`\`databaseCapacity.maxAcus\` must not be below \`minAcus\`, got ${maxAcus} and ${minAcus}: raise it (the default is ${DEFAULT_MAX_ACUS}), or lower \`minAcus\``);
+    problems.push(`\`databaseCapacity.maxAcus\` must not be lower than \`minAcus\`, got ${maxAcus} and ${minAcus}: raise it (the default is ${DEFAULT_MAX_ACUS}), or lower \`minAcus\``);
   }
   if (pauseAfter !== undefined && known(minAcus) && minAcus !== 0) {
     problems.push(`\`databaseCapacity.pauseAfter\` needs \`minAcus: 0\`, got ${minAcus}: a database with a minimum never pauses; leave one of them out`);
@@ -246,13 +246,13 @@ function databaseProblems({ pauseAfter }: DatabaseCapacity, { databaseCapacity: 
   return problems;
 }
 
-/** In MiB: every so many GiB from one amount to another. */
+/** Amounts in MiB, from one number of GiB to another in steps. */
 function gib(from: number, to: number, step = 1): number[] {
   return Array.from({ length: (to - from) / step + 1 }, (_, index) => (from + index * step) * 1024);
 }
 
 /**
- * CPU units, and the MiB that Fargate offers with them to Linux, as of 2026-09-01: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#task_size
+ * CPU units, and the MiB of memory that Fargate allows with them for Linux, as of 2026-09-01: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#task_size
  * and for the largest https://github.com/aws-cloudformation/cfn-lint/pull/4668.
  */
 const FARGATE_SIZES: Record<number, number[]> = {
@@ -281,10 +281,10 @@ function taskProblems(props: SecureMlflowProps, { cpu, memoryLimitMiB, desiredCo
       ...wholeNumberProblems('scaling.requestsPerTarget', scaling.requestsPerTarget, 1),
     );
     if (known(desiredCount) && desiredCount < 1) {
-      problems.push('`desiredCount` must be 1 or more where `scaling` is given, got 0: with no task nothing is measured, so none would ever start');
+      problems.push('`desiredCount` must be 1 or more where `scaling` is given, got 0: without a task there are no metrics, so no task would ever start; raise it');
     }
     if (known(scaling.maxCount) && known(desiredCount) && scaling.maxCount < desiredCount) {
-      problems.push(`\`scaling.maxCount\` must not be below \`desiredCount\`, got ${scaling.maxCount} and ${desiredCount}: raise it, or lower \`desiredCount\``);
+      problems.push(`\`scaling.maxCount\` must not be lower than \`desiredCount\`, got ${scaling.maxCount} and ${desiredCount}: raise it, or lower \`desiredCount\``);
     }
   }
   if (known(cpu)) {
@@ -317,8 +317,8 @@ function gatewayProblems(aiGateway?: AiGatewayOptions): string[] {
   if (aiGateway === undefined) {
     return [];
   }
-  if (typeof aiGateway !== 'object' || aiGateway === null) { // callers without types mean off by `false`, and it would be on
-    return [`\`aiGateway\` must be an object such as {}, got ${show(aiGateway)}: leave it out to keep the gateway off`];
+  if (typeof aiGateway !== 'object' || aiGateway === null) { // callers without types may pass `false`, which must not turn it on
+    return [`\`aiGateway\` must be an object such as {}, got ${show(aiGateway)}: leave it out to keep the AI gateway off`];
   }
   const { privateProviders } = aiGateway;
   if (!known(privateProviders)) {
@@ -326,10 +326,10 @@ function gatewayProblems(aiGateway?: AiGatewayOptions): string[] {
   }
   const name = '`aiGateway.privateProviders`';
   if (privateProviders.length === 0) {
-    return [`${name} must hold at least one address, got []: leave it out for public addresses alone`];
+    return [`${name} must contain at least one address, got []: leave it out to allow public addresses only`];
   }
   return privateProviders.filter(known).map(entry => [entry, wrongWithProvider(entry)]).filter(([, todo]) => todo !== undefined)
-    .map(([entry, todo]) => `${name}: each entry must be scheme, host in lower case and perhaps port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: ${todo}`);
+    .map(([entry, todo]) => `${name}: each entry must be the scheme, the host in lower case and, if needed, the port of a server outside the task, such as "http://vllm.internal:8000", got ${show(entry)}: ${todo}`);
 }
 
 function networkProxyProblems({ networkProxy, aiGateway }: SecureMlflowProps): string[] {
@@ -340,44 +340,44 @@ function networkProxyProblems({ networkProxy, aiGateway }: SecureMlflowProps): s
   const problems = wholeNumberProblems('networkProxy.port', port, 1, 65535);
   if (known(host) && !isHost(host)) {
     const got = host.includes('@') ? 'one with a password' : show(host);
-    problems.push(`\`networkProxy.host\` must be a host name with a dot, in lower case, or an IPv4 address, got ${got}: leave out scheme, port and password; a proxy that asks for a password is not supported`);
+    problems.push(`\`networkProxy.host\` must be a host name with a dot, in lower case, or an IPv4 address, got ${got}: leave out scheme, port and password; a proxy that requires a password is not supported`);
   } else if (known(host) && TASK_HOST.test(host)) {
-    problems.push(`\`networkProxy.host\` must be a host of the network, got ${show(host)}: the task itself and link-local addresses are no proxies`);
+    problems.push(`\`networkProxy.host\` must be a host in the network, got ${show(host)}: do not use the task itself or a link-local address`);
   }
-  if (known(port) && port === 443) { // the inner door lets people's calls out to port 443 of public addresses, of which the proxy may have one
-    problems.push('`networkProxy.port` must be another than 443, which the inner door takes for that of a public server: have the proxy listen on another port, too');
+  if (known(port) && port === 443) { // the inner door allows calls of people to port 443 of public addresses, and the proxy may have a public address
+    problems.push('`networkProxy.port` must not be 443, because the inner door allows requests of people to port 443 of public addresses: have the proxy listen on another port, too');
   }
   if (known(noProxy)) {
     problems.push(...noProxy.filter(entry => known(entry) && !/^[^\s,/:*]+$/.test(entry))
-      .map(entry => `\`networkProxy.noProxy\`: each entry must be a host or an address, got ${show(entry)}: leave out scheme, port and path, ranges and "*"; a host stands for all below it`));
+      .map(entry => `\`networkProxy.noProxy\`: each entry must be a host or an address, got ${show(entry)}: leave out scheme, port, path, ranges and "*"; a host includes its subdomains`));
   }
-  if (aiGateway !== undefined) { // with a proxy every connection goes to its address, and the inner door judges addresses
-    problems.push('`networkProxy` must be left out where `aiGateway` is given: the inner door could not judge which addresses people call through that proxy; leave out one of them');
+  if (aiGateway !== undefined) { // the inner door checks destination addresses, and with a proxy every connection goes to the address of the proxy
+    problems.push('`networkProxy` must be left out where `aiGateway` is given: the inner door could not check which addresses people call through that proxy; leave out one of them');
   }
   return problems;
 }
 
 const HOST = new RegExp(`^(?=.{1,253}$)${LABEL}(\\.${LABEL})*$`);
-/** A provider is a host of the network, never the task itself nor what only tasks reach, such as the credentials of their role. */
+/** Hosts that are not allowed: the task itself, and addresses that only tasks reach, such as that of the credentials of their role. */
 const TASK_HOST = /^(localhost|.*\.localhost|(0|127)(\.\d+){3}|169\.254(\.\d+){2})$/;
 
-/** What to do about an entry that cannot be one. */
+/** What to do about an invalid entry. Undefined if it is valid. */
 function wrongWithProvider(entry: string): string | undefined {
   const [, place, rest] = /^https?:\/\/([^/?#]*)(.*)$/.exec(entry) ?? [];
   if (entry.includes('*')) {
-    return 'name each host; there is no "*"';
+    return 'list each host; "*" is not supported';
   }
   if (place === undefined) {
     return 'begin with "http://" or "https://"';
   }
   if (rest !== '') {
-    return 'leave out path and slash';
+    return 'leave out path and trailing slash';
   }
   if (place.includes('@')) {
     return 'leave out user and password';
   }
   if (place.includes('[')) {
-    return 'use a host name; there are no IPv6 addresses';
+    return 'use a host name; IPv6 addresses are not supported';
   }
   const [host, ...port] = place.split(':');
   if (/[A-Z]/.test(host)) {
@@ -387,11 +387,11 @@ function wrongWithProvider(entry: string): string | undefined {
     return 'the port must be 1 to 65535';
   }
   if (!HOST.test(host) || !URL.canParse(`http://${host}`)) {
-    return 'use a host name, or an IPv4 address';
+    return 'use a host name or an IPv4 address';
   }
-  const { hostname } = new URL(`http://${host}`); // which has IPv4 addresses in the one usual form
+  const { hostname } = new URL(`http://${host}`); // the parsed URL has an IPv4 address in its usual form
   if (hostname !== host) {
     return `write the IPv4 address as "${hostname}"`;
   }
-  return TASK_HOST.test(host) ? 'the task itself and link-local addresses are no providers' : undefined;
+  return TASK_HOST.test(host) ? 'do not use the task itself or a link-local address' : undefined;
 }

@@ -69,7 +69,7 @@ function capacityProblems(cluster: ecs.ICluster): string[] {
   const associations = cluster.node.root.node.findAll().filter((construct): construct is ecs.CfnClusterCapacityProviderAssociations =>
     construct instanceof ecs.CfnClusterCapacityProviderAssociations && construct.cluster === cluster.clusterName);
   return !(cluster instanceof ecs.Cluster) || associations.some(({ capacityProviders }) => capacityProviders?.includes(SPOT)) ? []
-    : [`\`cluster\` must have the capacity provider ${SPOT} where \`capacity\` is SPOT, got ${cluster.node.path} without: make it with \`enableFargateCapacityProviders: true\``];
+    : [`\`cluster\` must have the capacity provider ${SPOT} where \`capacity\` is SPOT, got ${cluster.node.path} without it: create the cluster with \`enableFargateCapacityProviders: true\``];
 }
 
 /** One task: `prepare` runs to its end, then MLflow on loopback, then oauth2-proxy, the only one with a port. */
