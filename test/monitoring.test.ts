@@ -184,7 +184,7 @@ describe('with addMonitoring', () => {
     expect(drawn).toEqual([
       ['Requests', 'RequestCount Sum'],
       ['Answers 5xx', 'HTTPCode_Target_5XX_Count Sum', 'HTTPCode_ELB_5XX_Count Sum'],
-      ['Seconds until the answer', 'TargetResponseTime p99', 'TargetResponseTime p50'],
+      ['Response time, seconds', 'TargetResponseTime p99', 'TargetResponseTime p50'],
       ['Refused sign-ins and requests', 'RefusedSignIns Sum', 'RefusedRequests Sum'],
       ['Tasks', 'RunningTaskCount', 'DesiredTaskCount', 'TaskStarts Sum'],
       ['CPU and memory of the tasks, percent', 'CPUUtilization', 'MemoryUtilization'],
@@ -276,7 +276,7 @@ describe('thresholds', () => {
     expect(() => define().mlflow.addMonitoring({ alarmActions: [], thresholds: { cpu: { evaluationPeriods: 0 } } })).toThrow(
       'Stack/Mlflow: 2 props need a change\n'
       + '  - `thresholds.cpu.evaluationPeriods` must be a whole number, 1 or more, got 0\n'
-      + '  - `alarmActions` must contain at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
+      + '  - `alarmActions` must contain at least one action, got []: pass one, such as `new SnsAction(topic)`, because alarms without an action notify no one');
   });
 
   test('fails without a trace, and can be called again', () => {

@@ -221,16 +221,16 @@ describe('reasons fit the name', () => {
   const reason = (prop: string, name: string) => problems({ [prop]: { [name]: 'x' } })[0].replace(`\`${prop}\` must not contain ${name}: `, '');
 
   test.each([
-    ['environment', 'UVICORN_PORT', 'it could rebind the server or make it trust forwarded headers; for the number of processes use `workers`'],
-    ['environment', 'PYTHONUNBUFFERED', 'the construct sets it, so that log lines come at once; leave it out'],
-    ['environment', 'MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS', 'everybody who is signed in could run programs on the server, with the password of the database at hand; run them outside the server'],
-    ['environment', 'PYTHONPATH', 'Python finds the inner door there; put code into an image of your own (`mlflowImage`)'],
-    ['environment', 'PGPASSWORD', 'the construct makes the database and the connection to it; leave it out'],
+    ['environment', 'UVICORN_PORT', 'it could make the server listen elsewhere or trust forwarded headers; for the number of processes use `workers`'],
+    ['environment', 'PYTHONUNBUFFERED', 'the construct sets it, so that log lines are written immediately; leave it out'],
+    ['environment', 'MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS', 'everybody who is signed in could run programs on the server, with access to the password of the database; run them outside the server'],
+    ['environment', 'PYTHONPATH', 'Python finds the inner door with it; put code into your own image (`mlflowImage`)'],
+    ['environment', 'PGPASSWORD', 'the construct creates the database and the connection to it; leave it out'],
     ['environment', 'FLASK_ENV', 'it is for development, with a debugger; leave it out'],
     ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_SECRET', 'the construct generates it as a secret; leave it out'],
     ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_SECRET_FILE', 'the construct generates it as a secret; leave it out'],
-    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_CSRF_EXPIRE', 'it is how long a sign-in may take, an hour; leave it out'],
-    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_DOMAINS', 'cookies are bound to `domainName`, over TLS, and to no script'],
+    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_CSRF_EXPIRE', 'it is the maximum duration of a sign-in, an hour; leave it out'],
+    ['proxyEnvironment', 'OAUTH2_PROXY_COOKIE_DOMAINS', 'cookies are bound to `domainName` and TLS, and scripts cannot read them; leave it out'],
   ])('%s: %s', (prop, name, expected) => {
     expect(reason(prop, name)).toBe(expected);
   });

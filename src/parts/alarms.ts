@@ -3,18 +3,18 @@ import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import type { SecureMlflowMetrics } from '../metrics';
 import type { MonitoringThresholds } from '../monitoring-options';
 
-/** What the alarms look at, beside single metrics. */
+/** The measurements that the alarms use: the metrics of the deployment, and values calculated from them. */
 export interface Measurements {
   readonly metrics: SecureMlflowMetrics;
-  /** Only with Container Insights, as `ephemeralStorage`. */
+  /** Only with Container Insights, as well as `ephemeralStorage`. */
   readonly missingTasks?: cloudwatch.IMetric;
   readonly taskStarts: cloudwatch.IMetric;
   readonly failedPreparations: cloudwatch.IMetric;
-  /** Only with `cleanUp`, as the next. */
+  /** Only with `cleanUp`, as well as `unstartedCleanUps`. */
   readonly failedCleanUps?: cloudwatch.IMetric;
   readonly unstartedCleanUps?: cloudwatch.IMetric;
   readonly targetErrors: cloudwatch.Metric;
-  /** Only of a load balancer that is not shared. */
+  /** Only if the load balancer is not shared. */
   readonly loadBalancerErrors?: cloudwatch.Metric;
   readonly latency: cloudwatch.IMetric;
   readonly refusedSignIns: cloudwatch.IMetric;
@@ -25,55 +25,55 @@ export interface Measurements {
 }
 
 export interface AlarmDefinition {
-  /** Undefined where there is nothing to measure, and so no alarm. */
+  /** Returns undefined if the metric does not exist; then there is no alarm. */
   readonly metric: (measured: Measurements) => cloudwatch.IMetric | undefined;
   readonly threshold: number;
-  /** Whether the threshold is that of one task. */
+  /** Whether the threshold applies to each task. */
   readonly forEachTask?: boolean;
   readonly evaluationPeriods: number;
   /** What happened, and where to look first. */
   readonly alarmDescription: string;
   readonly comparisonOperator?: cloudwatch.ComparisonOperator;
-  /** What is measured once a day keeps its state in between; of the rest, no data means that nothing happens. */
+  /** An alarm on a metric that is not measured continuously keeps its state. For all others, missing data mean that there is no problem. */
   readonly treatMissingData?: cloudwatch.TreatMissingData;
 }
 
 export const fiveMinutes = { period: Duration.minutes(5) };
-/** Each task is a sample. */
+/** Each task is a sample, so the maximum is the task that uses most. */
 export const fullest = { ...fiveMinutes, statistic: 'Maximum' };
 
-/** When each alarm rings, and what it says. */
+/** When each alarm rings, and its description: what happened and where to look first. */
 export const ALARMS: Record<keyof MonitoringThresholds, AlarmDefinition> = {
   unhealthyTargets: {
     metric: ({ metrics }) => metrics.unhealthyHostCount({ period: Duration.minutes(1), statistic: 'Maximum' }),
     threshold: 1,
     evaluationPeriods: 5,
-    alarmDescription: 'MLflow: a task does not answer the health check of the load balancer. Look at the log of oauth2-proxy.',
+    alarmDescription: 'MLflow: a task fails the health check of the load balancer. Look at the log of oauth2-proxy.',
   },
   missingTasks: {
     metric: measured => measured.missingTasks,
     threshold: 1,
     evaluationPeriods: 4,
-    alarmDescription: 'MLflow: fewer tasks run than should. Look at the events of the service, then at the log of prepare.',
+    alarmDescription: 'MLflow: fewer tasks are running than should be. Look at the events of the service, then at the log of prepare.',
   },
   taskStarts: {
     metric: measured => measured.taskStarts,
     threshold: 4,
     forEachTask: true,
     evaluationPeriods: 1,
-    alarmDescription: 'MLflow: tasks start again and again. Look at why the stopped tasks of the service stopped.',
+    alarmDescription: 'MLflow: tasks are started repeatedly. Look at the stop reasons of the stopped tasks of the service.',
   },
   failedPreparations: {
     metric: measured => measured.failedPreparations,
     threshold: 1,
     evaluationPeriods: 1,
-    alarmDescription: 'MLflow: prepare failed, so a task did not start. Its line in the log with FAILED says why.',
+    alarmDescription: 'MLflow: prepare failed, so a task did not start. Its log line with FAILED says why.',
   },
   failedCleanUps: {
     metric: measured => measured.failedCleanUps,
     threshold: 1,
     evaluationPeriods: 1,
-    alarmDescription: 'MLflow: the clean-up failed. Its line in the log with FAILED says why.',
+    alarmDescription: 'MLflow: the clean-up failed. Its log line with FAILED says why.',
   },
   unstartedCleanUps: {
     metric: measured => measured.unstartedCleanUps,
@@ -91,7 +91,7 @@ export const ALARMS: Record<keyof MonitoringThresholds, AlarmDefinition> = {
     metric: measured => measured.loadBalancerErrors,
     threshold: 10,
     evaluationPeriods: 3,
-    alarmDescription: 'MLflow: the load balancer finds no task that answers. Look at the events of the service.',
+    alarmDescription: 'MLflow: the load balancer gets no answers from the tasks. Look at the events of the service.',
   },
   latency: {
     metric: measured => measured.latency,
@@ -103,19 +103,19 @@ export const ALARMS: Record<keyof MonitoringThresholds, AlarmDefinition> = {
     metric: measured => measured.refusedSignIns,
     threshold: 20,
     evaluationPeriods: 1,
-    alarmDescription: 'MLflow: many sign-ins or tokens are refused. The log of oauth2-proxy says whose: a program with an expired token, or somebody who tries.',
+    alarmDescription: 'MLflow: many sign-ins or bearer tokens were refused. The log of oauth2-proxy says whose. The cause may be a program with an expired token, or an attack.',
   },
   refusedRequests: {
     metric: measured => measured.refusedRequests,
     threshold: 20,
     evaluationPeriods: 1,
-    alarmDescription: 'MLflow: many requests of people and programs that are signed in are refused. Lines of mlflow with "refused 403" say whose and why: a level that is too low for a program, or somebody who tries.',
+    alarmDescription: 'MLflow: many authenticated requests were refused. Log lines of mlflow with "refused 403" say whose and why. The cause may be a program whose level is too low, or an attack.',
   },
   cpu: {
     metric: ({ metrics }) => metrics.cpuUtilization(fiveMinutes),
     threshold: 90,
     evaluationPeriods: 3,
-    alarmDescription: 'MLflow: the tasks have no CPU left. Raise cpu and workers, or the number of tasks.',
+    alarmDescription: 'MLflow: the tasks use nearly all of their CPU. Raise cpu and workers, or the number of tasks.',
   },
   memory: {
     metric: ({ metrics }) => metrics.memoryUtilization(fullest),
@@ -127,41 +127,41 @@ export const ALARMS: Record<keyof MonitoringThresholds, AlarmDefinition> = {
     metric: measured => measured.ephemeralStorage,
     threshold: 80,
     evaluationPeriods: 1,
-    alarmDescription: 'MLflow: the disk of the tasks fills up. Raise ephemeralStorageGiB, or send fewer large artifacts at once.',
+    alarmDescription: 'MLflow: the disk of a task is nearly full. Raise ephemeralStorageGiB, or send fewer large artifacts at the same time.',
   },
   databaseCapacity: {
     metric: ({ metrics }) => metrics.acuUtilization(fiveMinutes),
     threshold: 95,
     evaluationPeriods: 6,
-    alarmDescription: 'MLflow: the database stays at its ceiling. Raise databaseCapacity.maxAcus.',
+    alarmDescription: 'MLflow: the database stays at its maximum capacity. Raise databaseCapacity.maxAcus.',
   },
   databaseConnections: {
     metric: ({ metrics }) => metrics.databaseConnections(fullest),
     threshold: 100,
     forEachTask: true,
     evaluationPeriods: 3,
-    alarmDescription: 'MLflow: the database has many connections. Look at who holds them; with more workers, raise the threshold.',
+    alarmDescription: 'MLflow: the database has many connections. Find the clients that hold them. With more workers, raise the threshold.',
   },
   databaseStorage: {
     metric: measured => measured.databaseStorage,
     threshold: 50,
     evaluationPeriods: 1,
     treatMissingData: cloudwatch.TreatMissingData.IGNORE,
-    alarmDescription: 'MLflow: the database has grown large. Delete old runs and clean up, or raise the threshold.',
+    alarmDescription: 'MLflow: the database is large. Delete old runs and clean up, or raise the threshold.',
   },
   artifactStorage: {
     metric: measured => measured.artifactStorage,
     threshold: 1024,
     evaluationPeriods: 1,
     treatMissingData: cloudwatch.TreatMissingData.IGNORE,
-    alarmDescription: 'MLflow: the bucket for artifacts has grown large. Delete old runs and clean up, expire old versions, or raise the threshold.',
+    alarmDescription: 'MLflow: the bucket for artifacts is large. Delete old runs and clean up, expire old versions, or raise the threshold.',
   },
   certificateExpiry: {
     metric: ({ metrics }) => metrics.daysToExpiry(),
     threshold: 30,
     evaluationPeriods: 1,
     comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD,
-    treatMissingData: cloudwatch.TreatMissingData.IGNORE, // an expired certificate is no longer measured
-    alarmDescription: 'MLflow: the certificate is about to expire. Look at its status in ACM: the DNS record that proves the name may be missing.',
+    treatMissingData: cloudwatch.TreatMissingData.IGNORE, // there are no data for an expired certificate
+    alarmDescription: 'MLflow: the certificate expires soon. Look at its status in ACM: the DNS record for its validation may be missing.',
   },
 };

@@ -9,17 +9,17 @@ export interface ArtifactStoreProps {
   readonly path: string;
   readonly encryptionKey?: kms.IKey;
   readonly removalPolicy: RemovalPolicy;
-  /** How long the new bucket keeps what was deleted or overwritten; for ever where it is not given. */
+  /** How long the new bucket keeps files that were deleted or overwritten. Forever if it is undefined. */
   readonly keepVersionsFor?: Duration;
   readonly tiering: boolean;
 }
 
-/** The bucket, brought or made, and the one folder of it that MLflow may touch. */
+/** The bucket, new or existing, and the one folder in it that MLflow may use. */
 export class ArtifactStore extends Construct {
   public readonly bucket: s3.IBucket;
-  /** The bucket, if it was made here. */
+  /** The new bucket. Undefined if a bucket was passed. */
   public readonly created?: s3.Bucket;
-  /** What MLflow calls its artifacts destination. */
+  /** The artifacts destination of MLflow. */
   public readonly uri: string;
   private readonly path: string;
 
@@ -28,7 +28,7 @@ export class ArtifactStore extends Construct {
     this.path = props.path;
     this.created = props.bucket ? undefined : new s3.Bucket(this, 'Bucket', {
       ...(props.encryptionKey
-        ? { encryption: s3.BucketEncryption.KMS, encryptionKey: props.encryptionKey, bucketKeyEnabled: true } // else KMS charges for every object
+        ? { encryption: s3.BucketEncryption.KMS, encryptionKey: props.encryptionKey, bucketKeyEnabled: true } // without a bucket key KMS charges for every object
         : { encryption: s3.BucketEncryption.S3_MANAGED }),
       enforceSSL: true,
       minimumTLSVersion: 1.2,
@@ -42,19 +42,19 @@ export class ArtifactStore extends Construct {
     this.uri = `s3://${this.bucket.bucketName}/${this.path}`;
   }
 
-  /** Exactly the calls that MLflow makes. The ready-made grants of a bucket would add tagging, retention and wildcards. */
+  /** Grants exactly the calls that MLflow needs. The grant methods of the bucket would add tagging, retention and wildcards. */
   public grantUse(grantee: iam.IGrantable): void {
     this.grant(grantee, ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload']);
     this.bucket.encryptionKey?.grant(grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
   }
 
-  /** To find objects and delete them: not to read one, and not to delete a version of one, which can still be brought back. */
+  /** Grants listing and deleting objects, but not reading them. Versions cannot be deleted, so a deleted object can still be restored. */
   public grantRemove(grantee: iam.IGrantable): void {
     this.grant(grantee, ['s3:DeleteObject']);
   }
 
   private grant(grantee: iam.IGrantable, actions: string[]): void {
-    const ofItsAccount = { StringEquals: { 'aws:ResourceAccount': this.bucket.env.account } }; // not a namesake, should the bucket ever be deleted
+    const ofItsAccount = { StringEquals: { 'aws:ResourceAccount': this.bucket.env.account } }; // if the bucket is deleted, another account could create one with the same name
     iam.Grant.addToPrincipal({
       grantee,
       actions: ['s3:ListBucket'],

@@ -21,10 +21,10 @@ export interface CleanUpProps {
   readonly schedule: scheduler.ScheduleExpression;
 }
 
-/** A task of its own on a schedule: `prepare` without migration, then `clean-up`. It listens nowhere and stops when it is done. */
+/** A separate task on a schedule: `prepare` without migration, then `clean-up`. It listens on no port and stops when it is done. */
 export class CleanUp extends Construct {
   public readonly taskDefinition: ecs.FargateTaskDefinition;
-  /** Errors of the scheduler in starting the task. */
+  /** Failed attempts of EventBridge Scheduler to start the task. */
   public readonly errors: cloudwatch.IMetric;
 
   public constructor(scope: Construct, id: string, props: CleanUpProps) {
@@ -50,20 +50,20 @@ export class CleanUp extends Construct {
     service.kit.grantSecretsKey(this.taskDefinition);
     props.artifacts.grantRemove(this.taskDefinition.taskRole);
 
-    // The scheduler counts its errors by group. It holds no data, and its name is fixed: one that stayed would be in the way of the next.
+    // The scheduler counts its errors for each group. The group contains no data. Its name is fixed, so a group that is kept would block the next deployment.
     const scheduleGroup = new scheduler.ScheduleGroup(this, 'ScheduleGroup', { removalPolicy: RemovalPolicy.DESTROY });
     this.errors = scheduleGroup.metricTargetErrors({ statistic: 'Sum', period: Duration.minutes(5) });
     const schedule = new scheduler.Schedule(this, 'Schedule', {
-      description: 'MLflow: removes for good what was deleted long ago',
+      description: 'MLflow: permanently removes what was deleted long ago',
       schedule: props.schedule,
       scheduleGroup,
       target: new targets.EcsRunFargateTask(service.cluster, {
         taskDefinition: this.taskDefinition,
-        propagateTags: true, // else what the app tags would not show in the bill of this task
+        propagateTags: true, // so that the tags of the app show the costs of this task
         platformVersion: ecs.FargatePlatformVersion.VERSION1_4,
         vpcSubnets: props.vpcSubnets,
         securityGroups: service.service.connections.securityGroups,
-        // By default it would stand in the stack, where two of these constructs would have to share it.
+        // The default role would be in the stack, and two of these constructs would have to share it.
         role: new iam.Role(this, 'ScheduleRole', {
           assumedBy: new iam.ServicePrincipal('scheduler.amazonaws.com', {
             conditions: { StringEquals: { 'aws:SourceAccount': account, 'aws:SourceArn': scheduleGroup.scheduleGroupArn } },
@@ -72,10 +72,10 @@ export class CleanUp extends Construct {
       }),
     });
     if (props.assignPublicIp) {
-      // The target itself refuses it for public subnets that are chosen otherwise than by `subnetType`.
+      // The target of the CDK accepts it only for public subnets that are selected by `subnetType`.
       (schedule.node.defaultChild as scheduler.CfnSchedule).addPropertyOverride('Target.EcsParameters.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp', 'ENABLED');
     }
-    // A newer MLflow cleans up only after the service has migrated. Nor is the policy of its execution role implied.
+    // A newer MLflow must not clean up before the service has migrated the database. The policy of the execution role is not an implicit dependency either.
     schedule.node.addDependency(service, this.taskDefinition.obtainExecutionRole());
   }
 }

@@ -22,7 +22,7 @@ export interface DatabaseProps {
   readonly removalPolicy: RemovalPolicy;
 }
 
-/** Aurora PostgreSQL Serverless v2, which pauses when nobody is connected. */
+/** Aurora PostgreSQL Serverless v2, which pauses when there are no connections. */
 export class Database extends Construct {
   public readonly cluster: rds.DatabaseCluster;
   public readonly secret: secretsmanager.ISecret;
@@ -53,27 +53,27 @@ export class Database extends Construct {
       }),
       storageEncrypted: true,
       ...(encryptionKey && { storageEncryptionKey: encryptionKey }),
-      iamAuthentication: true, // costs nothing and locks out nobody; a role still needs the right and a database user
+      iamAuthentication: true, // free, and passwords still work; a role also needs the permission and a database user
       backup: { retention: props.backupRetention },
       ...insights(props),
       copyTagsToSnapshot: true,
       deletionProtection: props.deletionProtection,
       removalPolicy,
     });
-    // It warns that the instance has no setting of its own: that of the cluster holds for it.
+    // The CDK warns that the instance has no setting for insights. The setting of the cluster applies to it.
     Annotations.of(this.cluster).acknowledgeWarning('@aws-cdk/aws-rds:instancePerformanceInsightsOverridden');
-    // The CDK compares the two numbers; what is only known at deployment is put in past that.
+    // The CDK compares the two numbers, which fails for CDK tokens. They are therefore set with an override.
     const resource = this.cluster.node.defaultChild as rds.CfnDBCluster;
     for (const [name, value] of Object.entries({ MinCapacity: props.minAcus, MaxCapacity: props.maxAcus })) {
       if (Token.isUnresolved(value)) {
         resource.addPropertyOverride(`ServerlessV2ScalingConfiguration.${name}`, value);
       }
     }
-    if (props.snapshotIdentifier !== undefined) { // not rds.DatabaseClusterFromSnapshot, whose ids differ
+    if (props.snapshotIdentifier !== undefined) { // not rds.DatabaseClusterFromSnapshot, which has other logical ids
       resource.snapshotIdentifier = props.snapshotIdentifier;
-      resource.addPropertyDeletionOverride('MasterUsername'); // that of the snapshot; the password is set after the restore
+      resource.addPropertyDeletionOverride('MasterUsername'); // the user comes from the snapshot; the password is set after the restore
     }
-    this.secret = this.cluster.secret!; // the credentials once more, which now also hold the host
+    this.secret = this.cluster.secret!; // the same secret, which now also contains the host
   }
 }
 
@@ -81,7 +81,7 @@ function insights({ databaseInsightsMode, encryptionKey }: DatabaseProps) {
   return databaseInsightsMode && {
     databaseInsightsMode,
     enablePerformanceInsights: true,
-    // RDS asks for it; the other mode keeps a week
+    // RDS requires it; the other mode keeps data for a week
     ...(databaseInsightsMode === rds.DatabaseInsightsMode.ADVANCED && { performanceInsightRetention: rds.PerformanceInsightRetention.MONTHS_15 }),
     ...(encryptionKey && { performanceInsightEncryptionKey: encryptionKey }),
   };

@@ -10,7 +10,7 @@ import type { SharedListener } from './shared-listener';
 import { TOOLS_PATH } from '../auth/tools';
 import { ASSISTANT_PATH, PROXY_PORT } from '../settings/oauth2-proxy';
 
-/** oauth2-proxy gives up on MLflow after this time, and the load balancer must not do so before. */
+/** oauth2-proxy times out after this time, and the load balancer must not time out earlier. */
 export const IDLE_TIMEOUT = Duration.minutes(15);
 export const HSTS_ATTRIBUTE = 'routing.http.response.strict_transport_security.header_value';
 
@@ -25,21 +25,21 @@ export interface IngressProps {
   readonly internetFacing: boolean;
   readonly allowedSources: ec2.IPeer[];
   readonly accessLogsBucket?: s3.IBucket;
-  /** How people's tools sign in, as JSON. */
+  /** The answer that tells people's tools how to sign in, as JSON. */
   readonly toolsAnswer?: string;
-  /** Of somebody else. */
+  /** The listener that other services also use, if one was passed. */
   readonly shared?: SharedListener;
 }
 
-/** The way in: DNS record, certificate, load balancer. Where it leads is decided by who adds targets to the target group. */
+/** DNS record, certificate, load balancer and target group. The caller adds the targets. */
 export class Ingress extends Construct {
   public readonly certificate: acm.ICertificate;
   public readonly loadBalancer: elbv2.IApplicationLoadBalancer;
-  /** Without a shared listener. */
+  /** Undefined with a shared listener. */
   public readonly createdLoadBalancer?: elbv2.ApplicationLoadBalancer;
   public readonly listener: elbv2.IApplicationListener;
   public readonly targetGroup: elbv2.ApplicationTargetGroup;
-  /** Who may come, on port 443 unless said otherwise. */
+  /** Connections of the load balancer, on port 443 by default. */
   public readonly connections: ec2.Connections;
 
   public constructor(scope: Construct, id: string, props: IngressProps) {
@@ -59,19 +59,19 @@ export class Ingress extends Construct {
       targetType: elbv2.TargetType.IP,
       protocol: elbv2.ApplicationProtocol.HTTP,
       port: PROXY_PORT,
-      healthCheck: { // answered by the proxy, without sign-in; MLflow has a check of its own
+      healthCheck: { // oauth2-proxy answers it without a sign-in; the container of MLflow has a separate health check
         path: '/ping',
         healthyHttpCodes: '200',
-        interval: Duration.seconds(10), // a new task waits for its first
-        unhealthyThresholdCount: 6, // a task that is busy for some seconds is not replaced
+        interval: Duration.seconds(10), // a new task must pass a first check
+        unhealthyThresholdCount: 6, // a task that is busy for some seconds must not be replaced
       },
-      deregistrationDelay: Duration.minutes(2), // as long as a container may take to stop
+      deregistrationDelay: Duration.minutes(2), // the stop timeout of the containers
     });
     this.listener = shared === undefined ? this.defineListeners(this.createdLoadBalancer!, props) : this.useListener(shared, props);
     if (hostedZone !== undefined) {
       new route53.ARecord(this, 'Record', {
         zone: hostedZone,
-        recordName: `${domainName}.`, // the dot: a full name, nothing is to be appended
+        recordName: `${domainName}.`, // the trailing dot marks a full name, so that the zone name is not appended
         target: route53.RecordTarget.fromAlias(new targets.LoadBalancerTarget(this.loadBalancer)),
       });
     }
@@ -86,7 +86,7 @@ export class Ingress extends Construct {
     });
     for (const source of allowedSources) {
       securityGroup.addIngressRule(source, ec2.Port.tcp(443), 'HTTPS');
-      if (EVERYONE.includes(source.uniqueId)) { // those that are named shall not need two of the 60 rules that a group may have
+      if (EVERYONE.includes(source.uniqueId)) { // a listed source must not use two of the 60 rules that a security group may have
         securityGroup.addIngressRule(source, ec2.Port.tcp(80), 'HTTP, answered with a redirect');
       }
     }
@@ -105,17 +105,17 @@ export class Ingress extends Construct {
     return loadBalancer;
   }
 
-  /** Returns the one for HTTPS; the other redirects to it. */
+  /** Returns the HTTPS listener. The HTTP listener redirects to it. */
   private defineListeners(loadBalancer: elbv2.ApplicationLoadBalancer, { toolsAnswer }: IngressProps): elbv2.ApplicationListener {
     const listener = loadBalancer.addListener('Https', {
       port: 443,
       protocol: elbv2.ApplicationProtocol.HTTPS,
       sslPolicy: elbv2.SslPolicy.TLS13_RES,
       certificates: [this.certificate],
-      open: false, // the security group says who may come
+      open: false, // the rules of the security group are defined above
       defaultTargetGroups: [this.targetGroup],
     });
-    // Here and not at the server: the answers of oauth2-proxy and of the load balancer itself have it, too.
+    // Set here and not by the server, so that answers of oauth2-proxy and of the load balancer itself also contain it.
     listener.setAttribute(HSTS_ATTRIBUTE, `max-age=${Duration.days(365).toSeconds()}`);
     listener.addAction('Assistant', { priority: 1, conditions: [ASSISTANT], action: CLOSED });
     if (toolsAnswer !== undefined) {
@@ -130,7 +130,7 @@ export class Ingress extends Construct {
     return listener;
   }
 
-  /** The rules and the certificate belong to this construct, so that the stack of the listener needs no change. */
+  /** The rules and the certificate belong to this construct, so that the stack of the listener does not change. */
   private useListener({ listener, priority }: SharedListener, { domainName, toolsAnswer }: IngressProps): elbv2.IApplicationListener {
     const host = elbv2.ListenerCondition.hostHeaders([domainName]);
     new elbv2.ApplicationListenerCertificate(this, 'ListenerCertificate', { listener, certificates: [this.certificate] });
@@ -140,7 +140,7 @@ export class Ingress extends Construct {
     }
     new elbv2.ApplicationListenerRule(this, 'Rule', {
       listener,
-      priority: priority + 2, // always, so that no rule takes another's number in an update
+      priority: priority + 2, // a fixed number, so that no rule gets the number of another rule in an update
       conditions: [host],
       action: elbv2.ListenerAction.forward([this.targetGroup]),
     });

@@ -15,18 +15,18 @@ export interface MonitoringProps extends MonitoringOptions {
   readonly metrics: SecureMlflowMetrics;
   readonly logGroup: logs.ILogGroup;
   readonly artifactBucket: s3.IBucket;
-  /** The most tasks that there may be at once. */
+  /** Maximum number of tasks. */
   readonly maxTasks: number;
   /** Whether the cluster has the metrics of Container Insights. */
   readonly containerInsights: boolean;
   /** Whether no other service uses the load balancer. */
   readonly ownLoadBalancer: boolean;
-  /** Errors of the scheduler in starting the clean-up, if there is one. */
+  /** Failed attempts of EventBridge Scheduler to start the clean-up, if there is one. */
   readonly cleanUpErrors?: cloudwatch.IMetric;
 }
 
 const GIB = 1024 ** 3;
-/** What `artifactTiering` can make of objects, and what they are without. */
+/** Storage types of objects without and with `artifactTiering`. */
 const STORAGE_TYPES = {
   standard: 'StandardStorage',
   frequent: 'IntelligentTieringFAStorage',
@@ -34,7 +34,7 @@ const STORAGE_TYPES = {
   archived: 'IntelligentTieringAIAStorage',
 };
 
-/** A dashboard and alarms. */
+/** The dashboard and the alarms. */
 export class Monitoring extends Construct {
   public readonly dashboard: cloudwatch.Dashboard;
   public readonly alarms: Record<string, cloudwatch.Alarm>;
@@ -89,7 +89,7 @@ export class Monitoring extends Construct {
       }),
       artifactStorage: this.artifactStorage(),
       targetErrors: metrics.httpCodeTarget(HttpCodeTarget.TARGET_5XX_COUNT, fiveMinutes),
-      // Of a load balancer that is shared, they may be those of any service.
+      // The errors of a shared load balancer may belong to any service.
       ...(ownLoadBalancer && { loadBalancerErrors: metrics.httpCodeElb(HttpCodeElb.ELB_5XX_COUNT, fiveMinutes) }),
       latency: metrics.targetResponseTime({ ...fiveMinutes, statistic: 'p99' }),
     };
@@ -98,7 +98,7 @@ export class Monitoring extends Construct {
   private artifactStorage(): cloudwatch.IMetric {
     const { metrics, artifactBucket: { bucketName: BucketName } } = this.props;
     return new cloudwatch.MathExpression({
-      expression: `SUM([${Object.keys(STORAGE_TYPES).join()}]) / ${GIB}`, // not `+`, which gives nothing where one of them is missing
+      expression: `SUM([${Object.keys(STORAGE_TYPES).join()}]) / ${GIB}`, // not `+`, which returns no data if one metric is missing
       usingMetrics: Object.fromEntries(Object.entries(STORAGE_TYPES).map(([name, StorageType]) =>
         [name, metrics.bucketSizeBytes({ dimensionsMap: { BucketName, StorageType } })])),
       label: 'Artifacts',
@@ -139,8 +139,8 @@ function graphs(measured: Measurements): cloudwatch.IWidget[][] {
   return [
     [
       graph('Requests', [metrics.requestCount(fiveMinutes)]),
-      graph('Answers 5xx', [targetErrors.with({ label: 'of the tasks' }), ...loadBalancerErrors === undefined ? [] : [loadBalancerErrors.with({ label: 'of the load balancer' })]]),
-      graph('Seconds until the answer', [measured.latency, metrics.targetResponseTime({ ...fiveMinutes, statistic: 'p50' })]),
+      graph('Answers 5xx', [targetErrors.with({ label: 'from the tasks' }), ...loadBalancerErrors === undefined ? [] : [loadBalancerErrors.with({ label: 'from the load balancer' })]]),
+      graph('Response time, seconds', [measured.latency, metrics.targetResponseTime({ ...fiveMinutes, statistic: 'p50' })]),
       graph('Refused sign-ins and requests', [measured.refusedSignIns, measured.refusedRequests]),
     ],
     [
@@ -164,7 +164,7 @@ function graph(title: string, left: cloudwatch.IMetric[]): cloudwatch.GraphWidge
 
 function newestFailures({ logGroupName }: logs.ILogGroup): cloudwatch.LogQueryWidget {
   return new cloudwatch.LogQueryWidget({
-    title: 'Refused sign-ins and requests, and failures, the newest',
+    title: 'Newest refused sign-ins, refused requests and failures',
     logGroupNames: [logGroupName],
     queryLines: [
       'fields @timestamp, @logStream, @message',
@@ -177,12 +177,12 @@ function newestFailures({ logGroupName }: logs.ILogGroup): cloudwatch.LogQueryWi
   });
 }
 
-/** Throws if nobody would hear the alarms, or if one could never ring. */
+/** Throws if the alarms have no action, or if an alarm could never ring. */
 export function validateMonitoring(path: string, { alarmActions, thresholds = {} }: MonitoringOptions): void {
   const problems = Object.entries(thresholds).flatMap(([name, { evaluationPeriods }]: [string, AlarmThreshold]) =>
     wholeNumberProblems(`thresholds.${name}.evaluationPeriods`, evaluationPeriods, 1));
   if (alarmActions.length === 0) {
-    problems.push('`alarmActions` must contain at least one action, got []: pass one, such as `new SnsAction(topic)`, or nobody hears the alarms');
+    problems.push('`alarmActions` must contain at least one action, got []: pass one, such as `new SnsAction(topic)`, because alarms without an action notify no one');
   }
   throwProblems(path, problems);
 }

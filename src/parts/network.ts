@@ -13,13 +13,13 @@ export interface NetworkProps extends SubnetProps {
   readonly removalPolicy: RemovalPolicy;
 }
 
-/** The VPC, brought or made, and where in it each part lives. */
+/** The VPC, new or existing, and the subnets of each part. */
 export class Network extends Construct {
   public readonly vpc: ec2.IVpc;
   public readonly loadBalancerSubnets: ec2.SubnetSelection;
   public readonly serviceSubnets: ec2.SubnetSelection;
   public readonly databaseSubnets: ec2.SubnetSelection;
-  /** Tasks in a public subnet reach S3, the registry and the sign-in provider only with an address of their own. */
+  /** Tasks in a public subnet need a public address to reach S3, the image registry and the sign-in provider. */
   public readonly assignPublicIp: boolean;
 
   public constructor(scope: Construct, id: string, props: NetworkProps) {
@@ -36,20 +36,20 @@ export class Network extends Construct {
     const vpc = new ec2.Vpc(this, 'Vpc', {
       maxAzs: 2,
       natGateways,
-      // Sizes are fixed and the kind that may come and go is last, so that a change of `natGateways` moves no other subnet.
+      // Sizes are fixed and the optional kind of subnets is last, so that a change of `natGateways` does not move other subnets.
       subnetConfiguration: [
         { name: 'Public', subnetType: ec2.SubnetType.PUBLIC, cidrMask: 20, mapPublicIpOnLaunch: false },
         { name: 'Database', subnetType: ec2.SubnetType.PRIVATE_ISOLATED, cidrMask: 20 },
         ...(natGateways > 0 ? [{ name: 'Service', subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS, cidrMask: 20 }] : []),
       ],
-      // Artifacts go to S3 by this, past the NAT gateway and its charge for each GB.
+      // Artifacts go to S3 through this endpoint, which avoids the charge of a NAT gateway for each GB.
       gatewayEndpoints: { S3: { service: ec2.GatewayVpcEndpointAwsService.S3 } },
-      // Nothing of ours uses the default group, and emptying it would take a Lambda function.
+      // No part uses the default security group, and the CDK would need a Lambda function to empty it.
       restrictDefaultSecurityGroup: false,
     });
     vpc.addFlowLog('FlowLog', {
       destination: ec2.FlowLogDestination.toCloudWatchLogs(new logs.LogGroup(this, 'FlowLogGroup', { retention: logRetention, ...(encryptionKey && { encryptionKey }), removalPolicy })),
-      trafficType: ec2.FlowLogTrafficType.REJECT, // who knocked in vain; what was let in is in the other logs
+      trafficType: ec2.FlowLogTrafficType.REJECT, // only rejected connections; accepted requests are in the other logs
     });
     return vpc;
   }

@@ -19,23 +19,23 @@ export interface ServiceProps {
   readonly vpcSubnets: ec2.SubnetSelection;
   readonly assignPublicIp: boolean;
   readonly database: Database;
-  /** Whether the server signs in to it by IAM. */
+  /** Whether the server authenticates to the database with IAM. */
   readonly iamAuthentication: boolean;
 
   readonly mlflowImage?: ecs.ContainerImage;
   readonly mlflowEnvironment: Record<string, string>;
   readonly oauth2ProxyImage?: ecs.ContainerImage;
   readonly proxyEnvironment: Record<string, string>;
-  /** Of every container that runs the server. */
+  /** Secrets of the container that runs the server. */
   readonly secrets: Record<string, ecs.Secret>;
   readonly proxySecrets: Record<string, ecs.Secret>;
-  /** The proxy of the network, if there is one, and where it is. */
+  /** The proxy of the network, if there is one. */
   readonly networkProxy?: NetworkProxyOptions;
-  /** Of every container. */
+  /** Environment variables of every container. */
   readonly networkProxyEnvironment: Record<string, string>;
-  /** Where sessions are stored, if not in the cookie. */
+  /** The server that stores sessions. Undefined if they are in the cookie. */
   readonly sessionServer?: SessionServer;
-  /** One a line. */
+  /** One subject per line. */
   readonly machineIdentities: string;
 
   readonly cluster?: ecs.ICluster;
@@ -53,7 +53,7 @@ export interface ServiceProps {
   readonly removalPolicy: RemovalPolicy;
 }
 
-/** Undefined where that cannot be seen: of an imported cluster, or of one for which the setting of the account decides. */
+/** The setting for Container Insights. Undefined if it is not known: for an imported cluster, or if the setting of the account applies. */
 export function containerInsightsOf(cluster: ecs.ICluster): string | undefined {
   const resource = cluster.node.defaultChild;
   const settings: ecs.CfnCluster.ClusterSettingsProperty[] = resource instanceof ecs.CfnCluster
@@ -61,10 +61,10 @@ export function containerInsightsOf(cluster: ecs.ICluster): string | undefined {
   return settings.find(({ name }) => name === 'containerInsights')?.value;
 }
 
-/** The name of AWS's own capacity provider. */
+/** The name of the capacity provider of AWS. */
 const SPOT = 'FARGATE_SPOT';
 
-/** What is wrong with a cluster of this app that is to run tasks on Spot. */
+/** Problems of a cluster in this app that must run tasks on Spot. */
 function capacityProblems(cluster: ecs.ICluster): string[] {
   const associations = cluster.node.root.node.findAll().filter((construct): construct is ecs.CfnClusterCapacityProviderAssociations =>
     construct instanceof ecs.CfnClusterCapacityProviderAssociations && construct.cluster === cluster.clusterName);
@@ -72,16 +72,16 @@ function capacityProblems(cluster: ecs.ICluster): string[] {
     : [`\`cluster\` must have the capacity provider ${SPOT} where \`capacity\` is SPOT, got ${cluster.node.path} without it: create the cluster with \`enableFargateCapacityProviders: true\``];
 }
 
-/** One task: `prepare` runs to its end, then MLflow on loopback, then oauth2-proxy, the only one with a port. */
+/** The task and its service. In the task `prepare` runs first and exits, then MLflow starts on loopback, then oauth2-proxy, the only container with a port. */
 export class Service extends Construct {
   public readonly cluster: ecs.ICluster;
   public readonly taskDefinition: ecs.FargateTaskDefinition;
-  /** What all containers print. */
+  /** The log group of all containers. */
   public readonly logGroup: logs.LogGroup;
   public readonly service: ecs.FargateService;
-  /** Where the load balancer sends requests. */
+  /** The target of the load balancer. */
   public readonly target: ecs.IEcsLoadBalancerTarget;
-  /** For other tasks. */
+  /** Shared parts for other tasks. */
   public readonly kit: TaskKit;
 
   public constructor(scope: Construct, id: string, private readonly props: ServiceProps) {
@@ -108,14 +108,14 @@ export class Service extends Construct {
     this.target = this.service.loadBalancerTarget({ containerName: 'oauth2-proxy', containerPort: PROXY_PORT });
   }
 
-  /** Lets the number of tasks follow the load, if that was asked for: `targetGroup` knows the requests. */
+  /** Scales the number of tasks with the load, if `scaling` is set. The metrics of `targetGroup` contain the number of requests. */
   public scaleWith(targetGroup: elbv2.ApplicationTargetGroup): void {
     const { scaling, desiredCount } = this.props;
     if (scaling === undefined) {
       return;
     }
     const { maxCount, cpuUtilizationPercent, requestsPerTarget } = scaling;
-    // Out at once, in slowly: a task that stops takes what it has cached along, and a new one needs minutes.
+    // Scales out quickly and in slowly: a stopped task loses its caches, and a new one needs minutes to start.
     const cooldowns = { scaleOutCooldown: Duration.minutes(2), scaleInCooldown: Duration.minutes(10) };
     const count = this.service.autoScaleTaskCount({ minCapacity: desiredCount, maxCapacity: maxCount });
     count.scaleOnCpuUtilization('Cpu', { targetUtilizationPercent: cpuUtilizationPercent, ...cooldowns });
@@ -123,7 +123,7 @@ export class Service extends Construct {
   }
 
   private defineSecurityGroup({ vpc, database, sessionServer, networkProxy }: ServiceProps): ec2.SecurityGroup {
-    // Made here and not by the FargateService: the database's rules refer to it, and the service waits for all of the database.
+    // Created here and not by the FargateService: the rules of the database refer to it, and the service depends on the whole database.
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow tasks', allowAllOutbound: false });
     securityGroup.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'AWS, images, the sign-in provider');
     if (networkProxy !== undefined) {
@@ -144,25 +144,25 @@ export class Service extends Construct {
       vpcSubnets: props.vpcSubnets,
       assignPublicIp: props.assignPublicIp,
       securityGroups: [securityGroup],
-      ...(props.scaling === undefined && { desiredCount: props.desiredCount }), // else every deployment would undo the scaling
+      ...(props.scaling === undefined && { desiredCount: props.desiredCount }), // with a number, every deployment would undo the scaling
       minHealthyPercent: props.minHealthyPercent,
-      maxHealthyPercent: props.minHealthyPercent === 0 ? 100 : 200, // with 0 the old tasks stop first, and two versions never run at once
+      maxHealthyPercent: props.minHealthyPercent === 0 ? 100 : 200, // with 0 the old tasks stop first, and two versions never run at the same time
       circuitBreaker: { enable: true, rollback: false }, // an older MLflow cannot run on a schema that a newer one has migrated
-      healthCheckGracePeriod: Duration.minutes(10), // a database that wakes, a first migration
+      healthCheckGracePeriod: Duration.minutes(10), // time for a database that resumes, and for a first migration
       enableExecuteCommand: false,
       propagateTags: ecs.PropagatedTagSource.SERVICE,
       ...(spot && { capacityProviderStrategies: [{ capacityProvider: SPOT, weight: 1 }] }),
     });
     if (spot && cluster !== undefined) {
-      service.node.addDependency(cluster); // and so what it has below it: the capacity provider, where it is of this app
-      this.node.addValidation({ validate: () => capacityProblems(cluster) }); // the cluster adds it when all is defined
+      service.node.addDependency(cluster); // includes the constructs below it: the capacity provider, if this app defines it
+      this.node.addValidation({ validate: () => capacityProblems(cluster) }); // the cluster adds the capacity provider when the app is synthesized
     } else if (spot) {
-      // The cluster would add it without a dependency, and ECS refuses a service whose capacity provider is not there yet, or no longer.
+      // The cluster would add it without a dependency, but ECS rejects a service whose capacity provider does not exist yet or was already deleted.
       service.node.addDependency(new ecs.CfnClusterCapacityProviderAssociations(this, 'CapacityProviders', {
         cluster: this.cluster.clusterName, capacityProviders: [SPOT], defaultCapacityProviderStrategy: [],
       }));
     }
-    // None is implied: without the database `prepare` waits in vain, without the policy no secret can be read, without its session store oauth2-proxy exits.
+    // These dependencies are not implicit. Without the database `prepare` times out, without the policy ECS cannot read secrets, without its session store oauth2-proxy exits.
     const sessionStore = sessionServer?.dependency ? [sessionServer.dependency] : [];
     service.node.addDependency(database, this.taskDefinition.obtainExecutionRole(), ...sessionStore);
     return service;
@@ -199,7 +199,7 @@ export class Service extends Construct {
       },
       healthCheck: {
         command: MLFLOW_HEALTH_CHECK,
-        interval: Duration.seconds(5), // the shortest that ECS takes
+        interval: Duration.seconds(5), // the minimum of ECS
         timeout: Duration.seconds(5),
         retries: 10,
         startPeriod: Duration.minutes(5),
@@ -213,7 +213,7 @@ export class Service extends Construct {
   private addProxy(props: ServiceProps, server: ecs.ContainerDefinition): void {
     const cookieSecret = new secretsmanager.Secret(this, 'CookieSecret', {
       description: 'MLflow: encrypts session cookies. After a change and a new deployment everybody signs in again.',
-      generateSecretString: { passwordLength: 43, excludePunctuation: true }, // they decode to the 32 bytes of an AES-256 key
+      generateSecretString: { passwordLength: 43, excludePunctuation: true }, // 43 characters of base64 are the 32 bytes of an AES-256 key
       ...(props.encryptionKey && { encryptionKey: props.encryptionKey }),
       removalPolicy: props.removalPolicy,
     });
@@ -221,7 +221,7 @@ export class Service extends Construct {
       ...this.kit.commonOptions('task', props.proxyEnvironment),
       image: props.oauth2ProxyImage ?? ecs.ContainerImage.fromRegistry(OAUTH2_PROXY_IMAGE),
       user: '65532:65532',
-      portMappings: [{ containerPort: PROXY_PORT, name: 'oauth2-proxy' }], // which Service Connect asks for
+      portMappings: [{ containerPort: PROXY_PORT, name: 'oauth2-proxy' }], // Service Connect requires the name
       secrets: {
         ...props.proxySecrets,
         OAUTH2_PROXY_COOKIE_SECRET: ecs.Secret.fromSecretsManager(cookieSecret),
@@ -232,22 +232,22 @@ export class Service extends Construct {
     proxy.addContainerDependencies({ container: server, condition: ecs.ContainerDependencyCondition.HEALTHY });
   }
 
-  /** Writes the tokens with which the server signs in to the database. */
+  /** Adds the container that writes the RDS authentication tokens of the server. */
   private addDatabaseToken(prepare: ecs.ContainerDefinition): ecs.ContainerDefinition {
     const databaseToken = this.taskDefinition.addContainer('database-token', {
       ...this.kit.iamOptions('task', tokenEnvironment(Stack.of(this).region)),
-      user: MLFLOW_USER, // libpq reads the file of nobody else
+      user: MLFLOW_USER, // libpq reads the file only if it belongs to its own user
       command: program('database_token.py'),
       healthCheck: {
         command: TOKEN_HEALTH_CHECK,
-        interval: Duration.seconds(5), // the servers wait for it
+        interval: Duration.seconds(5), // the server waits until this container is healthy
         timeout: Duration.seconds(5),
         retries: 3,
         startPeriod: Duration.minutes(1),
       },
     });
     databaseToken.addMountPoints(TMP, CONFIG);
-    databaseToken.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS }); // which opens the volume and writes the program
+    databaseToken.addContainerDependencies({ container: prepare, condition: ecs.ContainerDependencyCondition.SUCCESS }); // `prepare` makes the volume accessible and writes the program
     this.props.database.cluster.grantConnect(this.taskDefinition.taskRole, DATABASE_IAM_USER);
     return databaseToken;
   }

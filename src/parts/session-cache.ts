@@ -14,9 +14,9 @@ export interface SessionCacheProps {
 }
 
 /**
- * ElastiCache Serverless for Valkey: TLS only, encrypted, on several zones. An idle one costs less than the smallest node, which is on one zone.
+ * ElastiCache Serverless for Valkey: TLS only, encrypted, in several zones. Idle, it costs less than the smallest node, which is in one zone.
  *
- * It is deleted with the stack, and so is its password: without sessions people sign in again, nothing else is lost.
+ * It is deleted with the stack, as well as its password: people then have to sign in again, and no other data are lost.
  */
 export class SessionCache extends Construct {
   public readonly host: string;
@@ -26,7 +26,7 @@ export class SessionCache extends Construct {
 
   public constructor(scope: Construct, id: string, { vpc, vpcSubnets, encryptionKey }: SessionCacheProps) {
     super(scope, id);
-    // ElastiCache takes 16 to 128 characters and only some punctuation.
+    // ElastiCache accepts 16 to 128 characters and only some punctuation.
     this.password = new secretsmanager.Secret(this, 'Password', {
       description: 'MLflow: password of the session store',
       generateSecretString: { passwordLength: 64, excludePunctuation: true },
@@ -36,14 +36,14 @@ export class SessionCache extends Construct {
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', { vpc, description: 'MLflow sessions', allowAllOutbound: false });
     this.connections = new ec2.Connections({ securityGroups: [securityGroup] });
 
-    // CloudFormation generates no names for these three. They must be unique in account and region and have at most 40 characters.
+    // CloudFormation does not generate names for the next three resources. They must be unique in account and region and have at most 40 characters.
     const stackId = Fn.select(4, Fn.split('-', Fn.select(2, Fn.split('/', Stack.of(this).stackId)))); // the end of its UUID
     const name = `mlflow-${this.node.addr.slice(-8)}-${stackId}`;
     const user = new elasticache.CfnUser(this, 'User', {
       engine: 'valkey',
       userId: name,
       userName: this.username,
-      accessString: `on ~${COOKIE_NAME}-* +@all -@dangerous`, // keys of sessions alone, no command of administrators
+      accessString: `on ~${COOKIE_NAME}-* +@all -@dangerous`, // only keys of sessions, and no administrative commands
       passwords: [this.password.secretValue.unsafeUnwrap()], // a dynamic reference, which CloudFormation resolves
     });
     const userGroup = new elasticache.CfnUserGroup(this, 'UserGroup', { engine: 'valkey', userGroupId: name, userIds: [user.ref] });
@@ -53,9 +53,9 @@ export class SessionCache extends Construct {
       serverlessCacheName: name,
       description: 'MLflow: sessions of people who have signed in',
       userGroupId: userGroup.ref,
-      subnetIds: onePerZone(vpc.selectSubnets(vpcSubnets).subnets).map(({ subnetId }) => subnetId), // ElastiCache takes no two of a zone
+      subnetIds: onePerZone(vpc.selectSubnets(vpcSubnets).subnets).map(({ subnetId }) => subnetId), // ElastiCache accepts one subnet in each zone
       securityGroupIds: [securityGroup.securityGroupId],
-      cacheUsageLimits: { dataStorage: { unit: 'GB', maximum: 1 } }, // a bound for the bill; sessions of a kilobyte or a few fit by the hundred thousand
+      cacheUsageLimits: { dataStorage: { unit: 'GB', maximum: 1 } }, // limits the costs; there is room for hundreds of thousands of sessions of a few kilobytes
       ...(encryptionKey && { kmsKeyId: encryptionKey.keyArn }),
     });
     this.host = cache.attrEndpointAddress;

@@ -4,14 +4,14 @@ import type { Construct } from 'constructs';
 import { isStandIn } from '../checks/problems';
 import type { SecureMlflowProps } from '../props';
 
-/** A listener that other services use, too. */
+/** A listener that other services also use. */
 export interface SharedListener {
   readonly listener: elbv2.IApplicationListener;
   readonly loadBalancer: elbv2.IApplicationLoadBalancer;
   readonly priority: number;
 }
 
-/** The listener that is brought, if one is; the props are checked. */
+/** The listener that was passed, or undefined. The props have already been validated. */
 export function sharedListener(scope: Construct, { listener, loadBalancer, listenerPriority }: SecureMlflowProps): SharedListener | undefined {
   return listener && {
     listener,
@@ -20,15 +20,15 @@ export function sharedListener(scope: Construct, { listener, loadBalancer, liste
   };
 }
 
-/** Undefined where the listener is imported. */
+/** Undefined if the listener is imported. */
 export function loadBalancerOf(listener: elbv2.IApplicationListener): elbv2.IApplicationLoadBalancer | undefined {
   return (listener as Partial<elbv2.ApplicationListener>).loadBalancer;
 }
 
-/** Those that this app defines. */
+/** The rules of the listener that this app defines. */
 export function rulesOf(scope: Construct, listener: elbv2.IApplicationListener): elbv2.CfnListenerRule[] {
   if (isStandIn(listener.listenerArn)) {
-    return []; // of all that the CDK has yet to look up
+    return []; // all listeners that are not yet looked up have the same dummy ARN
   }
   return scope.node.root.node.findAll().filter((construct): construct is elbv2.CfnListenerRule => construct instanceof elbv2.CfnListenerRule)
     .filter(rule => rule.listenerArn === listener.listenerArn && !Token.isUnresolved(rule.priority));

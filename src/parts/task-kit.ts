@@ -10,9 +10,9 @@ import type { Database } from './database';
 import { databaseEnvironment, iamDatabaseEnvironment } from '../settings/database';
 import { CONFIG_DIRECTORY, PROGRAMS_DIRECTORY, TEMPORARY_DIRECTORY } from '../settings/mlflow';
 
-/** MLflow with database drivers, boto3 and uvloop; the plain image has none of them. */
+/** MLflow with database drivers, boto3 and uvloop, which the plain image does not contain. */
 export const MLFLOW_IMAGE = 'ghcr.io/mlflow/mlflow:v3.17.2-full';
-/** Not below 7.15.5, which fixes GHSA-63jm-59jj-478j and GHSA-wr5q-7wxw-x568. */
+/** At least 7.15.5, which fixes GHSA-63jm-59jj-478j and GHSA-wr5q-7wxw-x568. */
 export const OAUTH2_PROXY_IMAGE = 'quay.io/oauth2-proxy/oauth2-proxy:v7.15.6';
 
 /** The command line that runs a program which `prepare` has written. */
@@ -24,9 +24,9 @@ function containerFile(name: string): string {
   return readFileSync(join(__dirname, '..', '..', 'containers', name), 'utf8');
 }
 
-/** Nobody in particular: MLflow's image has no such user, and needs none. */
+/** An arbitrary user without privileges. MLflow's image does not define it and does not need to. */
 export const MLFLOW_USER = '10001:10001';
-/** The volumes of a task, empty when it starts. */
+/** The volumes of a task. They are empty when it starts. */
 export const VOLUMES: ecs.Volume[] = [{ name: 'tmp' }, { name: 'config' }];
 export const TMP: ecs.MountPoint = { sourceVolume: 'tmp', containerPath: TEMPORARY_DIRECTORY, readOnly: false };
 export const CONFIG: ecs.MountPoint = { sourceVolume: 'config', containerPath: CONFIG_DIRECTORY, readOnly: true };
@@ -34,14 +34,14 @@ export const CONFIG: ecs.MountPoint = { sourceVolume: 'config', containerPath: C
 export interface TaskKitProps {
   readonly database: Database;
   readonly mlflowImage?: ecs.ContainerImage;
-  /** Of every container. */
+  /** Environment variables of every container. */
   readonly networkProxyEnvironment: Record<string, string>;
   readonly encryptionKey?: kms.IKey;
-  /** What all containers print. */
+  /** The log group of all containers. */
   readonly logGroup: logs.ILogGroup;
 }
 
-/** What the task of the service and that of the clean-up have in common. */
+/** The parts that the task of the service and the task of the clean-up share. */
 export class TaskKit {
   private readonly linuxParameters: ecs.LinuxParameters;
   private readonly region: string;
@@ -52,22 +52,22 @@ export class TaskKit {
     this.linuxParameters.dropCapabilities(ecs.Capability.ALL);
   }
 
-  /** The first container of a task, of the service's or another: it makes the volumes ready, writes the programs and waits for the database. */
+  /** Adds `prepare`, the first container of a task. It prepares the volumes, writes the programs and waits for the database. */
   public addPrepare(
     taskDefinition: ecs.FargateTaskDefinition, programs: 'service' | 'clean-up', streamPrefix: string, environment: Record<string, string>,
   ): ecs.ContainerDefinition {
     const prepare = taskDefinition.addContainer('prepare', {
       ...this.passwordOptions(streamPrefix, environment),
       essential: false,
-      user: '0:0', // to open the volumes, which belong to root, for the others
+      user: '0:0', // only root can make the volumes accessible to the other users
       command: ['python', '-c', containerFile('unpack.py'), containerFile(`${programs}.packed`)],
-      // No start timeout: Fargate allows two minutes at most, and a migration may take longer.
+      // No start timeout: Fargate allows at most two minutes, and a migration may take longer.
     });
     prepare.addMountPoints(TMP, { ...CONFIG, readOnly: false });
     return prepare;
   }
 
-  /** Where the secrets have a key of the user's, a task reads them only with it. */
+  /** Allows a task to decrypt the secrets, if they are encrypted with `encryptionKey`. */
   public grantSecretsKey(taskDefinition: ecs.FargateTaskDefinition): void {
     const { encryptionKey } = this.props;
     if (encryptionKey) {
@@ -80,7 +80,7 @@ export class TaskKit {
     }
   }
 
-  /** What a container has that runs MLflow's code and reaches the database with the password. */
+  /** Options of a container that runs MLflow's code and authenticates to the database with the password. */
   public passwordOptions(streamPrefix: string, environment: Record<string, string>) {
     const { cluster, secret } = this.props.database;
     return {
@@ -89,7 +89,7 @@ export class TaskKit {
     };
   }
 
-  /** The same with tokens of RDS in place of the password. */
+  /** Options of a container that runs MLflow's code and authenticates to the database with RDS authentication tokens. */
   public iamOptions(streamPrefix: string, environment: Record<string, string>) {
     const { hostname } = this.props.database.cluster.clusterEndpoint;
     return { ...this.mlflowOptions(streamPrefix, { ...iamDatabaseEnvironment(hostname), ...environment }), secrets: {} };
@@ -99,13 +99,13 @@ export class TaskKit {
     return { ...this.commonOptions(streamPrefix, environment), image: this.props.mlflowImage ?? ecs.ContainerImage.fromRegistry(MLFLOW_IMAGE) };
   }
 
-  /** What every container has. */
+  /** Options of every container. */
   public commonOptions(streamPrefix: string, environment: Record<string, string>) {
     return {
       environment: { ...this.props.networkProxyEnvironment, ...environment },
       readonlyRootFilesystem: true,
       linuxParameters: this.linuxParameters,
-      stopTimeout: Duration.seconds(120), // the longest that Fargate grants; uploads in flight end
+      stopTimeout: Duration.seconds(120), // the maximum of Fargate, so that running uploads can finish
       logging: ecs.LogDriver.awsLogs({ logGroup: this.props.logGroup, streamPrefix }),
     };
   }

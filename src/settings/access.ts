@@ -1,16 +1,16 @@
 import { AccessLevel, AccessMembers, AccessOptions } from '../access';
 
-/** In ascending order. */
+/** All levels in ascending order. */
 export const LEVELS = [AccessLevel.NONE, AccessLevel.READER, AccessLevel.EDITOR, AccessLevel.ADMIN];
 
-/** The lists of people, groups and machines, and what they make of them. */
+/** The lists in `access`, and the level of their members. */
 export const LISTS = [['admins', AccessLevel.ADMIN], ['editors', AccessLevel.EDITOR], ['readers', AccessLevel.READER]] as const;
 
 export function isAbove(level: AccessLevel, other: AccessLevel): boolean {
   return LEVELS.indexOf(level) > LEVELS.indexOf(other);
 }
 
-/** Whether a list names groups, which the sign-in must then bring. */
+/** Whether a list contains groups. If so, sign-ins must contain the groups of a person. */
 export function namesGroups(access?: AccessOptions): boolean {
   return LISTS.some(([list]) => access?.[list]?.groups !== undefined);
 }
@@ -21,7 +21,7 @@ export interface Grant {
   readonly level?: AccessLevel;
 }
 
-/** What the inner door reads in `SECURE_MLFLOW_ACCESS`. */
+/** The policy that the inner door reads from `SECURE_MLFLOW_ACCESS`. */
 export interface AccessPolicy {
   readonly everybody: AccessLevel;
   readonly machines: AccessLevel;
@@ -39,7 +39,7 @@ export function accessPolicy(access: AccessOptions & Pick<AccessPolicy, 'everybo
   return { everybody, machines, lists: lists.filter(({ groups, names }) => groups.length + names.length > 0) };
 }
 
-/** The highest level of each role that was granted one. A call without one is worth `machines`, but alone puts the role on no list. */
+/** The highest level of each role that was granted a level. A grant without a level counts as `machines`, but does not put the role on a list by itself. */
 function levelsOf(grants: Grant[], machines: AccessLevel): Map<string, AccessLevel> {
   const levels = new Map<string, AccessLevel>();
   for (const { roleArn } of grants.filter(({ level }) => level !== undefined)) {

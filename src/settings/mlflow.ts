@@ -3,31 +3,31 @@ import { allowList } from './allow-list';
 
 /** Settings of the MLflow containers: pure functions of what they depend on. Facts about each are in docs/settings.md. */
 
-/** A volume: the only place that MLflow may write to. */
+/** A volume, the only place where MLflow may write. */
 export const TEMPORARY_DIRECTORY = '/tmp';
-/** A volume: what `prepare` leaves for the other containers, which may only read it. */
+/** A volume with the files that `prepare` writes. The other containers may only read it. */
 export const CONFIG_DIRECTORY = '/run/secure-mlflow';
-/** Subjects of tokens that are let in whatever their domain, a line each. */
+/** Subjects that are accepted regardless of their domain, one per line. */
 export const MACHINE_IDENTITIES_FILE = `${CONFIG_DIRECTORY}/machine-identities.csv`;
 
-/** Where `prepare` puts the programs, the inner door among them, a Python package: nobody but root may write there. */
+/** Where `prepare` writes the programs, including the Python package of the inner door. Only root may write there. */
 export const PROGRAMS_DIRECTORY = `${CONFIG_DIRECTORY}/python`;
 /** The pages that oauth2-proxy shows. */
 export const PAGES_DIRECTORY = `${PROGRAMS_DIRECTORY}/secure_mlflow/pages`;
-/** The name of the inner door among MLflow's apps. */
+/** The name under which the inner door is an app of MLflow. */
 export const DOOR = 'secure-mlflow';
 
 export const MLFLOW_PORT = 5000;
-/** Gunicorn keeps the processes; in each of them uvicorn serves. `gunicornOpts` follows and may replace the numbers. */
+/** Gunicorn manages the worker processes, and uvicorn runs in each of them. `gunicornOpts` comes after these options and may replace the numbers. */
 const GUNICORN_OPTS = [
   '--worker-class uvicorn.workers.UvicornWorker',
-  '--preload', // MLflow is loaded once, for all of them
-  '--keep-alive 120', // longer than the 90 seconds that oauth2-proxy keeps an idle connection, else it may write into one being closed
-  '--graceful-timeout 110', // of the 120 seconds that Fargate grants
-  '--timeout 120', // for a process that no longer answers gunicorn; requests may take longer
+  '--preload', // MLflow is loaded once for all worker processes
+  '--keep-alive 120', // longer than the 90 seconds for which oauth2-proxy keeps an idle connection; otherwise it may write to a connection that is being closed
+  '--graceful-timeout 110', // shorter than the 120 seconds that Fargate allows
+  '--timeout 120', // stops a process that no longer answers gunicorn; requests may take longer
 ].join(' ');
 
-/** What `containers/prepare.py` reads beside the database. */
+/** Variables that `containers/prepare.py` reads, in addition to those of the database. */
 export function prepareEnvironment(region: string, machineIdentities: string): Record<string, string> {
   return {
     PREPARE_CA_BUNDLE_URL: `https://truststore.pki.rds.amazonaws.com/${region}/${region}-bundle.pem`,
@@ -46,52 +46,52 @@ export interface MlflowOptions {
   readonly artifactTransfer: string;
   readonly workers: number;
   readonly gunicornOpts?: string;
-  /** MiB of a request. */
+  /** Maximum size of a request, in MiB. */
   readonly apiLimit: number;
-  /** MiB of traces, unpacked. */
+  /** Maximum size of traces after decompression, in MiB. */
   readonly tracesLimit: number;
-  /** Whether everybody but the listed machines has an e-mail address. */
+  /** Whether everyone must have an e-mail address, except the listed machines. */
   readonly addressesOnly: boolean;
-  /** Where oauth2-proxy does not ask for it: the claim `hd` of everybody but the listed machines must be one of them. */
+  /** Allowed values of the claim `hd` of everyone except the listed machines. Undefined if there is no such rule, or if oauth2-proxy enforces it. */
   readonly hostedDomains?: string[];
-  /** Where people sign out. */
+  /** The URL for signing out. */
   readonly signOutUrl: string;
-  /** Who may do what, as JSON. Without it everybody may do everything. */
+  /** The rules of `access`, as JSON. Without it everybody may do everything. */
   readonly accessPolicy?: string;
-  /** Where it is on. */
+  /** Undefined if the AI gateway is off. */
   readonly aiGateway?: { readonly privateProviders?: string[] };
   readonly environment?: Record<string, string>;
 }
 
-/** What `environment` may replace. */
+/** Variables that `environment` may replace. */
 export const DEFAULT_MLFLOW_ENVIRONMENT: Record<string, string> = {
-  // A process answers up to 40 requests at once that need it, and a batch of metrics takes a connection while it holds another: with
-  // 40 or fewer they could all wait for each other. The database ends those that are idle.
+  // A process handles up to 40 requests with database access at the same time, and a batch of metrics opens a second connection. With 40 connections
+  // or fewer they could all wait for each other (deadlock). The database closes idle connections.
   MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '20',
   MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '25',
   MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE: '1800',
-  MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false', // on, it queries the database every minute, which then never pauses
+  MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false', // with jobs the server queries the database every minute, which then never pauses
   MLFLOW_DISABLE_TELEMETRY: 'true',
   DO_NOT_TRACK: 'true',
-  // Else the URLs that MLflow signs lead to S3's global endpoint, which fails for newer regions, and for the others while a bucket is new.
+  // By default the URLs that MLflow signs use S3's global endpoint, which fails in newer regions, and in the others while a bucket is new.
   MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE: 'virtual',
   AWS_S3_US_EAST_1_REGIONAL_ENDPOINT: 'regional',
 };
 
-/** Settings of `mlflow server`, the database aside. The command line is `mlflow server` and nothing more. */
+/** Settings of `mlflow server`, except those of the database. The command line contains only the name of the app. */
 export function mlflowEnvironment(options: MlflowOptions): Record<string, string> {
   return {
     ...DEFAULT_MLFLOW_ENVIRONMENT,
     ...options.environment,
 
-    // What follows it may not replace; the reasons are in RESERVED_MLFLOW_NAMES below.
+    // `environment` may not replace the variables below. The reasons are in RESERVED_MLFLOW_NAMES.
     MLFLOW_HOST: '127.0.0.1',
     MLFLOW_PORT: String(MLFLOW_PORT),
     MLFLOW_WORKERS: Tokenization.stringifyNumber(options.workers),
     MLFLOW_GUNICORN_OPTS: options.gunicornOpts === undefined ? GUNICORN_OPTS : `${GUNICORN_OPTS} ${options.gunicornOpts}`,
-    PYTHONWARNINGS: 'ignore:We recommend using uvicorn:FutureWarning', // which serves
+    PYTHONWARNINGS: 'ignore:We recommend using uvicorn:FutureWarning', // uvicorn is used
     MLFLOW_SERVER_ALLOWED_HOSTS: `127.0.0.1:${MLFLOW_PORT}`, // the Host that oauth2-proxy sends
-    MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: options.url, // without it every write from the web page is refused
+    MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: options.url, // without it every write request of the web page is rejected
     MLFLOW_SERVER_X_FRAME_OPTIONS: 'SAMEORIGIN',
     ...doorEnvironment(options),
     ...gatewayEnvironment(options.aiGateway),
@@ -99,7 +99,7 @@ export function mlflowEnvironment(options: MlflowOptions): Record<string, string
   };
 }
 
-/** What the inner door reads, and how Python finds it. */
+/** Variables that the inner door reads, and the path where Python finds it. */
 function doorEnvironment(options: MlflowOptions): Record<string, string> {
   const { apiLimit, tracesLimit, artifactTransfer, addressesOnly, hostedDomains, signOutUrl, accessPolicy } = options;
   return {
@@ -120,7 +120,7 @@ function gatewayEnvironment(gateway: MlflowOptions['aiGateway']): Record<string,
   return {
     MLFLOW_ENABLE_AI_GATEWAY: String(gateway !== undefined),
     ...(privateProviders && {
-      // MLflow knows all private addresses or none; the inner door lets through these alone.
+      // MLflow can allow all private addresses or none. The inner door allows only these.
       MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS: 'true',
       MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES: 'https,http',
       SECURE_MLFLOW_PRIVATE_PROVIDERS: Fn.join(' ', privateProviders),
@@ -135,7 +135,7 @@ export interface CleanUpEnvironmentOptions {
   readonly environment?: Record<string, string>;
 }
 
-/** What `containers/clean_up.py` reads beside the database. */
+/** Variables that `containers/clean_up.py` reads, in addition to those of the database. */
 export function cleanUpEnvironment(options: CleanUpEnvironmentOptions): Record<string, string> {
   return {
     MLFLOW_DISABLE_TELEMETRY: 'true',
@@ -146,7 +146,7 @@ export function cleanUpEnvironment(options: CleanUpEnvironmentOptions): Record<s
   };
 }
 
-/** Where files are: the artifacts, and what may be written to. */
+/** Locations of files: the artifacts, and the folder with write access. */
 function placeEnvironment({ region, artifactsUri }: { readonly region: string; readonly artifactsUri: string }): Record<string, string> {
   return {
     MLFLOW_ARTIFACTS_DESTINATION: artifactsUri,
@@ -158,27 +158,27 @@ function placeEnvironment({ region, artifactsUri }: { readonly region: string; r
   };
 }
 
-/** There is no curl in the image. */
+/** A Python program, because the image does not contain curl. */
 export const MLFLOW_HEALTH_CHECK = ['CMD', 'python', `${PROGRAMS_DIRECTORY}/health.py`, `127.0.0.1:${MLFLOW_PORT}`];
 
-const TASK_OWNED = 'it is fixed by how the containers of the task find each other';
-const DATABASE_OWNED = 'the construct makes the database and the connection to it; leave it out';
-const TRUST = 'the server would believe forwarded headers, and with them the client address that guards its assistant';
-const UVICORN = 'it could rebind the server or make it trust forwarded headers; for the number of processes use `workers`';
+const TASK_OWNED = 'the connections between the containers of the task depend on it; leave it out';
+const DATABASE_OWNED = 'the construct creates the database and the connection to it; leave it out';
+const TRUST = 'the server would trust forwarded headers, including the client address that protects its assistant';
+const UVICORN = 'it could make the server listen elsewhere or trust forwarded headers; for the number of processes use `workers`';
 const DEVELOPMENT = 'it is for development, with a debugger; leave it out';
-const PROGRAMS = 'everybody who is signed in could run programs on the server, with the password of the database at hand';
-const INSIDE = 'everybody who is signed in could have the server send requests into its network and to itself';
+const PROGRAMS = 'everybody who is signed in could run programs on the server, with access to the password of the database';
+const INSIDE = 'everybody who is signed in could make the server send requests to its network and to itself';
 const ASSISTANT = 'the assistant is closed, because it runs programs on the server';
-const ROLE = 'the task has a role; grant it what it needs';
-const CODE = 'it decides which code the programs of the task load; put it into an image of your own (`mlflowImage`)';
+const ROLE = 'the task uses its role; grant the role what it needs';
+const CODE = 'it decides which code the programs of the task load; set it in your own image (`mlflowImage`)';
 const BUCKET = 'artifacts are in S3, in the region of the stack; use `artifactBucket`';
-const TLS = 'connections that the server makes must be verified';
-const ACCOUNTS = 'people sign in at the provider; MLflow\'s own accounts are not used';
-const DIRECTORY = 'the file system is read-only but for one folder';
-const INTERNAL = 'MLflow hands it from one of its processes to the next';
+const TLS = 'TLS connections of the server must be verified';
+const ACCOUNTS = 'people sign in at the sign-in provider; accounts of MLflow are not used';
+const DIRECTORY = 'the file system is read-only, except for one folder';
+const INTERNAL = 'MLflow uses it between its own processes';
 const OWN_PROGRAMS = 'programs of the construct read it';
 
-/** Names that `environment` and `secrets` must not hold, and what to do instead. A name ending in `*` stands for all that begin so. */
+/** Names that `environment` and `secrets` must not contain, with the reason or what to do instead. A `*` at the end matches all names with that beginning. */
 export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_HOST': TASK_OWNED,
   'MLFLOW_PORT': TASK_OWNED,
@@ -188,7 +188,7 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_SERVER_ALLOWED_HOSTS': TASK_OWNED,
   'MLFLOW_SERVER_CORS_ALLOWED_ORIGINS': 'it follows from `domainName`',
   'MLFLOW_SERVER_X_FRAME_OPTIONS': 'other sites could frame the page',
-  'MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE': 'other sites could write in the name of whoever is signed in',
+  'MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE': 'other sites could send write requests in the name of people who are signed in',
   'MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS': `${PROGRAMS}; run them outside the server`,
   'MLFLOW_ENABLE_REMOTE_ASSISTANT': ASSISTANT,
   'MLFLOW_ENABLE_ASSISTANT_SANDBOX': ASSISTANT,
@@ -198,7 +198,7 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_DEPLOYMENTS_TARGET': 'use `aiGateway`',
   'MLFLOW_GATEWAY_API_BASE_*': 'use `aiGateway.privateProviders`',
   'MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE': 'use `requestLimits`',
-  'MLFLOW_GATEWAY_RESOLVE_API_KEY_*': 'everybody who is signed in could have variables and files of the server, its secrets included, sent to an address of their own',
+  'MLFLOW_GATEWAY_RESOLVE_API_KEY_*': 'everybody who is signed in could make the server send its variables and files, including secrets, to any address',
   'MLFLOW_WEBHOOK_ALLOW*': INSIDE,
   'MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS': INSIDE,
   'MLFLOW_ICON_URL_ALLOWED_SCHEMES': INSIDE,
@@ -220,7 +220,7 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'MLFLOW_DEFAULT_ARTIFACT_ROOT': 'use `artifactBucket` and `artifactPath`; clients reach artifacts through the server',
   'MLFLOW_SERVE_ARTIFACTS': 'clients reach artifacts through the server',
   'MLFLOW_ARTIFACTS_ONLY': 'clients reach artifacts through the server',
-  'MLFLOW_S3_EXPECTED_BUCKET_OWNER': 'uploads above 500 MB would fail, because MLflow signs it into URLs as a header that clients do not send; the task role reaches buckets of one account only',
+  'MLFLOW_S3_EXPECTED_BUCKET_OWNER': 'uploads above 500 MB would fail, because MLflow includes it in signed URLs as a header that clients do not send; the task role can only access buckets of one account',
   'MLFLOW_S3_ENDPOINT_URL': BUCKET,
   'MLFLOW_S3_IGNORE_TLS': TLS,
   'MLFLOW_TRACKING_INSECURE_TLS': TLS,
@@ -246,14 +246,14 @@ export const RESERVED_MLFLOW_NAMES: Record<string, string> = {
   'BOTOCORE_EXPERIMENTAL__PLUGINS': CODE,
   'HOME': DIRECTORY,
   'TMPDIR': DIRECTORY,
-  'PYTHONPATH': 'Python finds the inner door there; put code into an image of your own (`mlflowImage`)',
-  'PYTHONUNBUFFERED': 'the construct sets it, so that log lines come at once; leave it out',
+  'PYTHONPATH': 'Python finds the inner door with it; put code into your own image (`mlflowImage`)',
+  'PYTHONUNBUFFERED': 'the construct sets it, so that log lines are written immediately; leave it out',
   'PYTHON*': CODE,
   'LD_*': CODE,
   'PATH': CODE,
   'MLFLOW_HOME': CODE,
   'GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES': PROGRAMS,
-  'SSLKEYLOGFILE': 'the keys of TLS connections would be written into a file',
+  'SSLKEYLOGFILE': 'the keys of TLS connections would be written to a file',
   'SECURE_MLFLOW_*': 'the inner door reads them; use `access`, `artifactTransfer`, `requestLimits`, `aiGateway`, `authProvider` and `machineIdentities`',
   'PREPARE_*': OWN_PROGRAMS,
   'DATABASE_TOKEN_*': OWN_PROGRAMS,

@@ -1,15 +1,15 @@
 import { Fn, Token, Tokenization } from 'aws-cdk-lib';
 import type { NetworkProxyOptions } from '../props';
 
-/** Settings of every container, where the tasks reach the internet through a proxy of the network. Facts about each are in docs/settings.md. */
+/** Settings of every container if the tasks reach the internet through a proxy of the network. Facts about each are in docs/settings.md. */
 
-/** Python reads these names in any case. */
+/** Names of proxy variables. Python reads them in any letter case. */
 export const NETWORK_PROXY = /^(https?|all|no)_proxy$/i;
 
-/** The task itself, and where the credentials of its role come from. */
+/** The task itself, and the address of the credentials of its role. */
 const WITHIN = ['127.0.0.1', 'localhost', '169.254.170.2'];
 
-/** A host stands for those below it, too: for each bucket. Requests in us-east-1 go to the host without a region. */
+/** A host includes its subdomains, and therefore each bucket. Requests in us-east-1 use the host without a region. */
 function s3Hosts(region: string): string[] {
   return [`s3.${region}.amazonaws.com`, 's3.amazonaws.com'];
 }
