@@ -1,4 +1,4 @@
-/** `npm run try -- --check --url`: the checks that need nothing of a server but its address and a token. */
+/** `npm run try -- --check --url`: the checks that need only the address of a server and a bearer token. */
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -11,14 +11,14 @@ import { installMlflow, pluginFolder, python } from './run.mjs';
 export interface DeployedOptions {
   readonly url: string;
   readonly write: boolean;
-  /** The parts of `--check` for which this machine has to play AWS. */
+  /** The parts of `--check` that need the stand-ins for AWS on this machine. */
   readonly needStack: readonly string[];
 }
 
-/** The token is in the environment, as MLflow's client has it, or that of the AWS role that this process has. */
+/** The bearer token is the one that MLflow's client would use: from the environment, or the AWS identity token of this process's role. */
 export async function checkServerAt(checks: Checks, { url, write, needStack }: DeployedOptions): Promise<void> {
   const { MLFLOW_TRACKING_SERVER_CERT_PATH: file, MLFLOW_TRACKING_TOKEN: given, MLFLOW_TRACKING_AUTH: auth } = process.env;
-  delete process.env.MLFLOW_TRACKING_TOKEN; // nothing that is installed or started now needs it
+  delete process.env.MLFLOW_TRACKING_TOKEN; // no program that is installed or started from here on needs it
   delete process.env.MLFLOW_TRACKING_AUTH;
   const ca = file ? { file, certificates: readFileSync(file, 'utf8') } : undefined;
   const asRole = !given && auth === 'aws-role';
@@ -33,14 +33,14 @@ export async function checkServerAt(checks: Checks, { url, write, needStack }: D
   const name = `check-${randomBytes(4).toString('hex')}`;
   if (await checkDeployed(checks, server) && write && token !== undefined) {
     await checkWrites(checks, { ...server, token }, python, name);
-    console.log(`\nLeft there: the experiment and the registered model ${name}, with 230 MB of files`);
+    console.log(`\nNot removed from the server: the experiment and the registered model ${name}, with 230 MB of files`);
   }
   const leftOut = [
-    ...token === undefined ? ['what a token is needed for: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_AUTH=aws-role for the role of this process'] : [],
-    ...write ? [] : ['a training job: with --write, and a token of an editor; it leaves an experiment, a run and a registered model'],
-    `what needs the stack on this machine: ${needStack.join(', ')} (the same command without --url)`,
+    ...token === undefined ? ['checks that need a bearer token: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_AUTH=aws-role for the role of this process'] : [],
+    ...write ? [] : ['a training job: add --write, with the bearer token of an editor; it leaves an experiment, a run and a registered model'],
+    `checks that need the stack on this machine: ${needStack.join(', ')} (run the same command without --url)`,
   ];
-  console.log(`\nLeft out\n${leftOut.map(line => `  - ${line}`).join('\n')}`);
+  console.log(`\nSkipped\n${leftOut.map(line => `  - ${line}`).join('\n')}`);
 }
 
 async function tokenOfRole(url: string): Promise<string> {

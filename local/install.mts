@@ -1,4 +1,4 @@
-/** Installs the programs once; a stamp remembers what they were made from. */
+/** Installs the programs once. A stamp file records what they were built from. */
 
 import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,11 +8,11 @@ import type { User } from './processes.mjs';
 
 const here = import.meta.dirname;
 
-/** The newest Python on the path that is new enough; as root, rather one that the containers' users may run, too. */
+/** A Python on the path that is new enough. As root, one that the users of the containers can run is preferred. */
 export async function findPython(user: User | undefined): Promise<string> {
   const suitable: string[] = [];
   for (const candidate of ['python3', '/usr/bin/python3']) {
-    // New enough, and with what makes a virtual environment.
+    // New enough, and able to create a virtual environment.
     const isNewEnough = await execa(candidate, ['-c', 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))'], { reject: false }); // the exit code is the answer
     if (!isNewEnough.failed) {
       suitable.push(candidate);
@@ -29,7 +29,7 @@ export async function findPython(user: User | undefined): Promise<string> {
   return suitable[0];
 }
 
-/** Whether a user can run a program: a home directory that is closed to others may stand in the way. */
+/** Whether a user can run a program. The program may be in a home directory that other users cannot read. */
 export async function canRun(program: string, user: User | undefined): Promise<boolean> {
   const { stdout: executable } = await execa(program, ['-c', 'import sys; print(sys.executable)']);
   return !(await execa(executable, ['-c', ''], { cwd: '/', reject: false, ...user })).failed;
@@ -44,7 +44,7 @@ export async function installPython(folder: string, python: string, requirements
   });
 }
 
-/** Packages that are not the image's, in a folder for PYTHONPATH, so that what stands for the image stays as it is. */
+/** Installs packages that the image does not have into a folder for PYTHONPATH, so that the stand-in for the image stays unchanged. */
 export async function installBeside(folder: string, python: string, requirements: string): Promise<void> {
   const file = join(here, 'requirements', requirements);
   const { stdout: version } = await execa(python, ['-VV']);
@@ -53,7 +53,7 @@ export async function installBeside(folder: string, python: string, requirements
   });
 }
 
-/** The plugin for clients from this repository, in a folder for PYTHONPATH. */
+/** Installs the Python package for clients from this repository into a folder for PYTHONPATH. */
 export async function installPlugin(folder: string, python: string): Promise<void> {
   const source = join(here, '..', 'clients', 'python');
   const files = ['pyproject.toml', ...readdirSync(join(source, 'src', 'mlflow_secure_tracking')).filter(name => name.endsWith('.py')).map(name => join('src', 'mlflow_secure_tracking', name))];
@@ -62,7 +62,7 @@ export async function installPlugin(folder: string, python: string): Promise<voi
   });
 }
 
-/** Built from the pinned Go module, unless OAUTH2_PROXY_BIN names a program. */
+/** Builds oauth2-proxy from the pinned Go module, unless OAUTH2_PROXY_BIN names a program. */
 export async function installProxy(folder: string): Promise<string> {
   const given = process.env.OAUTH2_PROXY_BIN;
   if (given) {
@@ -74,7 +74,7 @@ export async function installProxy(folder: string): Promise<string> {
   const env = { CGO_ENABLED: '0' }; // as in the image, where there is no C library
   await once(folder, [...['go.mod', 'go.sum'].map(file => readFileSync(join(module, file), 'utf8')), JSON.stringify(env)], async () => {
     if ((await execa('go', ['version'], { reject: false })).failed) {
-      throw new Error('Go is needed to build oauth2-proxy: install it, or name an oauth2-proxy program in OAUTH2_PROXY_BIN.');
+      throw new Error('Go is needed to build oauth2-proxy: install Go, or set OAUTH2_PROXY_BIN to the path of an oauth2-proxy program.');
     }
     await execa('go', ['build', '-trimpath', '-mod=readonly', '-o', program, 'github.com/oauth2-proxy/oauth2-proxy/v7'], { cwd: module, env });
   });

@@ -1,4 +1,4 @@
-/** Somebody's own app: its cloud assembly, and which of its stacks is run. */
+/** The app of a user: its cloud assembly, and which of its stacks is run. */
 
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -23,7 +23,7 @@ interface Stacks {
   readonly artifacts: Record<string, Artifact>;
 }
 
-/** `app` is what `cdk.json` says, or the folder of a cloud assembly; `output` takes the assembly of a command. */
+/** `app` is the command in `cdk.json`, or the folder of a cloud assembly. The assembly of a command is written to `output`. */
 export async function readOwnApp(app: string, stack: string | undefined, output: string): Promise<Template> {
   const where = process.env.INIT_CWD ?? process.cwd(); // npm runs scripts in the folder of the package
   const folder = resolve(where, app);
@@ -35,18 +35,18 @@ export async function readOwnApp(app: string, stack: string | undefined, output:
     shell: true, cwd: where, env: { ...account, CDK_OUTDIR: output, CDK_CONTEXT_JSON: JSON.stringify(contextOf(where)) }, stdio: ['ignore', 'inherit', 'inherit'], reject: false,
   });
   if (failed || !existsSync(join(output, 'manifest.json'))) {
-    throw new Error(`\`${app}\`, run in ${where}, has not made a cloud assembly: --app takes the command that cdk.json has as \`app\`, or a folder such as cdk.out`);
+    throw new Error(`\`${app}\`, run in ${where}, did not write a cloud assembly: --app needs the command in \`app\` of cdk.json, or a folder such as cdk.out`);
   }
   return readServer(output, stack);
 }
 
-/** As the CDK's command tells the app, from the credentials that it has. */
+/** Account and region, which the `cdk` command takes from its credentials and passes to the app. */
 const account = {
   CDK_DEFAULT_ACCOUNT: process.env.CDK_DEFAULT_ACCOUNT ?? anywhere.account,
   CDK_DEFAULT_REGION: process.env.CDK_DEFAULT_REGION ?? anywhere.region,
 };
 
-/** As the CDK's command hands it to the app. */
+/** The context, as the `cdk` command passes it to the app. */
 function contextOf(where: string): object {
   const read = (file: string) => existsSync(join(where, file)) ? JSON.parse(readFileSync(join(where, file), 'utf8')) : {};
   return { ...read('cdk.json').context, ...read('cdk.context.json') };
@@ -56,7 +56,7 @@ function readServer(folder: string, wanted: string | undefined): Template {
   const { missing = [] } = manifestOf(folder);
   if (missing.length > 0) {
     const looked = [...new Set(missing.map(({ provider }) => provider))].join(', ');
-    console.log(`\nNot looked up, the CDK's dummies stand for it: ${looked}. \`cdk synth\` with credentials keeps the real values in cdk.context.json.`);
+    console.log(`\nThe CDK's dummy values are used for these lookups: ${looked}. Run \`cdk synth\` with credentials to store the real values in cdk.context.json.`);
   }
   const found = stacksOf(folder).flatMap(stacks => Object.entries(stacks.artifacts)
     .filter(([name, { type }]) => type === 'aws:cloudformation:stack' && servers(stacks.assembly, name) > 0)
@@ -67,11 +67,11 @@ function readServer(folder: string, wanted: string | undefined): Template {
   }
   const chosen = wanted === undefined ? found : found.filter(({ name, label }) => [name, label].includes(wanted));
   if (chosen.length !== 1) {
-    throw new Error(wanted === undefined ? `several stacks have a SecureMlflow: name one with --stack (${names})` : `${wanted} is not a stack with a SecureMlflow, which are ${names}`);
+    throw new Error(wanted === undefined ? `several stacks have a SecureMlflow: name one with --stack (${names})` : `${wanted} is not a stack with a SecureMlflow; the stacks with one are ${names}`);
   }
   const [{ assembly, artifacts, name }] = chosen;
   if (servers(assembly, name) > 1) {
-    throw new Error(`${name} has several SecureMlflow: one in a stack can be run here`);
+    throw new Error(`${name} has several SecureMlflow: only a stack with one can be run here`);
   }
   return Template.read(assembly, withDependencies(artifacts, name));
 }
@@ -88,13 +88,13 @@ function stacksOf(assembly: string): Stacks[] {
 
 interface Tasks { readonly Resources?: Record<string, { readonly Properties?: { readonly ContainerDefinitions?: { readonly Name: string }[] } }> }
 
-/** How many a stack has. */
+/** The number of SecureMlflow in a stack. */
 function servers(assembly: string, stack: string): number {
   const { Resources = {} } = JSON.parse(readFileSync(join(assembly, `${stack}.template.json`), 'utf8')) as Tasks;
   return Object.values(Resources).filter(({ Properties }) => Properties?.ContainerDefinitions?.some(({ Name }) => Name === 'mlflow')).length;
 }
 
-/** The stack, and those whose outputs it imports. */
+/** The stack, and the stacks whose outputs it imports. */
 function withDependencies(artifacts: Record<string, Artifact>, name: string): string[] {
   const needed = (artifacts[name].dependencies ?? []).filter(other => artifacts[other].type === 'aws:cloudformation:stack');
   return [...new Set([name, ...needed.flatMap(other => withDependencies(artifacts, other))])];

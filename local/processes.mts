@@ -1,4 +1,4 @@
-/** Long-running programs: each in a process group of its own, logged to a file, stopped with all its children. */
+/** Long-running programs. Each has its own process group and log file, and is stopped with all its children. */
 
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -9,23 +9,23 @@ import { execa } from 'execa';
 export interface User { readonly uid: number; readonly gid: number }
 
 interface LaunchOptions {
-  /** The whole environment: nothing of the caller's is added. */
+  /** The whole environment: no variable of the caller is added. */
   readonly env: Record<string, string>;
   readonly log: string;
   readonly user?: User;
 }
 
-/** A program that runs. */
+/** A running program. */
 export interface Running {
   readonly pid: number;
-  /** How it ended, never rejected. */
+  /** How it ended. Never rejected. */
   readonly exited: Promise<{ readonly code?: number; readonly text: string }>;
   readonly running: boolean;
   lastLines(count?: number): string;
   stop(graceSeconds: number, signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Everything started in this run. */
+/** All programs started in this run. */
 export const launched: Daemon[] = [];
 
 export class Daemon implements Running {
@@ -39,7 +39,7 @@ export class Daemon implements Running {
       cwd: '/',
       env: options.env,
       extendEnv: false,
-      detached: true, // a group of its own: Ctrl-C in the terminal reaches this program only, which then stops in order
+      detached: true, // its own group: Ctrl-C in the terminal reaches only this program, which then stops the others in order
       stdin: 'ignore',
       stdout: log,
       stderr: log,
@@ -52,11 +52,11 @@ export class Daemon implements Running {
     }
     this.pid = process.pid;
     launched.push(this);
-    // Not the promise of execa, which waits for the output of all that is left of the group.
+    // The promise of execa is not used, because it waits for the output of all remaining processes of the group.
     this.exited = new Promise(resolve => process.once('exit', (exitCode, signal) => {
       this.ended = true;
-      signalGroup(this.pid, 'SIGKILL'); // as with a container, nothing outlives the first process
-      // What it printed last may still be on its way into the file.
+      signalGroup(this.pid, 'SIGKILL'); // as in a container, no process outlives the first one
+      // Its last output may not be in the file yet.
       void Promise.race([process, sleep(2000)]).then(() => resolve({ code: exitCode ?? undefined, text: signal ?? `exit code ${exitCode}` }));
     }));
   }
@@ -93,10 +93,10 @@ function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
   }
 }
 
-// The last resort, for the case that this program itself fails.
+// A last resort, if this program itself fails.
 process.on('exit', () => launched.filter(daemon => daemon.running).forEach(daemon => signalGroup(daemon.pid, 'SIGKILL')));
 
-/** Below those that outgoing connections take, so that none of them can come between. */
+/** Chooses a port below those of outgoing connections, so that no such connection can take it. */
 export async function freePort(): Promise<number> {
   const port = randomInt(20_000, 32_000);
   return await isFree(port) ? port : freePort();
@@ -106,7 +106,7 @@ export async function isFree(port: number): Promise<boolean> {
   return tryToListen(port, '127.0.0.1').then(() => true, () => false);
 }
 
-/** Rejected with the reason where a server cannot listen. */
+/** Rejected with the reason if a server cannot listen. */
 export async function tryToListen(port: number, address: string): Promise<void> {
   const server = createServer();
   return new Promise((resolve, reject) => {
@@ -115,7 +115,7 @@ export async function tryToListen(port: number, address: string): Promise<void> 
   });
 }
 
-/** Tries until `attempt` no longer throws; gives up when `daemon` has ended or after some time. */
+/** Retries until `attempt` no longer throws. Gives up when `daemon` has ended or the time is over. */
 export async function untilReady(daemon: Pick<Running, 'running' | 'exited' | 'lastLines'>, what: string, attempt: () => Promise<unknown>, seconds = 60): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
@@ -124,7 +124,7 @@ export async function untilReady(daemon: Pick<Running, 'running' | 'exited' | 'l
       return;
     } catch (error) {
       if (!daemon.running) {
-        await daemon.exited; // until then not all that it printed is in its log
+        await daemon.exited; // only then its log is complete
       }
       if (!daemon.running || Date.now() > deadline) {
         throw new Error(`${what} did not start: ${(error as Error).message}\n${daemon.lastLines()}`);

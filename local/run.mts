@@ -1,4 +1,4 @@
-/** Installs the programs, synthesises an app, runs what it describes, and ends all of it. */
+/** Installs the programs, synthesises an app, runs what it describes, and stops everything. */
 
 import { mkdirSync, rmSync } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
@@ -14,16 +14,16 @@ import { limitsMemory } from './worlds/memory.mjs';
 import { filesOfPython, VerbatimWorld } from './worlds/verbatim.mjs';
 
 export const root = resolve(import.meta.dirname, '..');
-/** What is installed, once for every run. */
+/** Programs are installed here once, for all runs. */
 export const installed = join(root, '.try');
-/** Where a run writes. Several are played at the same time. */
+/** A run writes to this folder. Each of the runs at the same time has its own. */
 export const folder = folderOfWorld ?? installed;
 const mlflowFolder = join(installed, 'mlflow');
 /** The Python of the image, and of the clients in the checks. */
 export const python = join(mlflowFolder, 'bin', 'python');
 /** The package for clients, in a folder for PYTHONPATH. */
 export const pluginFolder = join(installed, 'client');
-/** What it asks for, in another. */
+/** The dependencies of that package, in another folder for PYTHONPATH. */
 export const pluginLibraries = join(installed, 'client-libraries');
 const awsFolder = join(installed, 'aws');
 
@@ -42,7 +42,7 @@ export async function installPrograms(): Promise<Programs> {
   mkdirSync(folder, { recursive: true });
   return new Listr<Programs>([
     {
-      title: 'Install the programs (minutes the first time)',
+      title: 'Install the programs (takes minutes the first time)',
       task: (_, task) => task.newListr([
         {
           title: 'MLflow and scikit-learn from PyPI, S3 from PyPI (moto)',
@@ -57,7 +57,7 @@ export async function installPrograms(): Promise<Programs> {
   ], listr).run({} as Programs);
 }
 
-/** Returns the Python that it is installed with. */
+/** Returns the Python with which MLflow is installed. */
 export async function installMlflow(): Promise<string> {
   mkdirSync(folder, { recursive: true });
   const found = await findPython(asRoot() ? { uid: 10001, gid: 10001 } : undefined);
@@ -79,12 +79,12 @@ export interface OwnApp {
 export async function deploy(app: string | OwnApp, programs: Programs, place?: Partial<Place>): Promise<Deployment> {
   const created = await surround(app, programs, place);
   await new Listr([
-    { title: 'The task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => created.startTask(status => { task.output = status; }) },
+    { title: 'Start the task: prepare, then mlflow, then oauth2-proxy', task: (_, task) => created.startTask(status => { task.output = status; }) },
   ], listr).run();
   return created;
 }
 
-/** The same without the task: what it finds when it starts. */
+/** Starts everything except the task. Use a different folder for each deployment that runs at the same time. */
 export async function surround(app: string | OwnApp, { proxy }: Programs, place: Partial<Place> = {}): Promise<Deployment> {
   const { created } = await new Listr<{ template: Template; created: Deployment }>([
     {
@@ -96,31 +96,31 @@ export async function surround(app: string | OwnApp, { proxy }: Programs, place:
   deployments.push(created);
   showSubstitutions(created);
   await new Listr([
-    { title: 'PostgreSQL', task: () => created.startDatabase() },
-    { title: 'Store of the sessions', enabled: () => created.sessionServer !== undefined, task: () => created.startSessionServer() },
-    { title: 'S3, with the policy of the task role', task: () => created.startS3() },
-    { title: 'OpenID provider, CA bundle', task: () => created.startIssuers() },
+    { title: 'Start PostgreSQL', task: () => created.startDatabase() },
+    { title: 'Start the session store', enabled: () => created.sessionServer !== undefined, task: () => created.startSessionServer() },
+    { title: 'Start the stand-in for S3, with the policy of the task role', task: () => created.startS3() },
+    { title: 'Start the stand-in for the sign-in provider; write the CA bundle', task: () => created.startIssuers() },
   ], listr).run();
   return created;
 }
 
-const notPlayed = [
+const notSimulated = [
   'the two images', 'DNS servers', 'IPv6', 'network ACLs and route tables', 'KMS', 'limits of processor time and disk', 'the log driver', 'the metadata of a task',
-  'rights of the role that starts tasks',
-  ...inVerbatimWorld ? limitsMemory ? [] : ['limits of memory, since there is no control group for it'] : ['security groups', 'limits of memory', 'capabilities', 'read-only files'],
+  'the permissions of the role that starts tasks',
+  ...inVerbatimWorld ? limitsMemory ? [] : ['limits of memory, because this machine has no control group for memory'] : ['security groups', 'limits of memory', 'capabilities', 'read-only files'],
 ];
 
 export function showSubstitutions({ substitutions }: Deployment): void {
-  console.log(`\nThe task ${inVerbatimWorld ? 'runs as it is synthesised' : 'is changed to what this machine has'}. What differs from AWS, and nothing else does:`);
+  console.log(`\nThe task ${inVerbatimWorld ? 'runs as it is synthesised' : 'is adapted to this machine'}. All differences from AWS:`);
   console.table(substitutions.table.map(({ what, aws, here }) => ({ what, 'on AWS': aws, here })));
-  console.log(`Not played: ${notPlayed.join(', ')}.`);
+  console.log(`Not simulated: ${notSimulated.join(', ')}.`);
 }
 
 async function readExample(app: string): Promise<Template> {
   return Template.read(await synthesise(app.endsWith('.ts') ? app : join(app, 'app.ts')));
 }
 
-/** Returns the folder of the cloud assembly, another one for who works beside a deployment. */
+/** Returns the folder of the cloud assembly. Pass another folder while a deployment uses the default one. */
 export async function synthesise(app: string, assembly = join(folder, 'cdk.out')): Promise<string> {
   rmSync(assembly, { recursive: true, force: true });
   await execa('tsx', ['--tsconfig', join(root, 'local', 'examples.tsconfig.json'), join(root, app)], {
@@ -129,13 +129,13 @@ export async function synthesise(app: string, assembly = join(folder, 'cdk.out')
   return assembly;
 }
 
-/** Nothing of it runs yet. */
+/** Creates a deployment without starting it. */
 export async function deploymentOf(template: Template, proxy: string, place: Place): Promise<Deployment> {
   const users = template.all<{ ContainerDefinitions: { User: string }[] }>('AWS::ECS::TaskDefinition')
     .flatMap(({ ContainerDefinitions }) => ContainerDefinitions.map(({ User }) => parseUser(User)));
   const declaredUsers = asRoot() && (await Promise.all(users.map(user => canRun(python, user)))).every(Boolean);
   if (inVerbatimWorld && !declaredUsers) {
-    throw new Error(`the users of the task cannot run ${python}, whose Python is in a folder that is not theirs: install Python 3.10 or newer where everybody reads it, or take --by-substitution`);
+    throw new Error(`the users of the task cannot run ${python}, because its Python is in a folder that they cannot read: install Python 3.10 or newer in a folder that all users can read, or use --by-substitution`);
   }
   const programs: Program[] = [
     await imageOf('ghcr.io/mlflow/mlflow', mlflowFolder),
@@ -148,14 +148,14 @@ export async function deploymentOf(template: Template, proxy: string, place: Pla
   return created;
 }
 
-/** An image of MLflow: an environment of Python. */
+/** A stand-in for an image of MLflow: a Python environment. */
 export async function imageOf(image: string, environment: string): Promise<Program> {
   const programs = join(environment, 'bin');
   const path = [programs, '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
   return { image, entryPoint: [], path, here: `${environment} (PyPI)`, ...await filesOfPython(join(programs, 'python'), environment) };
 }
 
-/** Runs a command to its end, by itself or by Ctrl-C, and stops all that it deployed; the exit code is 1 where it returns false or throws. */
+/** Runs a command until it ends or Ctrl-C is pressed, and stops everything that it deployed. The exit code is 1 if it returns false or throws. */
 export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
@@ -175,12 +175,12 @@ export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): 
   );
 }
 
-/** Where a run in a verbatim world writes. */
+/** The folder to which a run in a verbatim world writes. */
 export function folderOf(world: string): string {
   return join(installed, world);
 }
 
-/** The same program with other arguments, where the task runs as it is synthesised. Resolves with what it printed when it has ended, or shows it meanwhile. */
+/** Runs this program with other arguments in a world where the task runs as it is synthesised. Shows its output, or resolves with the output when it ends. */
 export async function runInVerbatimWorld(name: string, args: readonly string[], output: 'show' | 'keep'): Promise<string | undefined> {
   const run = await enter(folderOf(name), args, output);
   inner.push(run);

@@ -1,4 +1,4 @@
-/** `npm run try`: synthesises the quick start, plays AWS for it and says how to use it. With `--check`, uses it itself and ends. */
+/** `npm run try`: synthesises the quick start, runs it with stand-ins for AWS, and prints how to use it. With `--check`, it checks the server and ends. */
 
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,14 +27,14 @@ import { watchSources } from './watch.mjs';
 import { publicPort } from './worlds/by-substitution.mjs';
 import { inVerbatimWorld, settle, missingForVerbatim } from './worlds/enter.mjs';
 
-/** An older MLflow, whose store the checks of an upgrade start from. */
+/** An older MLflow. The checks of an upgrade start with its database. */
 const oldFolder = join(installed, 'mlflow-old');
 const environmentFile = join(folder, 'env.sh');
 const report = 'check.json';
 
 type Count = Pick<Checks, 'passed' | 'failed'>;
 
-/** What parts of `--check` need from PyPI, which verbatim worlds do not have. */
+/** Packages that parts of `--check` need from PyPI. Verbatim worlds cannot reach PyPI, so they are installed first. */
 const installs: Record<string, (python: string) => Promise<void>> = {
   'identities': installClient,
   'deployed': installClient,
@@ -47,20 +47,20 @@ async function installClient(): Promise<void> {
   await installPlugin(pluginFolder, python);
 }
 
-/** Those that run no task. */
+/** Parts that run no task. */
 const withoutTask = new Set(['names', 'providers']);
 
-/** The others run in three worlds at the same time, which take as long with these in the second and in the third. */
+/** The other parts run in three worlds at the same time. With this split, all three worlds take equally long. */
 const elsewhere: Record<string, Set<string>> = {
   'world-2': new Set(['examples', 'faults', 'rotation', 'network-proxy', 'sessions', 'clean-up', 'own-app', 'sign-in']),
   'world-3': new Set(['behind-the-door', 'scaling', 'upgrades']),
 };
 
-/** What `--check` consists of; each with deployments of its own. */
+/** The parts of `--check`. Each uses its own deployments. */
 const phases: Record<string, (checks: Checks, programs: Programs) => Promise<void>> = {
   'world': async (checks, programs) => {
     if (!inVerbatimWorld) {
-      console.log(`\nThe task as it is synthesised\n  - left out: ${bySubstitution ? 'without --by-substitution' : `only where ${await missingForVerbatim()}`}`);
+      console.log(`\nThe task as it is synthesised\n  - skipped: ${bySubstitution ? 'leave out --by-substitution to run it' : `it runs only where ${await missingForVerbatim()}`}`);
       return;
     }
     await checkVerbatim(checks, await deploy('examples/typescript/quick-start', programs, { port }));
@@ -92,7 +92,7 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
   'network-proxy': async (checks, programs) => checkProxiedNetwork(checks, await deploy('local/apps/network-proxy-app.ts', programs, { port })),
   'sessions': async (checks, programs) => {
     if (findSessionServer() === undefined) {
-      console.log('\nSessions on the server\n  - left out: there is no valkey-server or redis-server here');
+      console.log('\nSessions on the server\n  - skipped: valkey-server or redis-server is not installed');
       return;
     }
     await checkServerSessions(checks, await deploy('local/apps/session-store-app.ts', programs, { port }));
@@ -115,15 +115,15 @@ const phases: Record<string, (checks: Checks, programs: Programs) => Promise<voi
 };
 
 const { check, watch, port, bySubstitution, app, stack, url: deployedAt, write } = new Command('npm run try --')
-  .description('Runs the quick start on this machine: the synthesised task with the real programs, no AWS account.')
-  .addOption(new Option('--check [phases...]', 'use it as people, programs and intruders would, print a line for each check, and end; all of it, or some phases').choices(Object.keys(phases)))
-  .addOption(new Option('--by-substitution', 'change the task to what this machine has, also where it could run as it is'))
-  .addOption(new Option('--url <url>', 'with --check: use a server that is deployed, and change nothing; the token is in MLFLOW_TRACKING_TOKEN').argParser(parseOrigin).conflicts(['app', 'watch']))
-  .addOption(new Option('--write', 'with --url: run a training job there, too'))
-  .addOption(new Option('--app <command>', 'run an app of your own instead: the command that its cdk.json has as `app`, or the folder of a cloud assembly').conflicts(['check', 'watch']))
-  .addOption(new Option('--stack <name>', 'which of its stacks, where several have a SecureMlflow'))
-  .addOption(new Option('--watch', 'take up changes of src/, containers/ and the example: a new task replaces the running one and finds its data').conflicts('check'))
-  .addOption(new Option('--port <port>', 'where MLflow is; a second checkout that runs at the same time takes another').argParser(parsePort).default(publicPort))
+  .description('Runs the quick start on this machine: the synthesised task with the real programs, without an AWS account.')
+  .addOption(new Option('--check [phases...]', 'check the server as people, programs and intruders would use it, print a line for each check, and end; all phases, or those that you name').choices(Object.keys(phases)))
+  .addOption(new Option('--by-substitution', 'adapt the task to this machine, even where it could run unchanged'))
+  .addOption(new Option('--url <url>', 'with --check: check a deployed server and change nothing; the bearer token is read from MLFLOW_TRACKING_TOKEN').argParser(parseOrigin).conflicts(['app', 'watch']))
+  .addOption(new Option('--write', 'with --url: also run a training job there'))
+  .addOption(new Option('--app <command>', 'run your own app instead: the command in `app` of its cdk.json, or the folder of a cloud assembly').conflicts(['check', 'watch']))
+  .addOption(new Option('--stack <name>', 'the stack to run, if several stacks have a SecureMlflow'))
+  .addOption(new Option('--watch', 'apply changes of src/, containers/ and the example: a new task replaces the running one and keeps its data').conflicts('check'))
+  .addOption(new Option('--port <port>', 'the port of MLflow; a second checkout that runs at the same time needs another port').argParser(parsePort).default(publicPort))
   .parse()
   .opts<{ check?: true | string[]; watch?: true; port: number; bySubstitution?: true; app?: string; stack?: string; url?: string; write?: true }>();
 
@@ -148,7 +148,7 @@ async function main(stopping: AbortSignal): Promise<boolean> {
     return runAgainst(deployedAt);
   }
   if (write || (stack !== undefined && app === undefined)) {
-    throw new Error(write ? '--write goes with --url' : '--stack goes with --app');
+    throw new Error(write ? '--write needs --url' : '--stack needs --app');
   }
   if (inVerbatimWorld) {
     await settle(folder);
@@ -156,7 +156,7 @@ async function main(stopping: AbortSignal): Promise<boolean> {
   const programs = await installPrograms();
   if (check) {
     const names = check === true ? Object.keys(phases) : check;
-    await new Listr(names.filter(name => name in installs).map(name => ({ title: `What ${name} needs from PyPI`, task: () => installs[name](programs.python) })), listr).run();
+    await new Listr(names.filter(name => name in installs).map(name => ({ title: `Install the packages that ${name} needs from PyPI`, task: () => installs[name](programs.python) })), listr).run();
     const inOneWorld = inVerbatimWorld || bySubstitution || await missingForVerbatim() !== undefined;
     return inOneWorld ? runChecks(names, programs) : runInAllWorlds(names, programs);
   }
@@ -165,7 +165,7 @@ async function main(stopping: AbortSignal): Promise<boolean> {
   await explain(running);
   if (app === undefined) {
     const missing = await missingForVerbatim();
-    console.log(`\nThe checks run the quick start unchanged, as it is synthesised: \`npm run try -- --check world\`${missing === undefined ? '' : `, only where ${missing}`}.\n`);
+    console.log(`\nTo run the task unchanged, as it is synthesised: \`npm run try -- --check world\`${missing === undefined ? '' : ` (only where ${missing})`}.\n`);
   }
   const unwanted = watch ? watchSources(running, join(example, 'app.ts')) : failWhenItEnds(running);
   console.log('Ctrl-C stops everything.');
@@ -175,7 +175,7 @@ async function main(stopping: AbortSignal): Promise<boolean> {
 
 async function runAgainst(url: string): Promise<boolean> {
   if (check !== true) {
-    throw new Error('--url goes with --check, and with no parts of it');
+    throw new Error('--url needs --check without names of parts');
   }
   const checks = new Checks();
   await checkServerAt(checks, { url, write: write === true, needStack: Object.keys(phases).filter(name => name !== 'deployed') });
@@ -192,10 +192,10 @@ async function explain({ url, caFile, issuer, clients, logs, proxy }: Deployment
   ];
   writeFileSync(environmentFile, `${lines.join('\n')}\n`, { mode: 0o600 });
   console.log(`
-MLflow is at ${url}
+MLflow runs at ${url}
 
-In a browser: open it, accept the certificate of this run, sign in with any address of ${domain}.
-In a program: paste these lines, or \`source ${relative(process.cwd(), environmentFile)}\`. The token is that of ${reader}, for eight hours.
+In a browser: open the URL, accept the certificate of this run, and sign in with any address that ends in @${domain}.
+In a program: paste these lines, or run \`source ${relative(process.cwd(), environmentFile)}\`. The bearer token is for ${reader} and expires after eight hours.
 
 ${lines.join('\n')}
 
@@ -203,10 +203,10 @@ Logs: ${relative(process.cwd(), logs)}/`);
 }
 
 async function failWhenItEnds({ task }: Deployment): Promise<never> {
-  throw new Error(`the task has stopped by itself: ${await task.ended}`);
+  throw new Error(`the task has stopped: ${await task.ended}`);
 }
 
-/** All at the same time: they wait more than they work. What verbatim worlds print is shown in one piece each. */
+/** Runs all worlds at the same time, because they wait more than they compute. The output of each verbatim world is shown in one piece. */
 async function runInAllWorlds(names: string[], programs: Programs): Promise<boolean> {
   const rest = names.filter(name => withoutTask.has(name));
   const tasks = names.filter(name => !withoutTask.has(name));
@@ -236,7 +236,7 @@ async function checkInVerbatimWorld(world: string, parts: string[], output: 'sho
     console.log(`\nThe task as it is synthesised: ${parts.join(', ')}\n${printed}`);
   }
   if (!existsSync(counted)) {
-    throw new Error(`the checks ${parts.join(', ')} have not ended`);
+    throw new Error(`these checks did not finish: ${parts.join(', ')}`);
   }
   return JSON.parse(readFileSync(counted, 'utf8')) as Count;
 }
@@ -264,7 +264,7 @@ function conclude(count: Count, file = report): boolean {
   return note(count, file);
 }
 
-/** For whoever has started this. */
+/** Writes the counts to a file, for the program that started this one. */
 function note({ passed, failed }: Count, file = report): boolean {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, file), JSON.stringify({ passed, failed }));

@@ -1,4 +1,4 @@
-/** `npm run try -- --watch`: takes changes of the sources up for as long as the deployment runs. */
+/** `npm run try -- --watch`: applies changes of the sources while the deployment runs. */
 
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,22 +9,22 @@ import type { Deployment } from './deployment.mjs';
 import { root, showSubstitutions, synthesise } from './run.mjs';
 import { packPrograms } from '../scripts/pack.mjs';
 
-/** Says in a line what became of each change. Never ends: what fails waits for the next change. */
+/** Prints the result of each change in one line. Never ends: after a failure it waits for the next change. */
 export async function watchSources(deployment: Deployment, app: string): Promise<never> {
   const changed = new Set<string>();
   const watcher = watch(['src', 'containers', app], {
     cwd: root,
     ignoreInitial: true,
-    ignored: (path, stats) => stats?.isFile() === true && !/\.(ts|py|html)$/.test(path), // the packed programs among others, which is written here
+    ignored: (path, stats) => stats?.isFile() === true && !/\.(ts|py|html)$/.test(path), // for example the packed programs, which this function writes itself
   }).on('all', (_, path) => changed.add(path));
   await once(watcher, 'ready');
-  console.log(`Changes in src/, containers/ and ${app} are taken up.`);
+  console.log(`Changes in src/, containers/ and ${app} are applied.`);
   tellTheEnd(deployment);
   for (;;) {
     if (changed.size === 0) {
       await once(watcher, 'all');
     }
-    await sleep(200); // editors and git write more than once
+    await sleep(200); // editors and git write a file more than once
     const [first, ...others] = changed;
     changed.clear();
     process.stdout.write(`${first}${others.length > 0 ? ` and ${others.length} more` : ''} changed: `);
@@ -37,7 +37,7 @@ async function takeUp(deployment: Deployment, app: string): Promise<string> {
   const { substitutions: { table } } = deployment;
   packPrograms();
   if (!await deployment.update(Template.read(await synthesise(app)))) {
-    return 'nothing changes for the task';
+    return 'the task is unchanged';
   }
   tellTheEnd(deployment);
   if (!isDeepStrictEqual(deployment.substitutions.table, table)) {
@@ -47,5 +47,5 @@ async function takeUp(deployment: Deployment, app: string): Promise<string> {
 }
 
 function tellTheEnd({ task }: Deployment): void {
-  void task.ended.then(reason => console.log(`✗ the task has stopped by itself: ${reason}\nWaiting for the next change.`));
+  void task.ended.then(reason => console.log(`✗ the task has stopped: ${reason}\nWaiting for the next change.`));
 }

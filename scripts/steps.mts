@@ -1,4 +1,4 @@
-/** What the steps of `verify` share, and what they share with measurements that use the packages. */
+/** Functions that the steps of `verify` share with each other and with measurements that use the packages. */
 
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -19,18 +19,18 @@ export async function install(folder: string, dependencies: Record<string, strin
   await run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--loglevel', 'error'], { cwd: folder });
 }
 
-/** A virtual environment in the folder, `.venv`, with what pip is told. */
+/** Creates the virtual environment `.venv` in the folder and installs the given packages with pip. */
 export async function installPython(folder: string, ...what: string[]): Promise<void> {
   await run('python3', ['-m', 'venv', join(folder, '.venv')]);
   await run(join(folder, '.venv', 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...what]);
 }
 
-/** The one file of that kind; an older one beside it must not be taken for it. */
+/** The only file with this ending. Several files are an error, because one of them may be old. */
 export function packaged(language: string, ending: string): string {
   const folder = join(root, 'dist', language);
   const files = existsSync(folder) ? readdirSync(folder, { encoding: 'utf8', recursive: true }).filter(name => name.endsWith(ending)) : [];
   if (files.length !== 1) {
-    throw new Error(`there should be one ${ending} in ${folder}, not ${files.length}: remove the folder, and \`npx projen build\` makes it`);
+    throw new Error(`expected one ${ending} in ${folder}, found ${files.length}: remove the folder and run \`npx projen build\``);
   }
   return join(folder, files[0]);
 }

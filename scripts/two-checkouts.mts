@@ -1,4 +1,4 @@
-/** `npm run try` as contributors use it: in two checkouts at a time, one of which takes changes up; until Ctrl-C, or until it is killed. */
+/** `npm run try` as contributors use it: in two checkouts at the same time, one of them with `--watch`, until Ctrl-C or until it is killed. */
 
 import assert from 'node:assert/strict';
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { bearer, client, json, type Message } from '../local/clients/http.mjs';
 import { folder, installPrograms } from '../local/run.mjs';
 import { missingForVerbatim } from '../local/worlds/enter.mjs';
 
-/** Files change here, so that the checkout itself stays as it is. Below `/tmp`, where a volume of the task is, too: its path may be a part of others. */
+/** Files are changed in this copy, so that the checkout itself stays unchanged. It is below `/tmp`, as a volume of the task is: its path may be part of other paths. */
 const copy = mkdtempSync('/tmp/checkout-');
 const anotherPort = '8444';
 
@@ -23,14 +23,14 @@ export async function checkTwoCheckouts(): Promise<Count> {
   const checks = new Checks();
   const first = new Try(root);
   const second = new Try(copy, '--port', anotherPort, '--watch');
-  await checks.check('two checkouts run at a time', async () => {
+  await checks.check('two checkouts run at the same time', async () => {
     await Promise.all([first, second].map(each => each.prints(/Ctrl-C stops/)));
   });
-  await checks.check('a change restarts what it concerns: a task on the data that there is, and nothing else', () => change(second));
+  await checks.check('a change restarts only what it affects: the task, which keeps the data', () => change(second));
   await checks.check('Ctrl-C ends both and leaves no process behind', async () => {
     await Promise.all([first, second].map(each => each.end('SIGINT')));
     const { stdout } = await execa('ps', ['-Ao', 'args']);
-    const left = stdout.split('\n').filter(args => args.includes(copy) || args.includes(folder) && !args.includes(work)); // where other steps work
+    const left = stdout.split('\n').filter(args => args.includes(copy) || args.includes(folder) && !args.includes(work)); // other steps use that folder
     assert.equal(left.length, 0, [...left, first.printed, second.printed].join('\n'));
   });
   await checkEndsOfWorlds(checks);
@@ -38,11 +38,11 @@ export async function checkTwoCheckouts(): Promise<Count> {
   return checks;
 }
 
-/** The last one also removes what the killed one had to leave. */
+/** The last run also removes what the killed run left behind. */
 async function checkEndsOfWorlds(checks: Checks): Promise<void> {
   const missing = await missingForVerbatim();
   if (missing !== undefined) {
-    console.log(`  - left out: the ends of tasks that run as they are synthesised, only where ${missing}`);
+    console.log(`  - skipped: stopping tasks that run as they are synthesised; it runs only where ${missing}`);
     return;
   }
   const [before, groupsBefore] = [remains(), controlGroups()];
@@ -50,18 +50,18 @@ async function checkEndsOfWorlds(checks: Checks): Promise<void> {
     await checks.check(`${signal} in the middle of the checks leaves no process and no network of a task behind`, async () => {
       const running = new Try(copy, '--check', 'world');
       await running.prints(/has containers with the users/);
-      assert(remains().length > before.length, 'there is nothing to be left');
+      assert(remains().length > before.length, 'nothing is running that could be left behind');
       await running.end(signal);
       for (let tries = 0; remains().length > before.length && tries < 50; tries += 1) {
-        await sleep(200); // the kernel takes its time
+        await sleep(200); // the kernel needs a moment
       }
       assert.deepEqual(remains(), before);
     });
   }
-  await checks.check('nor a control group, then', async () => assert.deepEqual(controlGroups(), groupsBefore));
+  await checks.check('no control group is left behind', async () => assert.deepEqual(controlGroups(), groupsBefore));
 }
 
-/** Processes that see fewer processes than this one, and networks with a name. */
+/** Processes in another process namespace, and networks with a name. */
 function remains(): string[] {
   const namespace = (pid: string) => {
     try {
@@ -91,12 +91,12 @@ function copyCheckout(): void {
   }
 }
 
-/** Each change waits for what is said of it. */
+/** After each change, waits for the line that is printed about it. */
 async function change(watching: Try): Promise<string> {
   const app = join(copy, 'examples', 'typescript', 'quick-start', 'app.ts');
   const door = join(copy, 'containers', 'secure_mlflow', 'door.py');
   const [appNow, doorNow] = [app, door].map(file => readFileSync(file, 'utf8'));
-  await watching.prints(/are taken up/);
+  await watching.prints(/are applied/);
   const run = await call('/api/2.0/mlflow/runs/create', json({ experiment_id: '0' }));
 
   writeFileSync(app, `${appNow}throw new Error('not like this');`);
@@ -104,7 +104,7 @@ async function change(watching: Try): Promise<string> {
   writeFileSync(app, appNow.replace('emailDomains:', 'databaseCapacity: { maxAcus: 8 }, emailDomains:'));
   await watching.prints(/app\.ts changed: ✗ more than the task changes \(MlflowDatabaseCluster\w+\)/);
   writeFileSync(app, `${appNow}// a comment\n`);
-  await watching.prints(/app\.ts changed: nothing changes for the task/);
+  await watching.prints(/app\.ts changed: the task is unchanged/);
   writeFileSync(door, 'raise SystemExit("not like this")\n');
   await watching.prints(/door\.py changed: ✗ [^]*Waiting for the next change/);
   writeFileSync(door, `${doorNow}# a comment\n`);
@@ -114,7 +114,7 @@ async function change(watching: Try): Promise<string> {
   return restarted;
 }
 
-/** With what is left to copy from. */
+/** Calls the second server with the token and the certificate that its run wrote to files. */
 async function call(path: string, message: Message = {}): Promise<Run> {
   const [, token] = /TOKEN=(.*)/.exec(readFileSync(join(copy, '.try', 'env.sh'), 'utf8'))!;
   const send = client(`https://localhost:${anotherPort}`, readFileSync(join(copy, '.try', 'ca.pem'), 'utf8'));
@@ -129,7 +129,7 @@ function start(cwd: string, options: string[]) {
 
 class Try {
   private readonly running: ReturnType<typeof start>;
-  /** What was not waited for yet. */
+  /** The output after the last text that was waited for. */
   printed = '';
 
   constructor(cwd: string, ...options: string[]) {
@@ -137,7 +137,7 @@ class Try {
     this.running.all.on('data', (chunk: Buffer) => { this.printed += chunk.toString(); });
   }
 
-  /** Waits for something that was not waited for before. */
+  /** Waits for new output that matches. */
   async prints(pattern: RegExp): Promise<string> {
     const deadline = Date.now() + 180_000;
     for (;;) {
@@ -146,12 +146,12 @@ class Try {
         this.printed = this.printed.slice(found.index + found[0].length);
         return found[0];
       }
-      assert(this.running.exitCode === null && Date.now() < deadline, `it has not printed ${pattern}, but\n${this.printed}`);
+      assert(this.running.exitCode === null && Date.now() < deadline, `expected output that matches ${pattern}, got\n${this.printed}`);
       await sleep(100);
     }
   }
 
-  /** As a terminal does it: to every process of the command at once. */
+  /** Sends the signal as a terminal does: to all processes of the command at the same time. */
   async end(signal: NodeJS.Signals): Promise<void> {
     process.kill(-this.running.pid!, signal);
     await this.running;

@@ -1,6 +1,6 @@
 /**
- * Everything a merge needs, in one command: takes the steps below, prints a table of them and then `N passed, N failed`.
- * `npm run verify -- <steps>` takes only these; what the packages are needed for wants `build` to have been taken before.
+ * Everything that a merge must pass, in one command: runs the steps below, prints a table of them and then `N passed, N failed`.
+ * `npm run verify -- <steps>` runs only the named steps. Steps that use the packages need `build` to have run before.
  */
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -23,19 +23,19 @@ import { folder, installMlflow, python } from '../local/run.mjs';
 const steps: Record<string, [title: string, run: () => Promise<Count>]> = {
   'build': ['build: compile, API.md, unit tests, lint, packages', build],
   'newest': ['unit tests and types on the newest aws-cdk-lib', testOnNewest],
-  'python': ['the Python of the containers: unit tests', testPython],
-  'deployment': ['the deployment on this machine, checked', checkDeployment],
-  'ctrl-c': ['the deployment on this machine, in two checkouts, until Ctrl-C', checkTwoCheckouts],
-  'bench': ['every measurement works: npm run bench -- --quick', benchQuickly],
-  'languages': ['examples from the packages: every language gives what TypeScript gives', compareLanguages],
-  'plugin': ['the plugin that renews tokens', testPlugin],
+  'python': ['unit tests of the Python code in the containers', testPython],
+  'deployment': ['the checks of the deployment on this machine', checkDeployment],
+  'ctrl-c': ['two checkouts of the deployment on this machine, stopped with Ctrl-C', checkTwoCheckouts],
+  'bench': ['each measurement runs: npm run bench -- --quick', benchQuickly],
+  'languages': ['examples with the packages: each language gives the same template as TypeScript', compareLanguages],
+  'plugin': ['tests of the Python package for clients', testPlugin],
   'release': ['the release, rehearsed', rehearseRelease],
-  'costs': ['what it costs, by hand and in docs/costs.md', checkMoney],
-  'docs': ['pages: links, commands, code', checkDocs],
+  'costs': ['costs: the arithmetic, README.md and docs/costs.md', checkMoney],
+  'docs': ['documentation: links, commands, code, figures, words', checkDocs],
   'site': ['the site: pages, links, search', checkSite],
-  'pictures': ['pictures are what their sources give', checkPictures],
+  'pictures': ['pictures match their sources', checkPictures],
 };
-/** They need the ports of the deployment, one after the other, and wait much of their time: the other steps run beside them. */
+/** These steps need the same ports, so they run one after the other. They mostly wait, so the other steps run at the same time. */
 const inTurn = ['deployment', 'ctrl-c', 'bench'];
 const rows = join(work, 'rows');
 
@@ -45,18 +45,18 @@ async function build(): Promise<Count> {
   await run('npx', ['projen', 'build'], { env: { CI: undefined } });
   const after = await changes();
   if (after !== before) {
-    throw new Error(`the build changed files that are kept in git; commit them:\n${after}`);
+    throw new Error(`the build changed files that git tracks; commit them:\n${after}`);
   }
   return countIn(join(root, 'test-reports', 'junit.xml'));
 }
 
-/** What differs from the last commit. */
+/** The differences from the last commit. */
 async function changes(): Promise<string> {
   const { stdout } = await execa('git', ['diff', 'HEAD'], { cwd: root });
   return stdout;
 }
 
-/** The sources as they are, but every import of the CDK leads to the newest release. */
+/** Compiles and tests the unchanged sources with the newest release of the CDK. */
 async function testOnNewest(): Promise<Count> {
   const newest = join(work, 'newest');
   await install(newest, { 'aws-cdk-lib': '^2', 'constructs': '^10' });
@@ -89,7 +89,7 @@ async function testOnNewest(): Promise<Count> {
   return countIn(join(report, 'junit.xml'));
 }
 
-/** With the Python that stands for MLflow's image. */
+/** Uses the Python environment that stands in for MLflow's image. */
 async function testPython(): Promise<Count> {
   await installMlflow();
   const pytest = join(folder, 'pytest');
@@ -107,7 +107,7 @@ async function checkDeployment(): Promise<Count> {
   return JSON.parse(readFileSync(report, 'utf8')) as Count;
 }
 
-/** Its figures mean nothing, but those of this library must be figures: what others cannot bear is not for this to say. */
+/** The figures of a quick run mean nothing. It fails only if a measurement of this library fails; failures of the compared servers do not count. */
 async function benchQuickly(): Promise<Count> {
   const report = join(root, '.try', 'bench.json');
   rmSync(report, { force: true });
@@ -118,7 +118,7 @@ async function benchQuickly(): Promise<Count> {
   return { passed: tables.length - failed, failed };
 }
 
-/** The package for clients: its own tests, in an environment of its own. */
+/** Runs the tests of the Python package for clients in a separate virtual environment. */
 async function testPlugin(): Promise<Count> {
   const source = join(root, 'clients', 'python');
   const environment = join(work, 'client');
@@ -128,7 +128,7 @@ async function testPlugin(): Promise<Count> {
   return countIn(report);
 }
 
-/** What a report in JUnit's format says, of jest or of pytest. */
+/** Counts the tests in a JUnit report of jest or pytest. */
 function countIn(report: string): Count {
   const suites = [...readFileSync(report, 'utf8').matchAll(/<testsuite .*?>/gs)].map(([suite]) => suite);
   const sum = (name: string) => suites.reduce((total, suite) => total + Number(new RegExp(` ${name}="(\\d+)"`).exec(suite)?.[1] ?? 0), 0);
@@ -136,7 +136,7 @@ function countIn(report: string): Count {
   return { passed: sum('tests') - sum('skipped') - failed, failed };
 }
 
-/** Leaves a row of the table in a file. */
+/** Runs a step and writes its row of the table to a file. */
 async function take(name: string): Promise<void> {
   const [title, step] = steps[name];
   console.log(`\n=== ${title}`);
@@ -156,11 +156,11 @@ async function takeAll(names: string[]): Promise<void> {
   }
 }
 
-/** All steps: those beside the deployment in a process of their own, whose output is shown in one piece. */
+/** Runs all steps. Those that do not need the ports run in a second process, whose output is shown in one piece. */
 async function takeEverything(): Promise<void> {
   rmSync(work, { recursive: true, force: true });
   await take('build');
-  await installMlflow(); // before two of them do it at once
+  await installMlflow(); // now, so that two steps do not do it at the same time
   const others = Object.keys(steps).filter(name => name !== 'build' && !inTurn.includes(name));
   const beside = execa('node', ['--import', 'tsx', import.meta.filename, ...others], { cwd: root, all: true, reject: false });
   await takeAll(inTurn);
@@ -171,15 +171,15 @@ function rowOf(name: string): Count & { readonly step: string } {
   try {
     return JSON.parse(readFileSync(join(rows, name), 'utf8'));
   } catch {
-    return { step: `${steps[name][0]}: did not end`, passed: 0, failed: 1 };
+    return { step: `${steps[name][0]}: did not finish`, passed: 0, failed: 1 };
   }
 }
 
-// Node 20 is what some machines have; jsii's runtime runs on it and need not say so.
+// Some machines have Node 20. The runtime of jsii works with it, so its warning is switched off.
 process.env.JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = '20';
 
 const [chosen] = new Command('npm run verify --')
-  .description('Everything a merge needs, or some steps of it.')
+  .description('Everything that a merge must pass, or some steps of it.')
   .addArgument(new Argument('[steps...]').choices(Object.keys(steps)))
   .parse()
   .processedArgs as [string[] | undefined];

@@ -1,4 +1,4 @@
-/** Runs checks one after the other, a line each, and counts. */
+/** Runs checks one after the other, prints a line for each, and counts them. */
 
 export class Checks {
   passed = 0;
@@ -6,12 +6,12 @@ export class Checks {
 
   constructor(private readonly show: (text: string) => void = console.log) {}
 
-  /** A group of checks, for the reader. */
+  /** Prints the title of a group of checks. */
   heading(title: string): void {
     this.show(`\n${title}`);
   }
 
-  /** Passes if `body` does not throw; what it returns is shown behind the title. */
+  /** Passes if `body` does not throw. The text that it returns is shown after the title. */
   async check(title: string, body: () => Promise<string | void>): Promise<void> {
     try {
       const measured = await body();

@@ -12,13 +12,13 @@ import { authority, createCertificate } from '../aws/certificates.mjs';
 import { client } from '../clients/http.mjs';
 import type { Deployment } from '../deployment.mjs';
 
-/** What each setting that is wrong makes fail. */
+/** Wrong settings, and the check that each must make fail. */
 const faults: readonly [what: string, settings: Record<string, string | undefined>, fails: RegExp][] = [
-  ['paths without sign-in', { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' }, /calls of programs get 401/],
+  ['paths without sign-in', { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' }, /calls of programs are rejected with 401/],
   ['a cookie that goes over plain HTTP', { OAUTH2_PROXY_COOKIE_SECURE: 'false' }, /the cookie of a sign-in/],
-  ['no PKCE', { OAUTH2_PROXY_CODE_CHALLENGE_METHOD: undefined }, /a page leads to the provider/],
-  ['a sign-in that returns to another host', { OAUTH2_PROXY_REDIRECT_URL: 'https://evil.example/oauth2/callback' }, /a page leads to the provider/],
-  ['a provider that is not asked about tokens', { OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false' }, /the server knows who it is/],
+  ['no PKCE', { OAUTH2_PROXY_CODE_CHALLENGE_METHOD: undefined }, /a page leads to the sign-in provider/],
+  ['a sign-in that returns to another host', { OAUTH2_PROXY_REDIRECT_URL: 'https://evil.example/oauth2/callback' }, /a page leads to the sign-in provider/],
+  ['bearer tokens that are ignored', { OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false' }, /the server returns who is signed in/],
 ];
 
 interface Callers {
@@ -28,7 +28,7 @@ interface Callers {
   readonly role: string;
 }
 
-/** The same program as somebody runs it after `cdk deploy`, against the deployment on this machine. */
+/** Runs the command that users run after `cdk deploy`, against the deployment on this machine. */
 export async function checkAgainstItself(checks: Checks, deployment: Deployment, { admin, role }: Callers): Promise<void> {
   const { url, caFile, account, template, verbatim } = deployment;
   const here = [...process.execArgv, process.argv[1], '--check', '--url', url];
@@ -38,19 +38,19 @@ export async function checkAgainstItself(checks: Checks, deployment: Deployment,
     assert(!failed, stdout);
     return stdout;
   };
-  checks.heading('A server of which only the address is known');
-  await checks.check('is checked without a token, and with what is left out for that', async () => {
+  checks.heading('A server of which only the URL is known');
+  await checks.check('is checked without a bearer token; the output lists what is skipped', async () => {
     const printed = await run([], {});
-    assert.match(printed, /what a token is needed for: set MLFLOW_TRACKING_TOKEN/);
-    assert.doesNotMatch(printed, /With the token|training job.*can/);
+    assert.match(printed, /checks that need a bearer token: set MLFLOW_TRACKING_TOKEN/);
+    assert.doesNotMatch(printed, /With the bearer token|training job.*can/);
     return counted(printed);
   });
-  await checks.check('is checked with a token, and written to where that is wanted', async () => {
+  await checks.check('is checked with a bearer token, and with --write by a training job', async () => {
     const printed = await run(['--write'], { MLFLOW_TRACKING_TOKEN: admin });
     assert.match(printed, /✓ load it back and predict/);
     return counted(printed);
   });
-  await checks.check('is checked and written to as an AWS role, whose token the package for clients asks for', async () => {
+  await checks.check('is checked, and written to, as an AWS role; the package for clients requests its AWS identity token', async () => {
     const printed = await run(['--write'], {
       MLFLOW_TRACKING_AUTH: 'aws-role',
       AWS_REGION: template.region,
@@ -58,7 +58,7 @@ export async function checkAgainstItself(checks: Checks, deployment: Deployment,
       AWS_SECRET_ACCESS_KEY: 'not checked here',
       ...!verbatim && { AWS_ENDPOINT_URL_STS: account!.issuer },
     });
-    assert.match(printed, /With the token[^]*✓ load it back and predict/);
+    assert.match(printed, /With the bearer token[^]*✓ load it back and predict/);
     return counted(printed);
   });
   const ca = { file: caFile, certificates: readFileSync(caFile, 'utf8') };
@@ -67,7 +67,7 @@ export async function checkAgainstItself(checks: Checks, deployment: Deployment,
     await checkDeployed(new Checks(line => { lines.push(line); }), { url, send, token: admin, ca });
     return lines.filter(line => line.includes('✗')).join('\n');
   });
-  await checks.check('finds that a server lets everybody in', () => findsOpenServer(admin));
+  await checks.check('finds a server that is open to everyone', () => findsOpenServer(admin));
   const usual = await found({});
   for (const [what, settings, fails] of faults) {
     await checks.check(`finds ${what}`, async () => {
@@ -77,13 +77,13 @@ export async function checkAgainstItself(checks: Checks, deployment: Deployment,
   }
 }
 
-/** What must hold of such a server as of any other: the rest of the checks has to fail. */
+/** The checks that pass with such a server, too. All others must fail. */
 const holds = [
-  'has a certificate that is trusted', '/ping answers 200', 'a sign-in returns to no other host, whatever headers say',
-  'the server knows who it is', 'MLflow answers', 'the token may be sent as a password',
+  'has a trusted certificate', '/ping answers 200', 'a sign-in returns to this host only, whatever headers are sent',
+  'the server returns who is signed in', 'MLflow answers', 'the bearer token may be sent as a password',
 ];
 
-/** A server that answers everybody, at everything, and with every TLS. Returns how many checks found that. */
+/** A server that answers every request, with every version of TLS. Returns how many checks fail because of that. */
 async function findsOpenServer(token: string): Promise<string> {
   const certificate = await createCertificate([]);
   const server = createServer({ ...certificate, minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' }, (_, response) => response.end('{"email":"anybody"}'));

@@ -1,4 +1,4 @@
-/** Everything that `npm run try -- --check` does with the running deployments. */
+/** All checks that `npm run try -- --check` runs against the running deployments. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -36,7 +36,7 @@ import { checkUpgrades, type UpgradeOptions } from './upgrades.mjs';
 import { checkVersions } from './versions.mjs';
 import { checkWorld } from './world.mjs';
 
-/** What everybody does, and how the task bears it. */
+/** What people and programs do every day, and the state of the task. */
 export async function checkQuickStart(checks: Checks, deployment: Deployment, python: string): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
@@ -49,14 +49,14 @@ export async function checkQuickStart(checks: Checks, deployment: Deployment, py
   await checkEnd(checks, deployment);
 }
 
-/** What an example is for that has no checks of its own. */
+/** The purpose of an example that has no separate checks. */
 export async function checkExample(checks: Checks, example: string, deployment: Deployment, python: string): Promise<void> {
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
   await checkUse(checks, example, { deployment, token, python });
   await checkEnd(checks, deployment);
 }
 
-/** How it bears trouble, and more than one task. */
+/** Failures of the services that the task needs. */
 export async function checkResilience(checks: Checks, deployment: Deployment): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'), new Agent({ keepAlive: true }));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
@@ -71,7 +71,7 @@ export async function checkTwoTasks(checks: Checks, deployment: Deployment): Pro
   await checkEnd(checks, deployment);
 }
 
-/** Who gets in and who does not, where machines may, too. */
+/** Which people and machines are admitted and which are rejected. */
 export async function checkIdentities(checks: Checks, deployment: Deployment, python: string, pluginFolder: string): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   deployment.issuer.groups.set('someone@example.com', ['ml-admins']);
@@ -84,14 +84,14 @@ export async function checkIdentities(checks: Checks, deployment: Deployment, py
   await checkEnd(checks, deployment);
 }
 
-/** People's tools. */
+/** The command-line tool for people. */
 export async function checkTools(checks: Checks, deployment: Deployment, tools: Pick<SignInOptions, 'python' | 'packages' | 'program'>): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   await checkSignIn(checks, { ...tools, deployment, send });
   await checkEnd(checks, deployment);
 }
 
-/** What somebody checks who has deployed it. */
+/** The checks for a server that has been deployed. */
 export async function checkAsDeployed(checks: Checks, deployment: Deployment): Promise<void> {
   const { machineIdentities, roles, template, issuer, clients } = deployment;
   issuer.groups.set('someone@example.com', ['ml-admins']);
@@ -107,25 +107,25 @@ export async function checkLevels(checks: Checks, deployment: Deployment, python
   await checkEnd(checks, deployment);
 }
 
-/** What those who are in can do to each other, to the server and to what it reaches. */
+/** What people who have signed in can do to each other, to the server and to other servers that it can reach. */
 export async function checkInside(checks: Checks, deployment: Deployment): Promise<void> {
   await checkBehindTheDoor(checks, deployment);
   await checkEnd(checks, deployment);
 }
 
-/** The short way to MLflow's handlers, beside MLflow's own app. */
+/** The short way to MLflow's handlers, compared with MLflow's own app. */
 export async function checkWays(checks: Checks, deployment: Deployment): Promise<void> {
   await checkShortWay(checks, deployment);
   await checkEnd(checks, deployment);
 }
 
-/** What a newer MLflow does with the store of an older one. */
+/** A newer MLflow with the database of an older one. */
 export async function checkUpgrade(checks: Checks, options: UpgradeOptions): Promise<void> {
   await checkUpgrades(checks, options);
   await checkEnd(checks, options.deployment);
 }
 
-/** What goes through a proxy of the network. */
+/** Tasks that reach the internet through a proxy of the network. */
 export async function checkProxiedNetwork(checks: Checks, deployment: Deployment): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
@@ -133,14 +133,14 @@ export async function checkProxiedNetwork(checks: Checks, deployment: Deployment
   await checkEnd(checks, deployment);
 }
 
-/** How the server signs in to the database without a password. */
+/** The server connects to the database without a password. */
 export async function checkDatabaseTokens(checks: Checks, deployment: Deployment, python: string): Promise<void> {
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
   await checkRotation(checks, deployment, token, python);
   await checkEnd(checks, deployment);
 }
 
-/** Sessions that can be called back. */
+/** Sessions that are kept on the server and can be revoked. */
 export async function checkServerSessions(checks: Checks, deployment: Deployment): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
@@ -148,19 +148,19 @@ export async function checkServerSessions(checks: Checks, deployment: Deployment
   await checkEnd(checks, deployment);
 }
 
-/** What an app is that is not one of the examples. */
+/** An app that is not one of the examples. */
 export async function checkOwnApp(checks: Checks, options: OwnApps): Promise<void> {
   await checkOwnApps(checks, options);
   await checkEnd(checks, options.deployment);
 }
 
-/** The task as it is synthesised, in a world that is played. */
+/** The task as it is synthesised, in a simulated network. */
 export async function checkVerbatim(checks: Checks, deployment: Deployment): Promise<void> {
   await checkWorld(checks, deployment);
   await checkEnd(checks, deployment);
 }
 
-/** What the scheduled task removes for good. */
+/** What the scheduled task removes permanently. */
 export async function checkRemoval(checks: Checks, deployment: Deployment): Promise<void> {
   const send = client(deployment.url, readFileSync(deployment.caFile, 'utf8'));
   const token = await personToken(deployment.issuer.issuer, deployment.clients, 'someone@example.com');
@@ -172,11 +172,11 @@ export async function checkRemoval(checks: Checks, deployment: Deployment): Prom
 
 async function checkEnd(checks: Checks, deployment: Deployment): Promise<void> {
   checks.heading('At the end');
-  await checks.check('everything stops when asked to, and leaves no process behind', async () => {
+  await checks.check('all programs stop on request and leave no process behind', async () => {
     await deployment.stop();
     const left = () => launched.filter(({ pid }) => groupIsAlive(pid)).map(({ pid }) => pid);
     for (let tries = 0; left().length > 0 && tries < 50; tries += 1) {
-      await sleep(200); // what was killed with its first process needs a moment to be gone
+      await sleep(200); // children that were killed together with the first process need a moment to end
     }
     assert.deepEqual(left(), []);
   });

@@ -1,4 +1,4 @@
-/** `npm run try -- --app`: an app that knows nothing of this project's examples. */
+/** `npm run try -- --app`: an app that is independent of this project's examples. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { readOwnApp } from '../own-app.mjs';
 
 const local = join(import.meta.dirname, '..');
 
-/** As in a `cdk.json`, from whatever folder. */
+/** A command as in a `cdk.json`. It works in any folder. */
 export const ownApp = commandOf('own-app.ts');
 export const ownStack = 'Test/Research';
 
@@ -20,22 +20,22 @@ export interface OwnApps {
   readonly deployment: Deployment;
   /** The folder of its cloud assembly. */
   readonly assembly: string;
-  /** Another one. */
+  /** Another folder for a cloud assembly. */
   readonly output: string;
-  /** Rejected where it cannot be run. */
+  /** Rejected if the template cannot be run. */
   tryToRun(template: Promise<Template>): Promise<unknown>;
 }
 
 export async function checkOwnApps(checks: Checks, { deployment, assembly, output, tryToRun }: OwnApps): Promise<void> {
   const { template, containers, url, issuer, clients, proxy, caFile } = deployment;
   checks.heading('An app of your own');
-  await checks.check('runs as it is: of several stages the one that is named, in its account and region, with a VPC that is looked up', async () => {
+  await checks.check('runs unchanged: the named one of several stages, in its account and region, with a VPC that is looked up', async () => {
     assert.deepEqual([template.account, template.region], ['210987654321', 'us-west-2']);
     assert(containers.some(({ env }) => env.AWS_REGION === 'us-west-2'));
   });
   const path = '/api/2.0/mlflow-artifacts/artifacts/own-app/note.txt';
   const send = client(url, readFileSync(caFile, 'utf8'));
-  await checks.check('lets the person in whose token is printed: of its domain and its groups', async () => {
+  await checks.check('admits the person whose bearer token is printed, who is in an allowed domain and group', async () => {
     const { reader } = somebodyOf(proxy.env, issuer);
     const credentials = bearer(await personToken(issuer.issuer, clients, reader));
     assert.equal(reader, 'someone@example.org');
@@ -44,7 +44,7 @@ export async function checkOwnApps(checks: Checks, { deployment, assembly, outpu
     issuer.groups.set(reader, ['others']);
     assert.equal((await send(path, { headers: bearer(await personToken(issuer.issuer, clients, reader)) })).status, 403);
   });
-  await checks.check('is also read from the folder of its cloud assembly, named from where npm was called', async () => {
+  await checks.check('can also be given as the folder of its cloud assembly, relative to the folder in which npm was called', async () => {
     const before = process.env.INIT_CWD;
     process.env.INIT_CWD = dirname(assembly);
     try {
@@ -54,16 +54,16 @@ export async function checkOwnApps(checks: Checks, { deployment, assembly, outpu
     }
   });
   for (const [what, app, stack, says] of [
-    ['several servers and none named', ownApp, undefined, /^several stacks have a SecureMlflow: name one with --stack \(Test\/Research, Production\/Sales\)$/],
-    ['a stack that is not there', ownApp, 'Mlflow', /^Mlflow is not a stack with a SecureMlflow, which are /],
+    ['several servers, and no name given', ownApp, undefined, /^several stacks have a SecureMlflow: name one with --stack \(Test\/Research, Production\/Sales\)$/],
+    ['a stack that does not exist', ownApp, 'Mlflow', /^Mlflow is not a stack with a SecureMlflow; the stacks with one are /],
     ['two servers in one stack', `OWN_APP=two-in-one ${ownApp}`, undefined, /^Both has several SecureMlflow: /],
     ['no server', `OWN_APP=none ${ownApp}`, undefined, /^no stack in .* has a SecureMlflow$/],
     ['sign-in with GitHub', commandOf('providers-app.ts'), 'github', /^the sign-in with github is not played here, /],
     ['sign-in with GitLab', commandOf('providers-app.ts'), 'gitlab', /^the sign-in with gitlab is not played here, /],
-    ['a command that fails', 'exit 3', undefined, /^`exit 3`, run in .*, has not made a cloud assembly: /],
-    ['a folder without an assembly', 'nowhere', undefined, /^`nowhere`, run in .*, has not made a cloud assembly: /],
+    ['a command that fails', 'exit 3', undefined, /^`exit 3`, run in .*, did not write a cloud assembly: /],
+    ['a folder without an assembly', 'nowhere', undefined, /^`nowhere`, run in .*, did not write a cloud assembly: /],
   ] as const) {
-    await checks.check(`${what}: one sentence`, async () => {
+    await checks.check(`an error of one sentence: ${what}`, async () => {
       await assert.rejects(tryToRun(readOwnApp(app, stack, output)), ({ message }: Error) => says.test(message) || assert.fail(message));
     });
   }

@@ -1,4 +1,4 @@
-/** A deployed server, of which only the address is known, and a token: what must hold there as in the deployment on this machine. */
+/** Checks of a deployed server that need only its URL and a bearer token. */
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -17,7 +17,7 @@ import { sessionCookieName } from '../clients/person.mjs';
 export interface DeployedServer {
   readonly url: string;
   readonly send: Send;
-  /** Its certification authority, where the machine does not trust it anyway. */
+  /** Its certification authority, if this machine does not trust it already. */
   readonly ca?: { readonly file: string; readonly certificates: string };
   readonly token?: string;
 }
@@ -25,7 +25,7 @@ export interface DeployedServer {
 /** Half a year. */
 const hstsSeconds = 180 * 24 * 3600;
 
-/** Changes nothing. Returns whether the server can be reached at all. */
+/** Changes nothing on the server. Returns whether the server can be reached. */
 export async function checkDeployed(checks: Checks, server: DeployedServer): Promise<boolean> {
   if (!await checkTransport(checks, server)) {
     return false;
@@ -37,12 +37,12 @@ export async function checkDeployed(checks: Checks, server: DeployedServer): Pro
   return true;
 }
 
-/** Leaves an experiment, a run and a registered model, all of this name. */
+/** Leaves an experiment, a run and a registered model with this name. */
 export async function checkWrites(checks: Checks, server: DeployedServer & { readonly token: string }, python: string, name: string): Promise<void> {
   const { url, ca, send, token } = server;
   const run = await checkJob(checks, { deployment: { url, caFile: ca?.file }, token, python, name });
   await checks.check('send OpenTelemetry traces', async () => {
-    assert(run, 'there is no experiment for them');
+    assert(run, 'there is no experiment for the traces');
     const id = randomBytes(16).toString('hex');
     const now = `${Date.now()}000000`;
     const span = { traceId: id, spanId: id.slice(0, 16), name, kind: 1, startTimeUnixNano: now, endTimeUnixNano: now };
@@ -61,7 +61,7 @@ async function checkTransport(checks: Checks, { url, ca, send }: DeployedServer)
   });
   let reached = false;
   checks.heading('The connection');
-  await checks.check('has a certificate that is trusted', async () => {
+  await checks.check('has a trusted certificate', async () => {
     const socket = await handshake({});
     reached = true;
     const validUntil = new Date(socket.getPeerCertificate().valid_to).toISOString().slice(0, 10);
@@ -76,7 +76,7 @@ async function checkTransport(checks: Checks, { url, ca, send }: DeployedServer)
     const old = handshake({ rejectUnauthorized: false, minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' });
     await assert.rejects(old, /alert protocol version|ECONNRESET|socket disconnected|handshake failure/i);
   });
-  await checks.check('is told to browsers as the only one', async () => {
+  await checks.check('tells browsers to use only HTTPS (Strict-Transport-Security)', async () => {
     const age = (await send('/ping')).headers['strict-transport-security'];
     assert(Number(/^max-age=(\d+)/.exec(String(age))?.[1]) >= hstsSeconds, `strict-transport-security: ${age}`);
   });
@@ -86,9 +86,9 @@ async function checkTransport(checks: Checks, { url, ca, send }: DeployedServer)
 async function checkWithoutSignIn(checks: Checks, { url, send }: DeployedServer): Promise<void> {
   checks.heading('Without signing in');
   await checks.check('/ping answers 200', async () => assert.equal((await send('/ping')).status, 200));
-  await checks.check('calls of programs get 401', () => callsGet401(send));
-  await checks.check('a page leads to the provider, with PKCE, and back to this server alone', () => leadsToProvider(url, send));
-  await checks.check('the cookie of a sign-in is for this host, over TLS, and closed to scripts', async () => {
+  await checks.check('calls of programs are rejected with 401', () => callsGet401(send));
+  await checks.check('a page leads to the sign-in provider, with PKCE, and back to this server only', () => leadsToProvider(url, send));
+  await checks.check('the cookie of a sign-in is sent only to this host over TLS, and scripts cannot read it', async () => {
     const all = (await send('/oauth2/start?rd=/')).headers['set-cookie'] ?? [];
     const cookies = all.filter(cookie => cookie.startsWith(sessionCookieName)); // a load balancer may add its own
     assert(cookies.length > 0, `there is no ${sessionCookieName}…`);
@@ -96,15 +96,15 @@ async function checkWithoutSignIn(checks: Checks, { url, send }: DeployedServer)
     assert.deepEqual(cookies.filter(cookie => !isGuarded(cookie) || /; domain=/i.test(cookie)), []);
   });
   for (const [what, headers] of Object.entries(forgedHeaders)) {
-    await checks.check(`headers get nobody in: ${what}`, async () => assert.notEqual(await statusOfSearch(send, headers), 200));
+    await checks.check(`rejected in spite of forged headers: ${what}`, async () => assert.notEqual(await statusOfSearch(send, headers), 200));
   }
-  await checks.check('a sign-in returns to no other host, whatever headers say', async () => {
+  await checks.check('a sign-in returns to this host only, whatever headers are sent', async () => {
     const misleading = { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'http', 'forwarded': 'host=evil.example' };
     const { headers } = await send('/oauth2/start?rd=https://evil.example/', { headers: misleading });
     assert(!String(headers.location).includes('evil.example'), headers.location);
   });
-  await checks.check('tools are told how to sign in and nothing else, or nothing at all', () => saysHowToSignIn(send));
-  await checks.check('other spellings of paths get nobody in', async () => {
+  await checks.check('tools get the settings for a sign-in and nothing else, or a refusal', () => saysHowToSignIn(send));
+  await checks.check('other spellings of paths are rejected', async () => {
     const open = [];
     for (const path of paths) {
       open.push(...await reaches(send, path) ? [path] : []);
@@ -116,8 +116,8 @@ async function checkWithoutSignIn(checks: Checks, { url, send }: DeployedServer)
 
 async function checkWithToken(checks: Checks, { send }: DeployedServer, token: string): Promise<void> {
   const credentials = bearer(token);
-  checks.heading('With the token');
-  await checks.check('the server knows who it is', async () => {
+  checks.heading('With the bearer token');
+  await checks.check('the server returns who is signed in', async () => {
     const { status, body } = await send('/oauth2/userinfo', { headers: credentials });
     assert.equal(status, 200);
     const { email, user } = JSON.parse(body) as { email?: string; user?: string };
@@ -127,10 +127,10 @@ async function checkWithToken(checks: Checks, { send }: DeployedServer, token: s
     assert.equal(await statusOfSearch(send, credentials), 200);
     return `MLflow ${(await send('/version', { headers: credentials })).body}`;
   });
-  await checks.check('the token may be sent as a password', async () => {
+  await checks.check('the bearer token may be sent as a password', async () => {
     assert.equal(await statusOfSearch(send, { authorization: `Basic ${Buffer.from(`x:${token}`).toString('base64')}` }), 200);
   });
-  await checks.check('an answer is guarded: no script in it, no frame around it, no type guessed', async () => {
+  await checks.check('headers protect an answer: no scripts, no frames, no guessed types', async () => {
     const { headers } = await send(search, { headers: credentials });
     assert.deepEqual(Object.values(rules).map(rule => rule(headers)).filter(Boolean), []);
   });
@@ -140,7 +140,7 @@ async function checkWithToken(checks: Checks, { send }: DeployedServer, token: s
     assert.deepEqual(answers.map(({ status }) => status), [200, 403]);
   });
   for (const [flaw, forged] of token.split('.').length === 3 ? await forgedTokens(token) : []) {
-    await checks.check(`a token ${flaw} gets nobody in`, async () => assert.notEqual(await statusOfSearch(send, bearer(forged)), 200));
+    await checks.check(`rejected: a bearer token ${flaw}`, async () => assert.notEqual(await statusOfSearch(send, bearer(forged)), 200));
   }
 }
 
@@ -149,7 +149,7 @@ export async function callsGet401(send: Send): Promise<void> {
   assert.deepEqual(answers.map(({ status, body }, index) => [calls[index], status, body]), calls.map(path => [path, 401, '{}']));
 }
 
-/** Where people's tools ask how to sign in. */
+/** The path from which tools get the settings for a sign-in. */
 export const toolsPath = '/.well-known/mlflow-secure-tracking';
 
 /** Returns the provider, if the server has a client for tools. */
@@ -157,7 +157,7 @@ async function saysHowToSignIn(send: Send): Promise<string> {
   const { status, headers, body } = await send(toolsPath);
   if (status !== 200) {
     assert.equal(status, 403);
-    return 'there is no client for them';
+    return 'there is no client for tools';
   }
   assert.equal(headers['content-type'], 'application/json');
   const answer = JSON.parse(body) as Record<string, string>;
@@ -165,7 +165,7 @@ async function saysHowToSignIn(send: Send): Promise<string> {
   return answer.issuer;
 }
 
-/** Returns the address of the provider. */
+/** Returns the origin of the sign-in provider. */
 export async function leadsToProvider(url: string, send: Send): Promise<string> {
   const answers = await Promise.all(pages.map(path => send(path)));
   assert.deepEqual(answers.map(({ status, body }) => [status, body.includes('<a href="/oauth2/start?rd=')]), answers.map(() => [403, true]));
@@ -181,7 +181,7 @@ export async function leadsToProvider(url: string, send: Send): Promise<string> 
   return origin;
 }
 
-/** The token of the AWS role that this process has, as the package for clients asks for it. */
+/** The AWS identity token of this process's role, requested by the package for clients. */
 export async function roleToken(url: string, python: string, pluginFolder: string): Promise<string> {
   const program = 'import sys; from mlflow_secure_tracking._sources import aws_role_token; print(aws_role_token(sys.argv[1])[0])';
   const { stdout } = await execa(python, ['-c', program, url], { env: { PYTHONPATH: pluginFolder } });
