@@ -1,13 +1,13 @@
-"""Removes for good what people deleted long enough ago: rows of the database and objects of the bucket, the objects first.
+"""Permanently removes what people deleted long enough ago: objects of the bucket, then rows of the database.
 
-It needs nothing but the MLflow image. Exits 0 and says in one line what it removed, or says why not
-in one line with FAILED and exits 1. Its settings:
+It needs only the MLflow image. It logs in one line what it removed and exits with 0, or logs
+the reason in one line with FAILED and exits with 1. Its settings:
   MLFLOW_BACKEND_STORE_URI, PG...  the database, as the server gets it
   MLFLOW_ARTIFACTS_DESTINATION     the bucket and folder, as the server gets it
   CLEAN_UP_OLDER_THAN              seconds since the deletion
 
-`mlflow gc` is not used, for three things that it does (3.17.2) must not happen here: it drops the row of a run although S3 refused to delete the
-objects; it drops a deleted experiment together with a run in it that was restored; and it removes files that a registered model still needs.
+`mlflow gc` (3.17.2) is not used for three reasons: it drops the row of a run even if S3 refused to delete the objects; it drops a deleted
+experiment together with a restored run in it; and it removes files that a registered model still needs.
 """
 
 import os
@@ -21,7 +21,7 @@ import psycopg2
 
 BATCH = 1000  # keys: the most that S3 deletes and lists in one call
 
-# Deleted experiments, old enough, in which no run lives or is younger. The age of a run counts from its own deletion.
+# Experiments deleted long enough ago, without a live run or a run deleted later. The age of a run counts from its own deletion.
 GONE_EXPERIMENTS = """
     SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'deleted' AND last_update_time <= %(until)s AND NOT EXISTS (
         SELECT 1 FROM runs WHERE runs.experiment_id = experiments.experiment_id
@@ -29,12 +29,12 @@ GONE_EXPERIMENTS = """
 RUNS = """
     SELECT run_uuid, artifact_uri, '/' || run_uuid || '/artifacts' FROM runs
     WHERE lifecycle_stage = 'deleted' AND deleted_time <= %(until)s ORDER BY deleted_time, run_uuid"""
-# A deleted experiment takes its models along; MLflow does not mark them.
+# Models of a deleted experiment are removed, too. MLflow does not mark them as deleted.
 MODELS = f"""
     SELECT model_id, artifact_location, '/models/' || model_id || '/artifacts' FROM logged_models
     WHERE (lifecycle_stage = 'deleted' AND last_updated_timestamp_ms <= %(until)s) OR experiment_id IN ({GONE_EXPERIMENTS})
     ORDER BY last_updated_timestamp_ms, model_id"""
-# Last, when runs and models are gone. One that something remains in stays, and so does the first one, which clients take for granted.
+# Removed last, after runs and models. An experiment that is not empty stays, and so does the first one, which clients expect to exist.
 EXPERIMENTS = f"""
     SELECT experiment_id FROM experiments WHERE experiment_id IN ({GONE_EXPERIMENTS}) AND experiment_id <> 0
     AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = experiments.experiment_id)
@@ -62,7 +62,7 @@ class Bucket:
         self.bytes = 0
 
     def folder_of(self, uri, ending):
-        """The folder of one run or model alone; None if its files are not at the server's place for them."""
+        """The folder that holds only this run or model; None if its files are not where the server puts them."""
         own = re.fullmatch(r"mlflow-artifacts:/([^/?#][^?#]*)", uri or "")
         return f"{self.folder}/{own[1]}/" if own and f"/{own[1]}".endswith(ending) else None
 
@@ -73,7 +73,7 @@ class Bucket:
                 continue
             keys = [{"Key": entry["Key"]} for entry in found]
             answer = self.client.delete_objects(Bucket=self.name, Delete={"Objects": keys, "Quiet": True})
-            for error in answer.get("Errors", []):  # the call itself succeeds all the same
+            for error in answer.get("Errors", []):  # the call itself still succeeds
                 raise RuntimeError(f"S3 did not delete {error['Key']}: {error['Code']}")
             self.objects += len(found)
             self.bytes += sum(entry["Size"] for entry in found)
@@ -86,7 +86,7 @@ class CleanUp:
         self.connection = psycopg2.connect(uri.replace("postgresql+psycopg2:", "postgresql:", 1), application_name="clean-up")
         self.connection.autocommit = True
         with self.connection.cursor() as cursor:
-            cursor.execute("SET idle_session_timeout = 0")  # S3 may take longer over the files of one run than the server lets a session idle
+            cursor.execute("SET idle_session_timeout = 0")  # deleting the files of one run may take longer than the server allows a session to idle
         self.bucket = Bucket(destination)
         self.kept = {"a registered model needs": 0, "have their files elsewhere": 0}
 
@@ -96,13 +96,13 @@ class CleanUp:
             return cursor.fetchall()
 
     def store(self):
-        """MLflow's own, which knows all the tables. It would migrate an older schema, so that is excluded first."""
+        """MLflow's own store, which knows all tables. It would migrate an older schema, so that case is excluded first."""
         from mlflow.store.db.utils import _get_latest_schema_revision
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         found = self.rows("SELECT version_num FROM alembic_version", ()) if self.rows("SELECT to_regclass('alembic_version')", ())[0][0] else []
         if found != [(_get_latest_schema_revision(),)]:
-            raise RuntimeError(f"the schema of the database, {found or 'none'}, is not that of this MLflow: let a deployment of the service end, then run this again")
+            raise RuntimeError(f"the schema of the database, {found or 'none'}, is not that of this MLflow: wait until the deployment of the service has ended, then run this again")
         return SqlAlchemyStore(self.uri, "mlflow-artifacts:/")
 
     def remove(self, query, drop):
@@ -116,7 +116,7 @@ class CleanUp:
                 self.kept["have their files elsewhere"] += 1
                 continue
             if not self.rows(f"SELECT 1 FROM ({query}) AS still (id, uri, ending) WHERE id = %(id)s", {**self.until, "id": identifier}):
-                continue  # restored meanwhile
+                continue  # restored since the query
             self.bucket.remove(folder)
             drop(identifier)
             removed += 1
@@ -134,11 +134,11 @@ class CleanUp:
 
 
 def main():
-    # The first process of a container ignores SIGTERM unless it asks for it.
+    # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: fail("stopped by SIGTERM"))
     try:
         CleanUp(os.environ["MLFLOW_BACKEND_STORE_URI"], os.environ["MLFLOW_ARTIFACTS_DESTINATION"], float(os.environ["CLEAN_UP_OLDER_THAN"])).run()
-    except Exception as error:  # whatever it is: one line, for the log and its alarm
+    except Exception as error:  # any error is one line, for the log and its alarm
         fail(f"{type(error).__name__}: {error}")
 
 

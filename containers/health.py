@@ -1,13 +1,13 @@
-"""Exits with 0 as soon as the server at the address that is given answers. ECS asks every five seconds at most, and others wait for its yes, so this waits, too.
+"""Exits with 0 as soon as the server at the given address answers. It waits for the answer, because ECS runs the check only every five seconds.
 
-It needs nothing but the MLflow image, asks nothing that needs the database, which could not pause otherwise, and knows no proxy of the network.
+It needs only the MLflow image and uses no proxy of the network. Its request does not use the database, which could not pause otherwise.
 """
 
 import http.client
 import sys
 import time
 
-PATIENCE = 4  # seconds; ECS gives this five
+PATIENCE = 4  # seconds; ECS allows five
 
 
 def answers(address):

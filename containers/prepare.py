@@ -1,15 +1,15 @@
-"""Runs first in every task, once, as root: volumes, machine identities, CA bundle, schema. Exits 0, or says why not in one line and exits 1.
+"""Runs first in every task, once, as root: volumes, machine identities, CA bundle, schema. Exits with 0, or logs the reason in one line and exits with 1.
 
-It needs nothing but the MLflow image. Its one argument is it and the other programs of the task, packed. Its settings:
-  MLFLOW_BACKEND_STORE_URI, PG...  the database, as the server itself gets it
-  PREPARE_CA_BUNDLE_URL            where to get the certificates of the database's CA
-  PGSSLROOTCERT                    where to put them
-  PREPARE_WRITABLE_DIRECTORY       a volume that the server, which is not root, must be able to write to
-  PREPARE_MACHINE_IDENTITIES       subjects of tokens that oauth2-proxy is to let in, one a line
-  PREPARE_MACHINE_IDENTITIES_FILE  where it looks for them
-  PREPARE_PROGRAMS_DIRECTORY       where the others go: the inner door, the pages that oauth2-proxy shows, what the task runs beside
-  PREPARE_IAM_USER                 where the server signs in by IAM: the database user it signs in as
-  PREPARE_SCHEMA                   "leave": wait for the database and change nothing in it; for tasks beside the service, which alone migrates and serves
+It needs only the MLflow image. Its argument is all programs of the task, packed. Its settings:
+  MLFLOW_BACKEND_STORE_URI, PG...  the database, as the server gets it
+  PREPARE_CA_BUNDLE_URL            the certificates of the database's CA
+  PGSSLROOTCERT                    the file for them
+  PREPARE_WRITABLE_DIRECTORY       a volume to which the server, which is not root, must be able to write
+  PREPARE_MACHINE_IDENTITIES       subjects of bearer tokens that oauth2-proxy must accept, one a line
+  PREPARE_MACHINE_IDENTITIES_FILE  the file for them
+  PREPARE_PROGRAMS_DIRECTORY       the folder for the other programs and the pages of oauth2-proxy
+  PREPARE_IAM_USER                 the database user of a server that uses IAM authentication
+  PREPARE_SCHEMA                   "leave": wait for the database and do not change it; for tasks other than the service, which alone migrates
 """
 
 import base64
@@ -27,7 +27,7 @@ import zlib
 
 import psycopg2
 
-# Whether the inner door knows this MLflow, and which revision of the schema MLflow asks for. Without the collector, which finds nothing to free, the imports take a fifth less.
+# Checks that the inner door knows this MLflow, and prints the schema revision that MLflow needs. Without garbage collection, the imports take a fifth less time.
 LOOK = """
 import gc
 gc.disable()
@@ -37,16 +37,16 @@ print(_get_latest_schema_revision())
 """
 LOCK = 0x6D6C666C6F77  # "mlflow"; advisory locks are per database
 DOWNLOAD_ATTEMPTS = 5
-DATABASE_PATIENCE = 300  # seconds; a paused Aurora wakes in about 15, one asleep for days in more
+DATABASE_PATIENCE = 300  # seconds; a paused Aurora resumes in about 15, after days in more
 LOCK_PATIENCE = 3600  # seconds; another task's migration of a large store
-INDEX_PATIENCE = 60  # seconds; a million runs take a few
-OURS = "secure_mlflow_"  # how the names of our indexes begin
-# MLflow reads all runs ever stored to find those of an experiment. One for each order that it asks for: its own, and by start, as its page does.
+INDEX_PATIENCE = 60  # seconds; a million runs need a few
+OURS = "secure_mlflow_"  # the beginning of our indexes' names
+# Without them, MLflow reads all stored runs to find those of an experiment. One index for each order: MLflow's default, and by start, as its page requests.
 RUNS_INDEXES = {
     f"{OURS}runs_by_experiment": "experiment_id, start_time DESC, run_uuid",
     f"{OURS}runs_by_start": "experiment_id, (CASE WHEN start_time IS NULL THEN 1 ELSE 0 END), start_time DESC, run_uuid",
 }
-# What the database says while it is not ready yet. Any other refusal will not heal by waiting.
+# Errors of a database that is not ready yet. Waiting does not help with other errors.
 NOT_READY = ("the database system is", "Connection refused", "timeout expired", "could not translate host name",
              "server closed the connection", "Network is unreachable", "No route to host",
              "EOF detected", "Connection reset by peer", "remaining connection slots")
@@ -62,20 +62,20 @@ def fail(message):
 
 
 def open_volume(directory):
-    # An empty Fargate volume belongs to root. Its owner may chmod without any capability; chown would need one.
+    # An empty Fargate volume belongs to root. Its owner needs no capability for chmod, but one for chown.
     os.chmod(directory, 0o1777)
 
 
 def write_machine_identities(identities, path):
     with open(path, "w", encoding="utf-8") as file:
-        # Quoted, because the name of a role may hold a comma.
+        # Quoted, because the name of a role may contain a comma.
         csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([line] for line in identities.splitlines())
     os.chmod(path, 0o444)
     say(f"machine identities written: {len(identities.splitlines())}")
 
 
 def write_programs(packed, directory):
-    """The inner door is a package among them, which MLflow finds as if it were installed."""
+    """One of them is the inner door, a package that MLflow finds as if it were installed."""
     files = json.loads(zlib.decompress(base64.b64decode(packed)))
     files["secure_mlflow-1.dist-info/METADATA"] = "Metadata-Version: 2.1\nName: secure-mlflow\nVersion: 1\n"
     files["secure_mlflow-1.dist-info/entry_points.txt"] = "[mlflow.app]\nsecure-mlflow = secure_mlflow:create_app\n"
@@ -89,7 +89,7 @@ def write_programs(packed, directory):
 
 
 def look_at_mlflow(directory):
-    """Starts the look; `latest_revision` waits for the answer."""
+    """Starts `LOOK`; `latest_revision` waits for its result."""
     return subprocess.Popen(
         [sys.executable, "-c", LOOK],
         env={**os.environ, "PYTHONPATH": directory},
@@ -100,7 +100,7 @@ def look_at_mlflow(directory):
 
 
 def latest_revision(look):
-    """Of the schema, as this MLflow makes it. Ends where the inner door does not know this MLflow."""
+    """The schema revision of this MLflow. Ends the program if the inner door does not know this MLflow."""
     output, _ = look.communicate()
     lines = output.strip().splitlines() or ["no output"]
     if look.returncode != 0:
@@ -113,12 +113,12 @@ def fetch_ca_bundle(url, path):
         try:
             with urllib.request.urlopen(url, timeout=30) as response:
                 bundle = response.read().decode("ascii")
-            ssl.create_default_context(cadata=bundle)  # a truncated or foreign answer raises here
+            ssl.create_default_context(cadata=bundle)  # raises for a truncated or wrong answer
             break
         except (OSError, ValueError) as error:
             if attempt == DOWNLOAD_ATTEMPTS:
                 fail(f"cannot get the CA bundle of the database from {url} (does the task have a route to it?): {error}")
-            say(f"CA bundle not there yet, trying again: {error}")
+            say(f"CA bundle not available yet, trying again: {error}")
             time.sleep(2**attempt)
     with open(path, "w", encoding="ascii") as file:
         file.write(bundle)
@@ -145,12 +145,12 @@ def connect(uri):
 
 
 def hold_lock(connection):
-    """One task migrates at a time. The lock lives as long as this session, so the server must not end it for idleness."""
+    """Only one task migrates at a time. The lock lasts as long as this session, so the server must not end it when idle."""
     cursor = connection.cursor()
     cursor.execute("SET idle_session_timeout = 0")
     deadline = time.monotonic() + LOCK_PATIENCE
     while True:
-        # Polled, so that SIGTERM is heard while waiting, and no statement that waits stands in the way of the other's indexes.
+        # Polled, so that SIGTERM is handled while waiting, and no waiting statement blocks the indexes of the other task.
         cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
         if cursor.fetchone()[0]:
             return
@@ -161,17 +161,17 @@ def hold_lock(connection):
 
 
 def revision(connection):
-    """Of the schema, as MLflow names it; None where there is none yet."""
+    """The schema revision of the database; None if it has no schema yet."""
     cursor = connection.cursor()
     cursor.execute("SELECT to_regclass('alembic_version')")
     if cursor.fetchone()[0] is None:
         return None
-    cursor.execute("SELECT string_agg(version_num, ' ') FROM alembic_version")  # one, unless somebody else has been at it
+    cursor.execute("SELECT string_agg(version_num, ' ') FROM alembic_version")  # one, unless another program has changed it
     return cursor.fetchone()[0]
 
 
 def migrate(uri):
-    # A folder of its own: a file left in the shared one would belong to root and stand in the server's way.
+    # A separate folder: a file left in the shared one would belong to root and block the server.
     with tempfile.TemporaryDirectory() as scratch:
         upgrade = subprocess.run(
             [sys.executable, "-m", "mlflow", "db", "upgrade", uri],
@@ -192,12 +192,12 @@ def migrate(uri):
 
 
 def admit(connection, uri, user):
-    """Lets the server sign in by IAM, and do with the tables what it does: read and write rows. They stay with the user of this connection."""
+    """Allows the server IAM authentication, and to read and write rows. The user of this connection still owns the tables."""
     cursor = connection.cursor()
     cursor.execute("SELECT pg_has_role(oid, 'rds_iam', 'MEMBER') FROM pg_roles WHERE rolname = %s", (user,))
     found = cursor.fetchone()
     if found is None:
-        # Who makes a role is a member of it for good, and RDS takes no password from members of rds_iam. So one makes it that is dropped.
+        # The creator of a role stays a member of it, and RDS accepts no password from members of rds_iam. So a temporary role creates it.
         cursor.execute(f"""
             CREATE ROLE {user}_maker CREATEROLE;
             GRANT {user}_maker TO CURRENT_USER WITH SET TRUE;
@@ -205,7 +205,7 @@ def admit(connection, uri, user):
             CREATE ROLE {user} LOGIN;
             RESET ROLE;
             DROP ROLE {user}_maker""")
-        say(f"database user {user} made")
+        say(f"database user {user} created")
     cursor.execute(f"""
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user};
         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {user}""")
@@ -216,12 +216,12 @@ def admit(connection, uri, user):
         psycopg2.connect(libpq_uri(uri)).close()
     except psycopg2.OperationalError as error:
         cursor.execute(f"REVOKE rds_iam FROM {user}")
-        fail(f"with {user} allowed to sign in by IAM the password was no longer taken, so that was undone: {error}")
-    say(f"{user} may sign in by IAM")
+        fail(f"the password was rejected after {user} was allowed IAM authentication, so this was undone: {error}")
+    say(f"{user} may use IAM authentication")
 
 
 def index_runs(connection):
-    """Our indexes on the runs, until MLflow brings one of its own. Nothing depends on them, so the task goes on without."""
+    """Creates our indexes on the runs, unless MLflow has its own. The task also works without them."""
     cursor = connection.cursor()
     try:
         cursor.execute("""
@@ -232,19 +232,19 @@ def index_runs(connection):
         ours = {name: valid for name, valid, _ in found if name.startswith(OURS)}
         cursor.execute(f"SET statement_timeout = '{INDEX_PATIENCE}s'")
         for name, valid in ours.items():
-            if name not in wanted or not valid:  # an interrupted build leaves one that is not
+            if name not in wanted or not valid:  # an interrupted build leaves an invalid one
                 cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
                 say(f"index {name} dropped")
         for name, columns in wanted.items():
             if not ours.get(name):
                 cursor.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON runs ({columns})")
-                say(f"index {name} made")
+                say(f"index {name} created")
     except psycopg2.Error as error:
-        say(f"goes on without an index of the runs, the next start tries again: {error}")
+        say(f"continues without an index of the runs, the next start tries again: {error}")
 
 
 def main():
-    # The first process of a container ignores SIGTERM unless it asks for it.
+    # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, lambda *_: fail("stopped by SIGTERM"))
     uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     open_volume(os.environ["PREPARE_WRITABLE_DIRECTORY"])
@@ -256,12 +256,12 @@ def main():
     fetch_ca_bundle(os.environ["PREPARE_CA_BUNDLE_URL"], os.environ["PGSSLROOTCERT"])
     connection = connect(uri)
     if leave:
-        say("database is awake, schema left as it is")
+        say("database is ready, schema left unchanged")
         return
     latest = latest_revision(look)  # before it migrates
     hold_lock(connection)
     before = revision(connection)
-    if before == latest:  # then MLflow's command, which takes seconds to import, would do nothing
+    if before == latest:  # then MLflow's command, which needs seconds to start, would do nothing
         say(f"schema is up to date, revision {before}")
     else:
         say(f"upgrading the schema, revision {before or 'none yet'}")
@@ -270,11 +270,11 @@ def main():
     user = os.environ.get("PREPARE_IAM_USER")
     if user:
         admit(connection, uri, user)
-    index_runs(connection)  # last: it changes the session, and may lose it
+    index_runs(connection)  # last, because it changes the session and may lose it
 
 
 if __name__ == "__main__":
     try:
         main()
-    except Exception as error:  # noqa: BLE001: whatever it is, one line says so, and the alarm counts it
+    except Exception as error:  # noqa: BLE001: any error is one line, which the alarm counts
         fail(f"{type(error).__name__}: {error}")

@@ -1,8 +1,8 @@
 """The inner door: runs in MLflow's server as its `mlflow.app`, in front of everything that MLflow serves.
 
-`mlflow server --app-name secure-mlflow` finds it by the entry point that `prepare` writes beside it. It says who is calling, takes every trace of the
-sign-in away from what MLflow and its outgoing calls see, and adds to answers what a browser must know. It is imported once before the server starts:
-where this MLflow is not the one that it knows how to guard, the server ends with one line.
+`mlflow server --app-name secure-mlflow` finds it by the entry point that `prepare` writes. It tells MLflow who is calling, hides all data of the sign-in
+from MLflow and its outgoing calls, and adds security headers to answers. It is imported once before the server starts: if it cannot guard this MLflow,
+the server ends with one line.
 """
 
 import gc
@@ -12,7 +12,7 @@ import sys
 
 from . import webhooks
 
-gc.set_threshold(20_000, 50, 100)  # before the imports: they and SQLAlchemy make objects by the thousand, few of them in cycles
+gc.set_threshold(20_000, 50, 100)  # before the imports: they and SQLAlchemy make thousands of objects, few of them in cycles
 
 
 def fail(reason):
@@ -20,19 +20,19 @@ def fail(reason):
     sys.exit(1)
 
 
-if "MLFLOW_CRYPTO_KEK_PASSPHRASE" in os.environ:  # not where `prepare` looks whether this MLflow is known
+if "MLFLOW_CRYPTO_KEK_PASSPHRASE" in os.environ:  # not set while `prepare` checks whether this MLflow is known
     try:
         webhooks.provide_key()  # before MLflow is imported
     except ValueError as error:
         fail(error)
 
-import mlflow  # noqa: E402: the key has to be there before
+import mlflow  # noqa: E402: the key must be set before
 
 from . import access, authors, door, egress, gateway, page  # noqa: E402: they import MLflow
 from .compression import StaticFiles  # noqa: E402
 
-SERIES = "3.17."  # of MLflow: the hooks and the routes below are looked at again with each
-SIGNING = ("MultipartUploadMixin", "MultipartDownloadMixin", "PresignedUploadMixin")  # by which MLflow knows a store that signs URLs
+SERIES = "3.17."  # of MLflow; the hooks and routes below are reviewed for each series
+SIGNING = ("MultipartUploadMixin", "MultipartDownloadMixin", "PresignedUploadMixin")  # mark stores that sign URLs
 
 
 def expect(function, *parameters):
@@ -42,9 +42,9 @@ def expect(function, *parameters):
 
 
 def check():
-    """What the rest relies on, as far as it can be seen without a request."""
+    """Checks what the rest relies on, as far as possible without a request."""
     if not mlflow.__version__.startswith(SERIES):
-        fail(f"MLflow {mlflow.__version__} cannot be guarded, only {SERIES}x: use an `mlflowImage` of it, or the release of this library that is made for yours")
+        fail(f"MLflow {mlflow.__version__} cannot be guarded, only {SERIES}x: use an `mlflowImage` of it, or the release of this library for your version")
     from mlflow.gateway.providers.vertex_ai import VertexAIProvider
     from mlflow.server import app, gateway_api, handlers
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -66,7 +66,7 @@ def check():
     expect(VertexAIProvider._get_credentials, "self")
     unknown = [name for name in SIGNING if not isinstance(getattr(handlers, name, None), type)]
     if unknown:
-        fail(f"MLflow {mlflow.__version__} cannot be guarded: it no longer knows by {', '.join(unknown)} which store signs URLs")
+        fail(f"MLflow {mlflow.__version__} cannot be guarded: it has no {', '.join(unknown)}, which marks stores that sign URLs")
     try:
         authors.sign_rows()
     except AttributeError as error:
@@ -78,7 +78,7 @@ def check():
 
 
 def keep_artifacts_in_the_bucket(store):
-    """MLflow would let anybody name a folder of the server as the place of an experiment's artifacts: files would fill the disk, and be gone with the task."""
+    """MLflow accepts a folder of the server as the artifact location of an experiment: files would fill the disk and be lost with the task."""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.uri import is_local_uri
 
@@ -93,7 +93,7 @@ def keep_artifacts_in_the_bucket(store):
 
 
 def sign_no_urls(handlers):
-    """Has MLflow take the bucket for a store that cannot sign: it tells clients and its page so, and answers 501 to those that ask for a URL all the same."""
+    """Makes MLflow treat the bucket as a store that cannot sign: it tells clients and its page so, and answers requests for a URL with 501."""
     for name in SIGNING:
         setattr(handlers, name, type(name, (), {}))
 
@@ -107,7 +107,7 @@ def create_app():
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     settings = door.Settings.read()
-    os.environ["MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE"] = str(settings.api_limit)  # the one body that MLflow unpacks with a limit: 100 MB by default
+    os.environ["MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE"] = str(settings.api_limit)  # the only body that MLflow unpacks with a limit, 100 MB by default
     egress.Egress.read().install()
     page.adopt(page.index_of(app.static_folder), settings.sign_out_url)
     keep_artifacts_in_the_bucket(SqlAlchemyStore)
@@ -118,25 +118,25 @@ def create_app():
     gateway.guard_keys(SqlAlchemyStore)
     gateway.guard_vertex(VertexAIProvider)
     gateway.guard_unpacking(gateway_api)
-    from mlflow.server.fastapi_app import app as fastapi_app, build_environ  # after what it imports from has been changed
+    from mlflow.server.fastapi_app import app as fastapi_app, build_environ  # after the modules from which it imports were changed
 
     fastapi_app.add_exception_handler(door.Refusal, gateway.answer_refusal)
     fastapi_app.add_exception_handler(egress.Refused, gateway.answer_refused)
     served = gateway.Gateway(by_the_shortest_way(fastapi_app, app, build_environ))
     gc.collect()
-    gc.freeze()  # else each search for cycles would go through all of MLflow's modules
+    gc.freeze()  # otherwise each search for cycles would visit all of MLflow's modules
     return door.AsgiDoor(StaticFiles(served, os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"]), settings)
 
 
 def by_the_shortest_way(fastapi_app, flask_app, build_environ):
     try:
-        from . import answers, artifacts, database, shortcut  # what they import of MLflow is no promise
+        from . import answers, artifacts, database, shortcut  # they import internals of MLflow
 
         unknown = shortcut.difference(fastapi_app, flask_app)
     except ImportError as error:
         unknown = error
     if unknown:
-        print(f"secure-mlflow takes no short way to the handlers of MLflow {mlflow.__version__}, whose answers take longer: {unknown}", flush=True)
+        print(f"secure-mlflow does not use the short way to the handlers of MLflow {mlflow.__version__}, so answers take longer: {unknown}", flush=True)
         return fastapi_app
     answers.install()
     database.install()

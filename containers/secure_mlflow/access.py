@@ -1,7 +1,7 @@
 """Who may do what: the level that a caller has, and the level that a request needs.
 
-Whatever is on no list below needs the highest level, unless it reads: a write that a newer MLflow adds is closed until somebody has looked at it.
-A group can only raise a level. A client can have the proxy drop the header with its groups (`Connection: X-Forwarded-Groups`), and gains nothing by it.
+A write that is on no list below needs the highest level. So a write that a newer MLflow adds is closed until it has been reviewed.
+A group can only raise a level. So a client gains nothing if it makes the proxy drop the header with its groups (`Connection: X-Forwarded-Groups`).
 """
 
 import contextvars
@@ -26,28 +26,28 @@ class Level(IntEnum):
 
 
 class Caller(NamedTuple):
-    name: str  # an e-mail address, or the subject of a machine's token
+    name: str  # e-mail address, or subject of a machine's bearer token
     level: Level
 
 
-# Of the request that is answered. None outside of requests, and for the health check.
+# The caller of the current request. None outside of requests, and for the health check.
 caller = contextvars.ContextVar("caller", default=None)
 
 
 def folded(name):
-    """Letter case does not matter. Of other alphabets it does: some of their letters become Latin ones in lower case."""
+    """Ignores the case of ASCII names only: some letters of other alphabets become Latin letters in lower case."""
     return name.lower() if name.isascii() else name
 
 
 class Policy(NamedTuple):
     everybody: Level = Level.ADMIN  # people who are on no list
-    machines: Level = Level.ADMIN  # machines without a level of their own
+    machines: Level = Level.ADMIN  # machines without an own level
     names: dict = {}  # in lower case
     groups: dict = {}
 
     @classmethod
     def read(cls, text):
-        """`access` of the construct, as JSON. Without it everybody who gets in is an admin."""
+        """`access` of the construct, as JSON. Without it all callers are admins."""
         if text is None:
             return cls()
         access = json.loads(text)
@@ -55,32 +55,32 @@ class Policy(NamedTuple):
         for entry in access["lists"]:
             level = Level.named(entry["level"])
             for levels, members in (policy.names, map(folded, entry["names"])), (policy.groups, entry["groups"]):
-                for member in filter(None, members):  # one that is only known at deployment may turn out empty
+                for member in filter(None, members):  # one that is only known at deployment may be empty
                     levels[member] = max(level, levels.get(member, Level.NONE))
         return policy
 
     def level_of(self, name, machine, groups):
-        """The highest that applies."""
+        """The highest level that applies."""
         own = self.names.get(folded(name))
         rest = self.everybody if not machine else self.machines if own is None else Level.NONE
         return max(own or rest, rest, *(self.groups[group] for group in self.groups.keys() & groups))
 
     def people(self):
-        """Whom the lists name."""
+        """The people on the lists."""
         return [name for name in self.names if "@" in name]
 
 
-API = re.compile(r"/(?:ajax-)?api/[23]\.0(?:/mlflow)?(?=/|-artifacts/)")  # the same call has several addresses
+API = re.compile(r"/(?:ajax-)?api/[23]\.0(?:/mlflow)?(?=/|-artifacts/)")  # the same call has several paths
 
 
 def paths(text):
-    """`*` stands for one part of a path, `**` for any number. A path that is no part of MLflow's API begins with `:`."""
-    # (?s): a decoded path may hold line breaks.
+    """`*` stands for one part of a path, `**` for any number. A path outside MLflow's API begins with `:`."""
+    # (?s): a decoded path may contain line breaks.
     return re.compile("(?s:" + "|".join(re.escape(path).replace(r"\*\*", ".*").replace(r"\*", "[^/]*") for path in text.split()) + ")")
 
 
 READS = {"GET", "HEAD", "OPTIONS"}
-READS_OF_ADMINS = paths("/webhooks /webhooks/*")  # their addresses are secrets: who knows one can write to a channel
+READS_OF_ADMINS = paths("/webhooks /webhooks/*")  # their URLs are secrets: each gives access to a channel
 READS_BY_POST = paths("""
     /experiments/search /experiments/search-datasets /runs/search /logged-models/search /datasets/search /issues/search /prompt-optimization/jobs/search /jobs/search
     /traces/search /traces/batchGetInfos /traces/metrics /traces/calculate-filter-correlation
@@ -134,7 +134,7 @@ TITLES = {Level.NONE: "has no access", Level.READER: "is a reader", Level.EDITOR
 
 
 def reason_against(caller, method, path):
-    """Why this caller may not do this; None where it may."""
+    """Why this caller may not do this; None if it may."""
     if caller.level is Level.ADMIN:
         return None
     need = needed(method, path)
@@ -146,7 +146,7 @@ def reason_against(caller, method, path):
 
 
 def keep_versions(store):
-    """A version of an MCP server is also deleted for good by a change of its status, which only the body of a request tells."""
+    """A change of its status also deletes a version of an MCP server permanently. Only the body of a request shows that."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 

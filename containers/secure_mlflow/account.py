@@ -1,4 +1,4 @@
-"""What MLflow's page asks for to show who is signed in. Its own accounts, which are not used here, answer the same."""
+"""Answers with which MLflow's page shows who is signed in. They have the form of MLflow's own accounts, which are not used here."""
 
 import json
 
@@ -9,7 +9,7 @@ KINDS = ("experiment", "registered_model", "prompt", "scorer", "gateway_endpoint
 
 
 def user(caller, _):
-    # `is_basic_auth` gives the account menu its "Logout", `is_admin` would give it pages that manage accounts.
+    # `is_basic_auth` adds "Logout" to the account menu, `is_admin` would add pages that manage accounts.
     return {"user": {"id": 0, "username": caller.name, "is_admin": False}, "is_basic_auth": True}
 
 
@@ -23,7 +23,7 @@ def permissions(caller, _):
 
 
 def people(caller, policy):
-    """Whom a review can be assigned to: MLflow has no list of people, so these are the caller and whom `access` names."""
+    """People to whom a review can be assigned: the caller and the people in `access`, because MLflow has no list."""
     names = sorted({caller.name, *policy.people()})
     return {"users": [{"id": number, "username": name, "is_admin": False, "roles": []} for number, name in enumerate(names)]}
 

@@ -1,4 +1,4 @@
-"""MLflow's answers as JSON, the same text in one walk over the message: MLflow takes three. Unusual messages are left to it."""
+"""Writes the same JSON as MLflow in one pass over the message; MLflow needs three. Unusual messages are left to MLflow."""
 
 import math
 from json.encoder import encode_basestring_ascii as quoted
@@ -13,11 +13,11 @@ SCALARS = {
     Field.CPPTYPE_BOOL: lambda value: "true" if value else "false",
     Field.CPPTYPE_DOUBLE: lambda value: float.__repr__(value) if math.isfinite(value) else NOT_FINITE[str(value)],
 }
-texts = {}  # what makes them, by the type of the message
+texts = {}  # the function that writes it, by type of message
 
 
 class Writer:
-    """`writers` are those of all types below the first."""
+    """`writers` holds the writers of all nested types."""
 
     def __init__(self, descriptor, writers):
         writers[descriptor.full_name] = self
@@ -25,7 +25,7 @@ class Writer:
         self.knows_all = not descriptor.full_name.startswith("google.protobuf.") and all(write for *_, write in self.fields.values())
 
     def write(self, message, line="\n"):
-        """`line` is a line break and the indentation of what closes the message."""
+        """`line` is a line break and the indentation of the closing brace."""
         parts = []
         inner = f"{line}  "
         item = f"{inner}  "
@@ -36,7 +36,7 @@ class Writer:
 
 
 def writer_of(field, writers):
-    """None: MLflow has to."""
+    """None if MLflow must write it."""
     kind = field.message_type
     if kind:
         return None if kind.GetOptions().map_entry else (writers.get(kind.full_name) or Writer(kind, writers)).write
@@ -58,5 +58,5 @@ def text_of(message, **form):
 
 
 def install():
-    if hasattr(Field, "is_repeated"):  # else an older protobuf
+    if hasattr(Field, "is_repeated"):  # not in an older protobuf
         handlers.message_to_json = text_of

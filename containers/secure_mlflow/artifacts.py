@@ -1,4 +1,4 @@
-"""Artifacts that pass through the server: small ones in one call to S3 and without a file."""
+"""Artifacts that pass through the server. Small ones need one call to S3 and no file."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS
 from starlette.responses import StreamingResponse
 
-SMALL = 2 * 1024 * 1024  # bytes; each upload in flight holds so many, and writes so many at once where it is longer
+SMALL = 2 * 1024 * 1024  # bytes that each upload holds in memory and writes at once
 
 
 class Repository(S3ArtifactRepository, StreamUploadMixin):
@@ -34,25 +34,25 @@ class Repository(S3ArtifactRepository, StreamUploadMixin):
             await asyncio.to_thread(self.log_artifact, file.name, artifact_path)
 
     def log_artifact_from_stream(self, stream, artifact_file_name, artifact_path=None):
-        raise NotImplementedError("FastAPI, and not Flask, takes uploads")
+        raise NotImplementedError("FastAPI handles uploads, not Flask")
 
     def put(self, content, name, folder):
         bucket, root = self.parse_s3_compliant_uri(self.artifact_uri)
         self._upload_file(Put(self._get_s3_client(), content), name, bucket, posixpath.join(root, folder or "", name))
 
     def download_artifacts(self, artifact_path, dst_path=None):
-        """MLflow asks first whether it is a folder and how large it is. Here a file comes first, whatever folder has its name."""
+        """MLflow first requests whether it is a folder, and its size. Here a file is tried first, even if a folder has the same name."""
         if not artifact_path or not dst_path:
             return super().download_artifacts(artifact_path, dst_path)
         bucket, root = self.parse_s3_compliant_uri(self.artifact_uri)
         try:
             answer = self._get_s3_client().get_object(Bucket=bucket, Key=posixpath.join(root, artifact_path), **self._bucket_owner_params)
         except ClientError:
-            return super().download_artifacts(artifact_path, dst_path)  # a folder, or MLflow says what is wrong
+            return super().download_artifacts(artifact_path, dst_path)  # a folder, or MLflow reports the error
         path = self._create_download_destination(artifact_path, os.path.abspath(dst_path))
-        with contextlib.closing(answer["Body"]) as body:  # `with` of the body itself would give the stream below it, which checks no checksum
+        with contextlib.closing(answer["Body"]) as body:  # `with` of the body itself would return the inner stream, which verifies no checksum
             if answer["ContentLength"] <= SMALL:
-                with contextlib.suppress(*S3_RETRYABLE_DOWNLOAD_ERRORS):  # MLflow then tries again, below
+                with contextlib.suppress(*S3_RETRYABLE_DOWNLOAD_ERRORS):  # then MLflow tries again, below
                     content = body.read()
                     with open(path, "wb") as file:
                         file.write(content)
@@ -62,7 +62,7 @@ class Repository(S3ArtifactRepository, StreamUploadMixin):
 
 
 class Put:
-    """Stands for the client that MLflow uploads a file with: it knows the type of the content and what else belongs to it."""
+    """Replaces the client with which MLflow uploads a file. MLflow adds the content type and other arguments."""
 
     def __init__(self, s3, content):
         self.s3, self.content = s3, content
@@ -72,7 +72,7 @@ class Put:
 
 
 async def blocks_of(chunks):
-    """At least one; all but the last have `SMALL` bytes or more."""
+    """Yields at least one block; all but the last have `SMALL` bytes or more."""
     parts, size = [], 0
     async for chunk in chunks:
         parts.append(chunk)
@@ -84,7 +84,7 @@ async def blocks_of(chunks):
 
 
 class Download(StreamingResponse):
-    """MLflow deletes the file of a download when its generator ends. Where the client leaves, that would be whenever Python finds the generator."""
+    """MLflow deletes the file of a download when its generator ends. If the client leaves, that would be when Python collects the generator."""
 
     def __init__(self, content, **options):
         super().__init__(content, **options)
@@ -95,7 +95,7 @@ class Download(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             if inspect.getgeneratorstate(self.content) == inspect.GEN_CREATED:
-                next(self.content, None)  # one that has not begun would not end either
+                next(self.content, None)  # a generator that has not begun would not end
             self.content.close()
 
 

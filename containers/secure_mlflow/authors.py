@@ -1,20 +1,20 @@
-"""What is stored says who made it: the caller, whatever a client claims. It is done where rows are written, which every spelling of MLflow's API ends in.
+"""Stores the caller as the author, whatever a client claims. This happens where rows are written, so it covers all paths of MLflow's API.
 
-Reviews by judges and programs keep their names and say in their metadata who has sent them; review queues keep their owners. What is older than this
-keeps what clients have claimed.
+Reviews by judges and programs keep their names, and their metadata name the sender. Review queues keep their owners. Older rows keep what
+clients have claimed.
 """
 
 import json
 
 from .access import caller
 
-USER = "mlflow.user"  # the tag in which MLflow says whose a run is
-LONGEST = 250  # characters, of the shortest column for a name
-PROGRAMS = {"CODE", "LLM_JUDGE"}  # sources of reviews that have names of their own
+USER = "mlflow.user"  # MLflow's tag for the user of a run
+LONGEST = 250  # characters of the shortest column for a name
+PROGRAMS = {"CODE", "LLM_JUDGE"}  # sources of reviews with their own names
 
 
 def author():
-    """None where nobody calls, as in a job of the server."""
+    """None without a caller, as in a job of the server."""
     who = caller.get()
     return None if who is None else who.name[:LONGEST]
 
@@ -35,14 +35,14 @@ def install():
 
 
 def tell_mlflow():
-    """MLflow's own way to know who asks: for owners of review queues and who has completed a review, and of jobs."""
+    """Sets the user for MLflow's own code: owners of review queues and of jobs, and who has completed a review."""
     from flask import g
 
     g.mlflow_authenticated_user = author()
 
 
 def sign_rows():
-    """What SQLAlchemy calls when a row is added to a session, and before the rows of one are written; by the names of its events."""
+    """By event, the functions that SQLAlchemy calls when a row is added to a session, and before its rows are written."""
     from sqlalchemy.orm.attributes import get_history
 
     from mlflow.exceptions import MlflowException
@@ -100,13 +100,13 @@ def sign_rows():
             put_back(row, tags[type(row)][1])
         elif isinstance(row, models.SqlAssessments):
             if changed(row, "trace_id", "source_type"):
-                raise MlflowException("A review stays with its trace, and with the kind of its author", PERMISSION_DENIED)
+                raise MlflowException("A review must keep its trace and the kind of its author", PERMISSION_DENIED)
             put_back(row, "source_id")
             if changed(row, "name", "value", "error", "rationale", "assessment_metadata", "overrides", "valid"):
                 sign_review(row, name)
 
     def sign_added(session, row):
-        """Before MLflow answers with it."""
+        """Runs before MLflow answers with the row."""
         name = author()
         if name is not None:
             sign_new(row, name)
@@ -116,25 +116,25 @@ def sign_rows():
         if name is None:
             return
         new = list(session.new)
-        made = {None, *(row.run_uuid for row in new if isinstance(row, models.SqlRun))}  # a tag that comes with its run does not know it yet
+        made = {None, *(row.run_uuid for row in new if isinstance(row, models.SqlRun))}  # a tag that is created with its run has no run_uuid yet
         named = {row.model_id for row in new if isinstance(row, models.SqlLoggedModelTag) and names_user(row)}
         for row in new:
-            if isinstance(row, models.SqlTag) and names_user(row) and row.run_uuid not in made:  # of a run that is older than this, and names nobody
+            if isinstance(row, models.SqlTag) and names_user(row) and row.run_uuid not in made:  # of an older run without an author
                 session.expunge(row)
                 continue
-            sign_new(row, name)  # what is merged is filled after it was added
+            sign_new(row, name)  # a merged row is filled after it was added
             if isinstance(row, models.SqlLoggedModel) and row.model_id not in named:
                 row.tags.append(models.SqlLoggedModelTag(experiment_id=row.experiment_id, tag_key=USER, tag_value=name))
         for row in session.dirty:
             keep_author(row, name)
         if any(map(names_user, session.deleted)) and not any(type(row) in wholes for row in session.deleted):
-            raise MlflowException(f"{USER} says who made this, and stays", PERMISSION_DENIED)
+            raise MlflowException(f"{USER} names the author and must stay", PERMISSION_DENIED)
 
     return {"transient_to_pending": sign_added, "before_flush": sign}
 
 
 def sign_past_the_session(store):
-    """The same where MLflow writes rows without SQLAlchemy's session."""
+    """Signs rows that MLflow writes without SQLAlchemy's session."""
     from mlflow.entities import AssessmentSource
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
@@ -148,11 +148,11 @@ def sign_past_the_session(store):
 
     def delete_logged_model_tag(self, model_id, key):
         if key == USER and author() is not None:
-            raise MlflowException(f"{USER} says who made this, and stays", PERMISSION_DENIED)
+            raise MlflowException(f"{USER} names the author and must stay", PERMISSION_DENIED)
         delete_tag(self, model_id, key)
 
     def update_assessment(self, trace_id, assessment_id, *changes, **more):
-        """A review that somebody else changes is no longer what its author has written."""
+        """After a change by another person, that person is the author of a review."""
         name = author()
         if name is None:
             return update(self, trace_id, assessment_id, *changes, **more)
@@ -170,7 +170,7 @@ def sign_past_the_session(store):
 
         def signed(record):
             tags = record.get("tags") if isinstance(record, dict) else ""
-            return {**record, "tags": {**(tags or {}), USER: name}} if isinstance(tags, (dict, type(None))) else record  # MLflow says what is wrong with others
+            return {**record, "tags": {**(tags or {}), USER: name}} if isinstance(tags, (dict, type(None))) else record  # MLflow reports errors in others
 
         return upsert(self, dataset_id, records if name is None or not isinstance(records, list) else [signed(record) for record in records])
 
@@ -181,7 +181,7 @@ def sign_past_the_session(store):
 
 
 def sign_own_traces(processor):
-    """Traces that the server makes itself, as of a call of the AI gateway, are stored later by a thread for all of them: they are signed when they begin."""
+    """Signs traces of the server itself, such as calls of the AI gateway, when they begin, because one thread stores all of them later."""
     start = processor._start_trace
 
     def _start_trace(self, root_span):

@@ -1,7 +1,7 @@
-"""What is sent in fewer bytes: the files of MLflow's page and long answers of its API.
+"""Compresses the files of MLflow's page and long answers of its API.
 
-Of an answer that holds a secret beside text of somebody else's choice, the size could tell the secret. Nobody but the caller chooses text in an answer
-and sees its size: pages of other sites, which could have a browser ask in somebody's name, get answers as they are.
+If an answer contains a secret and text that an attacker chooses, its compressed size could reveal the secret. So requests of other sites' pages,
+which a browser sends in the name of a person, get uncompressed answers. Otherwise only the caller chooses text and sees the size.
 """
 
 import re
@@ -12,15 +12,15 @@ import anyio.to_thread
 
 JSON = (b"content-type", b"application/json")
 WORTH_IT = 2048  # bytes
-FILE = re.compile(r"/static-files/(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.(?:css|html|js|json|map|svg|txt)", re.ASCII)  # one spelling for each
+FILE = re.compile(r"/static-files/(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.(?:css|html|js|json|map|svg|txt)", re.ASCII)  # one spelling for each file
 OF_ONE_ANSWER = {b"date", b"expires", b"content-length", b"etag", b"accept-ranges"}
 DESCRIBING = {b"content-length", b"content-type", b"content-encoding", b"content-disposition", b"last-modified"}
-# A request with one of these gets its answer from MLflow.
+# MLflow answers requests with one of these.
 CONDITIONS = {b"range", b"if-range", b"if-match", b"if-modified-since", b"if-unmodified-since"}
 
 
 def gzip_is_accepted(headers):
-    """`gzip` alone is what the sign-in proxy asks for when its client asks for nothing. It would unpack the answer again."""
+    """`gzip` alone is from the sign-in proxy and not from its client. The proxy would unpack the answer again."""
     accepted = [value.strip() for name, value in headers if name == b"accept-encoding"]
     return any(b"gzip" in value and b"gzip;q=0" not in value.replace(b" ", b"") and value != b"gzip" for value in accepted)
 
@@ -35,10 +35,10 @@ def compressed(content, level):
 
 
 def compress_answer(request_headers, headers, body):
-    """The headers and the body of an answer, compressed where that is worth it and accepted."""
+    """The headers and the body of an answer, compressed if it is long enough and the client accepts that."""
     if len(body) < WORTH_IT or JSON not in headers or not gzip_is_accepted(request_headers) or is_of_other_site(request_headers):
         return headers, body
-    body = compressed(body, 1)  # 335 KB of runs become 32 KB in a millisecond, which took 80 to make
+    body = compressed(body, 1)  # 335 KB of runs become 32 KB in 1 ms; creating them took 80 ms
     rest = [(name, value) for name, value in headers if name != b"content-length"]
     return [*rest, (b"content-length", str(len(body)).encode()), (b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")], body
 
@@ -50,7 +50,7 @@ class File(NamedTuple):
 
 
 class StaticFiles:
-    """Keeps the text files of the page as MLflow answers with them, compressed."""
+    """Keeps compressed copies of the page's text files."""
 
     def __init__(self, app, allowed_hosts):
         self.app, self.hosts, self.files = app, {host.encode() for host in allowed_hosts.split(",")}, {}
@@ -66,7 +66,7 @@ class StaticFiles:
             if answer[0] is None:
                 return  # the client is gone
             file = await anyio.to_thread.run_sync(file_of, *answer)
-            if file is None:  # there is none, or it may not be had
+            if file is None:  # no such file, or no access to it
                 await send_whole(send, scope["method"], *answer)
                 return
             self.files[path] = file
@@ -81,7 +81,7 @@ class StaticFiles:
                 and not any(name in CONDITIONS or (name == b"host" and value not in self.hosts) for name, value in headers))
 
     async def ask(self, scope, receive):
-        """MLflow's whole answer; none where the client leaves."""
+        """MLflow's whole answer; its status is None if the client leaves."""
         status, headers, parts = None, None, []
 
         async def keep(message):
@@ -97,7 +97,7 @@ class StaticFiles:
 
 
 def file_of(status, headers, body):
-    """The answer as it is kept; None where it is no file."""
+    """The copy to keep; None if the answer is not a file."""
     tag = dict(headers).get(b"etag")
     if status != 200 or tag is None:
         return None

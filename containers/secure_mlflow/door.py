@@ -1,6 +1,6 @@
-"""What every request passes before MLflow sees it, and every answer before a client gets it.
+"""Checks every request before MLflow gets it, and completes every answer before a client gets it.
 
-The functions above `AsgiDoor` know nothing of a server: they are the rules.
+The functions above `AsgiDoor` are the rules. They are independent of a server.
 """
 
 import asyncio
@@ -18,32 +18,32 @@ from .page import ASK_AGAIN, FOR_GOOD, OWN_PAGES, PAGE_PATHS, Page, page_policy,
 
 MIB = 1024 * 1024
 BLOCK = 64 * 1024
-MEMBERS = 1000  # that a gzip file may consist of; clients send one
-PIECES = 200_000  # of a request with traces; one of 512 spans with 40 attributes each has 87 000
-HEALTH = "/health"  # of the container's own health check, which has no identity
+MEMBERS = 1000  # of a gzip file; clients send one
+PIECES = 200_000  # of a request with traces; 512 spans with 40 attributes each have 87 000
+HEALTH = "/health"  # of the container's health check, which has no identity
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 STATIC = "/static-files/"
-HASHED = re.compile(r"\.[0-9a-f]{8,}\.")  # a name that changes with what is in the file
+HASHED = re.compile(r"\.[0-9a-f]{8,}\.")  # a name that changes with the content of the file
 OWN = "/secure-mlflow/"
-SCRIPTS = {b"script", b"worker", b"sharedworker", b"serviceworker", b"audioworklet", b"paintworklet", b"xslt"}  # what a browser says that it wants
-TRACES = "/v1/"  # OpenTelemetry, the one part of MLflow that unpacks what it gets without a limit
-UPLOAD = re.compile(r"/(ajax-)?api/2\.0/mlflow-artifacts/artifacts/")  # streamed to S3 as it comes
+SCRIPTS = {b"script", b"worker", b"sharedworker", b"serviceworker", b"audioworklet", b"paintworklet", b"xslt"}  # kinds of files that a browser runs
+TRACES = "/v1/"  # OpenTelemetry, the only part of MLflow that unpacks requests without a limit
+UPLOAD = re.compile(r"/(ajax-)?api/2\.0/mlflow-artifacts/artifacts/")  # streamed to S3
 
-# What a sign-in leaves in a request, and what says where it came from. MLflow needs none of it, and its AI gateway would pass it on.
-# `origin` is judged here; without it MLflow lets no other site read an answer either.
+# Data of the sign-in and the origin of a request. MLflow does not need them, and its AI gateway would pass them on.
+# `origin` is checked here. Without it, MLflow does not allow other sites to read an answer.
 DROPPED = {b"cookie", b"authorization", b"proxy-authorization", b"forwarded", b"via", b"origin", b"gap-auth", b"gap-signature"}
 DROPPED_BEGINNINGS = (b"x-forwarded-", b"x-auth-request-", b"x-real-", b"x-client-", b"x-amzn-", b"x-original-")
 
-DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'; sandbox"  # of an answer that is no page: opened as one, it does nothing
+DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'; sandbox"  # of an answer that is not a page: if opened as one, it does nothing
 
 
 class Settings(NamedTuple):
-    origin: str  # of MLflow's own page, the only one that may write
+    origin: str  # of MLflow's page, the only one that may write
     api_limit: int  # bytes of a request
     traces_limit: int  # bytes of traces, unpacked
-    machines: frozenset  # who is let in by name, in lower case
-    addresses_only: bool  # whether everybody else has an e-mail address
-    hosted_domains: frozenset | None  # of Google, of which everybody else must have one; None where that is not asked for
+    machines: frozenset  # allowed by name, in lower case
+    addresses_only: bool  # whether all others must have an e-mail address
+    hosted_domains: frozenset | None  # of Google; all others must have one of them; None if not required
     policy: Policy  # who may do what
     sign_out_url: str
 
@@ -65,12 +65,12 @@ class Settings(NamedTuple):
 
 
 class Refusal(Exception):
-    """Why a request goes no further, in words for its sender. `code` is one of MLflow's."""
+    """Why a request is refused, for its sender. `code` is one of MLflow's."""
 
     def __init__(self, status, code, reason):
         super().__init__(reason)
         self.status, self.code, self.reason = status, code, reason
-        self.caller = None  # of whom, where that was known
+        self.caller = None  # if known
 
     @classmethod
     def denied(cls, reason):
@@ -85,45 +85,45 @@ class Refusal(Exception):
         return json.dumps({"error_code": self.code, "message": self.reason}).encode()
 
     def answer(self, settings, method, headers):
-        """JSON as MLflow writes it, and a page for somebody who opens one and may not."""
+        """JSON as MLflow writes it, or a page for a person without access who opens a page."""
         if self.status == 403 and method == "GET" and any(name == b"sec-fetch-dest" and value == b"document" for name, value in headers):
             return refusal_page(self.reason, settings.sign_out_url)
         return Page(b"application/json", self.body)
 
     def log(self, method, path):
-        # json.dumps: one line, whatever the sender has put into it. The reason may hold the path, too.
-        who = '"nobody"' if self.caller is None else f"{json.dumps(self.caller.name)} ({self.caller.level})"
+        # json.dumps: one line, whatever the sender has put into it. The reason may contain the path, too.
+        who = '"-"' if self.caller is None else f"{json.dumps(self.caller.name)} ({self.caller.level})"
         print(f"secure-mlflow refused {self.status} {method} {json.dumps(path[:200])} of {who}: {json.dumps(self.reason[:500])[1:-1]}", flush=True)
 
 
 def identity_of(method, path, headers):
-    """Who is calling, as oauth2-proxy says it; None for the health check."""
+    """The caller as named by oauth2-proxy; None for the health check."""
     if path == HEALTH and method == "GET":
         return None
     emails = [value for name, value in headers if name == b"x-forwarded-email"]
-    # A client can have the proxy drop the header (`Connection: X-Forwarded-Email`): that must win it nothing.
+    # A client can make the proxy drop the header (`Connection: X-Forwarded-Email`). It must gain nothing.
     if len(emails) != 1 or not emails[0].strip():
-        raise Refusal.denied("Nobody is signed in: the sign-in proxy has named no one, or more than one")
-    # uvicorn adds the fields of a trailer to the headers, so one could name somebody else.
+        raise Refusal.denied("The request is not authenticated: the sign-in proxy has sent no name, or several")
+    # uvicorn adds the fields of a trailer to the headers, so a trailer could name another caller.
     if any(name == b"trailer" for name, _ in headers):
         raise Refusal.denied("A request must not announce a trailer")
     identity = emails[0].decode("utf-8", "replace").strip()
-    # Whatever joins two headers to one puts a comma between them. The name of a role may hold one, an address may not.
+    # Two headers joined to one have a comma between them. The name of a role may contain a comma, an address may not.
     if "," in identity and not identity.startswith("arn:"):
-        raise Refusal.denied("Nobody is signed in: the sign-in proxy has named more than one")
+        raise Refusal.denied("The request is not authenticated: the sign-in proxy has sent several names")
     return identity
 
 
 def groups_of(headers):
-    """Of the caller, as oauth2-proxy names them."""
+    """The groups of the caller as named by oauth2-proxy."""
     values = [value for name, value in headers if name == b"x-forwarded-groups"]
     if len(values) > 1:
-        raise Refusal.denied("The sign-in proxy has named groups more than once")
+        raise Refusal.denied("The sign-in proxy has sent groups more than once")
     return [group.strip() for value in values for group in value.decode("utf-8", "replace").split(",")]
 
 
 def caller_of(settings, method, path, headers):
-    """Who is calling, and with which level; None for the health check."""
+    """The caller with its level; None for the health check."""
     identity = identity_of(method, path, headers)
     if identity is None:
         return None
@@ -132,21 +132,21 @@ def caller_of(settings, method, path, headers):
 
 
 def refuse_strangers(settings, identity, headers):
-    """Whom the proxy takes for a person of the company. The machines of the list, which it knows by their exact names, are none."""
+    """Refuses callers that the proxy accepts as people of the company although they are not. Machines are on a list of exact names."""
     if folded(identity) in settings.machines:
         return
-    # Of a token without an address the proxy compares the end of the subject with the domains: of a role `…:role/x@example.com`, of a CI job
-    # `repo:x/y:ref:refs/heads/x@example.com`. They hold a colon, which an address does not.
+    # If a token has no address, the proxy compares the end of its subject with the domains: `…:role/x@example.com` of a role, or
+    # `repo:x/y:ref:refs/heads/x@example.com` of a CI job. They contain a colon, which an address does not.
     if settings.addresses_only and ":" in identity:
-        raise Refusal.denied("Nobody is signed in: the token names no e-mail address and no machine that is let in")
+        raise Refusal.denied("The request is not authenticated: the bearer token names no e-mail address and no allowed machine")
     groups = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-groups"]
-    # The proxy has put the one domain of the account there, which a client can have dropped and not replaced.
+    # The proxy has put the domain of the account there. A client can make it drop the domain, but not replace it.
     if settings.hosted_domains is not None and not (len(groups) == 1 and groups[0] in settings.hosted_domains):
         raise Refusal.denied("This Google account does not belong to the company: sign out at /oauth2/sign_out and use an account of its Google Workspace")
 
 
 def refuse_other_sites(method, headers, origin):
-    """Browsers say where a write comes from; programs say nothing."""
+    """Browsers send the origin of a write; programs do not."""
     if method in ("GET", "HEAD", "OPTIONS"):
         return
     for name, value in headers:
@@ -161,7 +161,7 @@ def without_sign_in(headers):
 
 
 def refuse_stored_scripts(path, headers):
-    """The page's policy names folders, and browsers do not compare those after a redirect, such as that of the proxy from `/static-files/..%2fx`."""
+    """The page's policy names folders, which browsers do not compare after a redirect, such as that of the proxy from `/static-files/..%2fx`."""
     if path.startswith((STATIC, OWN)):
         return
     if any(name == b"sec-fetch-dest" and value in SCRIPTS for name, value in headers):
@@ -169,7 +169,7 @@ def refuse_stored_scripts(path, headers):
 
 
 def admit(settings, method, path, headers):
-    """Who is calling and the headers that MLflow may see; raises the refusal."""
+    """The caller, and the headers for MLflow. Raises a refusal."""
     who = caller_of(settings, method, path, headers)
     try:
         if path.startswith(ASSISTANT):
@@ -188,7 +188,7 @@ def admit(settings, method, path, headers):
 
 
 def own_page(settings, method, path, query, who):
-    """What is answered here and not by MLflow."""
+    """The page that is answered here and not by MLflow."""
     if method not in ("GET", "HEAD") or who is None:
         return None
     answer = account.answer(path, who, settings.policy)
@@ -200,14 +200,14 @@ def streams(method, path):
 
 
 def unpacked(body, encoding, limit):
-    """The body of a compressed request. One that cannot be unpacked here is refused: MLflow's way to unpack it knows no limit."""
+    """The body of a compressed request. A body that cannot be unpacked here is refused, because MLflow would unpack it without a limit."""
     ways = {"gzip": [(31, MEMBERS)], "deflate": [(zlib.MAX_WBITS, 1), (-zlib.MAX_WBITS, 1)]}.get(encoding, [])
     for wbits, members in ways:
         try:
             return inflated(body, wbits, members, limit)
         except zlib.error:
             continue
-    raise Refusal(400, "BAD_REQUEST", "The request cannot be unpacked: send it as gzip, deflate, or as it is")
+    raise Refusal(400, "BAD_REQUEST", "The request cannot be unpacked: send it as gzip, as deflate, or uncompressed")
 
 
 def inflated(body, wbits, members, limit):
@@ -215,7 +215,7 @@ def inflated(body, wbits, members, limit):
     for _ in range(members):
         inflater = zlib.decompressobj(wbits)
         while not inflater.eof:
-            # In blocks, because the rest of what is given is copied at the end of each member.
+            # In blocks, because the rest of the input is copied at the end of each member.
             block, rest = rest[:BLOCK], rest[BLOCK:]
             if not block:
                 raise zlib.error("cut off")
@@ -231,7 +231,7 @@ def inflated(body, wbits, members, limit):
 
 
 def ready(settings, path, headers, body):
-    """Headers and body as MLflow gets them: traces are unpacked, and not too many."""
+    """Headers and body for MLflow: traces are unpacked and their number is limited."""
     if not path.startswith(TRACES):
         return headers, body
     encodings = [value.decode("latin-1").strip().lower() for name, value in headers if name == b"content-encoding"]
@@ -252,7 +252,7 @@ def refuse_crowds(content_types, body):
 
 
 def answered(settings, path, headers):
-    """The headers of an answer: what a browser may do with it, and who may keep it."""
+    """The headers of an answer, with what a browser may do with it and whether it may be cached."""
     static = path.startswith(STATIC)
     kept, cache = [], b"no-store"
     for name, value in headers:
@@ -293,7 +293,7 @@ class AsgiDoor:
                     return  # the client is gone
                 headers = with_length(headers, body)
                 if path.startswith(TRACES):
-                    headers, body = await asyncio.to_thread(ready, self.settings, path, headers, body)  # others are served meanwhile
+                    headers, body = await asyncio.to_thread(ready, self.settings, path, headers, body)  # in a thread, so that others are served
                 receive = again(body, receive)
             token = caller.set(who)
             try:
@@ -306,16 +306,16 @@ class AsgiDoor:
             await answer.whole(refusal.status, refusal.answer(self.settings, method, scope["headers"]))
         except Exception:
             if answer.begun and not answer.over:
-                raise  # half an answer: uvicorn ends the connection
-            # Raised on, uvicorn would end the connection as well, and the next request that the proxy sends on it would be lost.
+                raise  # after half an answer, uvicorn ends the connection
+            # If it were raised, uvicorn would end the connection, and the proxy's next request on it would be lost.
             logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
             if not answer.begun:
-                failure = Refusal(500, "INTERNAL_ERROR", "The server failed at this request; its log says why")
+                failure = Refusal(500, "INTERNAL_ERROR", "The server failed to answer this request: its log has the reason")
                 await answer.whole(500, failure.answer(self.settings, method, scope["headers"]))
 
 
 class Answer:
-    """`send`, with the headers of every answer."""
+    """`send`, with our headers for every answer."""
 
     def __init__(self, send, settings, path):
         self.send, self.settings, self.path = send, settings, path
@@ -332,7 +332,7 @@ class Answer:
     async def whole(self, status, page, with_body=True):
         self.begun = self.over = True
         headers = headers_of_page(self.settings, self.path, page)
-        if status == 304:  # uvicorn would wait for the body that a length announces, and end the connection
+        if status == 304:  # with a length, uvicorn would wait for the body, and end the connection
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": page.body if with_body else b""})
@@ -346,7 +346,7 @@ def headers_of_page(settings, path, page):
 
 
 async def body_of(receive, limit):
-    """The whole body; None where the client leaves. What is too long is read to its end, else the proxy would miss the answer."""
+    """The whole body; None if the client leaves. A body that is too long is read to its end, or the proxy would miss the answer."""
     parts, size = [], 0
     while True:
         message = await receive()
@@ -365,7 +365,7 @@ async def body_of(receive, limit):
 
 
 def with_length(headers, body):
-    """MLflow takes a body without a length, as of a client that sends it in pieces, for an empty one."""
+    """MLflow treats a body without a length, such as one sent in pieces, as empty."""
     rest = [(name, value) for name, value in headers if name not in (b"content-length", b"transfer-encoding")]
     return [*rest, (b"content-length", str(len(body)).encode())]
 

@@ -1,7 +1,7 @@
-"""Where a request may make the server connect to.
+"""Limits the addresses to which a request can make the server connect.
 
-People can store addresses that MLflow then calls, and MLflow checks only some of them. Here every connection that is made on behalf of a caller is
-looked at, whatever library makes it and however it got the address: a name that resolves to something else, a redirect, a field nobody thought of.
+People can store addresses that MLflow then calls, and MLflow checks only some of them. Here every connection on behalf of a caller is checked,
+whatever library makes it and wherever the address comes from: a name that resolves to another address, a redirect, a field that was overlooked.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ by_aws_sdk = contextvars.ContextVar("by_aws_sdk", default=False)
 
 
 class Refused(Exception):
-    """No OSError, which HTTP libraries take for a network that may be better in a moment: some would go on for minutes."""
+    """Not an OSError, which HTTP libraries treat as a temporary failure: some would retry for minutes."""
 
 
 class Egress:
@@ -40,10 +40,10 @@ class Egress:
         try:
             ip = ipaddress.ip_address(host.split("%")[0])
         except ValueError:
-            ip = None  # a name, which the system would resolve on its own
+            ip = None  # a name, which the system would resolve itself
         if ip is not None and ((port == HTTPS and is_public(ip)) or (str(ip), port) in self.private_addresses()):
             return
-        # The log names the address, the answer does not: it would tell what a name stands for in this network.
+        # The log names the address, the answer does not: it would reveal the address of a name in this network.
         who = caller.get()
         print(f"secure-mlflow refused a connection to {json.dumps(host)} on port {port} for {json.dumps(who and who.name)}: it is not public", flush=True)
         raise Refused(f"The server connects for people to public addresses on port {HTTPS} only")
@@ -62,10 +62,10 @@ class Egress:
                     yield str(ipaddress.ip_address(address[0].split("%")[0])), port
 
     def install(self):
-        """For every socket of this process that Python connects. Those of libpq are none: the database is not reached this way."""
+        """Guards all sockets of this process that Python connects. libpq uses others: the connections to the database are not checked."""
         for name in ("connect", "connect_ex"):
             setattr(socket.socket, name, self.guarded(getattr(socket.socket, name)))
-        # The SDK of AWS connects to endpoints of AWS and to where the environment of the container points.
+        # The AWS SDK connects to endpoints of AWS, and to those in the environment of the container.
         from botocore.httpsession import URLLib3Session
 
         send = URLLib3Session.send
@@ -92,7 +92,7 @@ WITH_IPV4 = [ipaddress.ip_network(network) for network in ("64:ff9b::/96", "::/9
 
 
 def is_public(ip):
-    """Of an IPv6 address that stands for one of IPv4, the latter counts."""
+    """If an IPv6 address stands for an IPv4 address, the latter counts."""
     if ip.version == 6:
         inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.ip_address(int(ip) & 0xFFFFFFFF) if any(ip in network for network in WITH_IPV4) else None)
         ip = inner or ip

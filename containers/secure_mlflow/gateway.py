@@ -1,4 +1,4 @@
-"""MLflow's AI gateway, where `aiGateway` switches it on: it sends what people write to AI providers, with keys that people have stored."""
+"""Guards MLflow's AI gateway, which `aiGateway` switches on: it sends prompts to AI providers, with keys that people have stored."""
 
 import asyncio
 import contextvars
@@ -11,17 +11,17 @@ from .access import caller
 from .door import Refusal, refuse_crowds
 
 PATH = "/gateway/"
-CALLS = 200  # at once, of each process; further ones wait. A streamed answer takes a thread for as long as it lasts
-CALLS_OF_ONE = 100  # of one caller: nobody holds all of them
-DECODED = 3  # times that a path is decoded, before it is refused
+CALLS = 200  # at once, of each process; others wait. A streamed answer occupies a thread until it ends
+CALLS_OF_ONE = 100  # of one caller, so that others have some left
+DECODED = 3  # times that a path is decoded before it is refused
 
-# MLflow sends the headers of a request on to the provider. Providers act on some: Portkey, for one, sends the stored key to any host that a header names.
+# MLflow passes headers of a request on to the provider. Providers obey some: Portkey, for example, sends the stored key to any host that a header names.
 PASSED = {b"host", b"accept", b"accept-encoding", b"accept-language", b"content-encoding", b"content-length", b"content-type", b"user-agent",
           b"traceparent", b"tracestate", b"openai-beta", b"anthropic-version", b"anthropic-beta", b"x-mlflow-workspace"}
 
 
 class Gateway:
-    """Runs each call on a thread and an event loop of its own. Some providers block theirs until an answer comes, and others would wait with them."""
+    """Runs each call on its own thread and event loop. The code of some providers blocks the loop until an answer comes, and other calls would wait."""
 
     def __init__(self, app):
         self.app, self.threads, self.calls = app, ThreadPoolExecutor(CALLS, "gateway"), Counter()
@@ -58,26 +58,26 @@ class Gateway:
 
 
 def refuse_way_out(path):
-    """A raw call appends its path to the provider's address: the key would go to another folder of the host."""
+    """A raw call appends its path to the provider's URL: the key could be sent to another folder of the host."""
     if leads_out(path):
-        raise Refusal.denied("The path of a call must not hold . or .., nor what ends or changes a path")
+        raise Refusal.denied("The path of a call must not hold . or .. or characters that end or change a path")
 
 
 def leads_out(path):
-    """Whether libraries may read it as a way out of a folder: some decode it, drop control characters before they look for `..`, and end it at `?` or `#`."""
+    """Whether libraries could read it as a path out of a folder: some decode it, drop control characters before they search for `..`, or end it at `?` or `#`."""
     for _ in range(DECODED):
         if path == unquote(path):
             break
         path = unquote(path)
     else:
-        return True  # encoded more often than anybody needs, and each time takes long
+        return True  # encoded too often, and each time takes long
     return any(character in "?#\\\x7f" or character < " " for character in path) or not {".", ".."}.isdisjoint(path.split("/"))
 
 
 def run(app, scope, receive, send):
     # Python's own loop and not uvloop, which connects past the guard of egress.py.
     loop = asyncio.SelectorEventLoop()
-    executor = ThreadPoolExecutor(4, initializer=caller.set, initargs=(caller.get(),))  # what runs there is done for the caller, too
+    executor = ThreadPoolExecutor(4, initializer=caller.set, initargs=(caller.get(),))  # its work is also for the caller
     loop.set_default_executor(executor)
     try:
         asyncio.set_event_loop(loop)
@@ -90,14 +90,14 @@ def run(app, scope, receive, send):
 
 
 async def answer_refused(request, refused):
-    """What egress.py has refused is no failure of the server."""
+    """A refusal of egress.py is not a failure of the server."""
     from starlette.responses import Response
 
     return Response(Refusal.denied(str(refused)).body, 403, media_type="application/json")
 
 
 async def answer_refusal(request, refusal):
-    """What is refused after the door, by what MLflow calls."""
+    """Answers refusals that are raised inside MLflow, after the door."""
     from starlette.responses import Response
 
     refusal.caller = caller.get()
@@ -106,7 +106,7 @@ async def answer_refusal(request, refusal):
 
 
 def guard_unpacking(gateway_api):
-    """MLflow bounds the size of what it unpacks, not the number of objects in it."""
+    """MLflow limits the size of an unpacked request, but not the number of its objects."""
     decompress = gateway_api._decompress_zstd
 
     def decompress_bounded(raw_body):
@@ -118,7 +118,7 @@ def guard_unpacking(gateway_api):
 
 
 def guard_keys(store):
-    """A stored key goes where the person who stored it sent it, and nowhere else. Who does not know it cannot send it elsewhere."""
+    """A stored key is sent only to the address that was stored with it. A person who does not know the key cannot change that."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import NOT_IMPLEMENTED, PERMISSION_DENIED
     from mlflow.utils.provider_filter import normalize_provider_name
@@ -127,18 +127,18 @@ def guard_keys(store):
 
     def update_gateway_secret(self, secret_id, secret_value=None, auth_config=None, updated_by=None):
         if auth_config is not None and not secret_value and auth_config != (self.get_secret_info(secret_id=secret_id).auth_config or {}):
-            raise MlflowException("Where a stored key is sent can be changed only together with the key: enter it again", PERMISSION_DENIED)
+            raise MlflowException("The address of a stored key can be changed only together with the key: enter the key again", PERMISSION_DENIED)
         return update_secret(self, secret_id, secret_value, auth_config, updated_by)
 
     def require_same_provider(self, secret_id, provider):
         stored_for = self.get_secret_info(secret_id=secret_id).provider
         if stored_for is None or normalize_provider_name(stored_for) != normalize_provider_name(provider):
-            raise MlflowException(f"The key was stored for {stored_for or 'no provider'} and is not sent to {provider}: store one for it", PERMISSION_DENIED)
+            raise MlflowException(f"The key was stored for {stored_for or 'no provider'} and is not sent to {provider}: store a key for it", PERMISSION_DENIED)
 
     def require_plain(model_name):
-        # Azure and others have it in the path of their addresses.
+        # Azure and others use it in the path of their URLs.
         if model_name is not None and leads_out(model_name):
-            raise MlflowException.invalid_parameter_value("model_name must not hold . or .. between slashes, nor what ends or changes a path")
+            raise MlflowException.invalid_parameter_value("model_name must not hold . or .. between slashes or characters that end or change a path")
 
     def create_gateway_model_definition(self, name, secret_id, provider, model_name, created_by=None):
         require_plain(model_name)
@@ -155,7 +155,7 @@ def guard_keys(store):
         return update_model(self, model_definition_id, name, secret_id, model_name, updated_by, provider)
 
     def create_gateway_guardrail(self, *_, **__):
-        raise MlflowException("Guardrails are not available here: for them MLflow would have to call itself without a sign-in", NOT_IMPLEMENTED)
+        raise MlflowException("Guardrails are not available here: MLflow would have to call itself without a sign-in", NOT_IMPLEMENTED)
 
     store.update_gateway_secret = update_gateway_secret
     store.create_gateway_model_definition = create_gateway_model_definition
@@ -164,7 +164,7 @@ def guard_keys(store):
 
 
 def guard_vertex(provider):
-    """Credentials of Vertex AI are JSON; MLflow would also take a path and read that file of the server."""
+    """Credentials of Vertex AI must be JSON. MLflow also accepts a path, and would read that file of the server."""
     from mlflow.exceptions import MlflowException
 
     get_credentials = provider._get_credentials

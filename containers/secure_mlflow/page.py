@@ -1,7 +1,7 @@
-"""What is changed in MLflow's web page, what it may do, and the pages that stand in for it.
+"""The changes in MLflow's web page, its policy, and our own pages.
 
-MLflow's page shows what people have stored: names, notes, links, files. Under the policy below no script among them runs. HTML files, such as
-a report of Plotly, are scripts by design: they are shown in a frame with an origin of its own, which has neither the session nor the page.
+MLflow's page shows what people have stored: names, notes, links, files. The policy below blocks scripts in them. HTML files, such as a report of
+Plotly, need scripts: they are shown in a frame with its own origin, which has no access to the session or the page.
 """
 
 import html
@@ -19,15 +19,15 @@ PAGE_PATHS = {"/", SCRIPT}
 
 @lru_cache(maxsize=1)
 def page_policy(origin):
-    """Scripts are those of MLflow's build and the one below, by their folders: a stored file that is served from here is none of them."""
+    """Only scripts of MLflow's build and the one below may run, by their folders. A stored file is in neither folder."""
     scripts = f"{origin}/static-files/ {origin}/secure-mlflow/"
-    # What people write may show pictures, and asks for them in the name of whoever looks: not at /oauth2/sign_out.
+    # Stored texts may show pictures, which are requested in the name of the reader. They must not request /oauth2/sign_out.
     files = f"{origin}/static-files/ {origin}/ajax-api/ {origin}/get-artifact {origin}/model-versions/get-artifact data: blob:"
     return "; ".join([
         "default-src 'none'",
         f"script-src {scripts}",
         f"worker-src {scripts} blob:",
-        "style-src 'self' 'unsafe-inline'",  # the page makes its styles while it runs
+        "style-src 'self' 'unsafe-inline'",  # the page creates styles while it runs
         f"img-src {files}",
         f"media-src {files}",
         "font-src 'self' data:",
@@ -40,16 +40,16 @@ def page_policy(origin):
     ]).encode()
 
 
-# An origin of its own wherever it is opened: `sandbox` here holds without the frame's attribute, too.
+# Its own origin, wherever it is opened: `sandbox` also applies without the attribute of the frame.
 PREVIEW_POLICY = (
     b"sandbox allow-scripts; default-src 'unsafe-inline' 'unsafe-eval' https: data: blob:; "
     b"form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
 )
 
-# MLflow shows an HTML file in a frame, from a `blob:` address. Such an address takes over the policy of the page, under which no script of the file
-# would run. So the frame gets another address, and the file by message. Everything else, a download for one, keeps the `blob:` address.
+# MLflow shows an HTML file in a frame, from a `blob:` URL. Such a URL inherits the policy of the page, which blocks the scripts of the file.
+# So the frame gets another URL, and the file as a message. Other uses, such as a download, keep the `blob:` URL.
 #
-# Its menu has a "Logout" for accounts of MLflow, which asks for the page in the name of nobody. The session is one of the sign-in proxy.
+# "Logout" in its menu is for MLflow's accounts: it requests the page with a wrong name. Here the session is that of the sign-in proxy.
 PAGE_SCRIPT = f"""
 (() => {{
   const {{ open }} = XMLHttpRequest.prototype;
@@ -99,7 +99,7 @@ PAGE_SCRIPT = f"""
   }});
 }})();
 """.strip()
-# Of MLflow's own accounts, which are not used: a dialog to change the password.
+# Hides the dialog to change the password of MLflow's accounts, which are not used.
 PAGE_STYLE = '#root [data-component-id="account.change_password_button"] { display: none !important }'
 
 PREVIEW_PAGE = b"""<!doctype html>
@@ -118,7 +118,7 @@ parent.postMessage(location.search.slice(1), '*');
 """
 
 
-# For the browser of whoever asked alone: the sign-in proxy adds the address of that person.
+# Private: the sign-in proxy adds the address of the person to the headers.
 FOR_GOOD = b"private, max-age=31536000, immutable"
 ASK_AGAIN = b"private, no-cache"
 
@@ -126,22 +126,22 @@ ASK_AGAIN = b"private, no-cache"
 class Page(NamedTuple):
     content_type: bytes
     body: bytes
-    policy: bytes = None  # where it is another than that of its path
-    cache: bytes = None  # where it may be kept
+    policy: bytes = None  # if it is not that of its path
+    cache: bytes = None  # if it may be kept
 
     @property
     def etag(self):
         return f'"{zlib.crc32(self.body):08x}"'.encode()
 
 
-# Answered by the door itself. Those that depend on MLflow's page and on settings are added at start.
+# Answered by the door. Pages that depend on MLflow's page and on settings are added at start.
 OWN_PAGES = {
     PREVIEW: Page(b"text/html; charset=utf-8", PREVIEW_PAGE, PREVIEW_POLICY),
 }
 
 
 def index_of(static_folder):
-    """MLflow's page. Raises where it does not look as expected."""
+    """MLflow's page. Raises if it is not as expected."""
     with open(os.path.join(static_folder, "index.html"), encoding="utf-8") as file:
         index = file.read()
     if index.count("<head>") != 1:
@@ -150,11 +150,11 @@ def index_of(static_folder):
 
 
 def adopt(index, sign_out_url):
-    """MLflow's page, with our script before its own."""
+    """Adds our script to MLflow's page, before its own scripts."""
     script = Page(b"text/javascript; charset=utf-8", PAGE_SCRIPT.replace("SIGN_OUT_URL", json.dumps(sign_out_url)).encode(), cache=ASK_AGAIN)
     address = f"{SCRIPT}?{zlib.crc32(script.body):08x}"
     ours = f'<head><style>{PAGE_STYLE}</style><script src="{address}"></script>'
-    # During a deployment a task may be asked for the script of another: then it is not kept for good under that address.
+    # During a deployment a task may be asked for the script of another task. It answers with its own, which is not kept permanently at that URL.
     OWN_PAGES[SCRIPT], OWN_PAGES[address] = script, script._replace(cache=FOR_GOOD)
     OWN_PAGES["/"] = Page(b"text/html; charset=utf-8", index.replace("<head>", ours).encode(), cache=ASK_AGAIN)
 
@@ -169,6 +169,6 @@ def refusal_template():
 
 
 def refusal_page(reason, sign_out_url):
-    """For somebody who opens a page and may not."""
+    """For a person who opens a page without access."""
     text = refusal_template().replace("SIGN_OUT_URL", html.escape(sign_out_url)).replace("REASON", html.escape(reason))
     return Page(b"text/html; charset=utf-8", text.encode(), REFUSAL_POLICY)

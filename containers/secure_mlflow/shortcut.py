@@ -1,7 +1,7 @@
-"""A shorter way to MLflow's handlers.
+"""The short way to MLflow's handlers.
 
-Most of MLflow's API is Flask's, behind FastAPI: a request passes nine layers on its way there, and its answer changes threads for each piece. Flask
-looks at host and headers itself, so a request goes to it directly here, on one thread and back. What FastAPI serves keeps its layers but for two.
+Most of MLflow's API is in Flask, behind FastAPI: a request passes nine layers on its way there, and each piece of its answer changes threads. Flask
+checks host and headers itself, so here a request goes to it directly, on one thread. Requests that FastAPI serves skip two layers only.
 """
 
 import argparse
@@ -23,14 +23,14 @@ LAYERS = ["CORSBlockingMiddleware", "CORSMiddleware", "HostValidationMiddleware"
           "gateway_timing_middleware", "workspace_context_middleware"]
 WORKSPACE = b"x-mlflow-workspace"
 GATEWAY = "/gateway/"
-THREADS = 8  # of each process; more of them wait for Python's lock, and each holds connections of the database
-PATIENT_THREADS = 40  # as many as MLflow has for all
-WAITING = ("artifact", "gateway", "promptlab", "webhooks")  # in paths of what waits for S3 and other servers, and must not hold the threads of the rest meanwhile
-BLOCK = 256 * 1024  # bytes that an answer has before the first of it is sent
+THREADS = 8  # of each process; more would wait for Python's lock, and each holds database connections
+PATIENT_THREADS = 40  # as many as MLflow has in all
+WAITING = ("artifact", "gateway", "promptlab", "webhooks")  # in paths of requests that wait for S3 and other servers, and must not block the threads of others
+BLOCK = 256 * 1024  # bytes of an answer that are collected before they are sent
 
 
 def difference(fastapi_app, flask_app):
-    """What of MLflow's layers is not as this module expects; None where all is."""
+    """How MLflow's layers differ from what this module expects; None if they do not."""
     layers = sorted(getattr(layer.kwargs.get("dispatch"), "__name__", layer.cls.__name__) for layer in fastapi_app.user_middleware)
     if layers != LAYERS:
         return f"its layers are {', '.join(layers)}"
@@ -45,11 +45,11 @@ def difference(fastapi_app, flask_app):
 class Shortcut:
     def __init__(self, fastapi_app, flask_app, build_environ):
         self.fastapi_app = fastapi_app
-        # Both layers that are left out do nothing where there are no workspaces and no call of the AI gateway, and each is a task and a queue.
+        # The two skipped layers do nothing without workspaces and calls of the AI gateway, and each needs a task and a queue.
         self.lean_app = copy.copy(fastapi_app)
         self.lean_app.user_middleware = [layer for layer in fastapi_app.user_middleware if layer.cls is not BaseHTTPMiddleware]
         self.lean_app.middleware_stack = None
-        # What begins alike and is Flask's gets there from FastAPI, as without this module.
+        # Flask's paths with the same beginning reach it through FastAPI, as without this module.
         self.native = tuple({path.split("{")[0] for path in fastapi_app.openapi()["paths"]})
         fastapi_app.openapi_schema = None
         self.flask = Threads(flask_app, build_environ, threads_of(os.environ.get("MLFLOW_GUNICORN_OPTS", "")))
@@ -74,7 +74,7 @@ def threads_of(gunicorn_options):
 
 
 class Threads:
-    """Runs a WSGI application on so many threads. A thread is free again as soon as there is an answer, however slowly the client takes it."""
+    """Runs a WSGI application on a number of threads. A thread is free again as soon as the answer is ready, however slowly the client reads it."""
 
     def __init__(self, app, build_environ, threads):
         self.app, self.build_environ, self.executor = app, build_environ, ThreadPoolExecutor(threads, "flask")
@@ -97,7 +97,7 @@ class Threads:
 
 
 async def whole(receive):
-    """The body of a request; None where the client has left."""
+    """The body of a request; None if the client has left."""
     parts = []
     while True:
         message = await receive()
@@ -109,7 +109,7 @@ async def whole(receive):
 
 
 class WsgiAnswer:
-    """What a WSGI application answers, in blocks."""
+    """The answer of a WSGI application, in blocks."""
 
     def __init__(self, app, environ, request_headers):
         self.app, self.environ, self.request_headers = app, environ, request_headers
@@ -119,7 +119,7 @@ class WsgiAnswer:
     def start(self, status, headers, exc_info=None):
         self.status = int(status.split(" ", 1)[0])
         self.headers = [(name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in headers]
-        # JSON of the API, and no file, which may be large and asked for in parts.
+        # JSON of the API, but not a file, which may be large and requested in parts.
         self.one_piece = JSON in self.headers and all(name != b"content-disposition" for name, _ in self.headers)
 
     def begin(self):

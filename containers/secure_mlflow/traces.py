@@ -1,25 +1,25 @@
-"""How many pieces a request with traces consists of, before MLflow makes an object of each: two bytes become a hundred, and all others wait meanwhile."""
+"""Counts the pieces of a request with traces before MLflow makes an object of each: two bytes become a hundred, while all other requests wait."""
 
 import re
 from functools import lru_cache
 
-# Strings are passed over as a whole. One that does not end goes to the end: each byte is looked at once.
+# Strings are skipped as a whole. A string without an end goes to the end of the body, so each byte is read once.
 JSON_PIECE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{]', re.DOTALL)
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # https://protobuf.dev/programming-guides/encoding/
 
 
 def exceed(limit, content_type, body):
-    """Whether there are more than `limit`. Raises ValueError for what is no message."""
+    """Whether there are more than `limit` pieces. Raises ValueError for an invalid message."""
     if b"json" in content_type:
         return json_exceeds(limit, body)
     if b"protobuf" in content_type:
         return protobuf_exceeds(limit, body)
-    return False  # MLflow refuses it unread
+    return False  # MLflow refuses other types unread
 
 
 def json_exceeds(limit, body):
-    """Objects and lists."""
-    if b"\0" in body:  # no UTF-8; in other encodings quotes and brackets are parts of characters, too
+    """Counts objects and lists."""
+    if b"\0" in body:  # not UTF-8; in other encodings quotes and brackets are also parts of characters
         raise ValueError("JSON must be UTF-8")
     if body.count(b"{") + body.count(b"[") <= limit:
         return False
@@ -33,7 +33,7 @@ def json_exceeds(limit, body):
 
 
 def protobuf_exceeds(limit, body):
-    """Fields, at all levels."""
+    """Counts fields at all levels."""
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     pieces, messages = 0, [(0, len(body), ExportTraceServiceRequest.DESCRIPTOR)]

@@ -1,4 +1,4 @@
-"""The key under which MLflow keeps the secrets of webhooks."""
+"""The key with which MLflow encrypts the secrets of webhooks."""
 
 import base64
 import os
@@ -12,15 +12,15 @@ NAME = "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"
 
 
 def provide_key(environment=os.environ):
-    """MLflow reads it when its tables are imported. Without one each process makes its own, and none can read what another has written."""
+    """MLflow reads it when its tables are imported. Without it, each process creates its own key and cannot read the secrets of others."""
     key = environment.setdefault(NAME, key_from(environment["MLFLOW_CRYPTO_KEK_PASSPHRASE"]))
     try:
         Fernet(key)
-    except ValueError as error:  # MLflow would say so with every call of webhooks
+    except ValueError as error:  # MLflow would report it only with calls of webhooks
         raise ValueError(f"{NAME} is not a Fernet key, which is 32 bytes in URL-safe base64") from error
 
 
 def key_from(passphrase):
-    """A Fernet key, always the same for a passphrase, which does not give the passphrase away."""
+    """A Fernet key. It is always the same for a passphrase and does not reveal it."""
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"secrets of webhooks").derive(passphrase.encode())
     return base64.urlsafe_b64encode(derived).decode()

@@ -39,7 +39,7 @@ export async function checkShortWay(checks: Checks, deployment: Deployment): Pro
 
   checks.heading('The short way and MLflow\'s own app');
   await checks.check('a server whose layers are unknown says that its answers take longer, and serves', async () => {
-    const lines = deployment.log('servers-beside').split('\n').filter(line => line.startsWith('secure-mlflow takes no short way to the handlers of MLflow '));
+    const lines = deployment.log('servers-beside').split('\n').filter(line => line.startsWith('secure-mlflow does not use the short way to the handlers of MLflow '));
     assert.deepEqual(lines.map(line => line.split(': ').at(-1)), ['a check asks for it']);
   });
   await checks.check('answer the same on every route, whatever the body is', async () => both.compare(await everyRoute(deployment)));

@@ -94,7 +94,7 @@ class TestRuns:
         assert "x" not in store.get_run(run).data.tags
 
     def test_keep_the_tag(self, store, run):
-        with as_("ada@example.com"), pytest.raises(MlflowException, match="stays") as caught:
+        with as_("ada@example.com"), pytest.raises(MlflowException, match="must stay") as caught:
             store.delete_tag(run, "mlflow.user")
         assert caught.value.error_code == "PERMISSION_DENIED"
         assert user_of(store, run) == ("ada@example.com",) * 2
@@ -199,7 +199,7 @@ class TestReviews:
         with as_("grace@example.com"):
             store.start_trace(trace({}, f"{traced}-x"))
         for moved in ({"trace_id": f"{traced}-x"}, {"source_type": "CODE"}):
-            with pytest.raises(MlflowException, match="stays with its trace"):
+            with pytest.raises(MlflowException, match="must keep its trace"):
                 send_again(False, **moved)
         assert send_again(False).source.source_id == "grace@example.com"
 
@@ -216,7 +216,7 @@ class TestModels:
         with as_("ada@example.com"):
             model = store.create_logged_model("0", tags=tags).model_id
             store.set_logged_model_tags(model, [LoggedModelTag("mlflow.user", CLAIMED), LoggedModelTag("x", "y")])
-            with pytest.raises(MlflowException, match="stays"):
+            with pytest.raises(MlflowException, match="must stay"):
                 store.delete_logged_model_tag(model, "mlflow.user")
             assert store.get_logged_model(model).tags == {"mlflow.user": "ada@example.com", "x": "y"}
             store.delete_logged_model_tag(model, "x")

@@ -334,7 +334,7 @@ class TestUnderUvicorn:
         status, headers, body = asgi(echo, path="/x\n[fake] line", headers=[])
         assert (status, json.loads(body)["error_code"], headers[b"content-type"]) == (403, "PERMISSION_DENIED", b"application/json")
         assert capsys.readouterr().out == (
-            'secure-mlflow refused 403 GET "/x\\n[fake] line" of "nobody": Nobody is signed in: the sign-in proxy has named no one, or more than one\n')
+            'secure-mlflow refused 403 GET "/x\\n[fake] line" of "-": The request is not authenticated: the sign-in proxy has sent no name, or several\n')
 
     def test_its_line_names_who_was_refused_and_is_counted(self, capsys):
         asgi(echo, method="POST", headers=[*ADA, (b"origin", b"null")])

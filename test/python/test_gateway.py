@@ -36,9 +36,9 @@ def secret(store):
 class TestKeys:
     def test_stay_where_they_are_sent(self, store, secret):
         for auth_config in ({"api_base": "https://evil.example/v1"}, {}, {"api_base": "https://api.example.com/v1", "organization": "x"}):
-            with pytest.raises(MlflowException, match="enter it again"):
+            with pytest.raises(MlflowException, match="enter the key again"):
                 store.update_gateway_secret(secret, auth_config=auth_config)
-            with pytest.raises(MlflowException, match="enter it again"):
+            with pytest.raises(MlflowException, match="enter the key again"):
                 store.update_gateway_secret(secret, secret_value={}, auth_config=auth_config)
         assert store.get_secret_info(secret_id=secret).auth_config == {"api_base": "https://api.example.com/v1"}
 

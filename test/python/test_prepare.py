@@ -293,7 +293,7 @@ class TestAdmit:
         assert database.uris == [LIBPQ_URI]
         assert database.events[-2:] == [self.GRANT, "close"]
         out = capsys.readouterr().out
-        assert "database user mlflow_iam made" in out and "mlflow_iam may sign in by IAM" in out
+        assert "database user mlflow_iam created" in out and "mlflow_iam may use IAM authentication" in out
 
     def test_grants_rows_and_nothing_more(self, monkeypatch):
         database, admit = self.admit(monkeypatch, [(True,)])
@@ -314,7 +314,7 @@ class TestAdmit:
 
         database, admit = self.admit(monkeypatch, [(False,)], refuse)
         line = failure(capsys, admit)
-        assert "the password was no longer taken, so that was undone: PAM authentication failed" in line
+        assert "the password was rejected after mlflow_iam was allowed IAM authentication, so this was undone: PAM authentication failed" in line
         assert database.events[-2:] == [self.GRANT, "REVOKE rds_iam FROM mlflow_iam"]
 
 
@@ -336,7 +336,7 @@ class TestIndexes:
 
     def test_are_made_where_they_are_missing(self, capsys):
         assert self.index(self.OTHERS) == [self.PATIENCE, *self.made(self.FIRST, self.SECOND)]
-        assert capsys.readouterr().out == f"prepare index {self.FIRST} made\nprepare index {self.SECOND} made\n"
+        assert capsys.readouterr().out == f"prepare index {self.FIRST} created\nprepare index {self.SECOND} created\n"
 
     def test_are_left_alone_where_they_are_there(self, capsys):
         assert self.index([*self.OTHERS, (self.FIRST, True, True), (self.SECOND, True, True)]) == [self.PATIENCE]
@@ -362,7 +362,7 @@ class TestIndexes:
 
         assert self.index([], {"CREATE INDEX": late}) == [self.PATIENCE, *self.made(self.FIRST)]  # and does not wait for the other, too
         assert capsys.readouterr().out == (
-            "prepare goes on without an index of the runs, the next start tries again: canceling statement due to statement timeout\n")
+            "prepare continues without an index of the runs, the next start tries again: canceling statement due to statement timeout\n")
 
 
 class TestMain:
@@ -426,7 +426,7 @@ class TestMain:
         monkeypatch.setenv("PREPARE_IAM_USER", "mlflow_iam")
         prepare.main()
         assert world == ["connect"]
-        assert "database is awake, schema left as it is" in capsys.readouterr().out
+        assert "database is ready, schema left unchanged" in capsys.readouterr().out
 
     def test_makes_the_schema_where_there_is_none(self, world, monkeypatch, capsys):
         revisions = [None, "new"]

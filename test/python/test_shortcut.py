@@ -78,7 +78,7 @@ class TestLayers:
         assert secure_mlflow.by_the_shortest_way(fastapi_app, None, build_environ) is fastapi_app
         assert installed == ["database", "artifacts"]
         assert capsys.readouterr().out == (
-            f"secure-mlflow takes no short way to the handlers of MLflow {secure_mlflow.mlflow.__version__}, whose answers take longer: Flask is not where all other requests go\n")
+            f"secure-mlflow does not use the short way to the handlers of MLflow {secure_mlflow.mlflow.__version__}, so answers take longer: Flask is not where all other requests go\n")
 
 
 class TestWays:

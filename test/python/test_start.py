@@ -20,7 +20,7 @@ def test_another_one_ends_the_server_with_one_line(version, monkeypatch, capsys)
         secure_mlflow.check()
     assert end.value.code == 1
     assert capsys.readouterr().out == (
-        f"secure-mlflow FAILED: MLflow {version} cannot be guarded, only 3.17.x: use an `mlflowImage` of it, or the release of this library that is made for yours\n")
+        f"secure-mlflow FAILED: MLflow {version} cannot be guarded, only 3.17.x: use an `mlflowImage` of it, or the release of this library for your version\n")
 
 
 def test_so_does_a_function_that_has_changed(capsys):
@@ -36,7 +36,7 @@ def test_so_does_one_that_knows_by_other_names_which_store_signs_urls(monkeypatc
     monkeypatch.delattr(handlers, "MultipartDownloadMixin")
     with pytest.raises(SystemExit):
         secure_mlflow.check()
-    assert "it no longer knows by MultipartDownloadMixin which store signs URLs" in capsys.readouterr().out
+    assert "it has no MultipartDownloadMixin, which marks stores that sign URLs" in capsys.readouterr().out
 
 
 class Store:
