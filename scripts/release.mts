@@ -146,7 +146,7 @@ async function checkPlugin(checks: Checks, index: Index, consumers: string): Pro
       assert.deepEqual(stdout.split('\n'), ['mlflow.request_auth_provider', 'opentelemetry_otlp_credential_provider'].flatMap(names));
       const command = join(dirname(interpreter), 'mlflow-secure-tracking');
       const { stderr } = await execa(command, ['token', 'https://mlflow.example.com'], { env: { HOME: consumers }, reject: false });
-      assert.match(stderr, /^sign-in: nobody is signed in to https:\/\/mlflow\.example\.com on this machine/);
+      assert.match(stderr, /^sign-in: there is no sign-in to https:\/\/mlflow\.example\.com on this machine/);
     });
   }
 }

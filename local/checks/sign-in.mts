@@ -143,7 +143,7 @@ async function checkDoctor(checks: Checks, options: SignInOptions, editor: Accou
   await checks.check('finds nothing where all is well, and writes a run, a file and a trace', async () => {
     const { failed, output } = await editor.run('doctor', '--write', signedIn);
     assert(!failed, output);
-    assert.match(output, /✓ access: the server knows you as ann@example\.com\n✓ level: editor\n[^]*\n0 failed$/);
+    assert.match(output, /✓ access: signed in as ann@example\.com\n✓ level: editor\n[^]*\n0 failed$/);
     return `${output.match(/^✓/gm)!.length} steps`;
   });
   const expired = await deployment.issuer.key.sign({ iss: deployment.issuer.issuer, aud: 'x', sub: ann, email: ann, iat: 1, exp: 2 });
@@ -151,19 +151,19 @@ async function checkDoctor(checks: Checks, options: SignInOptions, editor: Accou
   const stranger = new Account(options, 'nobody', browser);
   const host = new URL(url).hostname;
   const faults: [title: string, Account, changes: Record<string, string>, words: RegExp, ...options: string[]][] = [
-    ['nobody has signed in', stranger, signedIn, /✗ token: sign-in: nobody is signed in to \S+ on this machine\./],
+    ['nobody has signed in', stranger, signedIn, /✗ token: sign-in: there is no sign-in to \S+ on this machine\./],
     ['there is no token', editor, {}, /✗ token: there is none\n {4}mlflow-secure-tracking login /],
-    ['the token has ended', editor, { MLFLOW_TRACKING_TOKEN: expired }, /✗ token: that of MLFLOW_TRACKING_TOKEN, for ann@example\.com, ended \d+ min ago\n/],
-    ['the token is for another client', editor, { MLFLOW_TRACKING_TOKEN: foreign }, /✗ access: the server refuses it \(HTTP 403\): it is for another audience, .* audience another-client, /],
+    ['the token has ended', editor, { MLFLOW_TRACKING_TOKEN: expired }, /✗ token: the token of MLFLOW_TRACKING_TOKEN, for ann@example\.com, expired \d+ min ago\n/],
+    ['the token is for another client', editor, { MLFLOW_TRACKING_TOKEN: foreign }, /✗ access: the server rejects the token \(HTTP 403\): its audience is wrong, .* audience another-client, /],
     ['the provider is unknown', editor, { MLFLOW_TRACKING_AUTH: 'browser' }, /✗ token: MLFLOW_TRACKING_AUTH=browser is not one of /],
-    ['the certificate is of a stranger', editor, { ...signedIn, MLFLOW_TRACKING_SERVER_CERT_PATH: systemTrust, REQUESTS_CA_BUNDLE: systemTrust }, /✗ certificate: nobody whom \S+ names has signed it \(.*\)\. It is signed by CN=/],
-    ['the file of certificates is missing', editor, { ...signedIn, MLFLOW_TRACKING_SERVER_CERT_PATH: '/none.pem' }, /✗ certificate: the file of certification authorities \/none\.pem is not there\n/],
-    ['nothing is checked', editor, { ...signedIn, MLFLOW_TRACKING_INSECURE_TLS: 'true' }, /✗ certificate: MLFLOW_TRACKING_INSECURE_TLS=true switches the check of the certificate off/],
+    ['the certificate is of a stranger', editor, { ...signedIn, MLFLOW_TRACKING_SERVER_CERT_PATH: systemTrust, REQUESTS_CA_BUNDLE: systemTrust }, /✗ certificate: it is not signed by an authority in \S+ \(.*\)\. It is signed by CN=/],
+    ['the file of certificates is missing', editor, { ...signedIn, MLFLOW_TRACKING_SERVER_CERT_PATH: '/none.pem' }, /✗ certificate: the file of certification authorities \/none\.pem does not exist\n/],
+    ['nothing is checked', editor, { ...signedIn, MLFLOW_TRACKING_INSECURE_TLS: 'true' }, /✗ certificate: MLFLOW_TRACKING_INSECURE_TLS=true disables the check of the certificate/],
     ['the name does not exist', editor, { ...signedIn, MLFLOW_TRACKING_URI: 'https://mlflow.invalid' }, /✗ name: mlflow\.invalid has no address /],
     ['nothing listens', editor, { ...signedIn, MLFLOW_TRACKING_URI: `https://${host}:9` }, /✗ connection: (port 9 refuses|no connection to port 9)/],
-    ['there is no TLS', editor, { ...signedIn, MLFLOW_TRACKING_URI: url.replace('https:', 'http:') }, /✗ address: \S+ has no TLS, so a token would travel in plain text\n/],
-    ['a reader wants to write', reader, signedIn, /✗ run: a reader may not write\n/, '--write'],
-    ['S3 cannot be reached', editor, { ...signedIn, ...reachingOnly(url, deployment.issuer.issuer) }, /✗ files from S3: this machine does not reach \S+ \(.*\), where the server sends its clients for files\n/, '--write'],
+    ['there is no TLS', editor, { ...signedIn, MLFLOW_TRACKING_URI: url.replace('https:', 'http:') }, /✗ address: \S+ has no TLS, so the bearer token would be sent in plain text\n/],
+    ['a reader wants to write', reader, signedIn, /✗ run: readers may not write\n/, '--write'],
+    ['S3 cannot be reached', editor, { ...signedIn, ...reachingOnly(url, deployment.issuer.issuer) }, /✗ files from S3: this machine does not reach \S+ \(.*\), where clients read and write files\n/, '--write'],
   ];
   for (const [title, account, changes, words, ...more] of faults) {
     await checks.check(`says so where ${title}`, async () => {
@@ -185,7 +185,7 @@ async function checkDoctor(checks: Checks, options: SignInOptions, editor: Accou
     const { attempts, stderr } = await job({});
     const failed = attempts.filter(({ error }) => error !== null);
     assert.deepEqual(failed.map(({ step }) => step), ['upload parts.bin', 'download notes.txt', 'download parts.bin']);
-    const told = /this machine does not reach \S+, where the server sends its clients for files \(.*\)\. Set MLFLOW_ENABLE_PROXY_MULTIPART_(UPLOAD|DOWNLOAD)=false /;
+    const told = /this machine does not reach \S+, where clients read and write files \(.*\)\. Set MLFLOW_ENABLE_PROXY_MULTIPART_(UPLOAD|DOWNLOAD)=false /;
     const sentences = new RegExp(told, 'g');
     assert.deepEqual([...new Set([...stderr.matchAll(sentences)].map(([, way]) => way))], ['UPLOAD', 'DOWNLOAD']);
     const { attempts: helped } = await job({ MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD: 'false', MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD: 'false' });

@@ -148,7 +148,7 @@ def test_without_region_or_credentials(world, sts, monkeypatch, name, told):
 
 def test_without_boto3(world, sts, monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore.session", None)
-    with pytest.raises(MlflowException, match=r"boto3 is missing: install the extra \[aws\]"):
+    with pytest.raises(MlflowException, match=r"boto3 is missing: run pip install 'mlflow-secure-tracking\[aws\]'"):
         search()
 
 

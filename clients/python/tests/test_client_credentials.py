@@ -151,10 +151,10 @@ JWT_WITHOUT_LIFE = f"{b64({})}.{b64({'exp': 2_000_000_000})}.x"
         ((200, {}, "<html>SENSITIVE</html>"), "HTTP 200, no access_token"),
         ((200, {}, ["SENSITIVE"]), "HTTP 200, no access_token"),
         ((302, {"Location": "http://127.0.0.1:1/SENSITIVE"}, {}), "HTTP 302"),
-        ((200, {}, {"access_token": "SENSITIVE"}), "tells no life"),
+        ((200, {}, {"access_token": "SENSITIVE"}), "has no lifetime"),
         ((400, {}, {"error": "x" * 9999}), "HTTP 400, xxx"),
-        ((200, {}, {"access_token": "SENSITIVE", "expires_in": 0}), "tells no life"),
-        ((200, {}, {"access_token": JWT_WITHOUT_LIFE}), "tells no life"),
+        ((200, {}, {"access_token": "SENSITIVE", "expires_in": 0}), "has no lifetime"),
+        ((200, {}, {"access_token": JWT_WITHOUT_LIFE}), "has no lifetime"),
         ((200, {}, {"access_token": "SENSI\r\nTIVE", "expires_in": 60}), "characters"),
     ],
 )
@@ -278,7 +278,7 @@ def test_other_hosts_never_see_a_token(world, tmp_path, monkeypatch, caplog):
         assert "authorization" not in request.headers
         assert not any(token in str(request) for token in world.issuer.minted)
     assert world.refused == []
-    assert len([w for w in warnings(caplog) if f"no token for {world.stranger.url}," in w]) == 1
+    assert len([w for w in warnings(caplog) if f"no bearer token is sent to {world.stranger.url}," in w]) == 1
 
     http_request(get_default_host_creds(world.tracking.url), "/here", "GET")  # within the server the token stays
     assert world.tracking.requests[-1].path == "/landed" and world.refused == []

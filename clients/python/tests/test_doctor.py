@@ -134,7 +134,7 @@ def test_all_is_well(server: Server, run: Callable[..., str]) -> None:
     assert [line.partition(":")[0] for line in printed.splitlines()[:-2]] == [
         f"✓ {name}" for name, _, _ in (*_doctor._STEPS, *_doctor._WRITES)
     ]
-    assert "✓ access: the server knows you as ann@example.com\n✓ level: editor\n" in printed
+    assert "✓ access: signed in as ann@example.com\n✓ level: editor\n" in printed
     assert printed.endswith("\n0 failed\n")
     assert server.stub.requests[-1].path == "/api/2.0/mlflow/runs/delete"
 
@@ -147,18 +147,18 @@ def test_reads_only_unless_told_to_write(server: Server, run: Callable[..., str]
 @pytest.mark.parametrize(
     ("url", "line"),
     [
-        ("", "✗ address: no address is given\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com"),
+        ("", "✗ address: no URL is given\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com"),
         (
             "mlflow.example.com",
-            "✗ address: mlflow.example.com is no web address\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
+            "✗ address: mlflow.example.com is not a web address\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
         ),
         (
             "http://mlflow.example.com",
-            "✗ address: http://mlflow.example.com has no TLS, so a token would travel in plain text\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
+            "✗ address: http://mlflow.example.com has no TLS, so the bearer token would be sent in plain text\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
         ),
         (
             "https://mlflow.example.com/mlflow",
-            "✗ address: https://mlflow.example.com/mlflow is more than the address of a server, and MLflow's client would ask below it\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
+            "✗ address: https://mlflow.example.com/mlflow has a path, and MLflow's client would send its requests below that path\n    export MLFLOW_TRACKING_URI=https://mlflow.example.com\n",
         ),
         ("https://mlflow.invalid", "✗ name: mlflow.invalid has no address ("),
         (
@@ -173,7 +173,7 @@ def test_the_way_to_the_server(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
     printed = run()
     assert line in printed
-    assert "- not checked, because of what failed: " in printed
+    assert "- not checked, because an earlier check failed: " in printed
 
 
 def test_a_server_that_is_silent(server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_a_server_that_is_silent(server: Server, run: Callable[..., str], monkey
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://localhost:{silent.getsockname()[1]}")
         printed = run()
-    assert "✗ certificate: no end after 3 s\n    The network, or a proxy in it, swallows packets" in printed
+    assert "✗ certificate: not finished after 3 s\n    The network or a proxy in it drops packets" in printed
 
 
 def other_host(ca: trustme.CA) -> ssl.SSLContext:
@@ -206,16 +206,16 @@ def stranger(_: trustme.CA) -> ssl.SSLContext:
     [
         (
             other_host,
-            r"✗ certificate: it is that of another host \(.*\)\n    Check the address; if it is right, tell whoever runs the server\n",
+            r"✗ certificate: it is the certificate of another host \(.*\)\n    Check the URL; if it is correct, tell the administrators of the server\n",
         ),
         (
             ends_soon,
-            r"✗ certificate: it ends in 3 days\n    Tell whoever runs the server: imported certificates are not renewed automatically\n",
+            r"✗ certificate: it expires in 3 days\n    Tell the administrators of the server: imported certificates are not renewed automatically\n",
         ),
         (expired, r"✗ certificate: it is not valid now \(.*expired.*\)\n    Check the date of this machine;"),
         (
             stranger,
-            r"✗ certificate: nobody whom .*ca\.pem names has signed it \(.*\)\. It is signed by .*O=Proxy of the company.*\n    If a proxy of the company opens TLS, export REQUESTS_CA_BUNDLE=",
+            r"✗ certificate: it is not signed by an authority in .*ca\.pem \(.*\)\. It is signed by .*O=Proxy of the company.*\n    If a proxy of the company opens TLS, export REQUESTS_CA_BUNDLE=",
         ),
     ],
 )
@@ -241,7 +241,7 @@ def test_a_check_of_certificates_that_is_off(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
     assert (
-        "✗ certificate: MLFLOW_TRACKING_INSECURE_TLS=true switches the check of the certificate off: anybody on the way can read the token\n    unset MLFLOW_TRACKING_INSECURE_TLS\n"
+        "✗ certificate: MLFLOW_TRACKING_INSECURE_TLS=true disables the check of the certificate: others in the network could read the bearer token\n    unset MLFLOW_TRACKING_INSECURE_TLS\n"
         in run()
     )
 
@@ -253,10 +253,10 @@ def test_a_check_of_certificates_that_is_off(
             {"TOKEN": ""},
             "✗ token: there is none\n    mlflow-secure-tracking login {url}, then: export MLFLOW_TRACKING_AUTH=sign-in\n",
         ),
-        ({"TOKEN": "glpat-abc"}, "✗ token: what MLFLOW_TRACKING_TOKEN gives is no signed token (JWT)\n"),
+        ({"TOKEN": "glpat-abc"}, "✗ token: the value of MLFLOW_TRACKING_TOKEN is not a signed token (JWT)\n"),
         (
             {"TOKEN": token(exp=int(time.time()) - 36_000)},
-            "✗ token: that of MLFLOW_TRACKING_TOKEN, for ann@example.com, ended 60",
+            "✗ token: the token of MLFLOW_TRACKING_TOKEN, for ann@example.com, expired 60",
         ),
         (
             {"AUTH": "browser"},
@@ -264,15 +264,15 @@ def test_a_check_of_certificates_that_is_off(
         ),
         (
             {"TOKEN": token(aud="other")},
-            "✗ access: the server refuses it (HTTP 403): it is for another audience, of an issuer that the server does not trust, or for somebody who may not enter. Issuer https://id.example.com, audience other, for ann@example.com\n    If that is not you or not this server: mlflow-secure-tracking login {url}, ",
+            "✗ access: the server rejects the token (HTTP 403): its audience is wrong, the server does not trust its issuer, or this account is not allowed. Issuer https://id.example.com, audience other, for ann@example.com\n    If that is not you or not this server: mlflow-secure-tracking login {url}, ",
         ),
         (
             {"TOKEN": token(email_verified=False)},
-            "✗ access: the server refuses it (HTTP 403): the address ann@example.com is not verified at https://id.example.com. ",
+            "✗ access: the server rejects the token (HTTP 403): the address ann@example.com is not verified at https://id.example.com. ",
         ),
         (
             {"USERNAME": "x", "PASSWORD": token(aud="other")},
-            "✓ token: from MLFLOW_TRACKING_PASSWORD, which wins over MLFLOW_TRACKING_TOKEN, for ann@example.com, ",
+            "✓ token: from MLFLOW_TRACKING_PASSWORD, which takes precedence over MLFLOW_TRACKING_TOKEN, for ann@example.com, ",
         ),
     ],
 )
@@ -292,7 +292,7 @@ def test_a_server_without_a_client_for_tools(
     printed = run()
     assert "✓ sign-in of tools: not set up on this server\n" in printed
     assert (
-        "✗ token: there is none\n    Ask whoever runs the server how to get a token: it may set up `mlflow-secure-tracking login` (toolsClientId)\n"
+        "✗ token: there is none\n    Ask the administrators of the server how to get a bearer token: they can set up `mlflow-secure-tracking login` (toolsClientId)\n"
         in printed
     )
 
@@ -300,13 +300,13 @@ def test_a_server_without_a_client_for_tools(
 @pytest.mark.parametrize(
     ("path", "status", "line"),
     [
-        ("/ping", 503, "✗ server: GET /ping: HTTP 503\n    No task of the server is running: tell whoever runs it\n"),
+        ("/ping", 503, "✗ server: GET /ping: HTTP 503\n    No task of the server is running: tell its administrators\n"),
         (
             "/ping",
             502,
-            "✗ server: GET /ping: HTTP 502\n    The server does not answer the load balancer: tell whoever runs it\n",
+            "✗ server: GET /ping: HTTP 502\n    The server does not answer the load balancer: tell its administrators\n",
         ),
-        ("/ping", 404, "✗ server: GET /ping: HTTP 404\n    Is this the address of an MLflow server behind oauth2-proxy? "),
+        ("/ping", 404, "✗ server: GET /ping: HTTP 404\n    Is this the URL of an MLflow server behind oauth2-proxy? "),
         ("/oauth2/start", 200, "✗ sign-in: GET /oauth2/start: HTTP 200, not a redirect to the sign-in provider\n"),
         (
             "/ajax-api/3.0/mlflow/users/current/permissions",
@@ -316,7 +316,7 @@ def test_a_server_without_a_client_for_tools(
         (
             "/api/2.0/mlflow/experiments/search",
             500,
-            "✗ reading: GET /api/2.0/mlflow/experiments/search?max_results=1: HTTP 500, no level\n    Tell whoever runs the server, with this line: its logs say more\n",
+            "✗ reading: GET /api/2.0/mlflow/experiments/search?max_results=1: HTTP 500, no level\n    Send this line to the administrators of the server: its logs have details\n",
         ),
     ],
 )
@@ -328,14 +328,14 @@ def test_answers(server: Server, run: Callable[..., str], path: str, status: int
 def test_a_clock_that_is_wrong(server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_doctor, "time", types.SimpleNamespace(time=lambda: time.time() + 600))
     assert re.search(
-        r"✗ clock: this machine is (599|600|601) s ahead of the server, and tokens are valid for a time\n    Set the clock of this machine",
+        r"✗ clock: this machine is (599|600|601) s ahead of the server, and tokens are valid only for a time\n    Set the clock of this machine",
         run(),
     )
 
 
 def test_an_answer_that_nobody_expects(server: Server, run: Callable[..., str]) -> None:
     server.changed["/oauth2/userinfo"] = lambda _: (200, {}, "<html>")
-    assert "✗ access: the answer is not that of this kind of server\n    Tell whoever runs the server" in run()
+    assert "✗ access: this is not the answer of an MLflow server behind oauth2-proxy\n    Send this line to the administrators of the server" in run()
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_an_answer_that_nobody_expects(server: Server, run: Callable[..., str]) 
         ),
         (
             "sqlite:///x.db",
-            "✗ MLFLOW_TRACKING_URI: it is sqlite:///x.db, so programs go there\n    export MLFLOW_TRACKING_URI={url}\n",
+            "✗ MLFLOW_TRACKING_URI: it is sqlite:///x.db, so programs use that server\n    export MLFLOW_TRACKING_URI={url}\n",
         ),
     ],
 )
@@ -362,7 +362,7 @@ def test_a_variable_that_leads_elsewhere(
 
 def test_another_server(server: Server, run: Callable[..., str]) -> None:
     server.changed["/"] = lambda _: (200, {"Content-Type": "text/html"}, "<html>welcome")
-    assert "✗ server: GET /ping: something else than oauth2-proxy answers\n    Check the address: " in run()
+    assert "✗ server: GET /ping: the answer is not from oauth2-proxy\n    Check the URL: " in run()
 
 
 def test_obeys_no_terminal_escapes(server: Server, run: Callable[..., str]) -> None:
@@ -380,7 +380,7 @@ def test_an_output_that_knows_no_check_mark(server: Server) -> None:
 
 def test_a_reader_who_writes(server: Server, run: Callable[..., str]) -> None:
     server.permission = "READ"
-    assert "✗ run: a reader may not write\n    Ask an administrator of the server to make you an editor\n" in run("--write")
+    assert "✗ run: readers may not write\n    Ask an administrator of the server to make you an editor\n" in run("--write")
 
 
 def test_a_storage_that_cannot_be_reached(server: Server, run: Callable[..., str]) -> None:
@@ -402,9 +402,9 @@ def test_a_storage_that_cannot_be_reached(server: Server, run: Callable[..., str
     [
         (
             "2.22.0",
-            "✗ versions: the server has MLflow 3.17.2, this Python mlflow 2.22.0, another major version\n    pip install mlflow==3.17.2\n",
+            "✗ versions: the server has MLflow 3.17.2, but this Python has mlflow 2.22.0, another major version\n    pip install mlflow==3.17.2\n",
         ),
-        (None, "✗ versions: the server has MLflow 3.17.2, this Python has none\n    pip install mlflow==3.17.2\n"),
+        (None, "✗ versions: the server has MLflow 3.17.2, but this Python has no MLflow\n    pip install mlflow==3.17.2\n"),
     ],
 )
 def test_versions(

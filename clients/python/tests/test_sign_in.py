@@ -117,7 +117,7 @@ def get(url: str) -> int:
 def test_login_token_logout(site, capfd):
     assert _cli.main(["login", site.url]) == 0
     out, err = capfd.readouterr()
-    assert "Signed in as ada@example.com" in out and "renews by itself" in out and "sign-ins.json" in out
+    assert "Signed in as ada@example.com" in out and "It is renewed automatically" in out and "sign-ins.json" in out
     assert f"export MLFLOW_TRACKING_URI={site.url}\nexport MLFLOW_TRACKING_AUTH=sign-in\n" in out
     assert not any(secret in out + err for secret in site.provider.issued)
     assert _cli.main(["token"]) == 0
@@ -127,7 +127,7 @@ def test_login_token_logout(site, capfd):
     assert "revoked and deleted" in capfd.readouterr().out
     for command in ("token", "logout"):
         assert _cli.main([command]) == 1
-        assert f"nobody is signed in to {site.url}" in capfd.readouterr().err
+        assert f"there is no sign-in to {site.url}" in capfd.readouterr().err
 
 
 def test_device(site, capfd):
@@ -441,7 +441,7 @@ def test_a_refresh_token_follows_no_redirect(site, endpoint):
     setattr(site.provider, endpoint, lambda _: (307, {"Location": thief.url}, ""))
     age(site)
     if endpoint == "token":
-        with pytest.raises(TokenError, match="redirects, which is not followed"):
+        with pytest.raises(TokenError, match="is a redirect, which is not followed"):
             _sign_in.sign_in_token(site.url)
     else:
         _sign_in.logout(site.url)
@@ -452,12 +452,12 @@ def test_a_refresh_token_follows_no_redirect(site, endpoint):
 @pytest.mark.parametrize(
     "metadata, told",
     [
-        ({"issuer": "https://other.example"}, "is of the issuer https://other.example"),
-        ({"token_endpoint": "http://id.example/token"}, "token_endpoint http://id.example/token is no https"),
-        ({"authorization_endpoint": "http://id.example/a"}, "is no https"),
-        ({"device_authorization_endpoint": "http://id.example/a"}, "is no https"),
-        ({"revocation_endpoint": "http://id.example/a"}, "is no https"),
-        ({"jwks_uri": "http://id.example/a"}, "is no https"),
+        ({"issuer": "https://other.example"}, "names the issuer https://other.example"),
+        ({"token_endpoint": "http://id.example/token"}, "token_endpoint http://id.example/token is not an https"),
+        ({"authorization_endpoint": "http://id.example/a"}, "is not an https"),
+        ({"device_authorization_endpoint": "http://id.example/a"}, "is not an https"),
+        ({"revocation_endpoint": "http://id.example/a"}, "is not an https"),
+        ({"jwks_uri": "http://id.example/a"}, "is not an https"),
     ],
 )
 def test_the_metadata_must_be_of_the_pinned_issuer_and_https(site, metadata, told):
@@ -479,7 +479,7 @@ def test_only_https_servers(site, monkeypatch, url):
 
 def test_only_https_issuers(site):
     site.public["issuer"] = "http://id.example.com"
-    with pytest.raises(TokenError, match="issuer http://id.example.com is no https"):
+    with pytest.raises(TokenError, match="issuer http://id.example.com is not an https"):
         plugin.login()
 
 
@@ -571,7 +571,7 @@ def test_a_bad_id_token_at_renewal_is_refused_and_the_rotated_token_kept(site, c
     plugin.login()
     age(site)
     site.provider.claims = claims
-    with pytest.raises(TokenError, match="refused"):
+    with pytest.raises(TokenError, match="rejected"):
         _sign_in.sign_in_token(site.url)
     site.provider.claims = {}
     assert _sign_in.sign_in_token(site.url)[0] == site.provider.issued[-2]
@@ -609,7 +609,7 @@ def test_what_others_can_read_is_repaired_with_a_warning(site, caplog, which, mo
     assert _sign_in.sign_in_token(site.url)
     assert path.stat().st_mode & 0o077 == 0
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING and r.name.endswith("_store"))
-    assert f"others could read {path}" in warning
+    assert f"other users could read {path}" in warning
 
 
 def test_a_damaged_file(site, capfd):
@@ -624,7 +624,7 @@ def test_two_people_on_one_machine(site, monkeypatch, tmp_path):
     ada = _sign_in.sign_in_token(site.url)
     (tmp_path / "bob").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "bob"))
-    with pytest.raises(TokenError, match="nobody is signed in"):
+    with pytest.raises(TokenError, match="there is no sign-in"):
         _sign_in.sign_in_token(site.url)
     site.provider.person = "bob"
     plugin.login()
@@ -651,7 +651,7 @@ def test_a_revoked_refresh_token(site, caplog):
         ({"revocation_endpoint": None}, None, "offers no revocation"),
         ({}, lambda _: (503, {}, {"error": "server_error"}), "server_error"),
         ({}, lambda _: (500, {}, "<html>"), "did not revoke it"),
-        ({"issuer": "https://other.example"}, None, "of the issuer"),
+        ({"issuer": "https://other.example"}, None, "names the issuer"),
     ],
 )
 def test_logout_deletes_even_if_nothing_is_revoked(site, capfd, metadata, revoke, told):
@@ -691,7 +691,7 @@ def test_the_key_ring_keeps_the_tokens(site, capfd):
     ring = KeyRing()
     keyring.set_keyring(ring)
     assert _cli.main(["login"]) == 0
-    assert "kept in the system's key ring" in capfd.readouterr().out
+    assert "stored in the system's key ring" in capfd.readouterr().out
     age(site)
     assert _sign_in.sign_in_token(site.url)[0] == site.provider.issued[-2]
     assert not any(secret in _store._file().read_text() for secret in site.provider.issued)

@@ -14,8 +14,8 @@ from mlflow_secure_tracking import CLIENT_CREDENTIALS, TokenError, _storage
 
 DEAD = "http://127.0.0.1:9"
 SENTENCE = (
-    f"this machine does not reach {DEAD}, where the server sends its clients for files (Connection refused)."
-    " Set MLFLOW_ENABLE_PROXY_MULTIPART_{}=false to send them through the server, or have the network opened"
+    f"this machine does not reach {DEAD}, where clients read and write files (Connection refused)."
+    " Set MLFLOW_ENABLE_PROXY_MULTIPART_{}=false to send files through the server, or have the network opened"
 )
 
 

@@ -75,7 +75,7 @@ export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds, wea
     await need('admin', `${api}/runs/set-tag`, json({ run_id, ...tag }));
     await need('admin', `${api}/runs/log-batch`, json({ run_id, tags: [tag] }));
     const { status, body } = await asked(at, 'admin', `${api}/runs/delete-tag`, json({ run_id, key: 'mlflow.user' }));
-    assert.deepEqual([status, /who made this, and stays/.test(body)], [403, true], body);
+    assert.deepEqual([status, /names the author and must stay/.test(body)], [403, true], body);
     assert.deepEqual(nameOf(await read(run_id)), [editor, editor]);
   });
   await checks.check('a version of a model', async () => {

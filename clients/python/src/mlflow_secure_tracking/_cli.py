@@ -14,17 +14,17 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in {
         "login": "sign in with the browser",
-        "logout": "revoke and forget the sign-in",
-        "token": "print a token that works now, renewed if need be",
-        "doctor": "say what works and what does not",
+        "logout": "revoke the refresh token and delete the sign-in",
+        "token": "print a valid bearer token, renewed if necessary",
+        "doctor": "check the way to the server, and print what to change",
     }.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("url", nargs="?", help="URL of the tracking server; default: MLFLOW_TRACKING_URI")
         if name == "login":
-            command.add_argument("--device", action="store_true", help="for a machine without a browser")
-            command.add_argument("--replace", action="store_true", help="accept that the server names another provider or client")
+            command.add_argument("--device", action="store_true", help="print a link and a code for a browser on another machine")
+            command.add_argument("--replace", action="store_true", help="accept that the server names a different provider or client")
         if name == "doctor":
-            command.add_argument("--write", action="store_true", help="also log a run, a file and a trace; the file and the trace stay")
+            command.add_argument("--write", action="store_true", help="also log a run, a file and a trace; file and trace stay")
     args = parser.parse_args(argv)
     try:
         if args.command == "doctor":

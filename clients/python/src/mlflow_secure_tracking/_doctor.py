@@ -1,4 +1,4 @@
-"""Says what works between this machine and a tracking server, and what to change where it does not."""
+"""Checks what works between this machine and a tracking server, and prints what to change."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MEBIBYTE = 1024 * 1024
 
 
 class Problem(Exception):
-    """What is wrong, and what to change."""
+    """A failure, and what to change."""
 
     def __init__(self, seen: str, todo: str) -> None:
         super().__init__(seen)
@@ -42,9 +42,9 @@ class Problem(Exception):
 
 
 def doctor(url: str | None, *, write: bool = False) -> int:
-    """Check one thing after the other, a line each; returns how many failed."""
+    """Run the checks one after the other, print a line for each, and return how many failed."""
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # where the output knows no check mark
+        sys.stdout.reconfigure(errors="replace")  # for output that cannot show the check mark
     visit = _Visit(url or os.environ.get("MLFLOW_TRACKING_URI", ""))
     steps = [*_STEPS, *(_WRITES if write else ())]
     failed: list[str] = []
@@ -64,43 +64,43 @@ def doctor(url: str | None, *, write: bool = False) -> int:
             except Problem as error:
                 told, problem = str(error), error.todo
             except requests.RequestException as error:
-                odd = isinstance(error, ValueError)  # what should be JSON is none
+                odd = isinstance(error, ValueError)  # the answer is not JSON
                 told, problem = (
-                    "the answer is not that of this kind of server"
+                    "this is not the answer of an MLflow server behind oauth2-proxy"
                     if odd
                     else f"the server does not answer ({cause(error)})",
                     _ASK,
                 )
-            except Exception as error:  # an answer that nobody has thought of must not end the rest
-                told, problem = f"the answer is not that of this kind of server ({type(error).__name__})", _ASK
+            except Exception as error:  # an unexpected answer must not end the other checks
+                told, problem = f"this is not the answer of an MLflow server behind oauth2-proxy ({type(error).__name__})", _ASK
             _say(f"{'✗' if problem else '✓'} {doing}: {told}" + (f"\n    {problem}" if problem else ""))
             if problem:
                 failed.append(doing)
             else:
                 passed.add(doing)
 
-    thread = threading.Thread(target=go, daemon=True)  # what hangs in the system's resolver cannot be stopped
+    thread = threading.Thread(target=go, daemon=True)  # a call that hangs in the system's resolver cannot be stopped
     thread.start()
     thread.join(_DEADLINE)
     if thread.is_alive():
         failed.append(doing)
         _say(
-            f"✗ {doing}: no end after {_DEADLINE:.0f} s\n    The network, or a proxy in it, swallows packets: ask whoever runs it"
+            f"✗ {doing}: not finished after {_DEADLINE:.0f} s\n    The network or a proxy in it drops packets: ask its administrators"
         )
     if unchecked:
-        _say(f"- not checked, because of what failed: {', '.join(unchecked)}")
+        _say(f"- not checked, because an earlier check failed: {', '.join(unchecked)}")
     _say(f"\n{len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
     return min(len(failed), 100)
 
 
 def _say(text: str) -> None:
-    """Print at once, and nothing that a terminal would obey: the server wrote part of it."""
+    """Print at once and without control characters, because the server wrote a part of the text."""
     print(printable(text), flush=True)
 
 
 @dataclass
 class _Visit:
-    """What is known so far."""
+    """The results so far."""
 
     url: str
     origin: str = ""
@@ -108,26 +108,26 @@ class _Visit:
     token: str = ""
     claims: dict[str, Any] = field(default_factory=dict)
     level: str = ""
-    tools: bool = True  # as far as the server has not said otherwise
+    tools: bool = True  # until the server answers that it does not support them
     run: dict[str, str] = field(default_factory=dict)
 
     @property
     def get_token(self) -> str:
-        """What to do for a token."""
+        """How to get a token."""
         if self.tools:
             return f"mlflow-secure-tracking login {self.origin}, then: export MLFLOW_TRACKING_AUTH=sign-in"
-        return "Ask whoever runs the server how to get a token: it may set up `mlflow-secure-tracking login` (toolsClientId)"
+        return "Ask the administrators of the server how to get a bearer token: they can set up `mlflow-secure-tracking login` (toolsClientId)"
 
     @property
     def ca(self) -> str:
         return os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH", "")
 
     def send(self, method: str, path: str, *, auth: bool = True, **options: Any) -> requests.Response:
-        """As MLflow's client does, but with the token that was found, and no redirect is followed."""
+        """Send a request as MLflow's client does, but with the token that was found, and without following redirects."""
         headers = {"Authorization": f"Bearer {self.token}"} if auth else {}
         headers |= options.pop("headers", {})
         with requests.Session() as session:
-            session.auth = lambda request: request  # or requests would take a password from ~/.netrc
+            session.auth = lambda request: request  # otherwise requests would use a password from ~/.netrc
             return session.request(
                 method,
                 self.origin + path,
@@ -139,7 +139,7 @@ class _Visit:
             )
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        """The same, and the answer must be good."""
+        """Send a request whose answer must have status 200."""
         answer = self.send(method, path, **options)
         if answer.status_code != 200:
             raise Problem(
@@ -148,45 +148,45 @@ class _Visit:
         return answer
 
 
-_ASK = "Tell whoever runs the server, with this line: its logs say more"
+_ASK = "Send this line to the administrators of the server: its logs have details"
 _TODO = {
-    401: "The server sees no token: see the step `token`",
+    401: "The server received no valid token: see the step `token`",
     403: "Ask an administrator of the server for a higher level",
-    502: "The server does not answer the load balancer: tell whoever runs it",
-    503: "No task of the server is running: tell whoever runs it",
-    504: "The server took too long: try again, then tell whoever runs it",
+    502: "The server does not answer the load balancer: tell its administrators",
+    503: "No task of the server is running: tell its administrators",
+    504: "The server took too long: try again, then tell its administrators",
 }
 
 
 def _address(visit: _Visit) -> str:
     try:
         visit.origin = _origin(visit.url)
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         pass
     if not visit.url:
-        raise Problem("no address is given", "export MLFLOW_TRACKING_URI=https://mlflow.example.com")
+        raise Problem("no URL is given", "export MLFLOW_TRACKING_URI=https://mlflow.example.com")
     if not visit.origin:
         bare = "/" not in visit.url and "." in visit.url
         example = f"https://{visit.url}" if bare else "https://mlflow.example.com"
-        raise Problem(f"{visit.url} is no web address", f"export MLFLOW_TRACKING_URI={example}")
+        raise Problem(f"{visit.url} is not a web address", f"export MLFLOW_TRACKING_URI={example}")
     if not visit.origin.startswith("https:"):
         raise Problem(
-            f"{visit.url} has no TLS, so a token would travel in plain text",
+            f"{visit.url} has no TLS, so the bearer token would be sent in plain text",
             f"export MLFLOW_TRACKING_URI=https:{visit.origin.partition(':')[2]}",
         )
     if visit.url.rstrip("/").casefold() != visit.origin:
         raise Problem(
-            f"{visit.url} is more than the address of a server, and MLflow's client would ask below it",
+            f"{visit.url} has a path, and MLflow's client would send its requests below that path",
             f"export MLFLOW_TRACKING_URI={visit.origin}",
         )
     return visit.origin
 
 
 def _variable(visit: _Visit) -> str:
-    """Programs look there, whatever address the doctor was given."""
+    """Programs use this variable, whatever URL the doctor was given."""
     given = os.environ.get("MLFLOW_TRACKING_URI", "")
     if given.rstrip("/").casefold() != visit.origin:
-        seen = f"it is {given}, so programs go there" if given else "it is not set, so programs write to this machine"
+        seen = f"it is {given}, so programs use that server" if given else "it is not set, so programs write to this machine"
         raise Problem(seen, f"export MLFLOW_TRACKING_URI={visit.origin}")
     return "set"
 
@@ -219,7 +219,7 @@ def _connection(visit: _Visit) -> str:
         )
         raise Problem(
             seen,
-            "Connect to the company's network (VPN): the server may let in only that, or set HTTPS_PROXY to the proxy of your network",
+            "Connect to the company's network (VPN): the server may allow only that network. Or set HTTPS_PROXY to the proxy of your network",
         ) from None
 
 
@@ -227,13 +227,13 @@ def _certificate(visit: _Visit) -> str:
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true"
     if insecure:
         raise Problem(
-            "MLFLOW_TRACKING_INSECURE_TLS=true switches the check of the certificate off: anybody on the way can read the token",
+            "MLFLOW_TRACKING_INSECURE_TLS=true disables the check of the certificate: others in the network could read the bearer token",
             "unset MLFLOW_TRACKING_INSECURE_TLS",
         )
     file = visit.ca or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or requests.certs.where()
     if not os.path.exists(file):
         raise Problem(
-            f"the file of certification authorities {file} is not there",
+            f"the file of certification authorities {file} does not exist",
             "unset MLFLOW_TRACKING_SERVER_CERT_PATH, or name a file that exists (the same for REQUESTS_CA_BUNDLE)",
         )
     try:
@@ -242,25 +242,27 @@ def _certificate(visit: _Visit) -> str:
         seen = cause(error)
         if "Hostname mismatch" in seen or "doesn't match" in seen or "IP address mismatch" in seen:
             raise Problem(
-                f"it is that of another host ({seen})", "Check the address; if it is right, tell whoever runs the server"
+                f"it is the certificate of another host ({seen})",
+                "Check the URL; if it is correct, tell the administrators of the server",
             ) from None
         if "expired" in seen or "not yet valid" in seen:
             raise Problem(
                 f"it is not valid now ({seen})",
-                "Check the date of this machine; if it is right, tell whoever runs the server: imported certificates are not renewed automatically",
+                "Check the date of this machine; if it is correct, tell the administrators of the server: imported certificates are not renewed automatically",
             ) from None
         raise Problem(
-            f"nobody whom {file} names has signed it ({seen}){_signer(visit)}",
-            "If a proxy of the company opens TLS, export REQUESTS_CA_BUNDLE=<file with its certification authority>; otherwise do not go on: somebody may be in between",
+            f"it is not signed by an authority in {file} ({seen}){_signer(visit)}",
+            "If a proxy of the company opens TLS, export REQUESTS_CA_BUNDLE=<file with its certification authority>; otherwise stop: another computer may intercept the connection",
         ) from None
     except requests.RequestException:
-        pass  # the next step says it
+        pass  # the next step reports it
     days = _days_left(visit)
     if days is not None and days < 14:
         raise Problem(
-            f"it ends in {days} days", "Tell whoever runs the server: imported certificates are not renewed automatically"
+            f"it expires in {days} days",
+            "Tell the administrators of the server: imported certificates are not renewed automatically",
         )
-    return "trusted" + ("" if days is None else f", for {days} days more") + f", by {file}"
+    return "trusted" + ("" if days is None else f", valid for {days} more days") + f", with the authorities in {file}"
 
 
 def _peer(visit: _Visit, context: ssl.SSLContext) -> ssl.SSLSocket | None:
@@ -271,7 +273,7 @@ def _peer(visit: _Visit, context: ssl.SSLContext) -> ssl.SSLSocket | None:
             server_hostname=parts.hostname,
         )
     except OSError:
-        return None  # behind a proxy there is no direct way
+        return None  # behind a proxy there is no direct connection
 
 
 def _days_left(visit: _Visit) -> int | None:
@@ -284,7 +286,7 @@ def _days_left(visit: _Visit) -> int | None:
 
 
 def _signer(visit: _Visit) -> str:
-    """Who has signed a certificate that is not trusted: a proxy that opens TLS names itself there."""
+    """The signer of an untrusted certificate. A proxy that opens TLS names itself there."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     peer = _peer(visit, context)
@@ -299,25 +301,25 @@ def _answer(visit: _Visit) -> str:
     if answer.status_code != 200:
         raise Problem(
             f"GET /ping: HTTP {answer.status_code}",
-            _TODO.get(answer.status_code, "Is this the address of an MLflow server behind oauth2-proxy? " + _ASK),
+            _TODO.get(answer.status_code, "Is this the URL of an MLflow server behind oauth2-proxy? " + _ASK),
         )
     if answer.text != "OK":
         raise Problem(
-            "GET /ping: something else than oauth2-proxy answers",
-            "Check the address: this is another server, or a page in front of it",
+            "GET /ping: the answer is not from oauth2-proxy",
+            "Check the URL: this is another server, or a page in front of the server",
         )
     if "Date" in answer.headers:
         visit.skew = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
-    return "the server is there"
+    return "it answers"
 
 
 def _clock(visit: _Visit) -> str:
     if abs(visit.skew) > 60:
         raise Problem(
-            f"this machine is {abs(visit.skew):.0f} s {'ahead of' if visit.skew > 0 else 'behind'} the server, and tokens are valid for a time",
-            "Set the clock of this machine, best by NTP",
+            f"this machine is {abs(visit.skew):.0f} s {'ahead of' if visit.skew > 0 else 'behind'} the server, and tokens are valid only for a time",
+            "Set the clock of this machine, preferably with NTP",
         )
-    return f"{abs(visit.skew):.0f} s apart"
+    return f"it differs by {abs(visit.skew):.0f} s from the server's"
 
 
 def _sign_in(visit: _Visit) -> str:
@@ -325,7 +327,7 @@ def _sign_in(visit: _Visit) -> str:
     if answer.status_code != 302:
         raise Problem(
             f"GET /oauth2/start: HTTP {answer.status_code}, not a redirect to the sign-in provider",
-            "Is this the address of an MLflow server behind oauth2-proxy? " + _ASK,
+            "Is this the URL of an MLflow server behind oauth2-proxy? " + _ASK,
         )
     return f"in the browser, at {urlsplit(answer.headers['Location']).netloc}"
 
@@ -351,12 +353,12 @@ def _token(visit: _Visit) -> str:
         try:
             visit.token = provider._token(visit.origin)
         except TokenError as error:
-            raise Problem(str(error), visit.get_token if name == "sign-in" else "Change what the line names") from None
-        source = f"MLFLOW_TRACKING_AUTH={name}" + (f", which wins over {' and '.join(others)}" if others else "")
+            raise Problem(str(error), visit.get_token if name == "sign-in" else "Change the setting that the line names") from None
+        source = f"MLFLOW_TRACKING_AUTH={name}" + (f", which takes precedence over {' and '.join(others)}" if others else "")
     elif user and password:
         visit.token, source = (
             password,
-            "MLFLOW_TRACKING_PASSWORD" + (", which wins over MLFLOW_TRACKING_TOKEN" if token else ""),
+            "MLFLOW_TRACKING_PASSWORD" + (", which takes precedence over MLFLOW_TRACKING_TOKEN" if token else ""),
         )
     elif token:
         visit.token, source = token, "MLFLOW_TRACKING_TOKEN"
@@ -364,12 +366,12 @@ def _token(visit: _Visit) -> str:
         raise Problem("there is none", visit.get_token)
     visit.claims = _claims(visit.token)
     if not visit.claims:
-        raise Problem(f"what {source} gives is no signed token (JWT)", visit.get_token)
+        raise Problem(f"the value of {source} is not a signed token (JWT)", visit.get_token)
     who = visit.claims.get("email") or visit.claims.get("sub")
     ends = visit.claims.get("exp", 0) - time.time() + visit.skew
     if ends <= 0:
-        raise Problem(f"that of {source}, for {who}, ended {-ends / 60:.0f} min ago", visit.get_token)
-    return f"from {source}, for {who}, of {visit.claims.get('iss')}, made for {visit.claims.get('aud') or visit.claims.get('client_id')}, for {ends / 60:.0f} min more"
+        raise Problem(f"the token of {source}, for {who}, expired {-ends / 60:.0f} min ago", visit.get_token)
+    return f"from {source}, for {who}, issuer {visit.claims.get('iss')}, audience {visit.claims.get('aud') or visit.claims.get('client_id')}, valid for {ends / 60:.0f} more min"
 
 
 def _claims(token: str) -> dict[str, Any]:
@@ -383,16 +385,16 @@ def _claims(token: str) -> dict[str, Any]:
 def _accepted(visit: _Visit) -> str:
     answer = visit.send("GET", "/oauth2/userinfo")
     if answer.status_code == 200:
-        return f"the server knows you as {answer.json().get('email') or answer.json().get('user')}"
+        return f"signed in as {answer.json().get('email') or answer.json().get('user')}"
     if answer.status_code not in (401, 403):
         raise Problem(f"GET /oauth2/userinfo: HTTP {answer.status_code}", _TODO.get(answer.status_code, _ASK))
     claims = visit.claims
-    why = "it is for another audience, of an issuer that the server does not trust, or for somebody who may not enter"
+    why = "its audience is wrong, the server does not trust its issuer, or this account is not allowed"
     if claims.get("email_verified") is False:
         why = f"the address {claims.get('email')} is not verified at {claims.get('iss')}"
     raise Problem(
-        f"the server refuses it (HTTP {answer.status_code}): {why}. Issuer {claims.get('iss')}, audience {claims.get('aud')}, for {claims.get('email') or claims.get('sub')}",
-        f"If that is not you or not this server: {visit.get_token}. Else ask the administrators of the server whether you may enter (emailDomains, groups)",
+        f"the server rejects the token (HTTP {answer.status_code}): {why}. Issuer {claims.get('iss')}, audience {claims.get('aud')}, for {claims.get('email') or claims.get('sub')}",
+        f"If that is not you or not this server: {visit.get_token}. Otherwise ask the administrators of the server to allow your account (emailDomains, groups)",
     )
 
 
@@ -422,11 +424,11 @@ def _versions(visit: _Visit) -> str:
         except importlib.metadata.PackageNotFoundError:
             pass
     if not clients:
-        raise Problem(f"the server has MLflow {server}, this Python has none", f"pip install mlflow=={server}")
+        raise Problem(f"the server has MLflow {server}, but this Python has no MLflow", f"pip install mlflow=={server}")
     name, client = next(iter(clients.items()))
     if client.split(".")[0] != server.split(".")[0]:
         raise Problem(
-            f"the server has MLflow {server}, this Python {name} {client}, another major version",
+            f"the server has MLflow {server}, but this Python has {name} {client}, another major version",
             f"pip install {name}=={server}",
         )
     return f"MLflow {server} on the server, {name} {client} here"
@@ -439,14 +441,14 @@ def _files(visit: _Visit) -> str:
         asked = os.environ.get(f"MLFLOW_ENABLE_PROXY_MULTIPART_{way.upper()}")
         direct = asked.lower() == "true" if asked else bool(info.get(f"multipart_{way}s_enabled"))
         ways[way] = ("directly with S3" if direct else "through the server") + (
-            f", as MLFLOW_ENABLE_PROXY_MULTIPART_{way.upper()} says" if asked else ""
+            f", set by MLFLOW_ENABLE_PROXY_MULTIPART_{way.upper()}" if asked else ""
         )
     return f"downloads {ways['download']}; large uploads {ways['upload']}"
 
 
 def _run(visit: _Visit) -> str:
     if visit.level == "reader":
-        raise Problem("a reader may not write", "Ask an administrator of the server to make you an editor")
+        raise Problem("readers may not write", "Ask an administrator of the server to make you an editor")
     name = f"doctor of {visit.claims.get('email') or visit.claims.get('sub')}"
     found = visit.send("GET", "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": name})
     experiment = (
@@ -458,7 +460,7 @@ def _run(visit: _Visit) -> str:
         "run"
     ]["info"]
     visit.run = {"experiment": experiment, "id": run["run_id"], "files": urlsplit(run["artifact_uri"]).path.lstrip("/")}
-    return f"made in the experiment {name!r}"
+    return f"created in the experiment {name!r}"
 
 
 def _through_server(visit: _Visit) -> str:
@@ -466,8 +468,8 @@ def _through_server(visit: _Visit) -> str:
     sent = secrets.token_bytes(_MEBIBYTE)
     visit.call("PUT", path, data=sent, headers={"Content-Type": "application/octet-stream"})
     if visit.call("GET", path).content != sent:
-        raise Problem("what came back differs from what was sent", _ASK)
-    return "1 MiB up and down, the same"
+        raise Problem("the downloaded file differs from the uploaded file", _ASK)
+    return "uploaded and downloaded 1 MiB"
 
 
 def _signed(visit: _Visit) -> str:
@@ -475,10 +477,10 @@ def _signed(visit: _Visit) -> str:
     url = signed_url(answer)
     origin = signed_origin(url)
     if answer.status_code != 200 or not origin:
-        return "not used by this server: all files go through it"
+        return "not used: all files go through the server"
     if reason := unreachable(origin):
         raise Problem(
-            f"this machine does not reach {origin} ({reason}), where the server sends its clients for files",
+            f"this machine does not reach {origin} ({reason}), where clients read and write files",
             "export MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD=false MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=false, or have the network opened",
         )
     found = requests.get(url, timeout=_TIMEOUT)
@@ -503,12 +505,12 @@ def _trace(visit: _Visit) -> str:
         json={"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]},
         headers={"x-mlflow-experiment-id": visit.run["experiment"]},
     )
-    return "taken"
+    return "accepted"
 
 
 def _clean(visit: _Visit) -> str:
     visit.call("POST", "/api/2.0/mlflow/runs/delete", json={"run_id": visit.run["id"]})
-    return "the run is deleted; its experiment, its file and the trace stay"
+    return "the run is deleted; its experiment, its file and the trace are not removed"
 
 
 Step = tuple[str, tuple[str, ...], Callable[[_Visit], str]]

@@ -1,4 +1,4 @@
-"""Whether this machine reaches the storage that signed URLs lead to: MLflow's client tries for minutes and does not say what it waits for."""
+"""Checks that this machine reaches the storage of signed URLs. MLflow's client retries for minutes without a reason."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import requests
 from ._sources import TokenError
 
 _TIMEOUT = (5, 10)  # seconds to connect, to read
-_AGAIN = 30.0  # seconds: a network comes back, but each of many files must not wait
+_AGAIN = 30.0  # seconds; the network may recover, but not every file must wait for a new check
 _SIGNED = {"/mlflow-artifacts/presigned/": "DOWNLOAD", "/mlflow-artifacts/mpu/create/": "UPLOAD"}
 
 _logger = logging.getLogger(__name__)
-_seen: dict[str, tuple[float, str]] = {}  # by origin: until when that holds, and why it cannot be reached
+_seen: dict[str, tuple[float, str]] = {}  # by origin: the time until which the result is valid, and why the origin cannot be reached
 _lock = threading.Lock()
 
 
 def watch(request: requests.PreparedRequest) -> None:
-    """Look at the storage once the tracking server has answered, if this request asks for a signed URL."""
+    """If this request asks for a signed URL, check the storage after the tracking server has answered."""
     path = urlsplit(request.url or "").path
     for part, way in _SIGNED.items():
         if part in path:
@@ -35,16 +35,16 @@ def _check(way: str, answer: requests.Response, **_: Any) -> None:
     reason = origin and _why_not(origin)
     if reason:
         told = (
-            f"this machine does not reach {origin}, where the server sends its clients for files ({reason})."
-            f" Set MLFLOW_ENABLE_PROXY_MULTIPART_{way}=false to send them through the server, or have the network opened"
+            f"this machine does not reach {origin}, where clients read and write files ({reason})."
+            f" Set MLFLOW_ENABLE_PROXY_MULTIPART_{way}=false to send files through the server, or have the network opened"
         )
-        _logger.error("%s", told)  # MLflow may raise an error of its own, which names the path instead
+        _logger.error("%s", told)  # MLflow may raise its own error, which names the path instead
         raise TokenError(told)
 
 
 def _why_not(origin: str) -> str:
-    """Why the storage cannot be reached; looked at once, and again only some time after it could not."""
-    with _lock:  # many threads ask at the same time
+    """Why the storage cannot be reached. Checked once; after a failure, checked again after some time."""
+    with _lock:  # many threads call this at the same time
         again_at, reason = _seen.get(origin, (0.0, ""))
         if time.monotonic() >= again_at:
             reason = unreachable(origin)
@@ -53,7 +53,7 @@ def _why_not(origin: str) -> str:
 
 
 def signed_url(answer: requests.Response) -> str:
-    """Of what the server answers to the question for one; empty if there is none."""
+    """The signed URL in an answer of the server; empty if there is none."""
     try:
         body: Any = answer.json()
         return str(body["url"] if "url" in body else body["credentials"][0]["url"])
@@ -67,7 +67,7 @@ def signed_origin(url: str) -> str:
 
 
 def unreachable(origin: str) -> str:
-    """Why the storage cannot be reached from here; empty if it answers, whatever it says. Proxies of the environment are used as MLflow's client does."""
+    """Why the storage cannot be reached from this machine; empty if it answers. Proxies of the environment are used."""
     try:
         requests.head(origin, timeout=_TIMEOUT, allow_redirects=False)
         return ""
@@ -76,7 +76,7 @@ def unreachable(origin: str) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """The innermost reason, which is what people look for."""
+    """The innermost reason, which helps people most."""
     inner = (getattr(error, "reason", None), error.args[0] if error.args else None, error.__cause__)
     if found := next((each for each in inner if isinstance(each, BaseException)), None):
         return cause(found)

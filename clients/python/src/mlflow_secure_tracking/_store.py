@@ -1,4 +1,4 @@
-"""Where sign-ins are kept: one file that only its owner can read, and the tokens in the system's key ring if there is one."""
+"""Stores sign-ins in a file that only its owner can read. Tokens go into the system's key ring if there is one."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ def _file() -> Path:
 
 
 def lock() -> FileLock:
-    """Held while a sign-in is read, renewed and written: a refresh token that rotates may be used once only."""
+    """Held while a sign-in is read, renewed and written, because a rotating refresh token may be used only once."""
     return FileLock(_file().with_name("lock"), timeout=60)
 
 
 def load() -> dict[str, dict[str, Any]]:
-    """All sign-ins by origin; those whose tokens are in the key ring without them."""
+    """All sign-ins by origin, without tokens that are in the key ring."""
     file = _file()
     for path, mode in ((file.parent, 0o700), (file, 0o600)):
         if os.name == "posix" and path.exists() and path.stat().st_mode & 0o077:
             path.chmod(mode)
-            _logger.warning("sign-in: others could read %s. Repaired; if others use this machine, log out and in again", path)
+            _logger.warning(
+                "sign-in: other users could read %s. Corrected; if other people use this machine, log out and in again", path
+            )
     try:
         return json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
@@ -51,43 +53,44 @@ def read(origin: str) -> dict[str, Any]:
     again = f"Run: mlflow-secure-tracking login {origin}"
     record = load().get(origin)
     if record is None:
-        raise TokenError(f"sign-in: nobody is signed in to {origin} on this machine. {again}")
+        raise TokenError(f"sign-in: there is no sign-in to {origin} on this machine. {again}")
     if "id_token" not in record:
         try:
             record |= json.loads(keyring.get_password(_NAME, origin) or "")
-        except Exception as error:  # back ends raise what they like
+        except Exception as error:  # back ends raise various exceptions
             raise TokenError(
-                f"sign-in: the key ring does not give the token for {origin} ({type(error).__name__}). Unlock it. {again}"
+                f"sign-in: the key ring does not return the token for {origin} ({type(error).__name__}). Unlock it, or sign"
+                f" in again. {again}"
             ) from None
     return record
 
 
 def write(origin: str, record: dict[str, Any]) -> str:
-    """Keep a sign-in and say where its tokens are."""
+    """Store a sign-in and return the place of its tokens."""
     tokens = json.dumps({name: record[name] for name in _TOKENS})
     try:
         keyring.set_password(_NAME, origin, tokens)
-        kept = keyring.get_password(_NAME, origin) == tokens  # some back ends drop or shorten what they are given
-    except Exception:  # no key ring, a locked one, or a value that is too long: back ends raise what they like
+        kept = keyring.get_password(_NAME, origin) == tokens  # some back ends drop or shorten the value
+    except Exception:  # no key ring, a locked one, or a value that is too long; back ends raise various exceptions
         kept = False
     _dump(load() | {origin: {name: record[name] for name in record if not (kept and name in _TOKENS)}})
-    return "the system's key ring" if kept else f"{_file()}, which only you can read: there is no key ring that takes it"
+    return "the system's key ring" if kept else f"{_file()}, which only you can read, because no key ring stored it"
 
 
 def delete(origin: str) -> None:
-    """Forget a sign-in."""
+    """Delete a sign-in."""
     records = load()
     del records[origin]
     _dump(records)
     try:
         keyring.delete_password(_NAME, origin)
-    except Exception:  # it was never there, or there is no key ring
+    except Exception:  # it was not there, or there is no key ring
         pass
 
 
 def _dump(records: dict[str, Any]) -> None:
     file = _file()
-    handle, new = tempfile.mkstemp(dir=file.parent)  # 0600 whatever the umask
+    handle, new = tempfile.mkstemp(dir=file.parent)  # mode 0600, whatever the umask is
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         json.dump(records, stream, indent=1)
     os.replace(new, file)
