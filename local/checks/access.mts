@@ -1,4 +1,4 @@
-/** Who may do what: every route at every level, real calls, attacks, names, machines, the SDK and the page. */
+/** Levels: every route at every level, real calls, attacks, names, machines, the SDK and the page. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ import { personToken } from '../clients/tokens.mjs';
 import type { Deployment } from '../deployment.mjs';
 import { AiProvider } from '../providers/ai-provider.mjs';
 
-/** As in the Cognito example; a group of readers is added, so that there is somebody without a level. */
+/** As in the Cognito example, with an additional group of readers, so that one person has no level. */
 const groups: Record<Level, string[]> = { none: ['others'], reader: ['everyone'], editor: ['data-science'], admin: ['ml-admins', 'everyone'] };
 const everyLevel = {
   everybody: 'none',
@@ -35,10 +35,10 @@ export async function checkAccess(checks: Checks, deployment: Deployment, python
   checks.heading('Levels of the example');
   await checkExample(checks, front);
   await checkMachines(checks, front);
-  await checks.check('the SDK of each level does what the level may, and says why it does no more', () => usesSdk(front, python));
+  await checks.check('the SDK can do what each level allows, and prints the reason for a refusal', () => usesSdk(front, python));
   await checkLevelsInThePage(checks, front);
 
-  // Without the address of MLflow's list of AI models, which it would ask for on the internet, again and again.
+  // Without the URL of MLflow's list of AI models, which it would request from the internet repeatedly.
   const env = { SECURE_MLFLOW_ACCESS: JSON.stringify(everyLevel), MLFLOW_ENABLE_AI_GATEWAY: 'true', MLFLOW_MODEL_CATALOG_URI: '' };
   const weak = await deployment.startServerWithoutDoor();
   const provider = new AiProvider(await deployment.site('AI provider', 'http://ai.example.com:443'));
@@ -50,7 +50,7 @@ export async function checkAccess(checks: Checks, deployment: Deployment, python
   await checkCalls(checks, at, seeds);
   await checkAttacks(checks, at, seeds, { proxy: stack.url, server: stack.server.url, groups: 'ml-admins' });
   await checkAuthors(checks, at, seeds, weak.send);
-  await checks.check('a trace of a call of the AI gateway, which the server makes itself', () => namesWhoCalled(at, provider));
+  await checks.check('the author of a trace that the server itself makes for a call of the AI gateway', () => namesWhoCalled(at, provider));
   await stack.stop();
   provider.stop();
   await weak.stop();
@@ -68,13 +68,13 @@ async function tokensOf({ issuer, clients }: Deployment): Promise<Record<Level, 
 async function checkExample(checks: Checks, front: Levels): Promise<void> {
   const create = `${api}/experiments/create`;
   const statuses = async (...who: Level[]) => Promise.all(who.map(async level => (await asked(front, level, create, json({ name: `of ${level}` }))).status));
-  await checks.check('come from the groups of Cognito: in none one reads, in one writes, in the other deletes', async () => {
+  await checks.check('come from the groups of Cognito: people without a group read, one group writes, the other deletes', async () => {
     assert.deepEqual(await statuses('none', 'editor', 'admin'), [403, 200, 200]);
-    assert.equal((await asked(front, 'none', search)).status, 200); // everybody
+    assert.equal((await asked(front, 'none', search)).status, 200); // level `everybody`
     const secrets = await Promise.all((['editor', 'admin'] as const).map(async level => (await asked(front, level, `${api}/webhooks`)).status));
     assert.deepEqual(secrets, [403, 200]);
   });
-  await checks.check('a reader stays one through the load balancer, too, whatever headers say', async () => {
+  await checks.check('a reader cannot get a higher level with forged headers through the load balancer', async () => {
     const { tokens, send } = front;
     const admin = { 'x-forwarded-email': addressOf('admin'), 'x-forwarded-groups': 'ml-admins' };
     for (const forged of [admin, { ...admin, connection: 'close, X-Forwarded-Groups' }, { ...admin, connection: 'close, X-Forwarded-Email, X-Forwarded-Groups' }]) {
@@ -83,19 +83,19 @@ async function checkExample(checks: Checks, front: Levels): Promise<void> {
       assert.equal(status, 403, JSON.stringify(forged));
     }
   });
-  await checks.check('a group with a comma in its name is several groups, as docs/access.md says', async () => {
+  await checks.check('a group with a comma in its name counts as several groups, as docs/access.md says', async () => {
     const { issuer, clients } = front.deployment;
     issuer.groups.set('comma@example.com', ['x,ml-admins']);
     const token = await personToken(issuer.issuer, clients, 'comma@example.com');
     assert.equal((await front.send(`${api}/webhooks`, { headers: bearer(token) })).status, 200);
   });
-  await checks.check('/oauth2/userinfo shows people their groups, with a session and with a token', async () => {
+  await checks.check('/oauth2/userinfo shows people their groups, with a session and with a bearer token', async () => {
     const told = ({ body }: { readonly body: string }) => (JSON.parse(body) as { groups?: string[] }).groups;
     const info = '/oauth2/userinfo';
     assert.deepEqual(told(await asked(front, 'admin', info)), groups.admin);
     assert.deepEqual(told(await front.send(info, { headers: { cookie: await sessionCookie(front.deployment.url, addressOf('editor')) } })), groups.editor);
   });
-  await checks.check('a refusal is one line of the log, with address, level, method and path', async () => {
+  await checks.check('a refusal is one line of the log, with e-mail address, level, method and path', async () => {
     await asked(front, 'none', `${create}?x=refused`, json({ name: 'x' }));
     const lines = front.deployment.log('mlflow').split('\n').filter(line => line.startsWith(`secure-mlflow refused 403 POST "${create}" of "${addressOf('none')}" (reader): `));
     assert(lines.length >= 1);
@@ -107,14 +107,14 @@ async function checkMachines(checks: Checks, front: Levels): Promise<void> {
   const { account, url, roles, machineIdentities, template } = deployment;
   const [role] = template.ids('AWS::IAM::Role').filter(id => machineIdentities.includes(roles.arn(id)));
   const token = await account!.key.sign({ iss: account!.issuer, sub: roles.arn(role), aud: url, ...lifetime(600) });
-  await checks.check('a role has the level of `machines`, and its runs its name', async () => {
+  await checks.check('a role has the level of `machines`, and its runs have its name', async () => {
     const { status, body } = await send(`${api}/runs/create`, { ...json({ experiment_id: '0', user_id: 'ada@example.com' }), headers: { 'content-type': 'application/json', ...bearer(token) } });
     assert.equal(status, 200, body);
     assert.equal((JSON.parse(body) as { run: { info: { user_id: string } } }).run.info.user_id, roles.arn(role));
     const refused = await send(`${api}/webhooks`, { headers: bearer(token) });
     assert.deepEqual([refused.status, /is an editor here/.test(refused.body)], [403, true]);
   });
-  await checks.check('one that is on the list of readers does not write', async () => {
+  await checks.check('a role on the list of readers cannot write', async () => {
     const policy = { ...everyLevel, lists: [{ level: 'reader', groups: [], names: [roles.arn(role)] }] };
     const stack = await deployment.startStack({ env: { SECURE_MLFLOW_ACCESS: JSON.stringify(policy) } });
     const headers = bearer(token);

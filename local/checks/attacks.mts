@@ -1,7 +1,7 @@
 /**
- * What must not get anybody in. Each attack is first seen to work where its defence is missing: `without` are settings of
- * oauth2-proxy that take it away (undefined: removed), and a second proxy with them is attacked beside the real one. Attacks
- * on the library's own signature checks have no such setting; for them the same token without the flaw is seen to get in.
+ * Attacks on the sign-in, which must fail. Each attack is also tried where its defence is missing, and must succeed there: `without` holds the
+ * settings of oauth2-proxy that remove the defence (undefined: removed), and a second proxy with these settings is attacked as well. The signature
+ * checks of oauth2-proxy have no such setting. For them, the same token without the flaw must be accepted.
  */
 
 import type { Checks } from './checks.mjs';
@@ -18,7 +18,7 @@ import { SignInSuite } from './attacks/suite.mjs';
 import { badTokensGetNobodyIn } from './attacks/tokens.mjs';
 
 export async function checkAttacks(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
-  // Behind the proxy stands the inner door, which would hide that a weaker proxy lets somebody in.
+  // The server has no inner door, because the inner door would hide that a weaker proxy accepts a request.
   const bare = await deployment.startServerWithoutDoor();
   const suite = new SignInSuite(checks, deployment, send, bare.url);
   await badTokensGetNobodyIn(suite);

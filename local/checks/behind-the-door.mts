@@ -1,6 +1,6 @@
 /**
- * What somebody who is in must not be able to do, nor what the page or a colleague has stored. Each attack is tried on the real thing and
- * on the same without the inner door, where it has to succeed. The AI gateway is off by default, so the attacks on it have a server with it on.
+ * Attacks by people who have signed in, and by data that they have stored, which must fail. Each attack is tried on the real server and on a server
+ * without the inner door, where it must succeed. The AI gateway is off by default, so the attacks on it use a server where it is on.
  */
 
 import { readFileSync } from 'node:fs';
@@ -46,7 +46,7 @@ export async function checkBehindTheDoor(checks: Checks, deployment: Deployment)
   await requestsStaySmall(suite);
   await nobodyStopsTheServer(suite);
   await inABrowser(suite);
-  // Last: what one of these processes stores with a secret, no other one can read or remove. Nor does it look where webhooks go.
+  // Last, because no other process can read or remove the secrets that this server stores. It also does not check where webhooks are sent.
   const keyless = await deployment.startStack({ ...withoutDoor, env: { ...withoutDoor.env, MLFLOW_WORKERS: '1', MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS: 'true' } });
   await noPrivateWebhook(suite, keyless);
   await webhooksAreRead(suite, keyless);
@@ -60,7 +60,7 @@ async function inABrowser(suite: DoorSuite): Promise<void> {
   const browser = await launchBrowser({ trusted: Object.values(suite.sides).map(({ url }) => url) });
   if (browser === undefined) {
     suite.checks.heading('MLflow\'s page');
-    console.log('  - left out: there is no Chromium here');
+    console.log('  - skipped: Chromium is not installed');
     return;
   }
   try {

@@ -1,4 +1,4 @@
-/** The whole way in a real browser, as a person goes it. Left out, with a line that says so, where there is no Chromium. */
+/** A person's use of a real browser, from the sign-in to the sign-out. Skipped, with a line that says so, if Chromium is not installed. */
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -40,46 +40,46 @@ export async function checkBrowser(checks: Checks, deployment: Deployment, run: 
     await checkLinks(checks, browser, page, url);
     await checks.check('creates an experiment', () => createsExperiment(page, url));
     await checks.check('sees an image that a run has logged', async () => {
-      assert(run, 'the job has logged none');
+      assert(run, 'the job has logged no image');
       await seesImage(page, url, run);
     });
-    await checks.check('gets a file from S3 by the download button', async () => {
-      assert(run, 'the job has logged none');
+    await checks.check('gets a file from S3 with the download button', async () => {
+      assert(run, 'the job has logged no image');
       const { content, from } = await clickDownload(page, url, { ...run, file: run.image });
       assert.deepEqual([content.subarray(1, 4).toString(), from], ['PNG', s3.bucketUrl]);
     });
-    await checks.check('is not made to write by a page of another site', () => writesNothingForOthers(context, url));
-    await checks.check('signs out, and is out', () => signsOut(context, url));
-    await checks.check('is sent by the page to the provider and S3, and nowhere else', async () => {
+    await checks.check('a page of another site cannot write with this session', () => writesNothingForOthers(context, url));
+    await checks.check('signs out, and has no session any more', () => signsOut(context, url));
+    await checks.check('has sent requests only to the server, the sign-in provider and S3', async () => {
       assert.deepEqual(strangers, []);
     });
   }, deployment);
 }
 
-/** Where a link leads by way of the sign-in. The page is signed in afterwards. */
+/** The page to which a link leads after the sign-in. Afterwards the page is signed in. */
 async function checkLinks(checks: Checks, browser: Browser, page: Page, url: string): Promise<void> {
   const complaints: string[] = [];
   page.on('console', message => /Content.Security.Policy/i.test(message.text()) && complaints.push(message.text()));
-  await checks.check('signs in, and is where the link led that somebody has sent', async () => {
+  await checks.check('opens a link from another person, signs in, and gets to the page of the link', async () => {
     const link = `${url}/#/experiments/0/runs?searchFilter=${encodeURIComponent('params.größe > "1" and tags.x != "a/b"')}`;
     await signInOnPage(page, link);
     assert.equal(page.url(), link);
     assert.deepEqual(complaints, []);
   });
-  await checks.check('is sent to the start page by a link that is too long for a provider', async () => {
+  await checks.check('gets to the start page if the link is too long for a provider', async () => {
     const other = await browser.newContext({ ignoreHTTPSErrors: true });
     const tab = await other.newPage();
     await signInOnPage(tab, `${url}/#/experiments/0/runs?searchFilter=${'x'.repeat(3000)}`);
     assert.equal(tab.url(), `${url}/`);
     await other.close();
   });
-  await checks.check('whose sign-in leads back to it is not sent round in circles', async () => {
+  await checks.check('does not loop if the sign-in leads back to itself', async () => {
     const other = await browser.newContext({ ignoreHTTPSErrors: true });
     const tab = await other.newPage();
     let tries = 0;
     await tab.route('**/oauth2/start?*', route => {
       tries += 1;
-      return route.fulfill({ status: 302, headers: { location: '/#/experiments/0' } }); // as if the session that it gave were not accepted
+      return route.fulfill({ status: 302, headers: { location: '/#/experiments/0' } }); // as if the new session were not accepted
     });
     await tab.goto(`${url}/#/experiments/0`);
     await tab.getByRole('link', { name: 'Sign in' }).waitFor();
@@ -90,11 +90,11 @@ async function checkLinks(checks: Checks, browser: Browser, page: Page, url: str
   });
 }
 
-/** Where the users of the deployment are, if one is given. Says so where there is no browser. */
+/** Opens a browser, in the network of the deployment's users if a deployment is given. Prints a line if there is no browser. */
 export async function inBrowser(use: (browser: Browser) => Promise<void>, deployment?: Deployment): Promise<void> {
   const browser = await launchBrowser({ deployment });
   if (browser === undefined) {
-    console.log('  - left out: there is no Chromium here');
+    console.log('  - skipped: Chromium is not installed');
     return;
   }
   try {
@@ -104,12 +104,12 @@ export async function inBrowser(use: (browser: Browser) => Promise<void>, deploy
   }
 }
 
-/** Opens a file of a run and saves it. Throws where the page does not come to that. */
+/** Opens a file of a run and saves it. Throws if the page does not offer that. */
 export async function clickDownload(page: Page, url: string, { experimentId, runId, file }: LoggedFile): Promise<{ content: Buffer; from: string }> {
   await page.goto(`${url}/#/experiments/${experimentId}/runs/${runId}/artifacts/${file}`);
   const [download] = await Promise.all([
     page.waitForEvent('download', { timeout: 15_000 }),
-    page.locator('button[data-component-id$="artifactview.tsx_337"]').click(), // it has no name
+    page.locator('button[data-component-id$="artifactview.tsx_337"]').click(), // the button has no name
   ]);
   return { content: readFileSync(await download.path()), from: new URL(download.url()).origin };
 }
@@ -132,7 +132,7 @@ async function createsExperiment(page: Page, url: string): Promise<void> {
 
 async function seesImage(page: Page, url: string, { experimentId, runId, image }: RunWithImage): Promise<void> {
   await page.goto(`${url}/#/experiments/${experimentId}/runs/${runId}/artifacts/${image}`);
-  // Not `waitForFunction`: it makes code of text, which the policy of the page does not allow.
+  // `waitForFunction` is not used, because it runs text as code, which the policy of the page does not allow.
   const shown = () => page.evaluate<boolean>('Array.from(document.images).some(image => image.naturalWidth > 300)');
   for (let tries = 0; tries < 150 && !await shown(); tries += 1) {
     await sleep(200);
@@ -142,7 +142,7 @@ async function seesImage(page: Page, url: string, { experimentId, runId, image }
 
 async function writesNothingForOthers(context: BrowserContext, url: string): Promise<void> {
   const visitor = await context.newPage();
-  // The form's one field makes the body JSON; the address is another site than that of the server.
+  // The only field of the form makes the body valid JSON. The URL is of another site than the server.
   await visitor.route('http://evil.example/', route => route.fulfill({
     contentType: 'text/html',
     body: `<form method="post" enctype="text/plain" action="${url}/ajax-api/2.0/mlflow/experiments/create">
@@ -150,7 +150,7 @@ async function writesNothingForOthers(context: BrowserContext, url: string): Pro
   }));
   const answer = visitor.waitForResponse(response => response.request().method() === 'POST');
   await visitor.goto('http://evil.example/');
-  assert.equal((await answer).status(), 401); // SameSite=Lax: the browser has not sent the cookie
+  assert.equal((await answer).status(), 401); // because of SameSite=Lax, the browser has not sent the cookie
   await visitor.close();
   const found = await context.request.get(`${url}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name=forged+in+the+browser`);
   assert.equal(found.status(), 404);
@@ -164,13 +164,13 @@ async function signsOut(context: BrowserContext, url: string): Promise<void> {
 }
 
 interface LaunchOptions {
-  /** It is where the users of this one are. */
+  /** The browser runs in the network of this deployment's users. */
   readonly deployment?: Deployment;
-  /** Addresses that it takes for as safe as those with TLS. On the loopback it does that anyway. */
+  /** URLs that the browser treats as secure although they have no TLS. It always does so for the loopback. */
   readonly trusted?: readonly string[];
 }
 
-/** Chromium, where there is one. */
+/** Starts Chromium, if it is installed. */
 export async function launchBrowser({ deployment, trusted = [] }: LaunchOptions = {}): Promise<Browser | undefined> {
   for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
     const found = await execa('sh', ['-c', `command -v ${name}`], { reject: false });
@@ -185,7 +185,7 @@ export async function launchBrowser({ deployment, trusted = [] }: LaunchOptions 
   return undefined;
 }
 
-/** A program that runs another one outside the VPC: Playwright starts no command line. */
+/** Writes a program that runs another one outside the VPC, because Playwright cannot start a command line. */
 function programOutside(deployment: Deployment, program: string): string {
   const file = join(deployment.logs, 'outside.sh');
   writeFileSync(file, `#!/bin/sh\nexec ${deployment.outside([program]).join(' ')} "$@"\n`, { mode: 0o700 });

@@ -1,4 +1,4 @@
-/** What the scheduled clean-up removes for good, and what it must leave. */
+/** What the scheduled clean-up removes permanently, and what it must keep. */
 
 import assert from 'node:assert/strict';
 import type { Checks } from './checks.mjs';
@@ -9,13 +9,13 @@ const api = '/api/2.0/mlflow';
 const files = '/api/2.0/mlflow-artifacts/artifacts';
 const month = 31 * 86_400_000;
 
-/** By what it is, to whoever reads the checks. */
+/** By a description for the output of the checks. */
 type Things = Record<string, [id: string, objects: number]>;
 
 interface Choice {
-  /** What the clean-up has to leave. */
+  /** What the clean-up must keep. */
   readonly kept: Things;
-  /** What it has to remove. */
+  /** What the clean-up must remove. */
   readonly gone: Things;
 }
 
@@ -33,7 +33,7 @@ export async function checkCleanUp(checks: Checks, deployment: Deployment, send:
   });
   await checkFailures(checks, deployment, store);
   await checkRemoval(checks, deployment, store, choice);
-  await checks.check('has a role that finds and deletes, and can neither read nor destroy a version', async () => {
+  await checks.check('has a role that can list and delete objects, but cannot read objects or delete versions', async () => {
     const policies = Object.values(deployment.s3.policies(scheduledRole(deployment)));
     const actions = policies.flatMap(({ Statement }) => Statement).flatMap(({ Action }) => Action);
     assert.deepEqual(actions.sort(), ['s3:DeleteObject', 's3:ListBucket']);
@@ -87,14 +87,14 @@ async function fillDeletedExperiments(store: Store, { kept, gone }: Choice): Pro
   await store.post('/runs/restore', { run_id: survivor });
 }
 
-/** What it says when it cannot, and that it has removed nothing then. */
+/** After a failure, it logs the reason and has removed nothing. */
 async function checkFailures(checks: Checks, deployment: Deployment, store: Store): Promise<void> {
   const { database, s3 } = deployment;
   const role = scheduledRole(deployment);
   const policies = s3.policies(role);
   const before = await store.contents();
   for (const action of ['s3:ListBucket', 's3:DeleteObject']) {
-    await checks.check(`says in one line that its role lacks ${action}, and leaves the rows of what it could not remove`, async () => {
+    await checks.check(`logs one line if its role lacks ${action}, and keeps the rows of objects that it could not remove`, async () => {
       await s3.setPolicies(role, Object.fromEntries(Object.entries(policies).map(([name, { Statement, ...rest }]) =>
         [name, { ...rest, Statement: Statement.filter(({ Action }) => Action !== action) }])));
       try {
@@ -105,11 +105,11 @@ async function checkFailures(checks: Checks, deployment: Deployment, store: Stor
       }
     });
   }
-  await checks.check('says in one line that the database refuses its password', async () => {
+  await checks.check('logs one line if the database rejects its password', async () => {
     assertFailed(await deployment.runScheduledTask({ PGPASSWORD: 'wrong' }), /^prepare .*FAILED: .*password authentication failed/);
     assert.deepEqual(await store.contents(), before);
   });
-  await checks.check('says in one line that the schema is not its own, and does not migrate it', async () => {
+  await checks.check('logs one line if the schema is of another MLflow, and does not migrate it', async () => {
     const [{ version_num: current }] = await database.query<{ version_num: string }>('SELECT version_num FROM alembic_version');
     await database.query('UPDATE alembic_version SET version_num = $1', ['451aebb31d03']);
     try {
@@ -124,7 +124,7 @@ async function checkFailures(checks: Checks, deployment: Deployment, store: Stor
 
 async function checkRemoval(checks: Checks, deployment: Deployment, store: Store, { kept, gone }: Choice): Promise<void> {
   const { database, s3 } = deployment;
-  await checks.check('runs beside the service and says what it removed, though S3 takes longer than the database lets a session idle', async () => {
+  await checks.check('runs at the same time as the service and logs what it removed, even if S3 needs longer than the database allows a session to idle', async () => {
     await database.query(`ALTER ROLE ${database.userName} SET idle_session_timeout = '1s'`);
     await s3.fault({ delay: 1.5 });
     const started = Date.now();
@@ -142,7 +142,7 @@ async function checkRemoval(checks: Checks, deployment: Deployment, store: Store
     });
   }
   for (const [what, [id, objects]] of Object.entries(kept)) {
-    await checks.check(`has left ${what}`, async () => {
+    await checks.check(`has kept ${what}`, async () => {
       assert((await store.ids()).includes(id), 'the row is gone');
       assert.equal(await store.objectsOf(id), objects);
     });
@@ -162,7 +162,7 @@ function scheduledRole({ template }: Deployment): string {
   return TaskRoleArn.split('/').at(-1)!;
 }
 
-/** What `runScheduledTask` returned tells of one failure. */
+/** Checks that the output of `runScheduledTask` has exactly one failure. */
 function assertFailed(end: string, reason: RegExp): void {
   const [how, ...lines] = end.split('\n');
   assert.match(how, /exit code 1$/);
@@ -171,7 +171,7 @@ function assertFailed(end: string, reason: RegExp): void {
   assert.match(failures[0], reason);
 }
 
-/** What MLflow holds: rows and files. A deletion cannot be waited for: its time is moved in the database. */
+/** MLflow's rows and files. The checks cannot wait for a deletion to get old, so its time is changed in the database. */
 class Store {
   constructor(private readonly deployment: Deployment, private readonly send: Send, private readonly token: string) {}
 
@@ -218,7 +218,7 @@ class Store {
     await this.deployment.database.query('UPDATE runs SET deleted_time = deleted_time - $1 WHERE experiment_id = $2', [month, id]);
   }
 
-  /** Of the rows. */
+  /** The ids of the rows. */
   async ids(): Promise<string[]> {
     const rows = await this.deployment.database.query<{ id: string }>(
       'SELECT run_uuid AS id FROM runs UNION SELECT model_id FROM logged_models UNION SELECT \'experiment \' || experiment_id FROM experiments');
@@ -229,7 +229,7 @@ class Store {
     return (await this.keys()).filter(key => key.includes(`/${id}/`)).length;
   }
 
-  /** To compare with what there is later. */
+  /** All ids and keys, to compare them later. */
   async contents(): Promise<string[][]> {
     return [await this.ids(), await this.keys()].map(list => list.sort());
   }

@@ -1,4 +1,4 @@
-/** What a reader tries to get more: headers, spellings of paths, trailers, mutations. Each request is a write that an editor may make. */
+/** Attempts of a reader to get a higher level: headers, spellings of paths, trailers, mutations. Each request is a write that editors may make. */
 
 import assert from 'node:assert/strict';
 import { addressOf, asked, digests, lacksLevel, type Levels } from './levels.mjs';
@@ -9,7 +9,7 @@ import type { Checks } from '../checks.mjs';
 const create = `${api}/runs/create`;
 const admin = addressOf('admin');
 
-/** `groups` is of admins. */
+/** `groups` are those of admins. */
 function forgeries(groups: string): Record<string, string[]> {
   return {
     'an address': [`X-Forwarded-Email: ${admin}`],
@@ -17,20 +17,20 @@ function forgeries(groups: string): Record<string, string[]> {
     'both, with underscores': [`X_Forwarded_Groups: ${groups}`, `X_Forwarded_Email: ${admin}`],
     'both, with other underscores': [`X-Forwarded_Groups: ${groups}`, `X-Forwarded_Email: ${admin}`],
     'a user': [`X-Forwarded-User: ${admin}`, `X-Forwarded-Preferred-Username: ${admin}`],
-    'what other proxies send': [`X-Auth-Request-Email: ${admin}`, `X-Auth-Request-Groups: ${groups}`, `Remote-User: ${admin}`, 'X-MLflow-Authorization: Basic YWRtaW46YWRtaW4='],
+    'headers of other proxies': [`X-Auth-Request-Email: ${admin}`, `X-Auth-Request-Groups: ${groups}`, `Remote-User: ${admin}`, 'X-MLflow-Authorization: Basic YWRtaW46YWRtaW4='],
     'another method': ['X-HTTP-Method-Override: GET', 'X-HTTP-Method: GET', 'X-Method-Override: GET'],
     'another path': ['X-Original-URL: /health', 'X-Rewrite-URL: /health', 'X-Forwarded-Uri: /health', 'X-Forwarded-Prefix: /health'],
-    'that the groups are dropped': ['Connection: close, X-Forwarded-Groups'],
-    'that the groups are dropped, with own ones': ['Connection: close, X-Forwarded-Groups', `X-Forwarded-Groups: ${groups}`],
-    'that the address is dropped': ['Connection: close, X-Forwarded-Email'],
-    'that everything is dropped, with own ones': [
+    'a request to drop the groups': ['Connection: close, X-Forwarded-Groups'],
+    'a request to drop the groups, with forged ones': ['Connection: close, X-Forwarded-Groups', `X-Forwarded-Groups: ${groups}`],
+    'a request to drop the address': ['Connection: close, X-Forwarded-Email'],
+    'a request to drop everything, with forged values': [
       'Connection: close, X-Forwarded-Email, X-Forwarded-User, X-Forwarded-Groups', `X-Forwarded-Email: ${admin}`, `X-Forwarded-Groups: ${groups}`,
     ],
-    'two lists of what is dropped': ['Connection: close, X-Forwarded-Groups', 'Connection: X-Forwarded-Email', `X-Forwarded-Email: ${admin}`],
+    'two lists of headers to drop': ['Connection: close, X-Forwarded-Groups', 'Connection: X-Forwarded-Email', `X-Forwarded-Email: ${admin}`],
   };
 }
 
-/** Of a write, in ways that some part could take for another path. */
+/** Spellings of the path of a write, which some program could read as another path. */
 function spellings(path: string): string[] {
   return [
     `${path}/`, `${path}//`, `/${path}`, path.replace('/runs/', '//runs/'), path.replace('/runs/', '/./runs/'), path.replace('/runs/', '/x/../runs/'), path.replace('runs/create', 'runs%2Fcreate'),
@@ -44,11 +44,11 @@ function spellings(path: string): string[] {
 const methods = ['POST', 'post', 'GET', 'HEAD', 'OPTIONS', 'PUT', 'PATCH', 'TRACE', 'PROPFIND'];
 
 interface Places {
-  /** Where oauth2-proxy listens. */
+  /** The URL of oauth2-proxy. */
   readonly proxy: string;
-  /** MLflow itself, behind it. */
+  /** The URL of MLflow behind it. */
   readonly server: string;
-  /** Of admins. */
+  /** The groups of admins. */
   readonly groups: string;
 }
 
@@ -62,8 +62,8 @@ export async function checkAttacks(checks: Checks, at: Levels, seeds: Seeds, { p
   const statusOf = (answer: string) => Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1] ?? 0);
   const as = (level: 'reader' | 'editor') => `Authorization: Bearer ${at.tokens[level]}`;
 
-  checks.heading('A reader stays one');
-  await checks.check('whatever headers say: the same write as an editor succeeds', async () => {
+  checks.heading('A reader cannot get a higher level');
+  await checks.check('with forged headers; the same write as an editor succeeds', async () => {
     const before = await digests(at.deployment);
     const all = Object.entries(forgeries(groups));
     for (const [title, headers] of all) {
@@ -73,12 +73,12 @@ export async function checkAttacks(checks: Checks, at: Levels, seeds: Seeds, { p
     assert.equal(statusOf(await send(proxy, `POST ${create}`, [as('editor')])), 200);
     return `${all.length} sets`;
   });
-  await checks.check('and an editor who has her groups or her address dropped loses the level that they give', async () => {
+  await checks.check('by dropping headers: an editor whose groups or address are dropped loses the level', async () => {
     assert.equal(statusOf(await send(proxy, `POST ${create}`, [as('editor'), 'Connection: close, X-Forwarded-Groups'])), 403);
     assert.equal(statusOf(await send(proxy, `GET ${api}/experiments/search?max_results=1`, [as('editor'), 'Connection: close, X-Forwarded-Email'])), 403);
     assert.equal(statusOf(await send(proxy, `GET ${api}/experiments/search?max_results=1`, [as('editor'), 'Connection: close'])), 200);
   });
-  await checks.check('with headers that come twice, behind the proxy', async () => {
+  await checks.check('with duplicate headers, behind the proxy', async () => {
     const me = `X-Forwarded-Email: ${addressOf('reader')}`;
     for (const headers of [[me, 'X-Forwarded-Groups: x', `X-Forwarded-Groups: ${groups}`], [me, `X-Forwarded-Email: ${admin}`], [me, 'Trailer: X-Forwarded-Groups']]) {
       const status = statusOf(await send(server, `POST ${create}`, headers));
@@ -96,7 +96,7 @@ export async function checkAttacks(checks: Checks, at: Levels, seeds: Seeds, { p
     const answer = await trailing(proxy, [as('editor')]);
     assert.equal(statusOf(answer), 200, answer);
   });
-  await checks.check('by no spelling of a write', async () => {
+  await checks.check('with another spelling of a write', async () => {
     const before = await digests(at.deployment);
     const all = [create, create.replace('/api', '/ajax-api')].flatMap(spellings);
     const got: string[] = [];
@@ -115,12 +115,12 @@ export async function checkAttacks(checks: Checks, at: Levels, seeds: Seeds, { p
     assert(through >= 4, `${through} spellings work for an editor, so this proves nothing`);
     return `${all.length * methods.length} requests; ${through} of the spellings work for an editor`;
   });
-  await checks.check('by no mutation of GraphQL: all of the schema only read', async () => {
+  await checks.check('with a mutation of GraphQL: all mutations of the schema only read', async () => {
     const schema = 'from mlflow.server.graphql.graphql_schema_extensions import schema; print(sorted(schema.graphql_schema.mutation_type.fields))';
     const stdout = await at.deployment.besideMlflow(schema);
     assert.equal(stdout.split('\n').at(-1), "['mlflowSearchDatasets', 'mlflowSearchRuns', 'testMutation']");
   });
-  await checks.check('and her requests that are refused are one line each', async () => {
+  await checks.check('each refused request gets an answer of one line with the reason', async () => {
     const { status, body: text } = await asked(at, 'reader', create, json({ experiment_id }));
     assert(lacksLevel(status, text), text);
     assert.deepEqual(JSON.parse(text), { error_code: 'PERMISSION_DENIED', message: `${addressOf('reader')} is a reader here, and POST ${create} needs an editor: ask the administrators of this server` });

@@ -1,4 +1,4 @@
-/** What is stored says who made it, whatever a client claims. */
+/** Stored data names its author, whatever a client claims. */
 
 import assert from 'node:assert/strict';
 import { addressOf, asked, type Level, type Levels } from './levels.mjs';
@@ -44,14 +44,14 @@ export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds, wea
 
   const review = { assessment: { assessment_name: 'good', trace_id, source: { source_type: 'HUMAN', source_id: boss }, feedback: { value: true } } };
 
-  checks.heading('What is stored says who made it');
+  checks.heading('Stored data names its author');
   const bodies: Record<string, unknown> = {
-    'claims in the body': { experiment_id, ...claims },
-    'claims in the other spelling': { experimentId: experiment_id, userId: boss, tags: claims.tags },
-    'no claims': { experiment_id },
-    'a body that is encoded twice, as old clients send it': JSON.stringify({ experiment_id, ...claims }),
+    'a forged author': { experiment_id, ...claims },
+    'a forged author in the other spelling': { experimentId: experiment_id, userId: boss, tags: claims.tags },
+    'no author': { experiment_id },
+    'a forged author in a body that is encoded twice, as old clients send it': JSON.stringify({ experiment_id, ...claims }),
   };
-  await checks.check('(without the inner door it says what the client claims)', async () => {
+  await checks.check('(without the inner door, it names the author that the client claims)', async () => {
     for (const body of Object.values(bodies).filter(each => JSON.stringify(each).includes(boss))) {
       const answer = await weak(`${api}/runs/create`, json(body));
       assert.equal(answer.status, 200, answer.body);
@@ -69,7 +69,7 @@ export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds, wea
       });
     }
   }
-  await checks.check('and goes on saying so: a tag of that name is not changed, nor deleted', async () => {
+  await checks.check('the tag with the author cannot be changed or deleted', async () => {
     const { info: { run_id } } = await create({ experiment_id });
     const tag = { key: 'mlflow.user', value: boss };
     await need('admin', `${api}/runs/set-tag`, json({ run_id, ...tag }));
@@ -82,7 +82,7 @@ export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds, wea
     const { model_version: version } = await need<{ model_version: { user_id: string } }>('editor', `${api}/model-versions/create`, json({ name, source: 's3://x/y', user_id: boss }));
     assert.equal(version.user_id, editor);
   });
-  await checks.check('a trace, and a review of it, also one that another person has changed since', async () => {
+  await checks.check('a trace and its review, also after another person has changed the review', async () => {
     const info = async () => (await need<{ trace: { trace_info: TraceInfo } }>('reader', `/api/3.0/mlflow/traces/${trace_id}`)).trace.trace_info;
     assert.equal((await info()).trace_metadata['mlflow.user'], admin);
     const path = `/api/3.0/mlflow/traces/${trace_id}/assessments`;
@@ -95,7 +95,7 @@ export async function checkAuthors(checks: Checks, at: Levels, seeds: Seeds, wea
       method: 'PATCH',
     });
     assert.equal(sourceIn(await info(), assessment), admin);
-    // The same trace sent again, with the review in other words and in another name.
+    // The same trace is sent again, with another text of the review and another author.
     await need('editor', '/api/3.0/mlflow/traces', json({
       trace: {
         trace_info: {

@@ -1,4 +1,4 @@
-/** Calls that succeed at a level, and are refused one below it. */
+/** Calls that succeed at a level, and are refused at the next lower level. */
 
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -28,7 +28,7 @@ function secret() {
   return { secret_name: randomUUID(), secret_value: { api_key: 'sk-x' }, provider: 'openai' };
 }
 
-/** As OpenTelemetry's SDKs send one. */
+/** A span as OpenTelemetry's SDKs send it. */
 function span(): unknown {
   const now = BigInt(Date.now()) * 1_000_000n;
   const [traceId, spanId] = [randomBytes(16).toString('hex'), randomBytes(8).toString('hex')];
@@ -38,10 +38,10 @@ function span(): unknown {
 const calls: Call[] = [
   call('opens the page', 'reader', '/'),
   call('searches runs', 'reader', `${api}/runs/search`, ({ experiment_ids }) => json({ experiment_ids })),
-  call('searches runs by GraphQL', 'reader', '/graphql', ({ experiment_ids }) => json({ query, variables: { data: { experimentIds: experiment_ids } } })),
+  call('searches runs with GraphQL', 'reader', '/graphql', ({ experiment_ids }) => json({ query, variables: { data: { experimentIds: experiment_ids } } })),
   call('downloads a file', 'reader', ({ artifact_path }) => `${artifacts}/${artifact_path}`),
   call('reads a trace', 'reader', ({ trace_id }) => `/api/3.0/mlflow/traces/${trace_id}`),
-  call('lists keys of the gateway, without what they hold', 'reader', `${gateway}/secrets/list`),
+  call('lists keys of the gateway, without their values', 'reader', `${gateway}/secrets/list`),
 
   call('creates an experiment', 'editor', `${api}/experiments/create`, () => json({ name: randomUUID() })),
   call('creates a run', 'editor', `${api}/runs/create`, ({ experiment_id }) => json({ experiment_id })),
@@ -50,7 +50,7 @@ const calls: Call[] = [
   call('deletes a run', 'editor', `${api}/runs/delete`, ({ run_id }) => json({ run_id })),
   call('registers a model', 'editor', `${api}/registered-models/create`, () => json({ name: randomUUID() })),
   call('moves an alias', 'editor', `${api}/registered-models/alias`, ({ name }) => json({ name, alias: 'champion', version: '1' })),
-  call('sends a trace by OpenTelemetry', 'editor', '/v1/traces', ({ experiment_id }) => {
+  call('sends a trace with OpenTelemetry', 'editor', '/v1/traces', ({ experiment_id }) => {
     const message = json(span());
     return { ...message, headers: { ...message.headers, 'x-mlflow-experiment-id': experiment_id as string } };
   }),
@@ -62,15 +62,15 @@ const calls: Call[] = [
   call('deletes an experiment', 'admin', `${api}/experiments/delete`, ({ experiment_id }) => json({ experiment_id })),
   call('deletes a model', 'admin', `${api}/registered-models/delete`, ({ name }) => withLength({ ...json({ name }), method: 'DELETE' })),
   call('deletes a version', 'admin', `${api}/model-versions/delete`, ({ name }) => withLength({ ...json({ name, version: '1' }), method: 'DELETE' })),
-  call('deletes the version of an MCP server by its status', 'admin', ({ mcp_server }) => `/api/3.0/mlflow/mcp-servers/${mcp_server as string}/versions/1.0.0`, () => withLength({ ...json({ status: 'deleted' }), method: 'PATCH' })),
+  call('deletes the version of an MCP server by changing its status', 'admin', ({ mcp_server }) => `/api/3.0/mlflow/mcp-servers/${mcp_server as string}/versions/1.0.0`, () => withLength({ ...json({ status: 'deleted' }), method: 'PATCH' })),
   call('deletes a file', 'admin', ({ artifact_path }) => `${artifacts}/${artifact_path}`, () => ({ method: 'DELETE' })),
   call('stores a key of the gateway', 'admin', `${gateway}/secrets/create`, () => json(secret())),
-  call('makes a webhook', 'admin', `${api}/webhooks`, () => json({ name: randomUUID(), url: 'https://93.184.216.34/x', events: [{ entity: 'REGISTERED_MODEL', action: 'CREATED' }] })),
+  call('creates a webhook', 'admin', `${api}/webhooks`, () => json({ name: randomUUID(), url: 'https://93.184.216.34/x', events: [{ entity: 'REGISTERED_MODEL', action: 'CREATED' }] })),
   call('lists webhooks', 'admin', `${api}/webhooks`),
 ];
 
 export async function checkCalls(checks: Checks, at: Levels, seeds: Seeds): Promise<void> {
-  checks.heading('One level below, the same call is refused');
+  checks.heading('A call that succeeds at this level is refused one level below');
   for (const { title, level, path, message } of calls) {
     await checks.check(`${level}: ${title}`, async () => {
       seeds.spoil();

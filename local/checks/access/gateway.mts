@@ -1,4 +1,4 @@
-/** Whose call of the AI gateway it was, as the trace of it says that the server makes. */
+/** The trace that the server makes for a call of the AI gateway names the caller. */
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -9,7 +9,7 @@ import type { AiProvider } from '../../providers/ai-provider.mjs';
 
 const gateway = '/api/3.0/mlflow/gateway';
 
-/** What the server needs to reach a provider on the loopback. */
+/** The settings that the server needs to reach a provider on the loopback. */
 export function privateProvider(url: string): Record<string, string> {
   return { MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS: 'true', MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES: 'http,https', SECURE_MLFLOW_PRIVATE_PROVIDERS: url };
 }
@@ -39,7 +39,7 @@ export async function namesWhoCalled(at: Levels, provider: AiProvider): Promise<
   }))).traces?.filter(({ trace_metadata: metadata }) => metadata['mlflow.trace.infoFinalized'] === 'true') ?? [];
   let traces = await find();
   for (let tries = 0; traces.length === 0 && tries < 50; tries += 1) {
-    await sleep(200); // it is stored a little later
+    await sleep(200); // it is stored with a delay
     traces = await find();
   }
   assert.deepEqual(traces.map(({ trace_metadata: metadata }) => metadata['mlflow.user']), [addressOf('editor')]);

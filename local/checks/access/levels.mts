@@ -1,4 +1,4 @@
-/** What the checks of levels have in common: people of each level, one place to ask, and how a refusal for the level looks. */
+/** Shared by the checks of levels: people of each level, a server, and the form of a refusal because of the level. */
 
 import { createHash } from 'node:crypto';
 import { withToken, type Answer, type Message, type Send } from '../../clients/http.mjs';
@@ -8,7 +8,7 @@ export type Level = 'none' | 'reader' | 'editor' | 'admin';
 /** In ascending order. */
 export const levels: readonly Level[] = ['none', 'reader', 'editor', 'admin'];
 
-/** A place to ask, and a token of a person of each level. */
+/** A server, and a bearer token of a person of each level. */
 export interface Levels {
   readonly deployment: Deployment;
   readonly send: Send;
@@ -21,12 +21,12 @@ export function asked({ send, tokens }: Levels, level: Level, path: string, mess
   return send(path, withToken(tokens[level], message));
 }
 
-/** Whether a request is refused because of the level, and not for what it asks. */
+/** Whether a request is refused because of the level, and not for another reason. */
 export function lacksLevel(status: number, body: string): boolean {
   return status === 403 && /@example\.com (has no access here|is an? \w+ here, and .* needs)/s.test(body);
 }
 
-/** Of each table of the store, and of the bucket. */
+/** Digests of all tables of the database and of the bucket. */
 export async function digests({ database, s3 }: Deployment): Promise<Record<string, string>> {
   const tables = await database.query<{ name: string }>('SELECT table_name AS name FROM information_schema.tables WHERE table_schema = $1', ['public']);
   const all: Record<string, string> = { bucket: createHash('md5').update(JSON.stringify(await s3.objects())).digest('hex') };

@@ -1,4 +1,4 @@
-/** What people see of levels: who is signed in, a refusal in MLflow's own dialog, a page for those without a level, and the way out. */
+/** How people see levels: who is signed in, a refusal in MLflow's own dialog, a page for people without a level, and signing out. */
 
 import assert from 'node:assert/strict';
 import type { Browser, Page } from 'playwright-core';
@@ -10,20 +10,20 @@ import { inBrowser } from '../browser.mjs';
 import type { Checks } from '../checks.mjs';
 import { visit } from '../door/browser.mjs';
 
-/** What the page asks for and does without: MLflow's assistant, which is closed, the list of its accounts, and the AI gateway where it is off. */
+/** Requests of the page that fail without harm: MLflow's assistant, which is closed, the list of its accounts, and the AI gateway where it is off. */
 const doneWithout = /^(403|404) GET \/ajax-api\/3\.0\/mlflow\/assistant\/|^404 GET \/ajax-api\/[23]\.0\/mlflow\/users\/list|^501 GET \/ajax-api\/3\.0\/mlflow\/gateway\//;
 
-/** Of the Cognito example: in no group one reads. */
+/** Levels of the Cognito example: people without a group are readers. */
 export async function checkLevelsInThePage(checks: Checks, at: Levels): Promise<void> {
   const { deployment } = at;
   const { url } = deployment;
   checks.heading('In the page');
   await inBrowser(async browser => {
     for (const [title, level] of [['a reader', 'none'], ['an editor', 'editor'], ['an admin', 'admin']] as const) {
-      await checks.check(`${title} sees every kind of page, and no call of one fails`, () => walks(browser, at, level));
+      await checks.check(`${title} can open every kind of page, and no request of a page fails`, () => walks(browser, at, level));
     }
     const page = await opened(browser, url, 'none');
-    await checks.check('the account menu says who is signed in, and the account page with which level', async () => {
+    await checks.check('the account menu shows who is signed in, and the account page shows the level', async () => {
       await page.getByRole('button', { name: `Account menu for ${addressOf('none')}` }).click();
       await page.getByRole('menuitem', { name: 'Account' }).click();
       await page.getByText(`Logged in as ${addressOf('none')}`).waitFor();
@@ -31,7 +31,7 @@ export async function checkLevelsInThePage(checks: Checks, at: Levels): Promise<
       const changesPassword = page.getByRole('button', { name: 'Change password', includeHidden: true });
       assert.deepEqual([await changesPassword.count(), await changesPassword.isVisible()], [1, false]);
     });
-    await checks.check('a reader who creates an experiment reads in the dialog what is missing', async () => {
+    await checks.check('a reader who creates an experiment sees in the dialog which level is needed', async () => {
       await page.goto(`${url}/#/experiments`);
       await page.getByRole('button', { name: 'Create', exact: true }).click();
       const dialog = page.getByRole('dialog', { name: 'Create Experiment' });
@@ -40,7 +40,7 @@ export async function checkLevelsInThePage(checks: Checks, at: Levels): Promise<
       await page.getByText(`${addressOf('none')} is a reader here, and POST /ajax-api/2.0/mlflow/experiments/create needs an editor`).first().waitFor({ timeout: 10_000 });
       await page.keyboard.press('Escape');
     });
-    await checks.check('its "Logout" ends the session, and that of the provider', async () => {
+    await checks.check('"Logout" in the menu ends the session, and that of the sign-in provider', async () => {
       await page.goto(`${url}/#/experiments`);
       await page.getByRole('button', { name: /^Account menu for/ }).click();
       const signedOut = page.waitForRequest(request => request.url().includes('/oauth2/sign_out?rd='));
@@ -51,7 +51,7 @@ export async function checkLevelsInThePage(checks: Checks, at: Levels): Promise<
       assert.deepEqual(cookies.filter(({ name, value }) => name.startsWith('__Host-oauth2_proxy') && value !== '').map(({ name }) => name), []);
       await page.context().close();
     });
-    await checks.check('somebody without a level gets a page that says so, with a way to sign out', () => refusesInWords(browser, deployment));
+    await checks.check('a person without a level gets a page with the reason and a link to sign out', () => refusesInWords(browser, deployment));
   });
 }
 
@@ -60,7 +60,7 @@ async function refusesInWords(browser: Browser, deployment: Deployment): Promise
   const stack = await deployment.startStack({ env: { SECURE_MLFLOW_ACCESS: JSON.stringify(nobody) } });
   try {
     const token = await personToken(deployment.issuer.issuer, deployment.clients, addressOf('none'));
-    // Without TLS, as this server is, Chromium says so of an address on the loopback alone.
+    // This server has no TLS. Without TLS, Chromium sends this header only to the loopback.
     const extraHTTPHeaders = { 'authorization': `Bearer ${token}`, 'sec-fetch-dest': 'document' };
     const context = await browser.newContext({ extraHTTPHeaders });
     const page = await context.newPage();

@@ -11,7 +11,7 @@ import type { Checks } from '../checks.mjs';
 
 export interface Route {
   readonly method: string;
-  /** As in the page. */
+  /** As written in docs/access-calls.md. */
   readonly route: string;
   /** With the names of its parameters. */
   readonly path: string;
@@ -19,11 +19,11 @@ export interface Route {
 }
 
 const page = join(import.meta.dirname, '..', '..', '..', 'docs', 'access-calls.md');
-/** The one read that writes: MLflow adds its default question. */
+/** The only read that writes: MLflow adds its default question. */
 const seeding = { route: 'API/label-schemas/list', table: 'label_schemas' };
-/** Nobody gets to these. */
+/** These are closed at every level. */
 const assistant = 'API/assistant/';
-/** The container's own health check asks for it, and has no name. */
+/** Called by the container's health check, which has no name. */
 const free = 'GET /health';
 
 export async function checkRoutes(checks: Checks, at: Levels, seeds: Seeds): Promise<void> {
@@ -31,7 +31,7 @@ export async function checkRoutes(checks: Checks, at: Levels, seeds: Seeds): Pro
   const calls = routes.filter(({ method }) => method !== 'HEAD' && method !== 'OPTIONS');
 
   checks.heading('Every route of MLflow');
-  await checks.check('is in docs/access-calls.md, with the level that the inner door asks for', async () => {
+  await checks.check('is in docs/access-calls.md, with the level that the inner door requires', async () => {
     const rows = [...readFileSync(page, 'utf8').matchAll(/^\| (\w+) \| ([A-Z]+) \| `(.+)` \|$/gm)].map(([, level, method, route]) => `${level} ${method} ${route}`);
     const found = calls.map(({ method, route, levels: own }) => `${route.startsWith(assistant) ? 'nobody' : own.join(' or ')} ${method} ${route}`)
       .filter(row => !row.endsWith(free));
@@ -39,14 +39,14 @@ export async function checkRoutes(checks: Checks, at: Levels, seeds: Seeds): Pro
     assert.equal(new Set(rows).size, rows.length);
     return `${calls.length} routes, ${rows.length} calls`;
   });
-  await checks.check('asks HEAD and OPTIONS for no more and no less than GET', async () => {
+  await checks.check('requires the same level for HEAD and OPTIONS as for GET', async () => {
     const need = (wanted: string) => new Map(routes.filter(({ method }) => method === wanted).map(({ path, levels: own }) => [path, own.join()]));
     const [get, head] = [need('GET'), need('HEAD')];
     assert.deepEqual([...head].filter(([path, own]) => get.get(path) !== own), []);
   });
   const open = calls.filter(({ method, route }) => !route.startsWith(assistant) && `${method} ${route}` !== free);
   for (const [index, level] of levels.entries()) {
-    await checks.check(`is answered to ${level === 'none' ? 'somebody without a level' : `a${/^[ae]/.test(level) ? 'n' : ''} ${level}`} as far as the level goes`, async () => {
+    await checks.check(`is open to ${level === 'none' ? 'a person without a level' : `a${/^[ae]/.test(level) ? 'n' : ''} ${level}`} only as far as the level allows`, async () => {
       await seeds.ids();
       const before = await digests(at.deployment);
       const wrong: string[] = [];
@@ -67,20 +67,20 @@ export async function checkRoutes(checks: Checks, at: Levels, seeds: Seeds): Pro
       if (level === 'none' || level === 'reader') {
         const after = await digests(at.deployment);
         const changed = Object.keys(after).filter(name => after[name] !== before[name]);
-        assert.deepEqual(changed, level === 'reader' ? [seeding.table] : [], 'what has changed');
+        assert.deepEqual(changed, level === 'reader' ? [seeding.table] : [], 'these tables have changed');
       }
-      return `${refused} of ${open.length} refused${level === 'reader' ? `; the contents of the store and the bucket are as before, but for ${seeding.table}, by GET ${seeding.route}` : ''}`;
+      return `${refused} of ${open.length} refused${level === 'reader' ? `; database and bucket are unchanged, except ${seeding.table}, which GET ${seeding.route} changes` : ''}`;
     });
   }
 }
 
-/** Of the installed MLflow, with those of the AI gateway. */
+/** The routes of the installed MLflow, including those of the AI gateway. */
 export async function routesOf(deployment: Deployment): Promise<Route[]> {
   const printed = await deployment.besideMlflow(readFileSync(join(import.meta.dirname, 'routes.py'), 'utf8'), { MLFLOW_ENABLE_AI_GATEWAY: 'true' });
   return JSON.parse(printed.split('\n').at(-1)!) as Route[];
 }
 
-/** The path with ids of things that exist. */
+/** The path with ids of existing objects. */
 function fill(path: string, ids: Record<string, unknown>): string {
   const query = new URLSearchParams(Object.entries(ids).filter(([, value]) => typeof value === 'string') as [string, string][]);
   return `${path.replaceAll(/{(\w+)}/g, (_, name: string) => encodeURIComponent(String(ids[name] ?? '1')).replaceAll('%2F', '/'))}?${query}`;

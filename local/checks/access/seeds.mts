@@ -1,4 +1,4 @@
-/** Things that exist, made by an admin, so that a request that gets through has something to work on. */
+/** Objects that an admin has created, so that an accepted request has data to work on. */
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -13,13 +13,13 @@ export class Seeds {
 
   constructor(private readonly at: Levels) {}
 
-  /** By the names that MLflow has for them, in paths, queries and bodies. */
+  /** Ids by MLflow's names for them in paths, queries and bodies. */
   ids(): Promise<Record<string, unknown>> {
     this.made ??= this.make();
     return this.made;
   }
 
-  /** What was made may be gone or changed. */
+  /** Call it when the objects may have been deleted or changed. */
   spoil(): void {
     this.made = undefined;
   }
@@ -80,7 +80,7 @@ export class Seeds {
       prompt: 'x',
       config: {},
       params: {},
-      // No query parameters: these differ by the call.
+      // Not for query parameters, because these differ between calls.
       tags: [{ key: 'a', value: 'b' }],
       metrics: [{ key: 'q', value: 1, timestamp: 1, step: 1 }],
       messages: [{ role: 'user', content: 'x' }],
@@ -88,7 +88,7 @@ export class Seeds {
     };
   }
 
-  /** With a version. Gunicorn serves none. */
+  /** Creates an MCP server with a version. Undefined with gunicorn, which does not serve these routes. */
   private async mcpServer(): Promise<string | undefined> {
     const name = `com.example/${randomUUID()}`;
     const path = `${newest}/mcp-servers`;

@@ -1,4 +1,4 @@
-/** Very many bad tokens at once. */
+/** Very many bad bearer tokens at the same time. */
 
 import assert from 'node:assert/strict';
 import type { OutgoingHttpHeaders } from 'node:http';
@@ -13,7 +13,7 @@ export async function aBurstIsRefused(suite: SignInSuite): Promise<void> {
   const { checks, deployment: { url, issuer: { key } } } = suite;
   const requests = 10_000;
   checks.heading('A burst');
-  await checks.check(`of ${requests} bad tokens: each refused, and a good client notices nothing`, async () => {
+  await checks.check(`of ${requests} bad bearer tokens: each is rejected, and another client is served without errors`, async () => {
     const bad = bearer(await new SigningKey(key.kid).sign(suite.claims(lifetime(3600))));
     const good = bearer(await key.sign(suite.claims(lifetime(3600))));
     const statuses = new Map<number, number>();
@@ -38,7 +38,7 @@ export async function aBurstIsRefused(suite: SignInSuite): Promise<void> {
     agent.destroy();
     assert.deepEqual([...statuses], [[403, requests]]);
     assert.deepEqual([...goodStatuses.keys()], [200]);
-    return `${goodStatuses.get(200)} good requests meanwhile`;
+    return `${goodStatuses.get(200)} good requests at the same time`;
   });
 }
 

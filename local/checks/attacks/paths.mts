@@ -1,4 +1,4 @@
-/** Other spellings of what is closed, and ways round the sign-in. */
+/** Other spellings of closed paths, and paths that could avoid the sign-in. */
 
 import { paths } from './forgeries.mjs';
 import { reaches, type SignInSuite } from './suite.mjs';
@@ -7,7 +7,7 @@ import { assistant } from '../api.mjs';
 
 export async function pathsLeadNowhere(suite: SignInSuite): Promise<void> {
   const cookie = await sessionCookie(suite.deployment.url, 'someone@example.com');
-  suite.checks.heading('Paths that lead nowhere');
+  suite.checks.heading('These paths are rejected');
   await suite.spellings([
     assistant, '/ajax-api/3.0/mlflow/%61ssistant/config', '/ajax-api/3.0/mlflow/assistant%2fconfig', '/ajax-api/3.0/mlflow%2fassistant%2fconfig', '/ajax-api/3.0/mlflow//assistant/config',
     '/ajax-api/3.0/mlflow/./assistant/config', '/ajax-api/3.0/x/../mlflow/assistant/config', '/ajax-api/3.0/mlflow/x/%2e%2e/assistant/config', '/ajax-api/3.0/mlflow/assistant;x/config',

@@ -1,4 +1,4 @@
-/** Cookies with a flaw, sessions that should have ended, and what a page of another site does with one that has not. */
+/** Cookies with a flaw, sessions that should have ended, and attempts of another site's page to use a valid session. */
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,11 +9,11 @@ import { cookieOfSignIn } from '../sessions.mjs';
 
 const someone = 'someone@example.com';
 const refresh = { OAUTH2_PROXY_COOKIE_REFRESH: '1s', OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: undefined };
-const afterRefresh = 2100; // oauth2-proxy leaves out the fractions of a second of now, and not of when the session began
+const afterRefresh = 2100; // oauth2-proxy ignores the fraction of a second of the current time, but not of the session's begin
 
 export async function badSessionsGetNobodyIn(suite: SignInSuite): Promise<void> {
   const cookie = await sessionCookie(suite.deployment.url, someone);
-  suite.checks.heading('Sessions that get nobody in');
+  suite.checks.heading('These sessions are rejected');
   await badCookiesGetNobodyIn(suite, cookie);
   await sessionsEnd(suite);
   await otherSitesDoNothing(suite, cookie);
@@ -23,22 +23,22 @@ async function badCookiesGetNobodyIn(suite: SignInSuite, cookie: string): Promis
   const { checks, send } = suite;
   const withCookie = suite.opens({ cookie });
   const [name, value] = cookie.split(/=(.*)/s);
-  await checks.check('(a cookie without a flaw gets in)', async () => assert(await withCookie(send)));
+  await checks.check('(a cookie without a flaw is accepted)', async () => assert(await withCookie(send)));
   await suite.attack('a cookie that was changed', suite.opens({ cookie: `${name}=${value.slice(0, 40)}${value[40] === 'A' ? 'B' : 'A'}${value.slice(41)}` }));
   await suite.attack('a cookie without its signature', suite.opens({ cookie: `${name}=${value.split('|')[0]}` }));
-  await suite.attack('a cookie under another name', suite.opens({ cookie: `_oauth2_proxy=${value}` }));
-  await checks.check('a cookie of another deployment, nor one that is too old', async () => {
+  await suite.attack('a cookie with another name', suite.opens({ cookie: `_oauth2_proxy=${value}` }));
+  await checks.check('a cookie of another deployment, and a cookie that is too old', async () => {
     await sleep(1000);
-    assert(await suite.withProxy({}, withCookie), 'a proxy with the same secret must take it');
-    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) }, withCookie), 'a proxy with another secret has taken it');
-    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_EXPIRE: '1s' }, withCookie), 'a cookie older than the session was taken');
+    assert(await suite.withProxy({}, withCookie), 'a proxy with the same secret must accept the cookie');
+    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_SECRET: 'x'.repeat(32) }, withCookie), 'a proxy with another secret has accepted the cookie');
+    assert(!await suite.withProxy({ OAUTH2_PROXY_COOKIE_EXPIRE: '1s' }, withCookie), 'a cookie older than the session was accepted');
   });
 }
 
 async function sessionsEnd(suite: SignInSuite): Promise<void> {
   const { checks, send, deployment } = suite;
   const { issuer, url } = deployment;
-  await checks.check('a person whom the provider blocks, at the next refresh; with a refresh token she stays as long as it lets her', async () => {
+  await checks.check('a person whom the sign-in provider has blocked, at the next refresh; before that, the refresh token keeps the session', async () => {
     const person = 'leaver@example.com';
     await suite.withProxy(refresh, async refreshing => {
       const kept = await cookieOfSignIn(deployment, refreshing, person);
@@ -46,12 +46,12 @@ async function sessionsEnd(suite: SignInSuite): Promise<void> {
       assert(await suite.opens({ cookie: kept })(refreshing), 'the refresh must succeed');
       const blocked = await cookieOfSignIn(deployment, refreshing, person);
       issuer.blocked.add(person);
-      assert(await suite.opens({ cookie: blocked })(refreshing), 'before the refresh she is in');
+      assert(await suite.opens({ cookie: blocked })(refreshing), 'before the refresh the session must be valid');
       await sleep(afterRefresh);
-      assert(!await suite.opens({ cookie: blocked })(refreshing), 'she is still in');
+      assert(!await suite.opens({ cookie: blocked })(refreshing), 'the session is still valid');
     });
   });
-  await checks.check('a person without a refresh token, at the first refresh after the ID token has expired, not before', async () => {
+  await checks.check('a person without a refresh token, at the first refresh after the ID token has expired, but not earlier', async () => {
     Object.assign(issuer, { givesRefreshTokens: false, idTokenSeconds: 4 });
     try {
       await suite.withProxy(refresh, async refreshing => {
@@ -59,14 +59,14 @@ async function sessionsEnd(suite: SignInSuite): Promise<void> {
         await sleep(afterRefresh);
         assert(await suite.opens({ cookie: short })(refreshing), 'the ID token is still valid');
         await sleep(3500);
-        assert(!await suite.opens({ cookie: short })(refreshing), 'she is still in');
+        assert(!await suite.opens({ cookie: short })(refreshing), 'the session is still valid');
       });
     } finally {
       Object.assign(issuer, { givesRefreshTokens: true, idTokenSeconds: 8 * 3600 });
     }
   });
-  // By default the session is in the cookie and nothing on the server, so signing out cannot end a copy. With a store it does: ../sessions.mts.
-  await checks.check('(a copy of a cookie outlives signing out, as long as the session would have lasted)', async () => {
+  // By default the session is only in the cookie, so signing out cannot end a copy. With a store on the server it does: ../sessions.mts.
+  await checks.check('(a copy of a cookie stays valid after signing out, as long as the session would have lasted)', async () => {
     const person = await Person.meet(someone);
     await person.open(`${url}/`);
     const copy = await person.sessionCookie();
@@ -83,7 +83,7 @@ async function otherSitesDoNothing(suite: SignInSuite, cookie: string): Promise<
     const { status } = await at('/ajax-api/2.0/mlflow/experiments/create', { ...message, headers: { ...message.headers, cookie, origin } });
     return status === 200;
   };
-  await checks.check('(a page of the server writes with a session)', async () => assert(await writeFrom(url)(send)));
+  await checks.check('(a page of the server can write with a session)', async () => assert(await writeFrom(url)(send)));
   await suite.attack('a write with a session from a page of another site', writeFrom('https://evil.example'));
   const own = new URL(url).host;
   const elsewhere = [

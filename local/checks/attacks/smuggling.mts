@@ -1,6 +1,6 @@
 /**
- * Ambiguous requests, sent raw to the proxy: the load balancer of AWS is not here, so the proxy has to refuse by itself. They hold a
- * good token, so that whatever is taken for a request of its own gets an answer that shows.
+ * Ambiguous requests, sent directly to the proxy. There is no load balancer of AWS here, so the proxy must reject them itself. They contain a
+ * good bearer token, so that a smuggled request would get a visible answer.
  */
 
 import assert from 'node:assert/strict';
@@ -15,14 +15,14 @@ export async function requestsSmuggleNothingIn(suite: SignInSuite): Promise<void
   const inner = `GET ${search} HTTP/1.1\r\nHost: x\r\n${signed}\r\n\r\n`;
   const chunked = `${inner.length.toString(16)}\r\n${inner}\r\n0\r\n\r\n`;
   const gotIn = '"experiments"';
-  checks.heading('Requests that smuggle nothing in');
-  await checks.check('(a request without a flaw gets in)', async () => {
+  checks.heading('No request is smuggled in');
+  await checks.check('(a request without a flaw is accepted)', async () => {
     const answer = await raw(proxyUrl, inner);
     assert(answer.includes(gotIn), answer.slice(0, 500));
   });
-  // As HTTP has it, the chunks count and what follows is a request. So two in one are kept apart by the load balancer alone: in the mode
-  // `defensive` it forwards such a request on a connection that it then closes. docs/security.md says so.
-  await checks.check('(CL.TE: the proxy takes the rest for a request of its own, which needs a token of its own)', async () => {
+  // By the rules of HTTP, the chunks count and the rest is another request. So only the load balancer prevents two requests in one: in the
+  // mode `defensive` it forwards such a request on a connection that it then closes. See docs/security.md.
+  await checks.check('(CL.TE: the proxy treats the rest as a separate request, which needs its own bearer token)', async () => {
     const both = (rest: string) => `POST /ping HTTP/1.1\r\nHost: x\r\nContent-Length: ${rest.length + 5}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${rest}`;
     assert((await raw(proxyUrl, both(inner))).includes(gotIn));
     assert(!(await raw(proxyUrl, both(inner.replace(`${signed}\r\n`, '')))).includes(gotIn));
@@ -34,7 +34,7 @@ export async function requestsSmuggleNothingIn(suite: SignInSuite): Promise<void
     ['two hosts', `GET ${search} HTTP/1.1\r\nHost: x\r\nHost: 127.0.0.1:5000\r\n${signed}\r\n\r\n`],
     ['a header of 2 MB', `GET ${search} HTTP/1.1\r\nHost: x\r\n${signed}\r\nX-Long: ${'x'.repeat(2_000_000)}\r\n\r\n`],
     ['a header with a blank in its name', `GET ${search} HTTP/1.1\r\nHost: x\r\n${signed}\r\nX-Forwarded-Email : someone@example.com\r\n\r\n`],
-    ['a whole address as path, without a token', `GET http://127.0.0.1:5000${search} HTTP/1.1\r\nHost: x\r\n\r\n`],
+    ['a whole URL as path, without a bearer token', `GET http://127.0.0.1:5000${search} HTTP/1.1\r\nHost: x\r\n\r\n`],
   ]) {
     await checks.check(title, async () => {
       const answer = await raw(proxyUrl, message);

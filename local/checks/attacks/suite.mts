@@ -1,4 +1,4 @@
-/** What the attacks on the sign-in have in common: whom they attack, with which tokens, and how they count. */
+/** Shared by the attacks on the sign-in: the attacked deployment, the tokens, and what counts as success. */
 
 import assert from 'node:assert/strict';
 import type { OutgoingHttpHeaders } from 'node:http';
@@ -10,34 +10,34 @@ import { search } from '../api.mjs';
 import type { Checks } from '../checks.mjs';
 
 export type Settings = Record<string, string | undefined>;
-/** Whether somebody has got in. */
+/** Whether the attack has succeeded. */
 export type SignInAttempt = (send: Send) => Promise<boolean>;
 
-const withoutDefence = 'gets in without its defence';
+const withoutDefence = 'succeeds without its defence';
 
 export class SignInSuite {
   constructor(
     readonly checks: Checks,
     readonly deployment: Deployment,
-    /** To the load balancer of the deployment. */
+    /** Sends to the load balancer of the deployment. */
     readonly send: Send,
     private readonly bareServer: string,
   ) {}
 
-  /** Fails if the attempt succeeds on the real deployment, or if it does not where its defence is missing. */
+  /** Fails if the attempt succeeds on the real deployment, or fails where its defence is missing. */
   async attack(title: string, attempt: SignInAttempt, without?: Settings): Promise<void> {
     await this.checks.check(title, async () => {
-      assert(!await attempt(this.send), 'it got in');
+      assert(!await attempt(this.send), 'the attack succeeded');
       if (without === undefined) {
         return undefined;
       }
       const weakly = await this.withProxy(without, attempt);
-      assert(weakly, `it does not get in without its defence either, so this check proves nothing: ${JSON.stringify(without)}`);
+      assert(weakly, `the attack also fails without its defence, so this check proves nothing: ${JSON.stringify(without)}`);
       return withoutDefence;
     });
   }
 
-  /** Spellings of one attack, of which several must get in where the defence is missing. The rest lead nowhere by themselves. */
+  /** Spellings of one attack. Several must succeed where the defence is missing. The others always fail. */
   async spellings(
     all: string[], title: (spelling: string) => string, attempt: (spelling: string) => SignInAttempt, without: Settings,
   ): Promise<void> {
@@ -45,23 +45,23 @@ export class SignInSuite {
     await this.withProxy(without, async weak => {
       for (const spelling of all) {
         await this.checks.check(title(spelling), async () => {
-          assert(!await attempt(spelling)(this.send), 'it got in');
+          assert(!await attempt(spelling)(this.send), 'the attack succeeded');
           const weakly = await attempt(spelling)(weak);
           getIn += weakly ? 1 : 0;
-          return weakly ? withoutDefence : 'nor without its defence';
+          return weakly ? withoutDefence : 'also fails without its defence';
         });
       }
     });
-    await this.checks.check('(several of them get in without their defence)', async () => assert(getIn >= 2, String(getIn)));
+    await this.checks.check('(several of these succeed without their defence)', async () => assert(getIn >= 2, String(getIn)));
   }
 
-  /** One more proxy, in front of an MLflow without the inner door. The assistant is closed by the proxy alone then. */
+  /** Another proxy, in front of an MLflow without the inner door. Only this proxy closes the assistant. */
   async withProxy<T>(changes: Settings, use: (send: Send) => Promise<T>): Promise<T> {
     const upstreams = changes.OAUTH2_PROXY_UPSTREAMS?.split(',') ?? this.upstreams;
     return this.deployment.withProxy({ ...changes, OAUTH2_PROXY_UPSTREAMS: [`${this.bareServer}/`, ...upstreams.slice(1)].join(',') }, use);
   }
 
-  /** MLflow, then what the proxy answers itself. */
+  /** MLflow, then paths that the proxy answers itself. */
   get upstreams(): string[] {
     return this.deployment.proxy.env.OAUTH2_PROXY_UPSTREAMS.split(',');
   }
@@ -70,7 +70,7 @@ export class SignInSuite {
     return send => reaches(send, search, { headers });
   }
 
-  /** Of a token of the sign-in provider, which is good but for the changes. */
+  /** The claims of a good token of the sign-in provider, with changes. */
   claims(changes: JWTPayload = {}): JWTPayload {
     const { issuer: { issuer }, clients } = this.deployment;
     return { iss: issuer, aud: clients.proxy.id, sub: '1', email: 'someone@example.com', email_verified: true, ...lifetime(60), ...changes };
@@ -91,7 +91,7 @@ export class SignInSuite {
   }
 }
 
-/** Whether the answer is MLflow's own and not a refusal, a redirect or the proxy's page. */
+/** Whether the answer is from MLflow, and not a refusal, a redirect or a page of the proxy. */
 export async function reaches(send: Send, path: string, message: Message = {}): Promise<boolean> {
   const { status, headers } = await send(path, message);
   return status >= 200 && status < 300 && !String(headers.location ?? '').includes('/oauth2/');

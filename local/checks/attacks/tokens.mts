@@ -1,4 +1,4 @@
-/** Tokens with a flaw. */
+/** Bearer tokens with a flaw. */
 
 import assert from 'node:assert/strict';
 import { forgedTokens } from './forgeries.mjs';
@@ -9,17 +9,17 @@ import { bearer } from '../../clients/http.mjs';
 export async function badTokensGetNobodyIn(suite: SignInSuite): Promise<void> {
   const { checks, deployment: { issuer: { key }, clients: { proxy } } } = suite;
   const stranger = new SigningKey(key.kid);
-  checks.heading('Tokens that get nobody in');
-  await checks.check('(a token without a flaw gets in)', async () => {
+  checks.heading('These bearer tokens are rejected');
+  await checks.check('(a token without a flaw is accepted)', async () => {
     assert(await suite.opens(bearer(await key.sign(suite.claims())))(suite.send));
   });
 
   await suite.attack('no token', suite.opens({}), { OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*' });
   await suite.attack('expired', suite.token({ exp: seconds() - 1 }));
   await suite.attack('not valid before ten minutes from now', suite.token({ nbf: seconds() + 600 }));
-  await suite.attack('made for another audience', suite.token({ aud: 'another-client' }), { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: 'another-client' });
-  await suite.attack('of another issuer', suite.token({ iss: 'https://issuer.evil.example' }));
-  await suite.attack('of another issuer, with a key of its own', async send => {
+  await suite.attack('for another audience', suite.token({ aud: 'another-client' }), { OAUTH2_PROXY_OIDC_EXTRA_AUDIENCES: 'another-client' });
+  await suite.attack('from another issuer', suite.token({ iss: 'https://issuer.evil.example' }));
+  await suite.attack('from another issuer, with its own key', async send => {
     const token = await stranger.sign(suite.claims({ iss: 'https://issuer.evil.example' }), { jku: 'https://issuer.evil.example/jwks' });
     return suite.opens(bearer(token))(send);
   });
@@ -27,7 +27,7 @@ export async function badTokensGetNobodyIn(suite: SignInSuite): Promise<void> {
   for (const [flaw, token] of await forgedTokens(await key.sign(suite.claims()), pem)) {
     await suite.attack(flaw, suite.opens(bearer(token)));
   }
-  await suite.attack('changed after signing to an address that may enter', async send => {
+  await suite.attack('changed after signing to an allowed address', async send => {
     const [head, , signature] = (await key.sign(suite.claims({ email: 'someone@evil.example' }))).split('.');
     return suite.opens(bearer(`${head}.${Buffer.from(JSON.stringify(suite.claims())).toString('base64url')}.${signature}`))(send);
   });

@@ -1,4 +1,4 @@
-/** The server calls no address for a person that is not public: not by any provider, not by any field, not by a redirect. */
+/** On behalf of people, the server connects only to public addresses, with any provider, any field and any redirect. */
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { json } from '../../clients/http.mjs';
 import { isFree } from '../../processes.mjs';
 import { AiProvider, spoken } from '../../providers/ai-provider.mjs';
 
-/** Where a request is made to go, and what it is called. */
+/** A way to make the server connect to a target, with its title. */
 type Way = readonly [title: string, endpoint: (suite: DoorSuite, side: Side, target: string) => Promise<string>, call?: Call];
 type Call = (suite: DoorSuite, side: Side, endpoint: string) => Promise<unknown>;
 
@@ -23,7 +23,7 @@ const machine = (suite: DoorSuite, side: Side, host: string) => suite.endpoint(s
   provider: 'databricks', secret: { client_secret: 'sk-of-the-owner' }, config: { auth_mode: 'oauth_m2m', client_id: '1', api_base: host },
 });
 
-/** `target` is the origin of a server that plays one of the network. */
+/** `target` is the origin of a stand-in for a server of the internal network. */
 const ways: Way[] = [
   ['token_uri of Vertex AI', (suite, side, target) => vertex(suite, side, `${target}/token`)],
   ...[301, 302, 307, 308].map((status): Way => [`token_uri of Vertex AI, redirected with ${status}`, (suite, side, target) => vertex(suite, side, suite.provider.redirect(`${target}/token`, status))]),
@@ -38,35 +38,35 @@ const ways: Way[] = [
   ['api_base of typesafe', (suite, side, target) => suite.endpoint(side, { provider: 'typesafe', config: { api_base: target } }),
     (suite, side, endpoint) => suite.call(side, '/gateway/typesafe/v1/systemone', json({ model: endpoint, state: {}, questions: [] }))],
   ['discovery of Databricks, redirected', (suite, side, target) => machine(suite, side, suite.provider.redirect(target))],
-  ['the token_endpoint that Databricks names', (suite, side, target) => machine(suite, side, suite.provider.discovery(`${target}/token`))],
+  ['the token_endpoint in the discovery of Databricks', (suite, side, target) => machine(suite, side, suite.provider.discovery(`${target}/token`))],
 ];
 
-/** The loopback in other words. */
+/** Spellings of the loopback. */
 const spellings = ['localhost', '0.0.0.0', '[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '127.1', '2130706433', '0x7f000001', '017700000001', 'LOCALHOST'];
 
-/** MLflow takes it for public; nobody answers a connection to it. */
+/** MLflow treats it as public. No server answers there. */
 const multicast = '224.0.0.1';
 
-/** What no task should reach on behalf of a person: credentials, metadata, the network around. */
+/** Addresses that no task should reach on behalf of a person: credentials, metadata, the internal network. */
 const closed = ['169.254.170.2', '169.254.169.254', '10.0.0.1', '172.16.0.1', '192.168.0.1', '100.64.0.1', '[fd00:ec2::254]', '[fe80::1]', '[::1]', '[64:ff9b::a9fe:aa02]', '[2002:a9fe:aa02::1]', multicast, '255.255.255.255'];
 
 export async function noPrivateAddressIsFetched(suite: DoorSuite): Promise<void> {
   const { checks, inner } = suite;
-  checks.heading('To a server that is not public leads');
+  checks.heading('The server does not connect to a private server for');
   await suite.variants(ways, ([title]) => title, ([, endpoint, call]) => reaches(suite, side => endpoint(suite, side, inner.url), inner, call));
 
-  checks.heading('To the loopback leads, as token_uri');
+  checks.heading('The server does not connect to the loopback as token_uri');
   const spelled = (host: string) => inner.url.replace('127.0.0.1', host);
   await suite.variants(spellings, host => host, host => reaches(suite, side => vertex(suite, side, `${spelled(host)}/token`)));
-  checks.heading('To the loopback leads, as api_base');
+  checks.heading('The server does not connect to the loopback as api_base');
   await suite.variants(spellings, host => host, host => reaches(suite, side => suite.endpoint(side, { provider: 'openai', config: { api_base: `${spelled(host)}/v1` } })));
 
-  checks.heading('Nor does anybody');
+  checks.heading('People cannot');
   await nothingAroundIsRead(suite);
   await noCallIsLedElsewhere(suite);
-  await checks.check('have artifacts fetched from a server of the network', () => fetchesNoArtifacts(suite));
+  await checks.check('make the server fetch artifacts from an internal server', () => fetchesNoArtifacts(suite));
 
-  checks.heading('Refused before it is tried, with a line in the log, is');
+  checks.heading('Connections are refused before they are made, with a line in the log, to');
   for (const host of closed) {
     await checks.check(host, async () => {
       for (const endpoint of [
@@ -80,15 +80,15 @@ export async function noPrivateAddressIsFetched(suite: DoorSuite): Promise<void>
   }
 }
 
-/** An answer of the network, a file, a program beside the server. */
+/** An answer of an internal server, a file, another program in the task. */
 async function nothingAroundIsRead(suite: DoorSuite): Promise<void> {
   const { deployment, inner, provider } = suite;
-  await suite.attack('read an answer of the network, out of the error of a stream', async side => {
+  await suite.attack('read an answer of an internal server from the error of a stream', async side => {
     const endpoint = await vertex(suite, side, provider.redirect(`${inner.url}/secret-of-the-network`, 302));
     const { body } = await suite.chat(side, endpoint, { stream: true });
     return body.includes(spoken) ? body.slice(0, 200) : undefined;
   });
-  await suite.attack('have the server read a file that holds a key', async side => {
+  await suite.attack('make the server read a file that contains a key', async side => {
     const file = join(deployment.container('mlflow').env.TMPDIR, `${unique()}.json`);
     writeFileSync(deployment.onDisk('mlflow', file), serviceAccount(`${provider.url}/read-from-a-file/token`), { mode: 0o644 });
     const endpoint = await suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: file }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' });
@@ -99,21 +99,21 @@ async function nothingAroundIsRead(suite: DoorSuite): Promise<void> {
   if (deployment.verbatim || await isFree(ollama)) {
     const local = new AiProvider(`http://127.0.0.1:${ollama}`);
     await local.start((server, port) => deployment.place.listen(server, port));
-    await suite.attack('reach a program beside the server by the address that MLflow has for Ollama', reaches(suite, side => suite.endpoint(side, { provider: 'ollama' }), local));
+    await suite.attack('reach another program in the task with MLflow\'s default URL of Ollama', reaches(suite, side => suite.endpoint(side, { provider: 'ollama' }), local));
     local.stop();
   } else {
-    console.log(`  - left out, a program beside the server by the address that MLflow has for Ollama: port ${ollama} is taken here`);
+    console.log(`  - skipped, reach another program in the task with MLflow's default URL of Ollama: port ${ollama} of this machine is in use`);
   }
 }
 
 async function noCallIsLedElsewhere(suite: DoorSuite): Promise<void> {
   const { checks, inner, provider, sides: { open } } = suite;
-  await checks.check('lead a call elsewhere by the redirect of a provider', async () => {
+  await checks.check('send a call to another server with the redirect of a provider', async () => {
     const got = await reaches(suite, side => suite.endpoint(side, { provider: 'openai', config: { api_base: provider.redirect(inner.url, 307) } }))(open);
     assert.equal(got, undefined);
-    return 'MLflow follows none';
+    return 'MLflow does not follow redirects';
   });
-  await checks.check('lead a call elsewhere by the path of a raw call', async () => {
+  await checks.check('send a call to another server with the path of a raw call', async () => {
     const { host, port } = new URL(inner.url);
     for (const path of [`@${host}/x`, `/${host}/x`, `%2f%2f${host}/x`, `..%2f..%2f@${host}`, `:${port}/x`]) {
       const endpoint = await suite.endpoint(open, { provider: 'openai', config: { api_base: `${provider.url}/v1` } });
@@ -121,7 +121,7 @@ async function noCallIsLedElsewhere(suite: DoorSuite): Promise<void> {
       await suite.call(open, `/gateway/proxy/${endpoint}/${path}`, json({ messages: [] }));
       assert.equal(inner.connections, before, path);
     }
-    return 'nor without the inner door';
+    return 'also fails without the inner door';
   });
 }
 
@@ -139,7 +139,7 @@ async function fetchesNoArtifacts(suite: DoorSuite): Promise<string> {
     }
     assert.equal(inner.connections, before, location);
   }
-  return 'nor without the inner door';
+  return 'also fails without the inner door';
 }
 
 async function isRefusedWithALine(suite: DoorSuite, host: string, endpoint: string): Promise<void> {
@@ -150,14 +150,14 @@ async function isRefusedWithALine(suite: DoorSuite, host: string, endpoint: stri
   assert(status >= 400, `${status}: ${body}`);
   const line = (text: string) => text.startsWith('secure-mlflow refused a connection') && text.includes(host.replace(/[[\]]/g, ''));
   let log = '';
-  for (let tries = 0; tries < 20 && !log.split('\n').some(line); tries += 1) { // the line may come a moment after the answer
+  for (let tries = 0; tries < 20 && !log.split('\n').some(line); tries += 1) { // the line may be written after the answer
     await sleep(100);
     log = printed().slice(before);
   }
   assert(log.split('\n').some(line), `no line about it, ${status} after ${Date.now() - started} ms: ${body.slice(0, 200)}`);
 }
 
-/** Whether a call connects to the server of the network, even where it says nothing that the server understands. */
+/** Whether a call makes the server connect to the internal server, even if it sends no valid request. */
 function reaches(suite: DoorSuite, endpointOf: (side: Side) => Promise<string>, target = suite.inner, call = chat): DoorAttempt {
   return async side => {
     const before = target.connections;
@@ -175,20 +175,20 @@ async function late(): Promise<never> {
   throw new Error('no answer after 10 s');
 }
 
-/** MLflow checks these itself; `unchecked` is a server where it does not. */
+/** MLflow itself checks webhooks. `unchecked` is a server where it does not. */
 export async function noPrivateWebhook(suite: DoorSuite, unchecked: Side): Promise<void> {
   const { checks, inner, sides: { real } } = suite;
   const create = (side: Side, url: string) => suite.call(side, webhooks, json({ name: unique(), url, events: [{ entity: 'MODEL_VERSION', action: 'CREATED' }] }));
-  checks.heading('No webhook goes to');
+  checks.heading('Webhooks are not sent to');
   for (const host of [...spellings, ...closed].filter(address => address !== multicast)) {
     await checks.check(host, async () => {
       const { status, body } = await create(real, `https://${host}/`);
       assert.equal(status, 400, body);
-      assert.equal((await create(unchecked, `https://${host}/`)).status, 200, 'nor where MLflow does not look, so this check proves nothing');
-      return 'does where MLflow does not look';
+      assert.equal((await create(unchecked, `https://${host}/`)).status, 200, 'this also fails where MLflow does not check, so this check proves nothing');
+      return 'succeeds where MLflow does not check';
     });
   }
-  await checks.check('the loopback, by one that is stored already', async () => {
+  await checks.check('the loopback, by a webhook that is already stored', async () => {
     const { body } = await create(unchecked, inner.url.replace('http:', 'https:'));
     const { webhook } = JSON.parse(body) as { webhook: { webhook_id: string } };
     const connections = async (side: Side) => {
@@ -197,7 +197,7 @@ export async function noPrivateWebhook(suite: DoorSuite, unchecked: Side): Promi
       return inner.connections - before;
     };
     assert.equal(await connections(real), 0);
-    assert.notEqual(await connections(unchecked), 0, 'nor where MLflow does not look, so this check proves nothing');
-    return 'does where MLflow does not look';
+    assert.notEqual(await connections(unchecked), 0, 'this also fails where MLflow does not check, so this check proves nothing');
+    return 'succeeds where MLflow does not check';
   });
 }

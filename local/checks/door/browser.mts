@@ -1,4 +1,4 @@
-/** What the attacks on MLflow's page and the walk through it have in common. */
+/** Shared by the attacks on MLflow's page and the visit of all pages. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
@@ -11,29 +11,29 @@ export async function signedIn(browser: Browser, { member }: DoorSuite, { url }:
   const { hostname } = new URL(url);
   await context.addCookies(member.cookie.split('; ').map(cookie => {
     const [name, value] = cookie.split(/=(.*)/s);
-    // Cookies know neither ports nor, on the loopback, whether there is TLS.
+    // Cookies do not depend on the port or, on the loopback, on TLS.
     return { name, value, url: `https://${hostname}`, secure: true, httpOnly: true, sameSite: 'Lax' as const };
   }));
-  // MLflow greets newcomers with dialogs, which would lie above what is to be seen.
+  // MLflow shows dialogs to new users, which would cover the page.
   await context.addInitScript({ content: "try { localStorage.setItem('mlflow.assistant.dismissed', 'true'); } catch { /* a frame without storage */ }" });
   return context;
 }
 
-/** Goes to a page of MLflow and waits until it has loaded what it shows: nothing is sent or comes for a second. */
+/** Opens a page of MLflow and waits until it has loaded, that is, until there is no request or answer for a second. */
 export async function visit(page: Page, { url }: Pick<Side, 'url'>, path: string): Promise<void> {
   let last = Date.now();
   const note = () => { last = Date.now(); };
   page.on('request', note).on('response', note).on('requestfailed', note);
-  await page.goto('about:blank'); // else another page of MLflow is only a change behind the `#`
+  await page.goto('about:blank'); // otherwise only the part after `#` changes and the page is not loaded again
   await page.goto(`${url}/#${path}`);
-  const deadline = Date.now() + 15_000; // some pages ask again and again
+  const deadline = Date.now() + 15_000; // some pages send requests repeatedly
   while (Date.now() - last < 1000 && Date.now() < deadline) {
     await sleep(50);
   }
   page.off('request', note).off('response', note).off('requestfailed', note);
 }
 
-/** A run of an experiment of its own, with tags and files. */
+/** Creates a run in a new experiment, with tags and files. */
 export async function makeRun(
   suite: DoorSuite, side: Side,
   { tags = {}, files = {} }: { readonly tags?: Record<string, string>; readonly files?: Record<string, string | Buffer> } = {},

@@ -1,4 +1,4 @@
-/** Nobody gets to MLflow whom the proxy has not named, and no page of another site writes with the session of whoever opened it. */
+/** MLflow rejects requests without a name from the proxy, and writes from pages of other sites. */
 
 import assert from 'node:assert/strict';
 import { unique, type DoorAttempt, type DoorSuite, type Side } from './suite.mjs';
@@ -7,7 +7,7 @@ import { assistant, search } from '../api.mjs';
 
 const named = 'X-Forwarded-Email: someone@example.com';
 
-/** A request straight to MLflow, as what runs in the task or is led there could send it: its first line and the headers that name somebody. */
+/** A request directly to MLflow, as another program in the task could send it: its first line and the headers that name a person. */
 const straight: [title: string, line: string, headers: string[]][] = [
   ['without a name', `GET ${search}`, []],
   ['with an empty name', `GET ${search}`, ['X-Forwarded-Email:']],
@@ -21,7 +21,7 @@ const straight: [title: string, line: string, headers: string[]][] = [
   ['to the page', 'GET /', []],
   ['to a file of the page', 'GET /static-files/favicon.ico', []],
   ['to the version', 'GET /version', []],
-  ['to what is served beside the API', 'GET /gateway/mlflow/v1/models', []],
+  ['to a path outside the API', 'GET /gateway/mlflow/v1/models', []],
   ['to traces', 'POST /v1/traces', []],
   ['to GraphQL', 'POST /graphql', []],
   ['to the metrics', 'GET /metrics', []],
@@ -31,14 +31,14 @@ const straight: [title: string, line: string, headers: string[]][] = [
   ['behind the health check', `GET /health/..${search}`, []],
   ['behind the health check, encoded', `GET /health/%2e%2e${search}`, []],
   ['with the health check as its query', `GET ${search}&/health`, []],
-  ['with a whole address', `GET http://127.0.0.1/health${search}`, []],
+  ['with a whole URL', `GET http://127.0.0.1/health${search}`, []],
   ['with a WebSocket', `GET ${search}`, ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==']],
 ];
 
 export async function nobodyIsSomebody(suite: DoorSuite): Promise<void> {
   const { checks, member, sides: { real } } = suite;
-  checks.heading('Straight to MLflow, past the proxy, nobody gets in');
-  await checks.check('(the health check, and a request with a name, get in)', async () => {
+  checks.heading('Directly to MLflow, without the proxy, requests are rejected');
+  await checks.check('(the health check, and a request with a name, are accepted)', async () => {
     for (const [line, headers] of [['GET /health', []], [`GET ${search}`, [named]]] as const) {
       assert.match(await answerTo(real.server, line, headers), /^HTTP\/1\.1 200 /, line);
     }
@@ -48,13 +48,13 @@ export async function nobodyIsSomebody(suite: DoorSuite): Promise<void> {
     return refused(answer) ? undefined : answer.split('\r\n')[0];
   }, real);
 
-  checks.heading('Through the proxy, nobody gets rid of the name');
+  checks.heading('Through the proxy, clients cannot remove the name');
   await suite.variants(['X-Forwarded-Email', 'x-forwarded-email, close', 'Keep-Alive, X-Forwarded-Email', 'X-Forwarded-Email, X-Forwarded-User, X-Forwarded-Groups'], list => `Connection: ${list}`, list => async side => {
     const { status } = await side.send(search, { headers: { ...bearer(member.token), connection: list } });
     return status === 403 ? undefined : `status ${status}`;
   }, real);
-  await suite.variants([named, 'X-Forwarded-Email: '], header => `adds one by ${header}`, header => async side => {
-    // What the proxy says counts: a name of the client's own must not arrive, as the first or as the second.
+  await suite.variants([named, 'X-Forwarded-Email: '], header => `adds a name with ${header}`, header => async side => {
+    // Only the name from the proxy counts. A name that the client sends must not arrive, neither first nor second.
     const [name, value] = header.split(/: ?/);
     const { status } = await side.send(search, { headers: { ...bearer(member.token), connection: `close, ${name}`, [name]: value } });
     return status === 403 ? undefined : `status ${status}`;
@@ -86,8 +86,8 @@ export async function noOtherSiteWrites(suite: DoorSuite): Promise<void> {
   const { host } = new URL(sides.real.url);
   const origins = ['https://evil.example', 'null', `https://sibling.${host}`, `https://${host}.evil.example`, `https://${host.split(':')[0]}.evil.example`, `http://${host}`, 'http://localhost:3000', 'http://127.0.0.1:3000', `https://${host.split(':')[0]}:1`, `${sides.real.url}/`, ''];
 
-  checks.heading('A page of another site does not write');
-  await checks.check('(a page of the server does, and a program)', async () => {
+  checks.heading('A page of another site cannot write');
+  await checks.check('(a page of the server and a program can)', async () => {
     for (const side of [sides.real, sides.open, sides.weak]) {
       for (const origin of [{ origin: side.url }, { 'origin': side.url, 'sec-fetch-site': 'same-origin' }, {}]) {
         const { status, body } = await side.send('/ajax-api/2.0/mlflow/experiments/create', suite.session({ ...json({ name: unique() }), headers: { ...origin, 'content-type': 'application/json' } }));
@@ -98,9 +98,9 @@ export async function noOtherSiteWrites(suite: DoorSuite): Promise<void> {
   await suite.variants(writes, ([method, path]) => `${method} ${path}`, variant => write(variant[1], { origin: 'https://evil.example' }, variant), sides.real);
   await suite.variants(writes.slice(0, 3), ([method, path]) => `${method} ${path}, where the AI gateway is on`, variant => write(variant[1], { origin: 'https://evil.example' }, variant));
   await suite.variants(origins, origin => `from ${origin || 'an empty origin'}`, origin => write('/ajax-api/2.0/mlflow/experiments/create', { origin }, ['POST', '', 'text/plain', `{"name": "${unique()}"}`]), sides.real);
-  await suite.variants(['cross-site', 'same-site'], value => `that the browser calls ${value} and gives no origin`, value =>
+  await suite.variants(['cross-site', 'same-site'], value => `marked ${value} by the browser, without an origin`, value =>
     write('/ajax-api/2.0/mlflow/experiments/create', { 'sec-fetch-site': value }, ['POST', '', 'text/plain', `{"name": "${unique()}"}`]), sides.real);
-  await checks.check('nor does one read: no answer allows another origin', async () => {
+  await checks.check('and cannot read: no answer allows another origin', async () => {
     for (const origin of origins) {
       for (const method of ['GET', 'OPTIONS']) {
         const { headers } = await sides.real.send(search, { method, headers: { ...bearer(member.token), origin, 'access-control-request-method': 'POST' } });
@@ -110,7 +110,7 @@ export async function noOtherSiteWrites(suite: DoorSuite): Promise<void> {
   });
 }
 
-/** Whether an answer is a refusal of this request: by the door, or by the server that takes it for no request at all. */
+/** Whether an answer is a refusal of this request: by the door, or by a server that does not accept it as a request. */
 function refused(answer: string): boolean {
   return /^HTTP\/1\.1 (400|403) /.test(answer) || answer === '';
 }

@@ -1,4 +1,4 @@
-/** A small request makes little of itself, and one that is never answered stops nobody else. */
+/** Small requests cannot use much memory, and requests that wait do not block others. */
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { search } from '../api.mjs';
 import { processesOf, read } from '../proc.mjs';
 
 const MiB = 1024 * 1024;
-/** What a bomb holds, and by how much the server may grow at it. */
+/** The unpacked size of a bomb, and how much memory the server may use for it. */
 const bombMiB = 256;
 const growthMiB = 150;
 
@@ -27,7 +27,7 @@ export async function requestsStaySmall(suite: DoorSuite): Promise<void> {
     ['deflate', 'deflate without a head', await promisify(deflateRaw)(zeros)],
     ['GZIP', 'gzip in capitals', await promisify(gzip)(zeros)],
   ];
-  checks.heading(`Traces that hold ${bombMiB} MiB when they are unpacked`);
+  checks.heading(`Traces of ${bombMiB} MiB after they are unpacked`);
   await suite.variants(bombs, ([, title, body]) => `${title}, ${Math.round(body.length / 1024)} KiB sent`, ([encoding,, body]) => async side => {
     const before = resetPeak(side);
     const { status, answer } = await post(side, '/v1/traces', body, {
@@ -42,7 +42,7 @@ export async function requestsStaySmall(suite: DoorSuite): Promise<void> {
     ['x-protobuf', 'resources', Buffer.alloc(16 * MiB, Buffer.from([0x0a, 0]))],
     ['x-protobuf', 'spans', framed(1, framed(2, Buffer.alloc(16 * MiB, Buffer.from([0x12, 0]))))],
   ];
-  checks.heading('Traces of very many empty pieces, while others wait');
+  checks.heading('Traces of very many empty pieces do not block others');
   await suite.variants(crowds, ([type, title, body]) => `${title} in ${type}, ${Math.round(body.length / MiB)} MiB`, ([type,, body]) => async side =>
     costs(side, await promisify(gzip)(body), { ...bearer(suite.member.token), 'content-type': `application/${type}`, 'content-encoding': 'gzip', 'x-mlflow-experiment-id': '0' }));
   await suite.attack('100 000 empty parts of gzip', async side => {
@@ -61,7 +61,7 @@ export async function requestsStaySmall(suite: DoorSuite): Promise<void> {
     });
     return isTooLarge(status, answer) ? undefined : `status ${status}: ${answer.slice(0, 100)}`;
   });
-  await checks.check('(one of less is taken, and an artifact of more)', async () => {
+  await checks.check('(a smaller call is accepted, and a larger artifact)', async () => {
     const { status, answer } = await post(sides.real, '/api/2.0/mlflow/experiments/search', Buffer.from(`${' '.repeat((limit - 1) * MiB)}{"max_results": 1}`), { ...bearer(suite.member.token), 'content-type': 'application/json' });
     assert.equal(status, 200, answer);
     const upload = await suite.call(sides.real, '/api/2.0/mlflow-artifacts/artifacts/limits/large.bin', { method: 'PUT', body });
@@ -69,18 +69,18 @@ export async function requestsStaySmall(suite: DoorSuite): Promise<void> {
   });
 }
 
-/** What traces cost everybody else: memory, or an answer in time. */
+/** The cost of traces for others: memory, or a late answer. */
 async function costs(side: Side, body: Buffer, headers: OutgoingHttpHeaders): Promise<string | undefined> {
   const before = resetPeak(side);
   const sent = post(side, '/v1/traces', body, headers).catch(() => undefined);
-  await sleep(500); // it has come to MLflow
+  await sleep(500); // until it has arrived at MLflow
   const health = await Promise.race([fetch(`${side.server.url}/health`).then(() => undefined, () => 'gone'), sleep(2000, 'no answer in 2 s')]);
   await sent;
   const grown = peakMiB(side) - before;
   return health === undefined && grown < growthMiB ? undefined : `health check: ${health ?? 'answered'}; the server grew by ${grown} MiB`;
 }
 
-/** A field of protobuf that holds bytes. */
+/** A field of protobuf that contains bytes. */
 function framed(field: number, content: Buffer): Buffer {
   const length = [];
   let size = content.length;
@@ -94,7 +94,7 @@ export async function nobodyStopsTheServer(suite: DoorSuite): Promise<void> {
   const { checks, provider, sides } = suite;
   checks.heading('While a provider does not answer, others are served');
   const blocking: [title: string, endpoint: (side: Side) => Promise<string>][] = [
-    ['a token of Vertex AI', side => suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: serviceAccount(provider.silent) }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' })],
+    ['an access token of Vertex AI', side => suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: serviceAccount(provider.silent) }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' })],
     ['the discovery of Databricks', side => suite.endpoint(side, { provider: 'databricks', config: { api_base: provider.silent } })],
     ['a chat', side => suite.endpoint(side, { provider: 'openai', config: { api_base: provider.silent } })],
   ];
@@ -102,21 +102,21 @@ export async function nobodyStopsTheServer(suite: DoorSuite): Promise<void> {
     const endpoint = await endpointOf(side);
     return slowWhile(suite, side, [endpoint, endpoint]);
   });
-  await checks.check('50 of them at once', async () => {
+  await checks.check('50 calls at the same time', async () => {
     const endpoint = await suite.endpoint(sides.open, { provider: 'openai', config: { api_base: provider.silent } });
     assert.equal(await slowWhile(suite, sides.open, Array<string>(50).fill(endpoint)), undefined);
   });
 
   checks.heading('A call of the AI gateway that fails');
   const failing: [title: string, endpoint: (side: Side) => Promise<string>][] = [
-    ['for a token', side => suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: serviceAccount(`${provider.url}/nothing`) }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' })],
-    ['for a key that is none', side => suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: '{}' }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' })],
+    ['because there is no access token', side => suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: serviceAccount(`${provider.url}/nothing`) }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' })],
+    ['because the key is invalid', side => suite.endpoint(side, { provider: 'vertex_ai', secret: { vertex_credentials: '{}' }, config: { vertex_project: 'played' }, model: 'gemini-2.5-flash' })],
   ];
-  await suite.variants(failing, ([title]) => `${title} costs nobody else a write`, ([, endpointOf]) => async side => {
+  await suite.variants(failing, ([title]) => `${title}: writes of others do not fail`, ([, endpointOf]) => async side => {
     const endpoint = await endpointOf(side);
     const statuses: number[] = [];
     for (let round = 0; round < 5; round += 1) {
-      await Promise.all(Array.from({ length: 12 }, () => suite.call(side, search.split('?')[0], json({ max_results: 1 })))); // so many connections of the proxy are open
+      await Promise.all(Array.from({ length: 12 }, () => suite.call(side, search.split('?')[0], json({ max_results: 1 })))); // to open as many connections of the proxy
       await Promise.all(Array.from({ length: 6 }, () => suite.chat(side, endpoint)));
       for (let index = 0; index < 12; index += 1) {
         statuses.push((await suite.call(side, search.split('?')[0], json({ max_results: 1 }))).status);
@@ -127,7 +127,7 @@ export async function nobodyStopsTheServer(suite: DoorSuite): Promise<void> {
   });
 }
 
-/** What does not answer in time while calls of the AI gateway wait for their provider. */
+/** The requests that are not answered in time while calls of the AI gateway wait for their provider. */
 async function slowWhile(suite: DoorSuite, side: Side, endpoints: string[]): Promise<string | undefined> {
   const before = suite.provider.arrivals.length;
   suite.provider.hold();
@@ -161,7 +161,7 @@ function isTooLarge(status: number, answer: string): boolean {
   return typeof code === 'string' && typeof message === 'string';
 }
 
-/** The most memory that a process of the server has held since `resetPeak`. */
+/** The most memory that a process of the server has used since `resetPeak`. */
 function peakMiB({ server }: Side): number {
   return Math.max(...processesOf(server.pid).map(pid => Math.round(Number(/^VmHWM:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) / 1024)));
 }

@@ -1,4 +1,4 @@
-/** All pages of MLflow, as a person walks through them: under the door's policy they work, and the browser is sent nowhere else. */
+/** All pages of MLflow in a browser: they work with the door's policy, and the browser sends no request to other servers. */
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,7 +22,7 @@ interface Seeded {
   readonly evaluation: string;
 }
 
-/** Its name, its address, and something that is to be read there. */
+/** The path of a page, and a text that it must show. */
 type Stop = readonly [path: string, shows: RegExp];
 
 const word = 'something to read';
@@ -57,7 +57,7 @@ const files: Record<string, string | Buffer> = {
   'model/MLmodel': 'flavors: {}\n',
 };
 
-/** Those whose text the page itself shows. */
+/** Files whose text the page shows. */
 const readable = /page\.html|table\.|data\.json|notes\.md|code\.py|config\.yaml|text\.txt|file\.txt/;
 
 function stops({ experiment, run, other, trace, model, prompt, loggedModel, dataset, empty, evaluation }: Seeded): Stop[] {
@@ -80,12 +80,12 @@ function stops({ experiment, run, other, trace, model, prompt, loggedModel, data
   ];
 }
 
-/** What MLflow's page asks for and does without: its assistant, which is closed, accounts of its own, and the AI gateway where it is off. */
+/** Requests of MLflow's page that fail without harm: its assistant, which is closed, its own accounts, and the AI gateway where it is off. */
 const refused = /^(403|404) GET \/ajax-api\/3\.0\/mlflow\/assistant\/|^404 GET \/ajax-api\/2\.0\/mlflow\/users\/|^501 GET \/ajax-api\/3\.0\/mlflow\/gateway\//;
-/** What it would get from elsewhere, and does without: a film about traces, and the ground of maps. */
+/** Resources of other servers that are blocked without harm: a film about traces, and the tiles of maps. */
 const elsewhere = /'https:\/\/(mlflow\.org|[abc]\.tile\.openstreetmap\.org)\//;
 
-/** A fault of MLflow's own, without the inner door too: the files of two runs are compared before those of both have come. */
+/** A fault of MLflow, also without the inner door: the files of two runs are compared before both have arrived. */
 const race = 'Artifacts Something went wrong with this section';
 
 const gatewayPages = ['/gateway', '/gateway/usage', '/gateway/budgets', '/gateway/api-keys', '/gateway/endpoints/create'];
@@ -94,21 +94,21 @@ export async function pagesWork(suite: DoorSuite, browser: Browser): Promise<voi
   const { checks, sides } = suite;
   const seeded = await seed(suite, sides.real);
   const real = await Walker.begin(suite, browser, sides.real);
-  checks.heading('All pages of MLflow work, and send the browser nowhere else');
+  checks.heading('All pages of MLflow work, and the browser sends no request to other servers');
   for (const [path, shows] of stops(seeded)) {
     await checks.check(path.replace(/[0-9a-f-]{32,}/g, '…').split('?')[0] + (path.includes('?') ? '?…' : ''), async () => {
       real.assertClean(await real.walk(path, shows));
     });
   }
-  await suite.variants([['the film about traces', 'traces'], ['the ground of a map', 'runs/{run}/artifacts/map.geojson']], ([title]) => `${title} is not got from elsewhere`, ([, page]) => async side => {
+  await suite.variants([['the film about traces', 'traces'], ['the tiles of a map', 'runs/{run}/artifacts/map.geojson']], ([title]) => `${title}: not requested from another server`, ([, page]) => async side => {
     const { experiment, run } = await makeRun(suite, side, { files: { 'map.geojson': files['map.geojson'] } });
     const walker = await Walker.begin(suite, browser, side);
     try {
       const { strangers } = await walker.walk(`/experiments/${experiment}/${page.replace('{run}', run)}`, /./);
       for (let tries = 0; strangers.length === 0 && tries < 25; tries += 1) {
-        await sleep(200); // on a busy machine the page asks later
+        await sleep(200); // on a busy machine the page sends the request later
       }
-      return strangers.length === 0 ? undefined : `the browser has asked ${[...new Set(strangers.map(url => new URL(url).origin))].join(', ')}`;
+      return strangers.length === 0 ? undefined : `the browser has sent requests to ${[...new Set(strangers.map(url => new URL(url).origin))].join(', ')}`;
     } finally {
       await walker.end();
     }
@@ -116,7 +116,7 @@ export async function pagesWork(suite: DoorSuite, browser: Browser): Promise<voi
 
   checks.heading('The pages of the AI gateway');
   for (const path of gatewayPages) {
-    await checks.check(`${path}, where it is off: there is none, and no menu that leads to it`, async () => {
+    await checks.check(`${path}, where it is off: the page does not exist, and no menu leads to it`, async () => {
       const { text } = await real.walk(path, /Page Not Found/);
       assert.doesNotMatch(text, /AI Gateway/);
     });
@@ -130,7 +130,7 @@ export async function pagesWork(suite: DoorSuite, browser: Browser): Promise<voi
       open.assertClean(await open.walk(path, /AI Gateway|Endpoint|API key/i));
     });
   }
-  await checks.check('a person tries an endpoint out in the page', async () => {
+  await checks.check('a person can try an endpoint in the page', async () => {
     const arrivals = await suite.arrivals(() => open.tryOut(`/gateway/endpoints/${id}`));
     assert.equal(arrivals.length, 1, 'nothing has reached the provider');
   });
@@ -141,9 +141,9 @@ interface Found {
   readonly text: string;
   /** Calls of this server that failed. */
   readonly failed: string[];
-  /** What the policy has stopped. */
+  /** Requests that the policy has blocked. */
   readonly blocked: string[];
-  /** Other servers that the browser has called. */
+  /** Requests to other servers. */
   readonly strangers: string[];
   readonly errors: string[];
 }
@@ -151,7 +151,7 @@ interface Found {
 class Walker {
   static async begin(suite: DoorSuite, browser: Browser, side: Side): Promise<Walker> {
     const context = await signedIn(browser, suite, side);
-    // On a machine without a network Chromium calls itself offline, and the page then waits with what it should send.
+    // On a machine without a network Chromium is offline, and the page does not send its requests.
     await context.addInitScript("Object.defineProperty(Navigator.prototype, 'onLine', { get: () => true })");
     return new Walker(await context.newPage(), side);
   }
@@ -165,7 +165,7 @@ class Walker {
         this.found.failed.push(`${response.status()} ${response.request().method()} ${response.url().slice(origin.length)}`);
       }
     });
-    // What the policy stops is announced as a request, too, and then fails for that reason.
+    // A request that the policy blocks is also announced, and then fails for that reason.
     const called = (url: string, failure?: string) => {
       const { protocol, origin: other } = new URL(url);
       if (protocol.startsWith('http') && other !== origin && failure !== 'csp') {

@@ -1,4 +1,4 @@
-/** Nothing of a sign-in leaves for an AI provider, and nobody is whom the proxy has not named. */
+/** No data of a sign-in is sent to an AI provider. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -8,12 +8,12 @@ import { bearer, json, type Message } from '../../clients/http.mjs';
 import type { Arrival } from '../../providers/ai-provider.mjs';
 
 interface Route {
-  /** As MLflow has it. */
+  /** MLflow's name of the route. */
   readonly route: string;
   readonly provider: string;
-  /** Fields of the body beside the endpoint's name. */
+  /** Fields of the body in addition to the endpoint's name. */
   readonly body: object;
-  /** Where MLflow itself sends no header on. */
+  /** Whether MLflow itself passes no header on. */
   readonly quiet?: boolean;
 }
 
@@ -42,7 +42,7 @@ const routes: Route[] = [
   { route: '/gateway/proxy/{endpoint_name}/{path:path}', provider: 'anthropic', body: { messages } },
   { route: '/gateway/proxy/{endpoint_name}/{path:path}', provider: 'portkey', body: { messages } },
 ];
-/** Has no provider. */
+/** A route without a provider. */
 const listing = 'GET /gateway/mlflow/v1/models';
 
 export async function nothingOfTheSignInLeaves(suite: DoorSuite): Promise<void> {
@@ -54,8 +54,8 @@ export async function nothingOfTheSignInLeaves(suite: DoorSuite): Promise<void> 
       [agent.split('/')[0], { headers: { ...bearer(member.token), 'user-agent': agent } }] as const),
   ]);
 
-  checks.heading(`Of a sign-in the AI provider sees nothing (each with: ${[...ways.keys()].join(', ')})`);
-  await checks.check('(the routes below are all that MLflow serves)', async () => {
+  checks.heading(`The AI provider gets no data of a sign-in (each with: ${[...ways.keys()].join(', ')})`);
+  await checks.check('(the routes below are all routes of MLflow)', async () => {
     const stdout = await deployment.besideMlflow(readFileSync(join(import.meta.dirname, 'gateway_routes.py'), 'utf8'));
     const served = JSON.parse(stdout.split('\n').at(-1)!) as string[];
     assert.deepEqual(served.sort(), [...new Set(routes.map(({ route }) => `POST ${route}`)), listing].sort());
@@ -65,22 +65,22 @@ export async function nothingOfTheSignInLeaves(suite: DoorSuite): Promise<void> 
     if (route.quiet) {
       await checks.check(title, async () => {
         assert.equal(await seenBy(suite, route, ways)(suite.sides.open), undefined);
-        return 'nor without the inner door';
+        return 'also fails without the inner door';
       });
     } else {
       await suite.attack(title, seenBy(suite, route, ways));
     }
   }
 
-  checks.heading('Nor of what a client says about itself');
+  checks.heading('The AI provider does not get these headers of a client');
   await suite.variants([
     'Forwarded', 'X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Uri', 'X-Forwarded-Proto', 'X-Forwarded-Access-Token', 'X-Forwarded-Groups', 'X-Forwarded-Preferred-Username', 'X-Auth-Request-User', 'X-Auth-Request-Email',
     'X-Auth-Request-Access-Token', 'X-Real-Ip', 'X-Client-Ip', 'X-Original-Url', 'X-Amzn-Oidc-Data', 'X-Amzn-Trace-Id', 'Proxy-Authorization', 'Via', 'Referer', 'Gap-Auth', 'Gap-Signature', 'Cookie2', 'X-Portkey-Custom-Host', 'X-Api-Key',
   ], name => name, name => headerArrives(suite, name));
-  await checks.check('(nor is it kept in the traces of the AI gateway, which colleagues can read)', () => isInNoTrace(suite));
+  await checks.check('(the traces of the AI gateway, which colleagues can read, do not contain data of a sign-in)', () => isInNoTrace(suite));
 }
 
-/** What the provider sees of the member when a route is called, in each of the ways. */
+/** The data of the member that the provider gets when a route is called, in each of the ways. */
 function seenBy(suite: DoorSuite, route: Route, ways: ReadonlyMap<string, Message>): DoorAttempt {
   return async side => {
     const endpoint = await suite.endpoint(side, { provider: route.provider, config: { api_base: `${suite.provider.url}/v1` } });
@@ -92,7 +92,7 @@ function seenBy(suite: DoorSuite, route: Route, ways: ReadonlyMap<string, Messag
       assert(calls.length > 0, `with ${way} nothing has reached the provider`);
       traces(arrivals, [suite.member.address.split('@')[0], ...credentials(suite)]).forEach(place => seen.set(place, [...seen.get(place) ?? [], way]));
     }
-    return seen.size === 0 ? undefined : `the provider has seen ${[...seen].map(([place, by]) => `${place} (${[...new Set(by)].join(', ')})`).join('; ')}`;
+    return seen.size === 0 ? undefined : `the provider has received ${[...seen].map(([place, by]) => `${place} (${[...new Set(by)].join(', ')})`).join('; ')}`;
   };
 }
 
@@ -104,7 +104,7 @@ function headerArrives(suite: DoorSuite, name: string): DoorAttempt {
     const arrivals = await suite.arrivals(() => side.send('/gateway/openai/v1/chat/completions', { ...message, headers: { ...message.headers, [name]: value } }));
     assert(arrivals.length > 0, 'nothing has reached the provider');
     const seen = traces(arrivals, ['canary']);
-    return seen.length === 0 ? undefined : `the provider has seen ${seen.join()}`;
+    return seen.length === 0 ? undefined : `the provider has received ${seen.join()}`;
   };
 }
 
@@ -120,7 +120,7 @@ async function isInNoTrace(suite: DoorSuite): Promise<void> {
   assert.deepEqual(credentials(suite).filter(value => traced.includes(value)), []);
 }
 
-/** What would let somebody sign in as the member, whole or in pieces. */
+/** The credentials of the member, whole or in parts. */
 function credentials({ member: { token, cookie } }: DoorSuite): string[] {
   return [...token.split('.').slice(1), ...cookie.split('; ').map(part => part.split('=')[1].slice(0, 60))];
 }
@@ -133,7 +133,7 @@ function bodyFor({ route, body }: Route, endpoint: string): object {
   return route.includes('{endpoint_name}') ? body : { model: endpoint, ...body };
 }
 
-/** Where in a request one of the texts is. */
+/** The parts of a request that contain one of the texts. */
 function traces(arrivals: Arrival[], texts: string[]): string[] {
   const holds = (where: string) => texts.some(text => where.toLowerCase().includes(text.toLowerCase()));
   return arrivals.flatMap(({ path, headers, body }) => [
@@ -146,7 +146,7 @@ function traces(arrivals: Arrival[], texts: string[]): string[] {
 async function tracesOf(suite: DoorSuite, side: Parameters<DoorAttempt>[0], endpoint: string): Promise<string> {
   const { endpoint: { experiment_id: experimentId } } = await suite.need<{ endpoint: { experiment_id: string } }>(side, `${gateway}/endpoints/get?name=${endpoint}`);
   const search = json({ locations: [{ type: 'MLFLOW_EXPERIMENT', mlflow_experiment: { experiment_id: experimentId } }], max_results: 10 });
-  for (let tries = 0; tries < 50; tries += 1) { // traces are written a moment later
+  for (let tries = 0; tries < 50; tries += 1) { // traces are written with a delay
     const { traces: infos = [] } = await suite.need<{ traces?: { trace_id: string }[] }>(side, '/api/3.0/mlflow/traces/search', search);
     if (infos.length >= 2) {
       const parts = await Promise.all(infos.map(({ trace_id: id }) => suite.call(side, `/ajax-api/3.0/mlflow/get-trace-artifact?request_id=${id}`)));

@@ -1,4 +1,4 @@
-/** No script that somebody has stored runs with the session of whoever looks at it; reports that are scripts are shown all the same. */
+/** Stored scripts do not run with the session of the person who opens them. Reports that need scripts are still shown. */
 
 import assert from 'node:assert/strict';
 import { text as streamText } from 'node:stream/consumers';
@@ -9,11 +9,11 @@ import { unique, type DoorAttempt, type DoorSuite, type Side } from './suite.mjs
 import { json } from '../../clients/http.mjs';
 
 interface Stored {
-  /** Of the page that shows it. */
+  /** The path of the page that shows it. */
   readonly path: string;
-  /** What is to be read there, or else nothing is proven. */
+  /** A text that the page must show, otherwise the check proves nothing. */
   readonly reads?: string;
-  /** What has to be clicked for it. */
+  /** The element to click so that it is shown. */
   readonly click?: string;
 }
 
@@ -22,12 +22,12 @@ type Place = readonly [title: string, store: (suite: DoorSuite, side: Side, mark
 
 const createExperiment = '/ajax-api/2.0/mlflow/experiments/create';
 
-/** A script that writes in the name of whoever it runs for. No quotes of one kind, so that it fits into an attribute. */
+/** A script that writes in the name of the person in whose browser it runs. It has no double quotes, so that it fits into an attribute. */
 function script(mark: string): string {
   return `fetch('${createExperiment}',{method:'POST',credentials:'include',headers:{'Content-Type':'application/json'},body:JSON.stringify({name:'${mark}'})})`;
 }
 
-/** A word in all that is stored. */
+/** A word in all stored data. */
 const word = 'readable';
 
 const markup = (mark: string) => [
@@ -52,7 +52,7 @@ const places: Place[] = [
     await suite.need(side, '/api/2.0/mlflow/experiments/set-experiment-tag', json({ experiment_id: experiment, key: 'mlflow.note.content', value: markup(mark) }));
     return { path: `/experiments/${experiment}/runs`, reads: word };
   }],
-  ['the address of a dataset', async (suite, side, mark) => {
+  ['the URL of a dataset', async (suite, side, mark) => {
     const made = await makeRun(suite, side);
     await suite.need(side, '/api/2.0/mlflow/runs/log-inputs', json({
       run_id: made.run,
@@ -93,7 +93,7 @@ const places: Place[] = [
   file('paper.pdf', mark => `%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R/OpenAction<</S/JavaScript/JS(app.launchURL('javascript:${script(mark).replace(/[()]/g, '\\$&')}'))>>>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>`, { reads: 'paper.pdf' }),
 ];
 
-/** A page that tries by all means at hand. */
+/** A page that tries many ways to write. */
 function htmlOf(mark: string): string {
   return `<!doctype html><title>played</title><p>${word}</p><p id="drawn">not drawn</p><script>
     document.getElementById('drawn').textContent = 'drawn';
@@ -114,33 +114,33 @@ function htmlOf(mark: string): string {
 
 export async function noStoredScriptRuns(suite: DoorSuite, browser: Browser): Promise<void> {
   const { checks, sides: { real } } = suite;
-  checks.heading('No script runs with the session of whoever looks, from');
+  checks.heading('No stored script runs with the session of the person who opens the page, in');
   await suite.variants([...places], ([title]) => title, ([, store]) => watched(suite, browser, store), real);
 
-  checks.heading('Nor from an HTML file, opened by itself:');
+  checks.heading('No script of an HTML file runs with the session if the file is opened alone:');
   const html: Place[1] = async (_, side, mark) => runPage(await makeRun(suite, side, { files: { 'page.html': htmlOf(mark) } }), '/artifacts/page.html');
   await suite.variants(openings, ([title]) => title, ([, open]) => watched(suite, browser, html, open), real);
 
-  checks.heading('Nor does a stored file run where the page were made to name it as its script:');
+  checks.heading('A stored file does not run even if the page names it as its script:');
   const module: Place[1] = async (_, side, mark) => runPage(await makeRun(suite, side, { files: { 'stored.mjs': script(mark) } }));
-  await suite.variants(['', '/static-files/..%2f', '/secure-mlflow/..%2f'], way => way || 'by its address', way => watched(suite, browser, module, async page => {
+  await suite.variants(['', '/static-files/..%2f', '/secure-mlflow/..%2f'], way => way || 'by its URL', way => watched(suite, browser, module, async page => {
     const [, experiment, run] = /experiments\/(\w+)\/runs\/(\w+)/.exec(page.url())!;
     const address = `${way || '/'}ajax-api/2.0/mlflow-artifacts/artifacts/${experiment}/${run}/artifacts/stored.mjs`;
     await page.evaluate(`(() => { const script = document.createElement('script'); script.src = '${address}'; document.head.append(script); })()`);
   }), real);
 
-  await suite.attack('nor does a note sign out whoever reads it', signOutByNote(suite, browser), real);
-  await checks.check('an HTML file that the page offers as a download is that file', () => savesFile(suite, browser));
-  await checks.check('the file itself, which is a download', () => runsNoDownload(suite, browser));
+  await suite.attack('a note cannot sign out the person who reads it', signOutByNote(suite, browser), real);
+  await checks.check('the page can offer an HTML file as a download', () => savesFile(suite, browser));
+  await checks.check('an HTML file is a download if its URL is opened', () => runsNoDownload(suite, browser));
 }
 
 /** Ways to open the frame that shows an HTML file outside of the page. */
 const openings: [title: string, open: (page: Page) => Promise<void>][] = [
-  ['its frame in a tab of its own', async page => {
+  ['its frame in a separate tab', async page => {
     const address = (await frameOf(page)).url();
     await Promise.all([page.context().waitForEvent('page'), page.evaluate(`void open(${JSON.stringify(address)})`)]);
   }],
-  ['its frame in a tab of its own, without the page', async page => {
+  ['its frame in a separate tab, without the page', async page => {
     const address = (await frameOf(page)).url();
     await (await page.context().newPage()).goto(address).catch(() => undefined);
   }],
@@ -161,7 +161,7 @@ function signOutByNote(suite: DoorSuite, browser: Browser): DoorAttempt {
     try {
       const page = await context.newPage();
       const asked: string[] = [];
-      page.on('requestfinished', request => asked.push(request.url())); // one that the policy stops never does
+      page.on('requestfinished', request => asked.push(request.url())); // a request that the policy blocks does not finish
       await visit(page, side, `/experiments/${experiment}/runs/${run}`);
       await page.getByText(word).first().waitFor({ timeout: 5000 });
       return asked.find(url => url.includes('/oauth2/sign_out'));
@@ -200,12 +200,12 @@ async function runsNoDownload(suite: DoorSuite, browser: Browser): Promise<void>
   }
 }
 
-/** What reports need: scripts in them, and what libraries for figures do. */
+/** What reports need: their own scripts, and features that libraries for figures use. */
 const reports: [title: string, html: string][] = [
-  ['draws with a script of its own', '<p id="drawn"></p><script>document.getElementById("drawn").textContent = "a figure"</script>'],
+  ['draws with its own script', '<p id="drawn"></p><script>document.getElementById("drawn").textContent = "a figure"</script>'],
   ['waits until it has loaded', '<p id="drawn"></p><script>addEventListener("load", () => { document.getElementById("drawn").textContent = "a figure" })</script>'],
   ['waits until it is parsed', '<p id="drawn"></p><script>document.addEventListener("DOMContentLoaded", () => { document.getElementById("drawn").textContent = "a figure" })</script>'],
-  ['makes code of text', '<p id="drawn"></p><script>document.getElementById("drawn").textContent = eval("\'a \' + \'figure\'") && new Function("return \'a figure\'")()</script>'],
+  ['runs text as code', '<p id="drawn"></p><script>document.getElementById("drawn").textContent = eval("\'a \' + \'figure\'") && new Function("return \'a figure\'")()</script>'],
   ['has handlers in its elements', '<p id="drawn"></p><img src="data:," onerror="document.getElementById(\'drawn\').textContent = \'a figure\'">'],
   ['has a worker', '<p id="drawn"></p><script>new Worker(URL.createObjectURL(new Blob(["postMessage(\'a figure\')"]))).onmessage = ({ data }) => { document.getElementById("drawn").textContent = data }</script>'],
   ['imports a module', '<p id="drawn"></p><script type="module">import("data:text/javascript,export default \'a figure\'").then(module => { document.getElementById("drawn").textContent = module.default })</script>'],
@@ -217,7 +217,7 @@ const reports: [title: string, html: string][] = [
 
 export async function reportsAreShown(suite: DoorSuite, browser: Browser): Promise<void> {
   const { checks, sides: { real } } = suite;
-  checks.heading('A report that is an HTML file is shown where it');
+  checks.heading('A report that is an HTML file is shown if it');
   const context = await signedIn(browser, suite, real);
   const page = await context.newPage();
   for (const [title, html] of reports) {
@@ -230,7 +230,7 @@ export async function reportsAreShown(suite: DoorSuite, browser: Browser): Promi
       });
     });
   }
-  await checks.check('is followed by another one', async () => {
+  await checks.check('is followed by another report', async () => {
     const { experiment, run } = await makeRun(suite, real, { files: { 'a.html': reports[0][1].replace('a figure', 'the first'), 'b.html': reports[0][1].replace('a figure', 'the second') } });
     await visit(page, real, `/experiments/${experiment}/runs/${run}/artifacts/a.html`);
     await (await frameOf(page)).getByText('the first').waitFor({ timeout: 5000 });
@@ -241,11 +241,11 @@ export async function reportsAreShown(suite: DoorSuite, browser: Browser): Promi
   await context.close();
 }
 
-/** Opens the page that shows it, follows the links that are scripts, and sees whether anything was written. */
+/** Opens the page, follows links that are scripts, and checks whether a script has written. */
 function watched(suite: DoorSuite, browser: Browser, store: Place[1], andThen: (page: Page) => Promise<void> = followScripts): DoorAttempt {
   return async side => {
     const mark = unique();
-    // Whatever is refused here proves nothing.
+    // If the data cannot be stored, the check proves nothing.
     const { path, click, reads = '' } = await store(suite, side, mark).catch((error: Error) => { throw new Error(error.message); });
     const context = await signedIn(browser, suite, side);
     try {
@@ -302,7 +302,7 @@ async function until(condition: () => Promise<boolean>, otherwise: () => Promise
   }
 }
 
-/** Of the page and its frames. */
+/** The texts of the page and its frames. */
 async function texts(page: Page): Promise<string> {
   const all = await Promise.all(page.frames().map(frame => frame.locator('body').innerText({ timeout: 3000 }).catch(() => '')));
   return all.join(' ').replace(/\s+/g, ' ');
@@ -316,7 +316,7 @@ async function close(context: BrowserContext): Promise<void> {
   await Promise.race([context.close(), sleep(5000)]);
 }
 
-/** By OpenTelemetry, as JSON. Returns its id. */
+/** Sends a trace with OpenTelemetry, as JSON. Returns its id. */
 export async function logTrace(suite: DoorSuite, side: Side, experiment: string, content: string): Promise<string> {
   const id = unique().replaceAll('-', '').slice(-32);
   const now = Date.now();
@@ -339,7 +339,7 @@ export async function logTrace(suite: DoorSuite, side: Side, experiment: string,
   });
   const { status, body } = await suite.call(side, '/v1/traces', { ...message, headers: { ...message.headers, 'x-mlflow-experiment-id': experiment } });
   if (status !== 200) {
-    throw new Error(`the trace was not taken: ${status} ${body}`);
+    throw new Error(`the trace was not accepted: ${status} ${body}`);
   }
   return `tr-${id}`;
 }

@@ -1,4 +1,4 @@
-/** What the attacks behind the door have in common: whom they attack, as whom, and how they count. */
+/** Shared by the attacks behind the door: the attacked servers, the attacker, and what counts as success. */
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
@@ -15,13 +15,13 @@ interface Server {
   readonly url: string;
   readonly send: Send;
   readonly pid: number;
-  /** Which host it takes itself for, where that is not the one of `url`. */
+  /** The host in its requests, if it is not that of `url`. */
   readonly host?: string;
 }
 
-/** One place to attack. */
+/** A server to attack. */
 export interface Side {
-  /** Of MLflow's page. */
+  /** The URL of MLflow's page. */
   readonly url: string;
   readonly send: Send;
   readonly server: Server;
@@ -30,24 +30,24 @@ export interface Side {
 export interface Sides {
   /** The task of the deployment. */
   readonly real: Side;
-  /** The same with the AI gateway on and one provider that is not public. */
+  /** A server with the AI gateway on and one allowed private provider. */
   readonly open: Side;
-  /** That one without the inner door. */
+  /** The same server without the inner door. */
   readonly weak: Side;
 }
 
-/** What an attempt got, for the one who reads of it; undefined where it got nothing. */
+/** Returns what the attempt has achieved, as a text for the output; undefined if it failed. */
 export type DoorAttempt = (side: Side) => Promise<string | undefined>;
 
-/** Who attacks, or is attacked. */
+/** A person who attacks or is attacked. */
 export interface Member {
   readonly address: string;
   readonly token: string;
-  /** Of a browser's session. */
+  /** The cookie of a browser's session. */
   readonly cookie: string;
 }
 
-/** What the server refused on the way: the attempt has got nothing. */
+/** The server refused a step of the attempt, so the attempt has failed. */
 class Refused extends Error {}
 
 const succeeds = 'succeeds without the inner door';
@@ -63,21 +63,21 @@ export class DoorSuite {
     readonly sides: Sides,
     /** An AI provider that the deployment allows. */
     readonly provider: AiProvider,
-    /** A server of the network that it does not. */
+    /** A private server that the deployment does not allow. */
     readonly inner: AiProvider,
     readonly member: Member,
   ) {}
 
-  /** Fails if the attempt succeeds, or if it does not where the inner door is missing. */
+  /** Fails if the attempt succeeds, or if it fails where the inner door is missing. */
   async attack(title: string, attempt: DoorAttempt, side = this.sides.open): Promise<void> {
     await this.checks.check(title, async () => {
-      assert(await got(attempt, this.sides.weak) !== undefined, 'it gets nothing without the inner door either, so this check proves nothing');
+      assert(await got(attempt, this.sides.weak) !== undefined, 'the attack also fails without the inner door, so this check proves nothing');
       await this.assertFails(attempt, side);
       return succeeds;
     });
   }
 
-  /** Variants of one attack, of which several must succeed where the inner door is missing. The rest lead nowhere by themselves. */
+  /** Variants of one attack. Several must succeed where the inner door is missing. The others always fail. */
   async variants<Variant>(
     all: readonly Variant[], title: (variant: Variant) => string, attempt: (variant: Variant) => DoorAttempt, side = this.sides.open,
   ): Promise<void> {
@@ -87,23 +87,23 @@ export class DoorSuite {
         const weakly = await got(attempt(variant), this.sides.weak) !== undefined;
         succeeding += weakly ? 1 : 0;
         await this.assertFails(attempt(variant), side);
-        return weakly ? succeeds : 'nor without the inner door';
+        return weakly ? succeeds : 'also fails without the inner door';
       });
     }
-    await this.checks.check('(several of them succeed without the inner door)', async () => assert(succeeding >= 2, String(succeeding)));
+    await this.checks.check('(several of these succeed without the inner door)', async () => assert(succeeding >= 2, String(succeeding)));
   }
 
-  /** As a program of the member. */
+  /** Sends a request as a program of the member. */
   async call(side: Side, path: string, message: Message = {}): Promise<{ readonly status: number; readonly body: string }> {
     return side.send(path, withToken(this.member.token, message));
   }
 
-  /** The same past the proxy, with what the proxy would say of the member. */
+  /** Sends a request directly to MLflow, with the headers that the proxy would add for the member. */
   async callBehindTheProxy(side: Side, path: string, message: Message = {}): Promise<{ readonly status: number; readonly body: string }> {
     return side.server.send(path, { ...message, headers: { ...message.headers, 'x-forwarded-email': this.member.address } });
   }
 
-  /** A call for what has to succeed before the attack itself begins: the attempt fails where it does not. */
+  /** A call that must succeed before the attack begins. If it fails, the attempt has failed. */
   async need<Value>(side: Side, path: string, message?: Message): Promise<Value> {
     const { status, body } = await this.call(side, path, message);
     if (status !== 200) {
@@ -112,14 +112,14 @@ export class DoorSuite {
     return JSON.parse(body) as Value;
   }
 
-  /** What of a call arrived at the provider, or at another server that is played. */
+  /** The requests that a call caused at the provider, or at another stand-in. */
   async arrivals(call: () => Promise<unknown>, at = this.provider): Promise<Arrival[]> {
     const before = at.arrivals.length;
     await call();
     return at.arrivals.slice(before);
   }
 
-  /** An endpoint of the AI gateway, from the key on. Returns its name. */
+  /** Creates an endpoint of the AI gateway, including its key. Returns its name. */
   async endpoint(side: Side, { provider, secret = { api_key: 'sk-of-the-owner' }, config = {}, model = 'played' }: {
     readonly provider: string; readonly secret?: Record<string, string>; readonly config?: Record<string, string>; readonly model?: string;
   }): Promise<string> {
@@ -145,7 +145,7 @@ export class DoorSuite {
     return name;
   }
 
-  /** Asks an endpoint for a chat. */
+  /** Calls an endpoint with a chat. */
   async chat(side: Side, endpoint: string, options: { readonly stream?: boolean } = {}): Promise<{ readonly status: number; readonly body: string }> {
     return this.call(side, `/gateway/${endpoint}/mlflow/invocations`, json({ messages: [{ role: 'user', content: 'hello' }], ...options }));
   }
@@ -156,7 +156,7 @@ export class DoorSuite {
 
   private async assertFails(attempt: DoorAttempt, side: Side): Promise<void> {
     const found = await got(attempt, side);
-    assert(found === undefined, `it succeeds: ${found}`);
+    assert(found === undefined, `the attack succeeded: ${found}`);
   }
 }
 
@@ -178,7 +178,7 @@ async function got(attempt: DoorAttempt, side: Side): Promise<string | undefined
   }
 }
 
-/** Somebody with a session and a token. */
+/** A person with a session and a bearer token. */
 export async function memberOf(deployment: Deployment, address: string): Promise<Member> {
   return {
     address,
@@ -187,7 +187,7 @@ export async function memberOf(deployment: Deployment, address: string): Promise
   };
 }
 
-/** The key of a service account of Google's, which says itself where tokens are to be had. */
+/** The key of a Google service account, which contains the URL for access tokens. */
 export function serviceAccount(tokenUri: string): string {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } });
   return JSON.stringify({
