@@ -1,4 +1,4 @@
-/** Everything that runs here, wired together from the template alone. */
+/** All programs of a run, connected only by what the template says. */
 
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -24,38 +24,38 @@ import { IdentityProvider, type Clients } from './providers/identity-provider.mj
 import type { AwsVpc, Settings, Site, TaskPlace, Whereabouts, World } from './worlds/world.mjs';
 
 const caBundleHost = 'truststore.pki.rds.amazonaws.com';
-/** The one sign-in provider that is played behind a proxy of the network. */
+/** The only sign-in provider with a stand-in behind a proxy of the network. */
 const googleHost = 'accounts.google.com';
 
-/** Two deployments at a time need a place of their own each: two of one checkout another folder, two that use the load balancer another port. */
+/** Deployments that run at the same time need different places: another folder in the same checkout, and another port if both use the load balancer. */
 export interface Place {
-  /** Where volumes, data, logs and the CA's certificate go. */
+  /** The folder for volumes, data, logs and the CA's certificate. */
   readonly folder: string;
-  /** Where the load balancer listens. The addresses of the tasks follow from it. */
+  /** The port of the load balancer. The addresses of the tasks are derived from it. */
   readonly port: number;
-  /** Settings of containers that a check needs otherwise than they are synthesised. */
+  /** Settings of containers that a check changes. */
   readonly settings?: Settings;
-  /** Those that a check has besides the task's. */
+  /** Images of a check, in addition to those of the task. */
   readonly images?: readonly Program[];
 }
 
 interface DeploymentOptions extends Place {
   readonly world: World;
   readonly programs: Program[];
-  /** The Python that has moto. */
+  /** The Python with moto. */
   readonly awsPython: string;
   /** Whether containers get the user they declare. */
   readonly declaredUsers: boolean;
 }
 
-/** What is played, and where. */
+/** The stand-ins and their addresses. */
 interface Sites {
   readonly publicSite: Site;
   readonly redirect: Site;
   readonly issuers: readonly Site[];
-  /** That of AWS among them, and the service that hands out its tokens. */
+  /** The issuer of the AWS account, and STS, which issues its tokens. */
   readonly account?: { readonly issuer: Site; readonly sts: readonly Site[] };
-  /** The provider's own pages, where they are at another host than the issuer: names, and what is played at them. */
+  /** The provider's own pages, if they are on another host than the issuer. */
   readonly hostedPages: readonly Pick<Site, 'aws' | 'here'>[];
   readonly pages: readonly Site[];
   readonly database: Site;
@@ -74,36 +74,36 @@ interface TaskDefinition {
   readonly Volumes: { readonly Name: string }[];
 }
 
-/** What all tasks have in common of what surrounds them. */
+/** The part of the surroundings that all tasks share. */
 type SharedSurroundings = Omit<Surroundings, 'taskAddress' | 'volumes' | 'credentialsEndpoint'>;
 
-/** A task of the service that has its place: not yet, or already running. */
+/** A task of the service with its place. It may be running or not. */
 export interface TaskPlan {
-  /** Stands for its loopback and its network interface. */
+  /** Stands in for its loopback and its network interface. */
   readonly address: string;
   readonly place: TaskPlace;
   readonly substitutions: Substitutions;
   readonly containers: Container[];
   readonly logs: string;
   readonly task: Task;
-  /** Where its proxy listens. */
+  /** The URL of its proxy. */
   readonly url: string;
-  /** The folder that stands for its disk. */
+  /** The folder that stands in for its disk. */
   readonly disk: string;
 }
 
 interface PlanOptions {
-  /** Left out: the service's. */
+  /** Default: that of the service. */
   readonly definition?: TaskDefinition;
   readonly securityGroups?: readonly string[];
-  /** What a check changes, and nobody else. */
+  /** A change for a check. */
   readonly change?: (container: ContainerDefinition) => ContainerDefinition;
 }
 
-/** Settings that differ, or, where undefined, are missing. */
+/** Changed settings; undefined removes a setting. */
 type Changes = Record<string, string | undefined>;
 
-/** A program that runs beside the task, for a check. */
+/** A program that runs next to the task, for a check. */
 export interface Beside {
   readonly url: string;
   readonly send: Send;
@@ -111,12 +111,12 @@ export interface Beside {
   stop(): Promise<void>;
 }
 
-/** A server and a proxy in front of it. The other address is the server's own, behind the proxy. */
+/** A server with a proxy in front of it. `server` is the server itself. */
 export interface Stack extends Beside {
   readonly server: Beside;
 }
 
-/** What takes the inner door away from a server. */
+/** Options for a server without the inner door. */
 export const withoutDoor = { command: ['mlflow', 'server'], env: { PYTHONPATH: undefined, MLFLOW_GUNICORN_OPTS: undefined, MLFLOW_UVICORN_OPTS: '--timeout-keep-alive 120' } };
 
 interface ServerOptions {
@@ -124,7 +124,7 @@ interface ServerOptions {
   readonly env?: Changes;
 }
 
-/** Settings of the task that what surrounds it is made from, too. */
+/** Settings of the task from which its surroundings are also made. */
 const surrounding = [
   'MLFLOW_ARTIFACTS_DESTINATION', 'OAUTH2_PROXY_CLIENT_ID', 'OAUTH2_PROXY_CLIENT_SECRET', 'OAUTH2_PROXY_EXTRA_JWT_ISSUERS', 'OAUTH2_PROXY_OIDC_ISSUER_URL',
   'OAUTH2_PROXY_REDIRECT_URL', 'PGPASSFILE',
@@ -156,32 +156,32 @@ export class Deployment {
   }
 
   readonly url: string;
-  /** Where the listener on port 80 is. */
+  /** The URL of the listener on port 80. */
   readonly plainUrl: string;
   readonly caFile: string;
   readonly database: Database;
-  /** Where the server signs in to the database by IAM. */
+  /** Only with IAM authentication. */
   readonly databaseTokens?: DatabaseTokens;
-  /** Where sessions are, if not in the cookie. */
+  /** Only if sessions are on the server. */
   readonly sessionServer?: SessionServer;
-  /** Where the tasks reach the internet through one. */
+  /** Only if the tasks reach the internet through a proxy. */
   readonly networkProxy?: NetworkProxy;
   readonly s3: S3;
   readonly roles: Roles;
   readonly secrets: Secrets;
   readonly issuer: IdentityProvider;
-  /** The issuer of tokens of AWS roles, where the template trusts one. */
+  /** The issuer of AWS identity tokens, if the template trusts one. */
   readonly account?: AccountIssuer;
   readonly clients: Clients;
   /** The role of the service's tasks. */
   readonly taskRole: string;
-  /** The first task of the service, or what `update` has replaced it by. */
+  /** The first task of the service, or the task with which `update` has replaced it. */
   task: Task;
   containers: Container[];
   substitutions: Substitutions;
-  /** Stands for its loopback and its network interface. */
+  /** Stands in for its loopback and its network interface. */
   readonly address: string;
-  /** Where its proxy listens, past the load balancer. */
+  /** The URL of its proxy, without the load balancer. */
   readonly proxyUrl: string;
   readonly front: Front;
   private readonly surroundings: SharedSurroundings;
@@ -192,9 +192,9 @@ export class Deployment {
   private readonly caBundle: CaBundle;
   private readonly credentials?: TaskCredentials;
   private readonly target: Target;
-  /** On AWS. */
+  /** The host on AWS. */
   private readonly publicHost: string;
-  /** Where the first task runs. */
+  /** The place of the first task. */
   place: TaskPlace;
 
   private constructor(
@@ -242,7 +242,7 @@ export class Deployment {
     this.front = new Front(template, this.frontOf({ 443: sites.publicSite, 80: sites.redirect }), certificate);
   }
 
-  /** In a place that is new, or that a task before it has left. */
+  /** Prepares a task in a new place, or in the place of a stopped task. */
   private plan(number: number, name: string, options: PlanOptions = {}): TaskPlan {
     const { definition = this.serviceTask, securityGroups = this.securityGroups, change = same => same } = options;
     const volumes = join(this.volumes, name);
@@ -257,7 +257,7 @@ export class Deployment {
     });
     for (const { Name } of definition.Volumes) {
       rmSync(join(volumes, Name), { recursive: true, force: true });
-      mkdirSync(join(volumes, Name), { recursive: true, mode: 0o755 }); // as Fargate hands them out: empty, and writable for their owner alone
+      mkdirSync(join(volumes, Name), { recursive: true, mode: 0o755 }); // as on Fargate: empty, and writable only for the owner
     }
     const logs = join(this.logs, name);
     mkdirSync(logs, { recursive: true });
@@ -270,43 +270,43 @@ export class Deployment {
     return this.containers.find(({ definition }) => definition.Name === name)!;
   }
 
-  /** A place for something else that the task calls. */
+  /** An address for another stand-in that the task calls. */
   async site(what: string, aws: string): Promise<Site> {
     return this.options.world.site(what, aws);
   }
 
-  /** A command as people run it who use the server; or from elsewhere. */
+  /** A command in the network of the server's users, or in another network. */
   outside(command: readonly string[], where: Whereabouts = this.front.internal ? 'company network' : 'internet'): string[] {
     return this.options.world.outside(command, where);
   }
 
-  /** Where a file of a container of the first task is on this machine. */
+  /** The path on this machine of a file in a container of the first task. */
   onDisk(container: string, path: string): string {
     const mount = this.verbatim && this.container(container).definition.MountPoints?.find(({ ContainerPath }) => path.startsWith(`${ContainerPath}/`));
     return mount ? join(this.volumes, mount.SourceVolume, path.slice(mount.ContainerPath.length)) : path;
   }
 
-  /** Whether nothing of the task is changed. */
+  /** Whether the task runs unchanged. */
   get verbatim(): boolean {
     return this.options.world.verbatim;
   }
 
-  /** The container that the load balancer talks to. */
+  /** The container to which the load balancer sends requests. */
   get proxy(): Container {
     return this.container(this.target.ContainerName);
   }
 
-  /** What the load balancer sends requests to. */
+  /** The target group of the service. */
   private get targetGroup(): TargetGroup {
     return this.front.targetGroup(this.target.TargetGroupArn);
   }
 
-  /** Subjects of tokens that it lets in by name. */
+  /** Subjects of bearer tokens that are accepted by name. */
   get machineIdentities(): string[] {
     return this.container('prepare').env.PREPARE_MACHINE_IDENTITIES.split('\n').filter(Boolean);
   }
 
-  /** Starts one more proxy, with some settings changed or, where undefined, removed: for checks that need a weaker one. */
+  /** Starts another proxy with changed or removed settings, for checks that need a weaker one. */
   async startProxy(changes: Changes): Promise<Beside> {
     const { OAUTH2_PROXY_HTTP_ADDRESS: address = `${this.address}:${await freePort()}` } = changes;
     const url = `http://${address}`;
@@ -317,7 +317,7 @@ export class Deployment {
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(5) };
   }
 
-  /** The same until `use` has ended. */
+  /** Starts another proxy, and stops it when `use` has ended. */
   async withProxy<T>(changes: Changes, use: (send: Send) => Promise<T>): Promise<T> {
     const proxy = await this.startProxy(changes);
     try {
@@ -327,14 +327,14 @@ export class Deployment {
     }
   }
 
-  /** Runs a program of Python beside MLflow, in its container. Returns what it prints. */
+  /** Runs a Python program in MLflow's container. Returns its output. */
   async besideMlflow(program: string, changes?: Settings): Promise<string> {
     const { succeeded, stdout, stderr } = await this.place.run(this.container('mlflow'), ['python', '-c', program], 60, changes);
     assert(succeeded, stderr);
     return stdout;
   }
 
-  /** Starts one more MLflow server on the same database and bucket, without a proxy. With another command it may lack the inner door. */
+  /** Starts another MLflow server with the same database and bucket, without a proxy. With another command it has no inner door. */
   async startServer({ command = this.container('mlflow').command, env: changes = {} }: ServerOptions): Promise<Beside> {
     const mlflow = this.container('mlflow');
     const url = `http://${this.address}:${await freePort()}`;
@@ -346,7 +346,7 @@ export class Deployment {
     return { url, send: client(url), pid: daemon.pid, stop: () => daemon.stop(10) };
   }
 
-  /** The same with a proxy of its own in front: MLflow's page is at the address of that one. What closes the assistant in the proxy stays. */
+  /** Starts another server with its own proxy, whose URL is that of MLflow's page. The proxy still closes the assistant. */
   async startStack({ env, ...options }: ServerOptions = {}): Promise<Stack> {
     const address = `${this.address}:${await freePort()}`;
     const server = await this.startServer({ ...options, env: { MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: `http://${address}`, ...env } });
@@ -355,12 +355,12 @@ export class Deployment {
     return { ...proxy, server, stop: async () => { await proxy.stop(); await server.stop(); } };
   }
 
-  /** MLflow as it is without the inner door: what an attack on the proxy has to reach. */
+  /** Starts MLflow without the inner door, as the target for attacks on the proxy. */
   async startServerWithoutDoor(): Promise<Beside> {
     return this.startServer(withoutDoor);
   }
 
-  /** One more load balancer in front of the first task, which waits for another time where a connection is idle. */
+  /** Starts another load balancer in front of the first task, with another idle timeout. */
   async startFront(idleSeconds: number): Promise<{ readonly url: string; stop(): void }> {
     const [secure, plain] = await Promise.all(['443', '80'].map(async () => ({ listen: { host: this.sites.publicSite.listen.host, port: await freePort() } })));
     const front = new Front(this.template, { ...this.frontOf({ 443: secure, 80: plain }), idleSeconds }, this.certificate);
@@ -373,7 +373,7 @@ export class Deployment {
     return { sites, publicHost: this.publicHost, replace: text => this.substitutions.apply(text) };
   }
 
-  /** The load balancer knows no task meanwhile. */
+  /** The load balancer has no target until `use` has ended. */
   async withoutTargets<T>(use: () => Promise<T>): Promise<T> {
     await this.targetGroup.deregister(this.proxyUrl);
     try {
@@ -387,7 +387,7 @@ export class Deployment {
     return join(this.options.folder, 'logs');
   }
 
-  /** What a program has printed so far. */
+  /** The output of a program so far. */
   log(name: string): string {
     return readFileSync(join(this.logs, `${name}.log`), 'utf8');
   }
@@ -396,10 +396,10 @@ export class Deployment {
     return join(this.options.folder, 'volumes');
   }
 
-  /** The template decides the ports of the task, the place where the load balancer listens. */
+  /** Throws if a port is in use. The ports of the task are from the template, that of the load balancer is from the place. */
   async refuseTakenPorts(): Promise<void> {
     if (this.options.world.verbatim) {
-      return; // every task has its own
+      return; // every task has its own network
     }
     const declared = this.containers.flatMap(({ definition: { PortMappings = [] }, env }) =>
       [...PortMappings.map(({ ContainerPort }) => ContainerPort), Number(env.MLFLOW_PORT)]);
@@ -407,8 +407,8 @@ export class Deployment {
     for (const { port, address } of needed) {
       await tryToListen(port, address).catch(({ code, message }: NodeJS.ErrnoException) => {
         throw new Error(code === 'EADDRNOTAVAIL'
-          ? `${message}: only Linux has such an address without being told; on macOS \`sudo ifconfig lo0 alias ${address}\` adds it`
-          : `${message}: stop what listens there (another \`npm run try\`?), or take another port with \`npm run try -- --port\``);
+          ? `${message}: only Linux has this address by default; on macOS, add it with \`sudo ifconfig lo0 alias ${address}\``
+          : `${message}: stop the program that uses the port (another \`npm run try\`?), or use another port with \`npm run try -- --port\``);
       });
     }
   }
@@ -438,8 +438,8 @@ export class Deployment {
   }
 
   /**
-   * Starts one more task of the service, at an address of the loopback of its own (Linux has many): on AWS each has a network of
-   * its own. The load balancer gets to know it as it does there, when it is healthy.
+   * Starts another task of the service, at its own address of the loopback (Linux has many), because on AWS each task has its own
+   * network. The load balancer sends requests to it when it is healthy, as on AWS.
    */
   async addTask({ diskMiB }: { readonly diskMiB?: number } = {}): Promise<TaskPlan> {
     const plan = this.nextTask();
@@ -451,7 +451,7 @@ export class Deployment {
     return plan;
   }
 
-  /** The same in two steps: not started yet. */
+  /** Prepares another task without starting it. */
   nextTask(options: Omit<PlanOptions, 'definition'> = {}): TaskPlan {
     this.added += 1;
     return this.plan(1 + this.added, `task-${1 + this.added}`, options);
@@ -469,8 +469,8 @@ export class Deployment {
   }
 
   /**
-   * Takes another template up: its task replaces the one that runs, at the same address, and finds everything there as it was. Returns false
-   * where there is nothing to replace, and is rejected where the templates differ in more than the task.
+   * Applies another template: its task replaces the running one, at the same address and with the same data. Returns false if the task is
+   * unchanged. Rejected if the templates differ in more than the task.
    */
   async update(template: Template): Promise<boolean> {
     const { service: { TaskDefinition: id }, task: definition } = serviceOf(template);
@@ -480,7 +480,7 @@ export class Deployment {
       ...surrounding.filter(name => !isDeepStrictEqual(valuesOf(name, definition), valuesOf(name, this.serviceTask))),
     ];
     if (beyond.length > 0) {
-      throw new Error(`more than the task changes (${beyond.join(', ')}): start \`npm run try\` again to take that up`);
+      throw new Error(`more than the task changes (${beyond.join(', ')}): start \`npm run try\` again to apply that`);
     }
     if (differences.length === 0 && this.running.has(this.task) && this.task.endedBecause === undefined) {
       return false;
@@ -495,8 +495,8 @@ export class Deployment {
   }
 
   /**
-   * Runs the task that the schedule starts to its end, beside the service as on AWS: with volumes, a role and a log of its own. It listens
-   * nowhere. Returns how it ended and what it printed last.
+   * Runs the task of the schedule to its end, next to the service as on AWS, with its own volumes, role and log. It listens on no port.
+   * Returns how it ended and its last output.
    */
   async runScheduledTask(changes: Record<string, string> = {}): Promise<string> {
     this.added += 1;
@@ -507,21 +507,21 @@ export class Deployment {
     });
     const task = new Task(containers.map(container => ({ ...container, env: { ...container.env, ...changes } })), place, logs);
     this.running.add(task);
-    await task.start(() => undefined).catch(() => undefined); // the reason is below
+    await task.start(() => undefined).catch(() => undefined); // `ended` has the reason
     const end = await task.ended;
     await task.stop();
     this.running.delete(task);
     return end;
   }
 
-  /** As ECS replaces a task: no new requests, those in flight end, then the containers. */
+  /** Stops a task as ECS does: no new requests, running requests end, then the containers stop. */
   async stopTask({ task, url }: Pick<TaskPlan, 'task' | 'url'>): Promise<void> {
     await this.targetGroup.deregister(url);
     await task.stop();
     this.running.delete(task);
   }
 
-  /** In the order in which AWS would: no new requests, then the task, then what it needs. */
+  /** Stops everything in the order of AWS: no new requests, then the tasks, then the stand-ins. */
   async stop(): Promise<void> {
     this.front.stop();
     await Promise.all([...this.running].map(task => task.stop()));
@@ -536,11 +536,11 @@ export class Deployment {
   }
 }
 
-/** Where everything is that the template and the settings of the task name. */
+/** The addresses of all services that the template and the settings of the task name. */
 async function sitesOf(template: Template, task: TaskDefinition, target: string, { world, port }: DeploymentOptions): Promise<Sites> {
   const proxy = settingsOf(task, target);
-  if (proxy.OAUTH2_PROXY_OIDC_ISSUER_URL === undefined || proxy.OAUTH2_PROXY_PROVIDER === 'gitlab') { // GitLab says who is in which project by an API of its own
-    throw new Error(`the sign-in with ${proxy.OAUTH2_PROXY_PROVIDER} is not played here, only that of OpenID Connect: take another \`authProvider\` on this machine`);
+  if (proxy.OAUTH2_PROXY_OIDC_ISSUER_URL === undefined || proxy.OAUTH2_PROXY_PROVIDER === 'gitlab') { // GitLab has its own API for members of projects
+    throw new Error(`the sign-in with ${proxy.OAUTH2_PROXY_PROVIDER} has no stand-in here, only OpenID Connect has: use another \`authProvider\` on this machine`);
   }
   const origin = new URL(proxy.OAUTH2_PROXY_REDIRECT_URL).origin;
   const balancer = template.single<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer').SecurityGroups;
@@ -568,7 +568,7 @@ async function sitesOf(template: Template, task: TaskDefinition, target: string,
     hostedPages: pages.map(host => ({ aws: host, here: world.verbatim ? host : new URL(issuer.here).host })),
     pages: world.verbatim ? await Promise.all(pages.map(host => world.site('sign-in pages', `https://${host}`))) : [],
     database: await world.site('database endpoint', `${template.attribute(clusterId, 'Endpoint.Address')}:${cluster.Port}`, { groups: cluster.VpcSecurityGroupIds }),
-    sessions: sessionsId === undefined ? undefined : await world.site('store of the sessions', `${template.attribute(sessionsId, 'Endpoint.Address')}:6379`, {
+    sessions: sessionsId === undefined ? undefined : await world.site('session store', `${template.attribute(sessionsId, 'Endpoint.Address')}:6379`, {
       groups: template.properties<{ SecurityGroupIds: string[] }>(sessionsId).SecurityGroupIds,
     }),
     s3: [
@@ -581,7 +581,7 @@ async function sitesOf(template: Template, task: TaskDefinition, target: string,
   };
 }
 
-/** MLflow's, in an app that may have others. */
+/** The service and the task of MLflow, in an app that may have others. */
 function serviceOf(template: Template): { readonly service: Service; readonly task: TaskDefinition } {
   return template.all<Service>('AWS::ECS::Service')
     .map(service => ({ service, task: template.properties<TaskDefinition>(service.TaskDefinition) }))
@@ -611,7 +611,7 @@ function roleOf({ TaskRoleArn }: TaskDefinition): string {
   return TaskRoleArn.split('/').at(-1)!;
 }
 
-/** The client of people's tools, of which the load balancer tells everybody, and where the provider may send them back to. */
+/** The client of people's tools, which the load balancer names in its answer, and its redirect URIs. */
 function toolsOf(template: Template, { publicSite }: Sites): Clients['tools'] {
   const rules = template.all<{ Conditions: { PathPatternConfig?: { Values: string[] } }[]; Actions: { FixedResponseConfig?: { MessageBody: string } }[] }>('AWS::ElasticLoadBalancingV2::ListenerRule');
   const rule = rules.find(({ Conditions }) => Conditions.some(({ PathPatternConfig }) => PathPatternConfig?.Values.includes('/.well-known/mlflow-secure-tracking')));
@@ -620,7 +620,7 @@ function toolsOf(template: Template, { publicSite }: Sites): Clients['tools'] {
   }
   const { client_id: id } = JSON.parse(rule.Actions[0].FixedResponseConfig!.MessageBody) as { client_id: string };
   const registration = template.ids('AWS::Cognito::UserPoolClient').find(made => template.attribute(made, 'Ref') === id);
-  // Of Cognito as they are registered, of another provider as its page says.
+  // With Cognito as they are registered, with another provider as the pages describe.
   const [onAws, here] = [publicSite.aws, publicSite.here].map(url => new URL(url).host.replace(':', '_'));
   const registered = registration === undefined
     ? [18417, 18418, 18419].map(port => `http://localhost:${port}/${onAws}`)

@@ -1,6 +1,6 @@
 /**
- * The quick start with a clean-up, monitoring, options for gunicorn and a machine: local/checks/clean-up.mts runs both of its tasks, logs.mts reads what
- * they print, machines.mts lets in the machine.
+ * The quick start with a clean-up, monitoring, options for gunicorn and a machine: local/checks/clean-up.mts runs both of its tasks, logs.mts reads
+ * their output, and machines.mts signs in as the machine.
  */
 
 import { Duration, Stack, aws_sns as sns } from 'aws-cdk-lib';

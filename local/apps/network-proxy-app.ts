@@ -1,4 +1,4 @@
-/** The quick start behind a proxy of the network, with every kind of container: local/checks/network-proxy.mts looks at what goes through it. */
+/** The quick start behind a proxy of the network, with every kind of container: local/checks/network-proxy.mts checks which requests go through the proxy. */
 
 import { Duration } from 'aws-cdk-lib';
 import { DatabaseAuthentication } from 'cdk-secure-mlflow';

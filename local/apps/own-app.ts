@@ -1,4 +1,4 @@
-/** Apps as people have them: stages, an account and a region of their own, a VPC that is looked up. local/checks/own-app.mts runs one and is refused others. */
+/** Apps as users have them: stages, their own account and region, a VPC that is looked up. local/checks/own-app.mts runs one, and the others must be refused. */
 
 import { App, Environment, Stack, Stage, aws_ec2 as ec2, aws_ecs as ecs, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { AuthProvider } from 'cdk-secure-mlflow';
@@ -8,7 +8,7 @@ import { quickStart } from './quick-start-variant';
 const env: Environment = { account: '210987654321', region: 'us-west-2' };
 const app = new App();
 
-/** In a stage, with a stack for its network, and for one of several groups of a company with two domains. */
+/** A server in a stage, with another stack for its network, for several groups of a company with two domains. */
 function serverIn(stage: Stage, stackName: string): void {
   const network = new Stack(stage, `${stackName}Network`, { env });
   const stack = new Stack(stage, stackName, { env });

@@ -1,4 +1,4 @@
-/** One stack for each way in which people can sign in: local/checks/providers.mts shows the settings of each to the real oauth2-proxy. */
+/** One stack for each way to sign in: local/checks/providers.mts tests the settings of each with the real oauth2-proxy. */
 
 import { App, Duration, Fn, Stack, aws_cognito as cognito, aws_ec2 as ec2, aws_ecs as ecs, aws_route53 as route53, aws_secretsmanager as secretsmanager } from 'aws-cdk-lib';
 import { AuthProvider, SecureMlflow } from 'cdk-secure-mlflow';
@@ -9,7 +9,7 @@ interface Client {
 }
 
 const tenantId = '11111111-2222-3333-4444-555555555555';
-/** A value that is only known at deployment, and is empty then. */
+/** A value that is known only at deployment, and is then empty. */
 const nothing = Fn.sub('${Nothing}', { Nothing: '' });
 
 const providers: Record<string, (client: Client, stack: Stack) => AuthProvider> = {
@@ -68,10 +68,10 @@ const providers: Record<string, (client: Client, stack: Stack) => AuthProvider> 
   }),
 };
 
-/** Those where `sessionRefresh` is of use. */
+/** Providers that support `sessionRefresh`. */
 const refreshed = ['oidc', 'cognito', 'entra-id', 'keycloak', 'gitlab'].map(name => [`${name}-refreshed`, providers[name]] as const);
 
-/** Those that name groups, and nothing but `access` that names one. */
+/** Providers that send groups. Only `access` names a group. */
 const levelled = ['oidc', 'cognito', 'entra-id', 'keycloak', 'github', 'gitlab'].map(name => [`${name}-with-levels`, providers[name]] as const);
 const access = { admins: { groups: ['example:research'] } };
 

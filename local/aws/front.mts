@@ -1,4 +1,4 @@
-/** Plays the load balancer: TLS, the listeners' rules, the forwarded headers and the attributes that are synthesised. */
+/** A stand-in for the load balancer: TLS, the listeners' rules, the forwarded headers and the synthesised attributes. */
 
 import http from 'node:http';
 import https from 'node:https';
@@ -46,14 +46,14 @@ interface LoadBalancer {
 
 type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void;
 
-/** `localhost` stands for the host of the server's public address; others are what they are. */
+/** `localhost` stands in for the host of the server's public URL. Other hosts are unchanged. */
 export interface FrontOptions {
-  /** What stands for which port of the load balancer. */
+  /** The address here for each port of the load balancer. */
   readonly sites: Readonly<Record<number, Pick<Site, 'listen'>>>;
   readonly publicHost: string;
-  /** What addresses in fixed answers are replaced by. */
+  /** Replaces the URLs in fixed answers. */
   readonly replace: (text: string) => string;
-  /** How long a connection may be idle, where that is not what the template sets. */
+  /** The idle timeout, if it is not that of the template. */
   readonly idleSeconds?: number;
 }
 
@@ -62,7 +62,7 @@ export class Front {
   private readonly attributes: Record<string, string>;
   private readonly targetGroups: ReadonlyMap<string, TargetGroup>;
   private readonly agent = new http.Agent({ keepAlive: true });
-  /** Whether its address is one of the VPC. */
+  /** Whether its address is in the VPC. */
   readonly internal: boolean;
 
   constructor(private readonly template: Template, private readonly played: FrontOptions, certificate: Certificate) {
@@ -78,7 +78,7 @@ export class Front {
         headers.forEach(([name, value]) => response.setHeader(name, value));
         handle(request, response);
       };
-      // Node would end a request that takes longer than five minutes; the load balancer knows idle time only.
+      // Node would end a request after five minutes. The load balancer has only an idle timeout.
       const options = { requestTimeout: 0, keepAliveTimeout: this.idleTimeout, maxHeaderSize: 64 * 1024 };
       const server = Protocol === 'HTTPS'
         ? https.createServer({ ...options, ...certificate, minVersion: 'TLSv1.2' }, handler)
@@ -141,7 +141,7 @@ export class Front {
         };
       }
       default:
-        throw new Error(`the listener action ${action.Type} is not played here`);
+        throw new Error(`the listener action ${action.Type} is not supported here`);
     }
   }
 
@@ -174,13 +174,13 @@ export class Front {
   }
 }
 
-/** Tasks that requests are sent to, each in turn. */
+/** Tasks to which requests are sent in turn. */
 export class TargetGroup {
   private readonly targets: { readonly url: string; inFlight: number }[] = [];
 
   constructor(private readonly properties: TargetGroupProperties) {}
 
-  /** Sends requests to a task, too, as soon as it answers its health check. `ended` says why it never will. */
+  /** Adds a task as soon as it answers its health check. `ended` returns the reason if it has ended. */
   async register(url: string, ended: () => string | undefined): Promise<void> {
     const { HealthCheckPath = '/', Matcher = { HttpCode: '200' } } = this.properties;
     const healthy = Matcher.HttpCode.split(',').map(Number);
@@ -198,7 +198,7 @@ export class TargetGroup {
     this.targets.push({ url, inFlight: 0 });
   }
 
-  /** Sends no more requests to a task, and waits for those in flight as long as the target group says. */
+  /** Sends no more requests to a task, and waits for running requests, at most for the time in the target group. */
   async deregister(url: string): Promise<void> {
     const target = this.targets.find(candidate => candidate.url === url);
     if (target === undefined) {
@@ -212,7 +212,7 @@ export class TargetGroup {
     }
   }
 
-  /** Undefined where there is none. */
+  /** The next target; undefined if there is none. */
   next() {
     const target = this.targets.shift();
     if (target !== undefined) {
@@ -222,21 +222,21 @@ export class TargetGroup {
   }
 }
 
-/** The header that a listener sets in all answers: `routing.http.response.<name>.header_value`. */
+/** The header that a listener sets in all answers, from `routing.http.response.<name>.header_value`. */
 function responseHeader(attribute: string): string {
   const [, name] = /^routing\.http\.response\.(\w+)\.header_value$/.exec(attribute) ?? [];
   if (name === undefined) {
-    throw new Error(`the listener attribute ${attribute} is not played here`);
+    throw new Error(`the listener attribute ${attribute} is not supported here`);
   }
   return name.replaceAll('_', '-');
 }
 
-/** Matched against host and path as they were sent, nothing decoded: `*` is any text, `?` one character. */
+/** Matches host and path as they were sent, without decoding: `*` is any text, `?` one character. */
 function matcher({ Conditions }: ListenerRule): (host: string, path: string) => boolean {
   const conditions = Conditions.map(({ Field, HostHeaderConfig, PathPatternConfig }) => {
     const patterns = (HostHeaderConfig ?? PathPatternConfig)?.Values;
     if (patterns === undefined) {
-      throw new Error(`the listener condition ${Field} is not played here`);
+      throw new Error(`the listener condition ${Field} is not supported here`);
     }
     const alternatives = patterns.map(value => new RegExp(`^${value.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')}$`));
     return (host: string, path: string) => alternatives.some(pattern => pattern.test(HostHeaderConfig === undefined ? path : host));

@@ -1,4 +1,4 @@
-/** Signs tokens: the key of an issuer, its discovery document, and, for the issuer of an AWS account, the STS call that hands them out. */
+/** Signs tokens: the key of an issuer, its discovery document and, for the issuer of an AWS account, the STS call that issues them. */
 
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -25,22 +25,22 @@ export class SigningKey {
     return { ...this.privateKey.export({ format: 'jwk' }), alg: 'RS256', use: 'sig', kid: this.kid };
   }
 
-  /** A token with these claims and no others; nothing is checked. */
+  /** Signs a token with only these claims, without checks. */
   sign(claims: JWTPayload, header: Partial<JWTHeaderParameters> = {}): Promise<string> {
     return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: this.kid, typ: 'JWT', ...header }).sign(this.privateKey);
   }
 }
 
-/** Claims of a token that is valid from now on. */
+/** Claims of a token that is valid from now. */
 export function lifetime(seconds: number): JWTPayload {
   const now = Math.floor(Date.now() / 1000);
   return { iat: now, exp: now + seconds };
 }
 
-/** The issuer of an AWS account, and its regional STS, at one address. */
+/** A stand-in for the issuer of an AWS account and its regional STS, at one address. */
 export class AccountIssuer extends PlayedServer {
   readonly key = new SigningKey('account');
-  /** STS gives a minute at least; shorter here, so that a check sees renewals. */
+  /** The minimum of STS is a minute. It can be shorter here, so that a check sees renewals. */
   tokenSeconds = 3600;
   tokensIssued = 0;
 
@@ -66,7 +66,7 @@ export class AccountIssuer extends PlayedServer {
       case '/.well-known/jwks.json':
         return sendJson(response, { keys: [this.key.publicJwk] });
       default: {
-        // The access key names the role; its signature is not checked here.
+        // The access key names the role. Its signature is not checked here.
         const [, role] = /Credential=([^/]+)\//.exec(request.headers.authorization ?? '') ?? [];
         const parameters = new URLSearchParams(await text(request));
         const audiences = [...parameters].filter(([name]) => name.startsWith('Audience.member.')).map(([, value]) => value);

@@ -1,4 +1,4 @@
-/** Plays a proxy of the company's network: it connects (method CONNECT) to the hosts that it knows, notes each that it is asked for, and refuses others. */
+/** A stand-in for a proxy of the company's network. It connects (method CONNECT) to known hosts, records each requested host, and refuses others. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
@@ -9,13 +9,13 @@ import { PlayedServer } from './played-server.mjs';
 import type { Site } from '../worlds/world.mjs';
 
 export class NetworkProxy extends PlayedServer {
-  /** Host and port of each request, in turn. */
+  /** Host and port of each request, in order. */
   readonly asked: string[] = [];
-  /** Where each host is that it connects to. */
+  /** The address here of each known host. */
   private readonly hosts = new Map<string, () => { readonly host: string; readonly port: number }>();
   private readonly tlsServers: https.Server[] = [];
 
-  /** Sites of the internet, which its clients have by TLS: those that have none get it here. */
+  /** `internet` are sites that its clients reach with TLS. Stand-ins without TLS get it here. */
   constructor(site: Site, internet: readonly Site[], certificate: Certificate) {
     super([site]);
     for (const { aws, here, listen } of internet) {
@@ -56,7 +56,7 @@ export class NetworkProxy extends PlayedServer {
     }
   }
 
-  /** Of plain HTTP, with the whole address. */
+  /** Refuses plain HTTP requests, which have the whole URL. */
   protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     this.asked.push(request.url!);
     response.writeHead(403).end();

@@ -1,4 +1,4 @@
-/** An HTTP server that plays something of the internet, with TLS where it is known by it. It may stop and start again. */
+/** An HTTP server for a stand-in, with TLS if its URL has it. It may stop and start again. */
 
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import https from 'node:https';
@@ -12,7 +12,7 @@ const listenHere: Listen = (server, port, host) => new Promise(resolve => { serv
 export abstract class PlayedServer {
   protected readonly servers: { readonly server: http.Server; readonly host: string; readonly port: number }[];
 
-  /** At each site, or at an address of the loopback. */
+  /** `sites` are the sites where it listens, or a URL on the loopback. */
   constructor(sites: readonly Site[] | string, certificate?: Certificate) {
     const places = typeof sites === 'string' ? [{ here: sites, listen: { host: '127.0.0.1', port: Number(new URL(sites).port) } }] : sites;
     const options = { maxHeaderSize: 64 * 1024 };
@@ -37,7 +37,7 @@ export abstract class PlayedServer {
 
   protected abstract answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
 
-  /** What is answered where `answer` throws. */
+  /** Answers if `answer` throws. */
   protected refuse(response: ServerResponse, reason: string): void {
     response.writeHead(500).end(reason);
   }

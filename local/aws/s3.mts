@@ -1,4 +1,4 @@
-/** Starts s3.py with what the template says about the bucket and the task role. */
+/** Starts s3.py with the bucket and the task roles of the template. */
 
 import { writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -12,36 +12,36 @@ import type { PolicyDocument, Roles } from './roles.mjs';
 import type { Template } from './template.mjs';
 import type { Site } from '../worlds/world.mjs';
 
-/** Another bucket of the account, to be reached by nobody. */
+/** Another bucket of the account, to which no role has access. */
 export const foreignBucket = 'another-bucket';
 
 interface BucketProperties { readonly VersioningConfiguration?: { readonly Status: string } }
 
 interface StoredObject { readonly key: string; readonly size: number }
 
-/** A token of RDS, and the address and the resource id of the cluster that it should be for. */
+/** An IAM token for RDS, and the endpoint and the resource id of its cluster. */
 interface DatabaseToken { readonly token: string; readonly endpoint: string; readonly cluster: string }
 
-/** Whom RDS lets in with it, or why not. */
+/** The user whom RDS would accept with the token, or why it is refused. */
 export interface DatabaseTokenAnswer { readonly user?: string; readonly refusal?: string }
 
 export class S3 {
-  /** How it is reached in this run. */
+  /** The endpoint in this run. */
   readonly endpoint: string;
-  /** Where signed URLs lead to. */
+  /** The origin of signed URLs. */
   readonly bucketUrl: string;
-  /** The bucket for artifacts: one of the template's, or one that is brought. */
+  /** The bucket for artifacts: one of the template, or an existing one. */
   readonly bucketName: string;
-  /** The folder in it. */
+  /** The folder in the bucket. */
   readonly folder: string;
-  /** The Python that has boto3 and moto. */
+  /** The Python with boto3 and moto. */
   python!: string;
   private daemon!: Daemon;
-  /** Of moto, which has no TLS. */
+  /** The URL of moto, which has no TLS. */
   private origin!: string;
   private readonly doors: Server[] = [];
 
-  /** At each of the sites by TLS, or else at one without. */
+  /** Listens at each of the sites with TLS, or at one without TLS. */
   constructor(
     private readonly template: Template, private readonly roles: Roles, artifactsDestination: string,
     private readonly sites: readonly [Site, ...Site[]], private readonly certificate: Certificate,
@@ -90,17 +90,17 @@ export class S3 {
     return this.template.all<{ TaskRoleArn: string }>('AWS::ECS::TaskDefinition').map(({ TaskRoleArn }) => TaskRoleArn.split('/').at(-1)!);
   }
 
-  /** Where a task with this role gets its credentials by substitution. */
+  /** The URL from which a task with this role gets its credentials, by substitution. */
   credentialsEndpoint(role: string): string {
     return `${this.endpoint}/try/credentials/${role}`;
   }
 
-  /** In the form in which ECS hands them out. */
+  /** The credentials of a role, in the format of ECS. */
   async credentials(role: string): Promise<string> {
     return (await fetch(`${this.origin}/try/credentials/${role}`)).text();
   }
 
-  /** Everything in the bucket, past IAM. */
+  /** All objects in the bucket, without IAM. */
   async objects(): Promise<StoredObject[]> {
     const response = await fetch(`${this.origin}/try/objects`);
     return await response.json() as StoredObject[];
@@ -119,7 +119,7 @@ export class S3 {
     await fetch(`${this.origin}/try/policies/${role}`, { method: 'PUT', body: JSON.stringify(policies) });
   }
 
-  /** Makes every call fail with a status, or take its time; without either all is well again. */
+  /** Makes every call fail with a status, or delays it. Without arguments, calls work again. */
   async fault({ status = 0, delay = 0 }: { readonly status?: number; readonly delay?: number } = {}): Promise<void> {
     await fetch(`${this.origin}/try/fault`, { method: 'PUT', body: JSON.stringify({ status, delay }) });
   }
@@ -135,7 +135,7 @@ export class S3 {
   }
 }
 
-/** Plays the address at which ECS hands a task the credentials of its role. */
+/** A stand-in for the address from which ECS gives a task the credentials of its role. */
 export class TaskCredentials extends PlayedServer {
   static readonly path = '/v2/credentials/';
 

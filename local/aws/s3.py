@@ -1,12 +1,12 @@
-"""Plays S3, IAM and the credentials endpoint of ECS: moto's server, which enforces the policies of the task role.
+"""A stand-in for S3, IAM and the credentials endpoint of ECS: moto's server, which enforces the policies of the task role.
 
-Reads its settings from the JSON file given as the only argument (see s3.mts) and serves on loopback, besides S3,
-  /try/credentials   temporary credentials of the task role that the rest of the path names, in the form in which ECS hands them out
+Reads its settings from the JSON file in its only argument (see s3.mts) and serves on the loopback, in addition to S3,
+  /try/credentials   temporary credentials of the task role in the rest of the path, in the format of ECS
 and for the checks, without credentials,
-  /try/objects       GET: every object in the bucket; PUT: writes one, named by the rest of the path
-  /try/policies      PUT: replaces the policies of the task role that the rest of the path names
-  /try/database-token  POST: checks a token of RDS, says whom it lets in or why not
-  /try/fault         PUT: a status to answer instead and a delay before each answer, until the next call
+  /try/objects       GET: all objects in the bucket; PUT: writes the object in the rest of the path
+  /try/policies      PUT: replaces the policies of the task role in the rest of the path
+  /try/database-token  POST: checks an IAM token for RDS, and returns its user or the reason of a refusal
+  /try/fault         PUT: a status to answer instead, and a delay before each answer, until the next call
 """
 
 import collections
@@ -38,7 +38,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 PARTITION = "aws"
-ACCOUNT = os.environ["MOTO_ACCOUNT_ID"]  # where moto looks for it, too
+ACCOUNT = os.environ["MOTO_ACCOUNT_ID"]  # moto reads the same variable
 FAULT = {"status": 0, "delay": 0}
 
 
@@ -68,7 +68,7 @@ def main():
     )
     server = make_server("127.0.0.1", given["port"], app, threaded=True)
     create_buckets(given)
-    moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # from here on every call is checked
+    moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # from now on every call is checked
     server.serve_forever()
 
 
@@ -86,7 +86,7 @@ def create_buckets(given):
 
 
 class PrefixCondition:
-    """moto leaves conditions out. The one on the prefix of a listing is checked here; the account is the only one there is."""
+    """moto ignores conditions. The condition on the prefix of a listing is checked here. There is only one account."""
 
     def __init__(self, app, roles, account):
         self.app = app
@@ -97,7 +97,7 @@ class PrefixCondition:
                 if (operator, values) == ("StringEquals", {"aws:ResourceAccount": account}):
                     continue
                 if operator != "StringLike" or set(values) != {"s3:prefix"} or statement["Action"] != "s3:ListBucket":
-                    sys.exit(f"a condition of the task role's policy is not played here: {json.dumps(statement)}")  # to ignore it would allow what AWS refuses
+                    sys.exit(f"a condition of the task role's policy is not supported here: {json.dumps(statement)}")  # ignoring it would allow requests that AWS refuses
                 self.patterns += as_list(values["s3:prefix"])
 
     def __call__(self, environ, start_response):
@@ -111,13 +111,13 @@ class PrefixCondition:
 
 
 def read_large_objects_once():
-    """moto reads the whole object for every part of it that is asked for: 2 GiB, 256 times. The one read last is kept."""
+    """moto reads the whole object for each requested part: 2 GiB, 256 times. So the object that was read last is kept."""
     read = FakeKey.value
     last = (None, b"")
 
     def value(key):
         nonlocal last
-        kept, content = last  # in one step, for others read meanwhile
+        kept, content = last  # in one step, because other threads read at the same time
         if kept is not key:
             content = read.fget(key)
             last = (key, content)
@@ -127,16 +127,16 @@ def read_large_objects_once():
         nonlocal last
         last = (None, b"")
         read.fset(key, content)
-        key.etag  # computed by moto when somebody asks, from the same position in the same file as others read
+        key.etag  # otherwise moto computes it on request, at the same position of the same file that other threads read
 
     FakeKey.value = property(value, write)
 
 
 def replace_objects_safely():
-    """moto closes an object that is replaced while others still send it, or the ETag of it, and loses one of two versions that are put at once."""
-    FakeKey.dispose = lambda key, garbage=False: None  # its file goes with the last who has it,
-    FakeKey.instances_tracked = FakeMultipart.instances_tracked = collections.deque(maxlen=0)  # which moto's list of all there ever were is not
-    # moto compares every version with every other to find what to close: 31 ms for each put of a name with 4000 versions.
+    """moto closes a replaced object while other threads still send it or its ETag, and loses one of two versions that are put at the same time."""
+    FakeKey.dispose = lambda key, garbage=False: None  # its file is closed with its last reference,
+    FakeKey.instances_tracked = FakeMultipart.instances_tracked = collections.deque(maxlen=0)  # so moto's list of all objects must not keep one
+    # moto compares every version with every other to find those to close: 31 ms for each put of a name with 4000 versions.
     _VersionedKeyStore.setlist = lambda store, key, versions: dict.__setitem__(store, key, as_list(versions))
     put, lock = S3Backend.put_object, threading.Lock()
 
@@ -148,7 +148,7 @@ def replace_objects_safely():
 
 
 class Controls:
-    """What the checks ask of this program is not S3's, and no task finds it at S3's names."""
+    """Serves the paths for the checks only at 127.0.0.1, so that no task reaches them at the names of S3."""
 
     def __init__(self, s3, controls):
         self.s3 = s3
@@ -159,7 +159,7 @@ class Controls:
 
 
 class Faults:
-    """Trouble as S3 has it: an error in place of the answer, or an answer that takes its time."""
+    """Simulates faults of S3: an error in place of the answer, or a delayed answer."""
 
     def __init__(self, app):
         self.app = app
@@ -173,7 +173,7 @@ class Faults:
 
 
 class BatchDelete:
-    """For a deletion of several objects moto asks for the right to delete the bucket. S3 asks for the right to each object, as is done here."""
+    """For a deletion of several objects, moto requires the right to delete the bucket. S3 requires the right for each object, which is checked here."""
 
     def __init__(self, app, iam):
         self.app = app
@@ -207,7 +207,7 @@ def permits(iam, role, action, arn):
 
 
 class PresignedUrls:
-    """moto takes credentials from the Authorization header alone. A presigned URL is checked here as S3 does, then signed anew."""
+    """moto reads credentials only from the Authorization header. A presigned URL is checked here as S3 does, and then signed again."""
 
     def __init__(self, app, region):
         self.app = app
@@ -280,7 +280,7 @@ def credentials(iam, region):
 
 
 def database_token(iam, region, account):
-    """A token is a URL without its scheme, signed in advance. RDS asks for nothing else when somebody connects with it."""
+    """A token is a presigned URL without its scheme. RDS checks nothing else when a client connects with it."""
     def answer(request):
         given = json.loads(request.get_data())
         token = urllib.parse.urlsplit(f"https://{given['token']}")
@@ -299,7 +299,7 @@ def database_token(iam, region, account):
         if token.netloc != given["endpoint"] or not hmac.compare_digest(expected, signing["X-Amz-Signature"]):
             return {"refusal": "it is for another database, or the signature does not match"}
         if signing["Action"] != "connect" or lifetime > 900 or now > signed_at + datetime.timedelta(seconds=lifetime):
-            return {"refusal": f"it is no token to connect with, or too old: {signing['Action']}, signed at {date} for {lifetime} s"}
+            return {"refusal": f"it is not a token for connections, or too old: {signing['Action']}, signed at {date} for {lifetime} s"}
         if not permits(iam, session.role_arn.split("/")[-1], "rds-db:connect", arn):
             return {"refusal": f"the role of the task may not connect to {arn}"}
         return {"user": user}

@@ -1,4 +1,4 @@
-/** Plays Secrets Manager and Parameter Store: one made-up value per secret and run, by the rules in the template. */
+/** A stand-in for Secrets Manager and Parameter Store: a random value for each secret and run, by the rules in the template. */
 
 import { randomInt } from 'node:crypto';
 import type { Template } from './template.mjs';
@@ -29,13 +29,13 @@ export class Secrets {
     }
   }
 
-  /** `valueFrom` of a container's secret: the ARN of a secret with an optional JSON key, or of a parameter. */
+  /** Resolves `valueFrom` of a container's secret: the ARN of a secret with an optional JSON key, or of a parameter. */
   valueFrom(arn: string): string {
     const [, , service, , , ...rest] = arn.split(':');
     return service === 'secretsmanager' ? this.secret(rest[1], rest[2]) : this.secret(rest.join(':'));
   }
 
-  /** A dynamic reference in a property, `{{resolve:secretsmanager:ARN:SecretString:key::}}`; other text stays as it is. */
+  /** Resolves a dynamic reference in a property, `{{resolve:secretsmanager:ARN:SecretString:key::}}`. Other text is unchanged. */
   resolve(text: string): string {
     return text.replace(/\{\{resolve:secretsmanager:(.+):SecretString:([^:}]*)[^}]*\}\}/, (_, arn, key) => this.secret(arn.split(':')[6], key));
   }
@@ -45,7 +45,7 @@ export class Secrets {
     if (generated !== undefined) {
       return key ? JSON.parse(generated)[key] : generated;
     }
-    // Not made by the template: the person who deploys has put it there.
+    // Not created by the template: the person who deploys has created it.
     const id = `${name}:${key ?? ''}`;
     if (!this.strings.has(id)) {
       this.strings.set(id, randomText(lettersAndDigits, 32));

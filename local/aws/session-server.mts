@@ -1,4 +1,4 @@
-/** Plays ElastiCache Serverless: a Valkey or Redis with TLS alone, the user of the template and its rights, and slots as in a cluster of which one server has them all. */
+/** A stand-in for ElastiCache Serverless: Valkey or Redis with TLS only, the user of the template with its rights, and the slots of a cluster on one server. */
 
 import { accessSync, constants, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -57,7 +57,7 @@ export class SessionServer {
       'users.acl': [
         'user default off',
         `user ${this.user.UserName} ${this.user.AccessString} ${passwords.join(' ')}`,
-        `user ${this.administrator.name} on ~* +@all >${this.administrator.password}`, // whom ElastiCache keeps for itself
+        `user ${this.administrator.name} on ~* +@all >${this.administrator.password}`, // an account that ElastiCache does not give away
       ].join('\n'),
       'nodes.conf': `${'1'.repeat(40)} ${host}:${port}@${clusterPort} myself,master - 0 0 1 connected 0-16383\nvars currentEpoch 1 lastVoteEpoch 0\n`,
     };
@@ -74,12 +74,12 @@ export class SessionServer {
       'cluster-config-file': 'nodes.conf',
       'cluster-port': String(clusterPort),
       'tls-cluster': 'yes',
-      'save': '', // what is stored ends with the process
+      'save': '', // the data is lost when the process ends
     };
     for (const [name, content] of Object.entries(files)) {
       writeFileSync(join(folder, name), content, { mode: 0o600 });
     }
-    // `dir` first: the names of files are looked up in it at once.
+    // `dir` comes first, because names of files are resolved in it immediately.
     const args = [...Object.entries({ dir: folder, ...settings })].flatMap(([name, value]) => [`--${name}`, value]);
     this.launch = () => new Daemon([program, ...args], { env: { PATH: '/usr/bin:/bin' }, log });
     await this.resume();
@@ -88,7 +88,7 @@ export class SessionServer {
   /** Starts again after `stop`, empty. */
   async resume(): Promise<void> {
     this.daemon = this.launch();
-    await untilReady(this.daemon, 'the store of the sessions', async () => {
+    await untilReady(this.daemon, 'the session store', async () => {
       const state = await this.ask('CLUSTER', 'INFO') as string;
       if (!state.includes('cluster_state:ok')) {
         throw new Error(state);
@@ -109,14 +109,14 @@ export class SessionServer {
     await this.daemon?.stop(10);
   }
 
-  /** A command of the administrator. */
+  /** Runs a command as administrator. */
   async ask(...command: string[]): Promise<Reply> {
     const { name, password } = this.administrator;
     const socket = connect({ ...this.site.listen, ca: authority.cert });
     try {
       return await new Promise<Reply>((resolve, reject) => {
         let text = '';
-        socket.setEncoding('latin1'); // a character a byte, as the protocol counts
+        socket.setEncoding('latin1'); // one character for each byte, as the protocol counts
         socket.on('error', reject).on('end', () => reject(new Error('the connection was closed'))).on('data', (chunk: string) => {
           text += chunk;
           const replies = parseReplies(text);
@@ -135,7 +135,7 @@ export class SessionServer {
   }
 }
 
-/** The replies that are complete. https://valkey.io/topics/protocol/ */
+/** Parses the complete replies. https://valkey.io/topics/protocol/ */
 function parseReplies(text: string): Reply[] {
   const replies: Reply[] = [];
   let at = 0;

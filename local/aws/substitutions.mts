@@ -1,4 +1,4 @@
-/** The one table of what differs from AWS. Nothing else of the synthesised task is changed. */
+/** The table of all differences from AWS. Nothing else in the synthesised task is changed. */
 
 import { resolve } from 'node:path';
 import type { Container, ContainerDefinition } from './ecs.mjs';
@@ -11,11 +11,11 @@ interface Substitution {
   readonly what: string;
   readonly aws: string;
   readonly here: string;
-  /** `text`: replaced wherever it occurs in a setting. `path`: replaced where a setting begins with it. */
+  /** `text`: replaced everywhere in a setting. `path`: replaced at the beginning of a setting. */
   readonly replaces?: 'text' | 'path';
 }
 
-/** A program that stands for an image. */
+/** A program that stands in for an image. */
 export interface Program {
   readonly image: string;
   /** The image's entry point. */
@@ -23,37 +23,37 @@ export interface Program {
   /** The image's PATH. */
   readonly path: string;
   readonly here: string;
-  /** Files of this machine that it has. */
+  /** Files of this machine that the container gets. */
   readonly mounts: readonly Mount[];
   /** Its lists of certification authorities. */
   readonly trust: readonly string[];
 }
 
-/** What stands in for AWS in this run. */
+/** The stand-ins for AWS in this run. */
 export interface Surroundings {
   readonly verbatim: boolean;
   readonly region: string;
   readonly publicSite: Site;
   readonly issuers: readonly Site[];
-  /** The provider's own pages, where they are at another host than the issuer. */
+  /** The provider's own pages, if they are on another host than the issuer. */
   readonly hostedPages: readonly Pick<Site, 'aws' | 'here'>[];
   readonly database: Site;
-  /** Where sessions are, if not in the cookie. */
+  /** Only if sessions are on the server. */
   readonly sessions?: Site;
   readonly s3: Site;
   readonly credentialsEndpoint: string;
   readonly caBundle: Site;
-  /** Where the tasks reach the internet through a proxy of the network. */
+  /** Only if the tasks reach the internet through a proxy of the network. */
   readonly networkProxy?: Site;
   /** The certificate of this run's certification authority. */
   readonly caFile: string;
   readonly volumes: string;
-  /** The address that stands for the task's loopback and for its network interface. */
+  /** The address that stands in for the task's loopback and its network interface. */
   readonly taskAddress: string;
   readonly programs: readonly Program[];
   /** Whether containers get the user they declare; needs root. */
   readonly declaredUsers: boolean;
-  /** What a check needs otherwise than it is synthesised. */
+  /** Settings that a check changes. */
   readonly settings?: Settings;
 }
 
@@ -64,7 +64,7 @@ export class Substitutions {
   constructor(containers: ContainerDefinition[], private readonly secrets: Secrets, private readonly there: Surroundings) {
     const images = [...new Set(containers.map(({ Image }) => Image))].map(image => ({ what: 'image', aws: image, here: this.program(image).here }));
     const hasty = Object.entries(there.settings ?? {}).map(([name, here]) => (
-      { what: `${name}, so that a check need not wait`, aws: containers.map(container => plainEnvironment(container)[name]).find(Boolean)!, here }
+      { what: `${name}, shorter for a check`, aws: containers.map(container => plainEnvironment(container)[name]).find(Boolean)!, here }
     ));
     this.table = [...there.verbatim ? [] : this.changes(containers), ...hasty, ...images];
   }
@@ -82,14 +82,14 @@ export class Substitutions {
       ...sessions === undefined ? [] : [text(sessions), { what: "CA of that store's certificate", aws: 'those in the image', here: `and ${caFile} (OAUTH2_PROXY_REDIS_CA_PATH)` }],
       ...networkProxy === undefined ? [text(caBundle)] : [
         text(networkProxy),
-        { what: 'S3, which is reached past it', aws: `s3.${region}.amazonaws.com,`, here: `s3.${region}.amazonaws.com,127.0.0.1,`, replaces: 'text' as const },
-        { what: 'CA of the hosts behind it', aws: 'those in the images', here: `${caFile} (SSL_CERT_FILE)` },
+        { what: 'S3, which is reached without the proxy', aws: `s3.${region}.amazonaws.com,`, here: `s3.${region}.amazonaws.com,127.0.0.1,`, replaces: 'text' as const },
+        { what: 'CA of the hosts behind the proxy', aws: 'those in the images', here: `${caFile} (SSL_CERT_FILE)` },
       ],
       { what: "task's network interface", aws: '0.0.0.0:', here: `${taskAddress}:`, replaces: 'text' },
       ...[...mounts].map(([path, volume]): Substitution => ({ what: `volume ${volume}`, aws: path, here: resolve(this.there.volumes, volume), replaces: 'path' })),
       { what: s3.what, aws: s3.aws, here: `${s3.here} (AWS_ENDPOINT_URL_S3)` },
       { what: 'credentials of the task role', aws: 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', here: `${this.there.credentialsEndpoint} (…_FULL_URI)` },
-      { what: 'secret values', aws: 'Secrets Manager, Parameter Store', here: 'made up for this run, by the rules in the template' },
+      { what: 'secret values', aws: 'Secrets Manager, Parameter Store', here: 'random for this run, by the rules in the template' },
       { what: 'users', aws: containers.map(({ User }) => User).join(', '), here: this.there.declaredUsers ? 'the same' : 'the user who runs this' },
     ];
   }
@@ -129,12 +129,12 @@ export class Substitutions {
 
   apply(value: string): string {
     const text = this.table.filter(({ replaces }) => replaces === 'text').reduce((replaced, { aws, here }) => replaced.replaceAll(aws, here), value);
-    // One of them, once: what it is replaced by may begin with the path of another.
+    // Only one is replaced, and once, because the new path may begin with the path of another volume.
     const volume = this.table.find(({ aws, replaces }) => replaces === 'path' && (text === aws || text.startsWith(`${aws}/`)));
     return volume === undefined ? text : volume.here + text.slice(volume.aws.length);
   }
 
-  /** In an address of the server that takes others along, percent-encoded: the provider's pages, and within them the server. None is one of the task. */
+  /** Replaces URLs inside a URL of the server, where they are percent-encoded: the provider's pages, and within them the server. */
   applyEncoded(address: string): string {
     const { verbatim, hostedPages, publicSite: { aws, here } } = this.there;
     if (verbatim) {
@@ -150,7 +150,7 @@ export class Substitutions {
   private program(image: string): Program {
     const program = this.there.programs.find(candidate => image.startsWith(`${candidate.image}:`));
     if (program === undefined) {
-      throw new Error(`there is no program here that stands for the image ${image}`);
+      throw new Error(`no program on this machine stands in for the image ${image}`);
     }
     return program;
   }

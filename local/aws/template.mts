@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 
-/** Where an app that does not say so is deployed in this run. */
+/** The account and the region of an app that does not set them. */
 export const anywhere = { account: '123456789012', region: 'eu-central-1' };
 
 interface Resource {
@@ -19,7 +19,7 @@ interface Output {
 
 type Attributes = Record<string, (id: string, template: Template) => string>;
 
-/** What CloudFormation returns for a resource: `Ref`, and the attributes of `Fn::GetAtt`. */
+/** Values that CloudFormation returns for a resource: `Ref`, and the attributes of `Fn::GetAtt`. */
 const attributes: Record<string, Attributes> = {
   'AWS::CertificateManager::Certificate': { Ref: id => id },
   'AWS::Cognito::UserPool': { Ref: (id, { region }) => `${region}_${id}`, ProviderName: (id, { region }) => `cognito-idp.${region}.amazonaws.com/${region}_${id}` },
@@ -52,7 +52,7 @@ const attributes: Record<string, Attributes> = {
 };
 
 export class Template {
-  /** The template of a stack, or those of several or all stacks as one. */
+  /** Reads the template of a stack, or merges those of several or all stacks. */
   static read(assembly: string, stacks?: readonly string[]): Template {
     const files = readdirSync(assembly).filter(file => file.endsWith('.template.json') && (stacks?.includes(file.slice(0, -'.template.json'.length)) ?? true));
     const templates = files.map(file => JSON.parse(readFileSync(join(assembly, file), 'utf8')) as Partial<Record<'Resources' | 'Outputs', object>>);
@@ -63,7 +63,7 @@ export class Template {
       const ids = templates.flatMap(template => Object.keys(template[key] ?? {}));
       const doubles = ids.filter((id, index) => ids.indexOf(id) < index);
       if (doubles.length > 0) {
-        throw new Error(`several templates in ${assembly} have ${key} of the same id: ${doubles.join()}`);
+        throw new Error(`several templates in ${assembly} have ${key} with the same id: ${doubles.join()}`);
       }
       return Object.assign({}, ...templates.map(template => template[key]));
     };
@@ -89,7 +89,7 @@ export class Template {
     };
   }
 
-  /** Logical ids of the resources that another template has otherwise, in addition or not at all. */
+  /** Logical ids of the resources that another template changes, adds or removes. */
   differences({ resources }: Template): string[] {
     return Object.keys({ ...this.resources, ...resources }).filter(id => !isDeepStrictEqual(this.resources[id], resources[id]));
   }
@@ -120,14 +120,14 @@ export class Template {
     return this.evaluate(this.outputs[name].Value, `output ${name}`) as string;
   }
 
-  /** `Ref` or an attribute of a resource, as `Fn::GetAtt` gives it. */
+  /** `Ref` or an attribute of a resource, as `Fn::GetAtt` returns it. */
   attribute(id: string, attribute: string, where = id): string {
     if (attribute === 'Ref' && id in this.pseudoParameters) {
       return this.pseudoParameters[id];
     }
     const evaluate = attributes[this.resources[id]?.Type]?.[attribute];
     if (evaluate === undefined) {
-      throw new Error(`${where}: ${attribute} of ${id} is not resolved here`);
+      throw new Error(`${where}: ${attribute} of ${id} is not supported here`);
     }
     return evaluate(id, this);
   }
@@ -187,12 +187,12 @@ export class Template {
         });
       }
       default:
-        throw new Error(`${where}: ${name} ${JSON.stringify(argument)} is not resolved here`);
+        throw new Error(`${where}: ${name} ${JSON.stringify(argument)} is not supported here`);
     }
   }
 }
 
-/** Account and region of the first of the stacks that says so. */
+/** Account and region of the first stack that sets them. */
 function environmentOf(assembly: string, stacks?: readonly string[]): typeof anywhere {
   const { artifacts } = JSON.parse(readFileSync(join(assembly, 'manifest.json'), 'utf8')) as { artifacts: Record<string, { environment?: string }> };
   const environments = Object.entries(artifacts).filter(([name]) => stacks?.includes(name) ?? true).map(([, { environment }]) => environment?.split('/') ?? []);

@@ -1,4 +1,4 @@
-/** What clients see while something is broken, and that nothing they were told is written is lost. */
+/** What clients see during failures. Acknowledged writes must not be lost. */
 
 import assert from 'node:assert/strict';
 import { createHash, type Hash } from 'node:crypto';
@@ -16,7 +16,7 @@ import type { Deployment, TaskPlan } from '../deployment.mjs';
 const artifacts = '/api/2.0/mlflow-artifacts/artifacts/faults';
 const MiB = 1024 * 1024;
 
-/** The task that serves at the moment. */
+/** The task that currently serves. */
 type Serving = Pick<TaskPlan, 'task' | 'url'>;
 
 export async function checkFaults(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
@@ -33,7 +33,7 @@ export async function checkFaults(checks: Checks, deployment: Deployment, send: 
   task = await checkFullDisk(checks, deployment, send, token, task);
 
   checks.heading('Clocks');
-  await checks.check('five minutes apart: tokens of an hour are taken from an issuer that is ahead, and from one that is behind', () => takeSkewedTokens(deployment, send));
+  await checks.check('bearer tokens of an hour are accepted if the clock of their issuer is five minutes fast or slow', () => takeSkewedTokens(deployment, send));
 
   checks.heading('Load');
   await checkLoad(checks, deployment, send, token, task);
@@ -52,7 +52,7 @@ async function checkDatabase(checks: Checks, deployment: Deployment, send: Send,
     await load.assertNothingLost();
     return load.summary;
   });
-  await checks.check('away for 40 s at the start of a task, as when it wakes: the task waits and comes up', async () => {
+  await checks.check('not available for 40 s at the start of a task, as when it resumes: the task waits and starts', async () => {
     await database.stop();
     const started = Date.now();
     const starting = deployment.addTask();
@@ -70,13 +70,13 @@ async function checkS3(checks: Checks, { s3 }: Deployment, send: Send, token: st
       await s3.fault({ status: code });
       const during = await upload(send, token, `s3-${code}.txt`);
       await s3.fault();
-      await sleep(500); // MLflow closes the connection after such an error; the proxy has to notice, or it answers 502 once
+      await sleep(500); // MLflow closes the connection after such an error. Until the proxy has detected that, it answers 502 once
       const after = await upload(send, token, `s3-${code}.txt`);
       assert(during >= 500 && after === 200, `${during}, then ${after}`);
       return `${during}, then ${after}`;
     });
   }
-  await checks.check('takes 3 s for each answer: uploads take longer, the rest goes on', async () => {
+  await checks.check('needs 3 s for each answer: uploads take longer, other requests do not', async () => {
     await s3.fault({ delay: 3 });
     const uploads = Promise.all(Array.from({ length: 8 }, (_, index) => upload(send, token, `slow-${index}.txt`)));
     const others = await Promise.all(Array.from({ length: 20 }, () => statusOfSearch(send, bearer(token))));
@@ -88,7 +88,7 @@ async function checkS3(checks: Checks, { s3 }: Deployment, send: Send, token: st
 
 async function checkProvider(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   const { issuer, url } = deployment;
-  await checks.check('down: sessions and tokens go on, signing in does not, and works again afterwards', async () => {
+  await checks.check('down: sessions and bearer tokens still work, signing in fails, and works again afterwards', async () => {
     const person = await Person.meet('someone@example.com');
     const late = await Person.meet('someone@example.com');
     try {
@@ -104,7 +104,7 @@ async function checkProvider(checks: Checks, deployment: Deployment, send: Send,
       await late.leave();
     }
   });
-  await checks.check('down at the start of a task: the proxy says so and the task ends, for ECS to try again', async () => {
+  await checks.check('down at the start of a task: the proxy logs the reason and the task ends, so that ECS starts another', async () => {
     issuer.stop();
     try {
       await assert.rejects(deployment.addTask(), new RegExp(`essential container oauth2-proxy ended[^]*${issuer.issuer}`));
@@ -114,11 +114,11 @@ async function checkProvider(checks: Checks, deployment: Deployment, send: Send,
   });
 }
 
-/** Returns the task that has come in the place of those that were killed. */
+/** Returns the task that has replaced the killed ones. */
 async function checkKilled(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<Serving> {
   let task: Serving = { task: deployment.task, url: deployment.proxyUrl };
   for (const container of ['mlflow', 'oauth2-proxy']) {
-    await checks.check(`${container} killed under load: the task ends, the next one goes on`, async () => {
+    await checks.check(`${container} killed under load: the task ends, and the next one serves`, async () => {
       const load = await Load.begin(send, token, { clients: 8 });
       await sleep(1000);
       process.kill(task.task.pid(container), 'SIGKILL');
@@ -136,7 +136,7 @@ async function checkKilled(checks: Checks, deployment: Deployment, send: Send, t
 /** Returns the next task. */
 async function checkStopped(checks: Checks, deployment: Deployment, token: string, task: Serving): Promise<Serving> {
   let next = task;
-  await checks.check('the task stopped in the middle of an upload of 200 MB: the upload ends well, then the task', async () => {
+  await checks.check('a task stopped during an upload of 200 MB: the upload succeeds, then the task ends', async () => {
     const body = Buffer.alloc(200 * MiB, 'x');
     const sending = put(deployment, token, `${artifacts}/stopped.bin`, Readable.from(chunks(body)), body.length);
     await sleep(500);
@@ -147,20 +147,20 @@ async function checkStopped(checks: Checks, deployment: Deployment, token: strin
     const seconds = ((Date.now() - started) / 1000).toFixed(1);
     assert((await deployment.s3.objects()).some(({ key, size }) => key.endsWith('stopped.bin') && size === body.length));
     next = await deployment.addTask();
-    return `stopped ${seconds} s after the order`;
+    return `stopped ${seconds} s after the request`;
   });
   return next;
 }
 
-/** In a task of its own. Returns the one after that. */
+/** Uses a separate task. Returns the task after it. */
 async function checkFullDisk(checks: Checks, deployment: Deployment, send: Send, token: string, task: Serving): Promise<Serving> {
   await deployment.stopTask(task);
   const small = await deployment.addTask({ diskMiB: 64 }).catch((error: Error) => error);
   if (small instanceof Error) {
-    console.log(`  - left out, the disk of the task is full: a small one cannot be mounted here, ${small.message.split('\n')[0]}`);
+    console.log(`  - skipped, the disk of the task is full: a small disk cannot be mounted on this machine, ${small.message.split('\n')[0]}`);
     return deployment.addTask();
   }
-  await checks.check('the disk of the task is full: uploads that do not fit fail, the rest goes on', async () => {
+  await checks.check('the disk of the task is full: uploads that do not fit fail, other requests succeed', async () => {
     const body = Buffer.alloc(100 * MiB, 'x');
     const tooLarge = await put(deployment, token, `${artifacts}/full.bin`, Readable.from(chunks(body)), body.length);
     const fitting = await upload(send, token, 'small.txt');
@@ -181,7 +181,7 @@ async function takeSkewedTokens({ clients, issuer }: Deployment, send: Send): Pr
 }
 
 async function checkLoad(checks: Checks, deployment: Deployment, send: Send, token: string, task: Serving): Promise<void> {
-  await checks.check('100 clients log for a minute', async () => {
+  await checks.check('100 clients log for one minute', async () => {
     const load = await Load.begin(send, token, { clients: 100, pause: 0 });
     await sleep(60_000);
     await load.end();
@@ -189,7 +189,7 @@ async function checkLoad(checks: Checks, deployment: Deployment, send: Send, tok
     assert.equal(load.refused, 0, load.summary);
     return `${load.summary}, ${Math.round(load.acknowledged.length / 60)} a second; ${largest(task)} MiB in the largest process`;
   });
-  await checks.check('an artifact of 2 GiB goes up and down through the server with flat memory', async () => {
+  await checks.check('an artifact of 2 GiB is uploaded and downloaded through the server with constant memory', async () => {
     const size = 2048 * MiB;
     const before = largest(task);
     const most = await mostMeanwhile(() => largest(task), async () => {
@@ -209,13 +209,13 @@ async function checkLoad(checks: Checks, deployment: Deployment, send: Send, tok
   });
 }
 
-/** ECS replaces a task that has ended. */
+/** Replaces a task that has ended, as ECS does. */
 async function replace(deployment: Deployment, task: Serving): Promise<Serving> {
   await deployment.stopTask(task);
   return deployment.addTask();
 }
 
-/** The status of the upload of a file of one byte. */
+/** Uploads a file of one byte. Returns the status. */
 async function upload(send: Send, token: string, name: string): Promise<number> {
   return (await send(`${artifacts}/${name}`, withToken(token, { method: 'PUT', body: 'x' }))).status;
 }
@@ -231,7 +231,7 @@ function* chunks(body: Buffer): Generator<Buffer> {
   }
 }
 
-/** So many bytes, none of which is kept; the hash sees them as they go. */
+/** A stream of that many bytes, which are not kept in memory. The hash is updated on the way. */
 function* pattern(size: number, hash: Hash): Generator<Buffer> {
   for (let block = 0; block < size / MiB; block += 1) {
     const chunk = Buffer.alloc(MiB, String(block));

@@ -1,6 +1,6 @@
-"""A training job as a data scientist writes it: MLflow's own client, its three settings from the environment.
+"""A training job as a data scientist writes it, with MLflow's own client and its three settings in the environment.
 
-Prints a line of JSON for each step that is done.
+Prints a line of JSON after each step.
 """
 
 import filecmp
@@ -43,7 +43,7 @@ def fetch(artifact, folder, name):
 
 
 def assert_same(one, other):
-    assert filecmp.cmp(one, other, shallow=False), f"{one} came back changed"
+    assert filecmp.cmp(one, other, shallow=False), f"{one} differs after the download"
 
 
 started = time.monotonic()
@@ -64,7 +64,7 @@ with mlflow.start_run() as run, tempfile.TemporaryDirectory() as scratch:
     mlflow.log_artifact(large)
     done("log an artifact of 200 MB")
     assert_same(large, fetch("large.bin", scratch, "by-url"))
-    done("get it back from S3, by the signed URL that MLflow hands out")
+    done("get it back from S3 with the signed URL from MLflow")
     os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = "false"
     assert_same(large, fetch("large.bin", scratch, "by-server"))
     done("get it back through the server")
@@ -73,7 +73,7 @@ with mlflow.start_run() as run, tempfile.TemporaryDirectory() as scratch:
     parts = random_file(scratch, "parts.bin", 30)
     mlflow.log_artifact(parts)
     assert_same(parts, fetch("parts.bin", scratch, "parts"))
-    done("log an artifact in parts, by signed URLs")
+    done("log an artifact in parts with signed URLs")
 
     figure, axes = matplotlib.pyplot.subplots()
     axes.scatter(test_y, model.predict(test_x))

@@ -1,8 +1,8 @@
-"""Prints what the installed programs know, as JSON: `names`, the variables that the server may read; `unnamed`, the reads of a variable whose name only
-the running program knows; and `gunicorn`, gunicorn's options, those that take a value with `…`.
+"""Prints the settings of the installed programs as JSON: `names`, the variables that the server may read; `unnamed`, reads of a variable whose name is
+known only at run time; and `gunicorn`, gunicorn's options, with `…` after options that need a value.
 
-Variables are read from the sources, because no program has the whole list: MLflow declares most of them in one module, but not all, and the packages
-that it is made of read others.
+Variables are found in the sources, because no program has the whole list: MLflow declares most of them in one module, but not all, and the packages
+that it uses read others.
 """
 
 import ast
@@ -16,7 +16,7 @@ from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, DEFAULT_S
 from gunicorn.config import KNOWN_SETTINGS
 from mlflow import environment_variables
 
-# What runs in the process of the server. Each by its name, so that one that is gone is noticed.
+# The packages in the process of the server. They are listed by name, so that a missing package is an error.
 PACKAGES = ["mlflow", "uvicorn", "gunicorn", "fastapi", "starlette", "flask", "werkzeug", "click", "dotenv", "huey",
             "botocore", "google.auth", "requests", "urllib3", "aiohttp", "sqlalchemy"]
 DECLARATIONS = {"_EnvironmentVariable", "_BooleanEnvironmentVariable"}
@@ -40,7 +40,7 @@ def scan(package):
 
 
 def aliases(tree):
-    """What `os.environ` and `os.getenv` are called in a module."""
+    """The names of `os.environ` and `os.getenv` in a module."""
     imported = {alias.name: alias.asname or alias.name
                 for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "os" for alias in node.names}
     return {"os.environ", imported.get("environ", "")}, {"os.getenv", imported.get("getenv", ""), *DECLARATIONS}
@@ -73,7 +73,7 @@ def constants_of(trees):
 
 
 def meant(expression, constants):
-    """The names that an expression may stand for, none where only the running program knows."""
+    """The names that an expression may stand for; none if they are known only at run time."""
     if isinstance(expression, ast.Constant):
         return {expression.value}
     declared = re.sub(r"\.(name|value)$", "", ast.unparse(expression)).rsplit(".", 1)[-1]

@@ -1,11 +1,11 @@
-/** Clients that write batches without a pause, and the proof that nothing they were told is written has been lost. */
+/** Clients that write batches continuously, and the check that no acknowledged write is lost. */
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bearer, json, withToken, type Send } from '../clients/http.mjs';
 
 export class Load {
-  /** Begins at once. */
+  /** Starts immediately. */
   static async begin(send: Send, token: string, { clients, pause = 20 }: { readonly clients: number; readonly pause?: number }): Promise<Load> {
     const ask = async (path: string, body: unknown) => {
       const answer = await send(path, withToken(token, json(body)));
@@ -34,7 +34,7 @@ export class Load {
     await Promise.all(this.workers);
   }
 
-  /** How many requests got which answer. */
+  /** The number of requests for each answer. */
   get summary(): string {
     return [...this.answers].sort().map(([answer, count]) => `${count} × ${answer}`).join(', ');
   }
@@ -43,11 +43,11 @@ export class Load {
     return this.next - this.acknowledged.length;
   }
 
-  /** Every write that was answered with 200 is there. */
+  /** Checks that every write that was answered with 200 is stored. */
   async assertNothingLost(): Promise<void> {
     const { body } = await this.send(`/api/2.0/mlflow/metrics/get-history?run_id=${this.runId}&metric_key=load`, { headers: bearer(this.token) });
     const stored = new Set((JSON.parse(body) as { metrics: { step: number }[] }).metrics.map(({ step }) => Number(step)));
-    assert.deepEqual(this.acknowledged.filter(step => !stored.has(step)), [], 'acknowledged, and lost');
+    assert.deepEqual(this.acknowledged.filter(step => !stored.has(step)), [], 'acknowledged, but lost');
     assert(this.acknowledged.length > 0);
   }
 

@@ -1,4 +1,4 @@
-/** Whether the metric filters of the monitoring count what they should, in what the programs really print. */
+/** Checks that the metric filters of the monitoring count the right lines of the programs' real output. */
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +15,7 @@ interface MetricFilter {
   readonly MetricTransformations: { readonly MetricName: string }[];
 }
 
-/** Those of the lines that the filter of a metric counts. */
+/** Returns the lines that the filter of a metric counts. */
 type Counted = (metric: string, lines: string[]) => string[];
 
 const failures: [metric: string, what: string, changes: Record<string, string>][] = [
@@ -32,15 +32,15 @@ export async function checkLogs(checks: Checks, deployment: Deployment, send: Se
 
   checks.heading('The log filters of the monitoring');
   await checkSignIns(checks, deployment, send, token, counted);
-  await checks.check('count one start of the task', async () => {
+  await checks.check('count the start of a task once', async () => {
     const lines = deployment.log('prepare').split('\n');
     assert.equal(counted('TaskStarts', lines).length, 1, lines.join('\n'));
     assert.deepEqual(counted('FailedPreparations', lines), []);
   });
   await checkFailures(checks, deployment, send, counted);
-  await checks.check('count the requests that the inner door refuses, and nothing else of what MLflow prints', async () => {
+  await checks.check('count the requests that the inner door refuses, and no other line of MLflow', async () => {
     await send(search, { ...json({}), headers: { ...bearer(token), origin: 'https://evil.example' } });
-    await sleep(200); // on its way into the file
+    await sleep(200); // until it is written to the file
     const lines = deployment.log('mlflow').split('\n');
     const refused = lines.filter(line => line.startsWith('secure-mlflow refused 403 '));
     assert(refused.length > 0 && lines.length > refused.length + 10, lines.join('\n'));
@@ -56,12 +56,12 @@ async function checkSignIns(checks: Checks, deployment: Deployment, send: Send, 
   const showing = async (credentials: string) => statusOfSearch(send, bearer(credentials));
   const refused: Record<string, () => Promise<number>> = {
     'a person of another domain': () => statusOfSignIn(url, 'someone@evil.example'),
-    'a token of another domain': async () => showing(await tokenOf({ email: 'someone@evil.example' })),
-    'a token whose address has a space': async () => showing(await tokenOf({ email: 'some one@evil.example' })),
-    'a token whose address has a line break': async () => showing(await tokenOf({ email: 'someone\n- - [x] [AuthSuccess] @evil.example' })),
-    'a token that has expired': async () => showing(await tokenOf({ exp: Math.floor(Date.now() / 1000) - 1 })),
-    'a token of another key': async () => showing(await tokenOf({}, new SigningKey(issuer.key.kid))),
-    'what is no token': () => showing('x'),
+    'a bearer token of another domain': async () => showing(await tokenOf({ email: 'someone@evil.example' })),
+    'a bearer token whose address has a space': async () => showing(await tokenOf({ email: 'some one@evil.example' })),
+    'a bearer token whose address has a line break': async () => showing(await tokenOf({ email: 'someone\n- - [x] [AuthSuccess] @evil.example' })),
+    'an expired bearer token': async () => showing(await tokenOf({ exp: Math.floor(Date.now() / 1000) - 1 })),
+    'a bearer token of another key': async () => showing(await tokenOf({}, new SigningKey(issuer.key.kid))),
+    'an invalid bearer token': () => showing('x'),
   };
   for (const [what, attempt] of Object.entries(refused)) {
     await checks.check(`count ${what}, once`, async () => {
@@ -69,7 +69,7 @@ async function checkSignIns(checks: Checks, deployment: Deployment, send: Send, 
       assert.equal(counted('RefusedSignIns', lines).length, 1, lines.join('\n'));
     });
   }
-  await checks.check('count nobody who gets in, nor who has not tried', async () => {
+  await checks.check('do not count accepted sign-ins, or requests without a sign-in', async () => {
     const lines = await printedMeanwhile(deployment, async () => {
       assert.equal(await statusOfSignIn(url, 'someone@example.com'), 200);
       assert.equal(await showing(token), 200);
@@ -89,23 +89,23 @@ async function checkFailures(checks: Checks, deployment: Deployment, send: Send,
       assert.deepEqual(found, failures.map(([name]) => [name, name === metric ? 1 : 0]), end);
     });
   }
-  await checks.check('count no clean-up that succeeds', async () => {
+  await checks.check('do not count successful clean-ups', async () => {
     const end = await deployment.runScheduledTask();
     assert.match(end, /exit code 0\n/);
     assert.deepEqual(failures.flatMap(([metric]) => counted(metric, end.split('\n'))), []);
   });
-  await checks.check('count no failure that a request merely tells of', async () => {
+  await checks.check('do not count a request that contains the word of a failure', async () => {
     const lines = await printedMeanwhile(deployment, () => send(search, { headers: { 'x-request-id': 'FAILED:' } }));
     assert(lines.some(line => line.split(' ')[2] === 'FAILED:'), lines.join('\n'));
     assert.deepEqual(failures.flatMap(([metric]) => counted(metric, lines)), []);
   });
 }
 
-/** By oauth2-proxy. */
+/** The lines of oauth2-proxy that an action causes. */
 async function printedMeanwhile(deployment: Deployment, action: () => Promise<unknown>): Promise<string[]> {
   const before = deployment.log('oauth2-proxy').length;
   await action();
-  await sleep(200); // on its way into the file
+  await sleep(200); // until it is written to the file
   return deployment.log('oauth2-proxy').slice(before).split('\n');
 }
 
@@ -117,7 +117,7 @@ async function statusOfSignIn(url: string, email: string): Promise<number> {
 }
 
 /**
- * Whether CloudWatch would count the line. Of its patterns those two that are used here; any other throws.
+ * Whether CloudWatch would count the line. Supports only the two kinds of patterns that are used, and throws for others.
  * https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
  */
 function matches(pattern: string, line: string): boolean {
@@ -125,11 +125,11 @@ function matches(pattern: string, line: string): boolean {
     return [...pattern.matchAll(/"([^"]+)"/g)].some(([, term]) => line.includes(term));
   }
   const [, inside] = /^\[(.+), \.\.\.\]$/.exec(pattern) ?? [];
-  assert(inside !== undefined, `${pattern} is not played here`);
-  // Fields: words, or what is in brackets or quotes. Those that have a value must have exactly that.
+  assert(inside !== undefined, `the pattern ${pattern} is not supported here`);
+  // Fields are words, or texts in brackets or quotes. A field with a value must be equal to it.
   const words = line.match(/\[[^\]]*\]|"[^"]*"|\S+/g) ?? [];
   return inside.split(', ').every((field, index) => {
-    const [, value] = /^\w+(?: = "([^"*]+)")?$/.exec(field) ?? assert.fail(`${field} is not played here`);
+    const [, value] = /^\w+(?: = "([^"*]+)")?$/.exec(field) ?? assert.fail(`the field ${field} is not supported here`);
     return index < words.length && (value === undefined || words[index] === value);
   });
 }

@@ -1,4 +1,4 @@
-"""A job that outlives its tokens: logs for the given seconds and reads it back; the plugin named in MLFLOW_TRACKING_AUTH renews them. Prints what it has logged."""
+"""A job that outlives its tokens: logs for the given seconds and reads the data back. The package named in MLFLOW_TRACKING_AUTH renews the tokens. Prints how much it has logged."""
 
 import sys
 import time

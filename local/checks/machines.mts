@@ -1,4 +1,4 @@
-/** What machines do: roles of AWS with `grantTrackingAccess`, machine clients of Cognito, each by the plugin in clients/. */
+/** Machines: AWS roles with `grantTrackingAccess`, and machine clients of Cognito, each with the package in clients/. */
 
 import assert from 'node:assert/strict';
 import type { JWTPayload } from 'jose';
@@ -14,14 +14,14 @@ interface MachineOptions {
   readonly deployment: Deployment;
   readonly send: Send;
   readonly python: string;
-  /** Where the plugin is to be installed. */
+  /** The folder of the package for clients. */
   readonly pluginFolder: string;
 }
 
 const jobSeconds = 15;
 const tokenSeconds = 4;
 
-/** Runs a job with these settings of the plugin. Returns how much it logged. */
+/** Runs a job with these settings of the package. Returns how much it logged. */
 type LongJob = (env: Record<string, string>) => Promise<string>;
 
 export async function checkMachines(checks: Checks, { deployment, send, python, pluginFolder }: MachineOptions): Promise<void> {
@@ -30,12 +30,12 @@ export async function checkMachines(checks: Checks, { deployment, send, python, 
     MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, PYTHONPATH: pluginFolder, ...env,
   });
 
-  checks.heading('A role that grantTrackingAccess was called with');
+  checks.heading('A role with grantTrackingAccess');
   await checkRole(checks, deployment, send, longJob);
   checks.heading('A machine client of Cognito');
   await checkMachineClient(checks, deployment, send, longJob);
   checks.heading('A person');
-  await checks.check('signs out of Cognito as well, and is asked anew', () => signsOutOfCognito(deployment));
+  await checks.check('signs out of Cognito, too, and must sign in again', () => signsOutOfCognito(deployment));
 }
 
 async function checkRole(checks: Checks, deployment: Deployment, send: Send, longJob: LongJob): Promise<void> {
@@ -45,7 +45,7 @@ async function checkRole(checks: Checks, deployment: Deployment, send: Send, lon
   const ask = (changes: Record<string, string | string[]>) => () => roles.authorize(role, 'sts:GetWebIdentityToken', {
     'sts:IdentityTokenAudience': [url], 'sts:DurationSeconds': '3600', 'sts:SigningAlgorithm': 'RS256', ...changes,
   });
-  await checks.check('may ask AWS for a token for this server, and for nothing else', async () => {
+  await checks.check('may request AWS identity tokens only for this server', async () => {
     assert.doesNotThrow(ask({}));
     assert.doesNotThrow(ask({ 'sts:SubjectMode': 'AWSIdentity' }));
     assert.throws(ask({ 'sts:IdentityTokenAudience': ['https://other.example.com'] }));
@@ -54,7 +54,7 @@ async function checkRole(checks: Checks, deployment: Deployment, send: Send, lon
     assert.throws(ask({ 'sts:SigningAlgorithm': 'ES384' }));
     assert.throws(ask({ 'sts:SubjectMode': 'OriginIdentity' }));
   });
-  await checks.check(`logs for ${jobSeconds} s with tokens that live ${tokenSeconds} s`, async () => {
+  await checks.check(`logs for ${jobSeconds} s with AWS identity tokens that expire after ${tokenSeconds} s`, async () => {
     account.tokenSeconds = tokenSeconds;
     const logged = await longJob({
       MLFLOW_TRACKING_AUTH: 'aws-role',
@@ -66,7 +66,7 @@ async function checkRole(checks: Checks, deployment: Deployment, send: Send, lon
     assert(account.tokensIssued >= 3, `${account.tokensIssued} tokens`);
     return `${logged}, ${account.tokensIssued} tokens`;
   });
-  await checks.check('gets in whatever the case of its name', async () => {
+  await checks.check('is accepted whatever the case of its name', async () => {
     const token = await account.key.sign({ iss: account.issuer, sub: roles.arn(role).toUpperCase(), aud: url, ...lifetime(60) });
     assert.equal(await statusOfSearch(send, bearer(token)), 200);
   });
@@ -76,11 +76,11 @@ async function checkMachineClient(checks: Checks, deployment: Deployment, send: 
   const { issuer, clients, template, secrets } = deployment;
   const credentials = template.ids('AWS::SecretsManager::Secret').map(id => secrets.valueFrom(template.attribute(id, 'Ref'))).find(value => value.startsWith('{"tokenUrl"'))!;
   const { tokenUrl, clientId, clientSecret, scope } = JSON.parse(credentials) as Record<string, string>;
-  await checks.check(`logs for ${jobSeconds} s with tokens that live ${tokenSeconds} s, with what its secret holds`, async () => {
+  await checks.check(`logs for ${jobSeconds} s with access tokens that expire after ${tokenSeconds} s, with the settings in its secret`, async () => {
     issuer.machineTokenSeconds = tokenSeconds;
     const logged = await longJob({
       MLFLOW_TRACKING_AUTH: 'client-credentials',
-      // By substitution the sign-in pages are at the issuer's address.
+      // By substitution the sign-in pages are at the URL of the issuer.
       MLFLOW_SECURE_TRACKING_TOKEN_URL: deployment.verbatim ? tokenUrl : issuer.issuer + new URL(tokenUrl).pathname,
       MLFLOW_SECURE_TRACKING_CLIENT_ID: clientId,
       MLFLOW_SECURE_TRACKING_CLIENT_SECRET: clientSecret,
@@ -90,7 +90,7 @@ async function checkMachineClient(checks: Checks, deployment: Deployment, send: 
     return `${logged}, ${issuer.machineTokensIssued} tokens`;
   });
   const access = (id: string, sub = id) => issuer.key.sign({ iss: issuer.issuer, sub, client_id: id, token_use: 'access', ...lifetime(60) });
-  await checks.check('gets in with its access token; another client does not, nor a person\'s', async () => {
+  await checks.check('is accepted with its access token; access tokens of another client or of a person are rejected', async () => {
     assert.equal(await statusOfSearch(send, bearer(await access(clientId))), 200);
     assert.equal(await statusOfSearch(send, bearer(await access('another-client'))), 403);
     assert.equal(await statusOfSearch(send, bearer(await access(clients.proxy.id, '4b1c2d3e-person'))), 403);
@@ -112,10 +112,10 @@ async function signsOutOfCognito({ issuer, substitutions, template, url }: Deplo
   }
 }
 
-/** Where machines may come, oauth2-proxy asks nobody for the company's Google Workspace. */
+/** With `machineIdentities`, oauth2-proxy does not check for the company's Google Workspace. The inner door does. */
 export async function checkOwnAccounts(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
-  checks.heading('Where machines may come');
-  await checks.check('a Google account of somebody\'s own making is refused by the inner door, for the API and for traces, and the machine let in', async () => {
+  checks.heading('With machineIdentities');
+  await checks.check('a personal Google account with a company address is refused by the inner door, for the API and for traces; the machine is accepted', async () => {
     const { issuer: { issuer, key }, clients } = deployment;
     const statuses = async (claims: JWTPayload) => {
       const headers = { ...bearer(await key.sign({ iss: issuer, aud: clients.toolId, sub: '1', email_verified: true, ...lifetime(60), ...claims })), 'x-mlflow-experiment-id': '0' };

@@ -1,4 +1,4 @@
-/** A load balancer that services share: who gets which requests, and whether its owner has set what MLflow needs. */
+/** A load balancer that services share: which service gets which requests, and whether the owner's settings are those that MLflow needs. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -17,11 +17,11 @@ import type { Deployment } from '../deployment.mjs';
 import { freePort } from '../processes.mjs';
 
 const otherHost = 'other.example.com';
-/** How long a load balancer waits where nothing is set. */
+/** The default idle timeout of a load balancer. */
 const defaultSeconds = 60;
 const stallSeconds = 70;
 
-/** Stands for the task of the other service. */
+/** A stand-in for the task of the other service. */
 class Neighbour extends PlayedServer {
   readonly requests: { readonly path: string; readonly headers: IncomingMessage['headers'] }[] = [];
 
@@ -41,21 +41,21 @@ export async function checkNeighbours(checks: Checks, { deployment, token }: Job
   await front.targetGroup(targetGroupOf(template, otherHost)).register(address, () => undefined);
   neighbour.requests.length = 0; // the health check
 
-  checks.heading(`Beside another service at the same listener, an upload that says nothing for ${stallSeconds} s meanwhile`);
+  checks.heading(`With another service at the same listener, during an upload that pauses for ${stallSeconds} s`);
   const uploadsEnd = await stallUploads(deployment, token);
-  await checks.check('requests for its host reach the other service alone', async () => {
+  await checks.check('requests for its host reach only the other service', async () => {
     const answers = await Promise.all([otherHost, otherHost.toUpperCase(), `${otherHost}:443`].map(host => at(host, '/marked')));
     assert.deepEqual(answers.map(({ status, body }) => [status, body]), Array(3).fill([200, 'the neighbour']));
     assert.deepEqual(neighbour.requests.map(({ path }) => path), Array(3).fill('/marked'));
     await send('/for-mlflow');
     for (let tries = 0; tries < 50 && !deployment.log('oauth2-proxy').includes('/for-mlflow'); tries += 1) {
-      await sleep(100); // lines are on their way into the file
+      await sleep(100); // until the lines are written to the file
     }
     const log = deployment.log('oauth2-proxy');
-    assert(log.includes('/for-mlflow'), 'its own requests leave no line, so this check proves nothing');
-    assert(!log.includes('/marked'), 'MLflow has got them, too');
+    assert(log.includes('/for-mlflow'), 'requests to MLflow leave no line, so this check proves nothing');
+    assert(!log.includes('/marked'), 'MLflow has received them, too');
   });
-  await checks.check('requests for MLflow\'s host reach MLflow alone, whatever other headers name', async () => {
+  await checks.check('requests for MLflow\'s host reach only MLflow, whatever other headers are sent', async () => {
     const before = neighbour.requests.length;
     for (const headers of [{}, { 'x-forwarded-host': otherHost }, { forwarded: `host=${otherHost}` }]) {
       const { status, body } = await send(search, { headers: { ...bearer(token), ...headers } });
@@ -67,23 +67,23 @@ export async function checkNeighbours(checks: Checks, { deployment, token }: Job
     await person.leave();
     assert.equal(neighbour.requests.length, before);
   });
-  await checks.check('any other host gets what the listener answers by default', async () => {
+  await checks.check('any other host gets the default answer of the listener', async () => {
     for (const host of ['unknown.example.com', `x.${otherHost}`, 'mlflow.example.com.evil.example']) {
       const { status, body } = await at(host, search, bearer(token));
       assert.deepEqual([host, status, body], [host, 404, '']);
     }
   });
-  await checks.check('the assistant is closed at MLflow\'s host, and the other service keeps that path', async () => {
+  await checks.check('the assistant is closed at MLflow\'s host, but the other service keeps that path', async () => {
     const { status, body } = await send(assistant, { headers: bearer(token) });
     assert.deepEqual([status, body], [403, 'The assistant is closed.']);
     assert.equal((await at(otherHost, assistant)).body, 'the neighbour');
   });
-  await checks.check('browsers are told to stay with TLS, and sent to it', async () => {
+  await checks.check('answers tell browsers to use only HTTPS, and port 80 redirects', async () => {
     assert.equal((await send('/')).headers['strict-transport-security'], 'max-age=31536000');
     await redirectsToHttps(deployment);
   });
-  await checks.check('the certificate of the host is added to the listener, and only the load balancer reaches the tasks, in the template', async () => opensTasksToLoadBalancer(template));
-  await checks.check(`the upload ends well; through a load balancer that waits for ${defaultSeconds} s it does not`, uploadsEnd);
+  await checks.check('in the template, the certificate of the host is added to the listener, and only the load balancer reaches the tasks', async () => opensTasksToLoadBalancer(template));
+  await checks.check(`the upload succeeds; with an idle timeout of ${defaultSeconds} s it fails`, uploadsEnd);
   neighbour.stop();
 }
 
@@ -92,7 +92,7 @@ interface Rule {
   readonly Actions: { readonly TargetGroupArn: string }[];
 }
 
-/** Networks are not played here. */
+/** Checks the template, because this example runs without simulated networks. */
 function opensTasksToLoadBalancer(template: Template): void {
   const [{ SecurityGroups: [loadBalancer] }] = template.all<{ SecurityGroups: string[] }>('AWS::ElasticLoadBalancingV2::LoadBalancer');
   const added = template.single<{ Certificates: { CertificateArn: string }[] }>('AWS::ElasticLoadBalancingV2::ListenerCertificate');
@@ -102,18 +102,18 @@ function opensTasksToLoadBalancer(template: Template): void {
   assert.deepEqual(ingress.filter(({ FromPort }) => FromPort === 4180).map(({ SourceSecurityGroupId }) => SourceSecurityGroupId), [loadBalancer]);
 }
 
-/** Where the rule for a host leads. */
+/** The target group of the rule for a host. */
 function targetGroupOf(template: Template, host: string): string {
   const hosts = ({ Conditions }: Rule) => Conditions.flatMap(({ HostHeaderConfig }) => HostHeaderConfig?.Values ?? []);
   return template.all<Rule>('AWS::ElasticLoadBalancingV2::ListenerRule').find(rule => hosts(rule).includes(host))!.Actions[0].TargetGroupArn;
 }
 
-/** Begins one through the load balancer, and one where its idle timeout is not set. */
+/** Begins an upload through the load balancer, and another through one with the default idle timeout. */
 async function stallUploads(deployment: Deployment, token: string): Promise<() => Promise<string>> {
   const impatient = await deployment.startFront(defaultSeconds);
   const [upload, cut] = [deployment.url, impatient.url].map((url, index) => {
     const path = `/api/2.0/mlflow-artifacts/artifacts/neighbours/stalled-${index}.bin`;
-    return put({ url, caFile: deployment.caFile }, token, path, Readable.from(stalled()), 2 * 1024).catch((error: Error) => error.message); // else a failure before the end is unhandled
+    return put({ url, caFile: deployment.caFile }, token, path, Readable.from(stalled()), 2 * 1024).catch((error: Error) => error.message); // otherwise an early failure would be unhandled
   });
   return async () => {
     const [status, withDefault] = await Promise.all([upload, cut]);

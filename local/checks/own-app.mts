@@ -58,8 +58,8 @@ export async function checkOwnApps(checks: Checks, { deployment, assembly, outpu
     ['a stack that does not exist', ownApp, 'Mlflow', /^Mlflow is not a stack with a SecureMlflow; the stacks with one are /],
     ['two servers in one stack', `OWN_APP=two-in-one ${ownApp}`, undefined, /^Both has several SecureMlflow: /],
     ['no server', `OWN_APP=none ${ownApp}`, undefined, /^no stack in .* has a SecureMlflow$/],
-    ['sign-in with GitHub', commandOf('providers-app.ts'), 'github', /^the sign-in with github is not played here, /],
-    ['sign-in with GitLab', commandOf('providers-app.ts'), 'gitlab', /^the sign-in with gitlab is not played here, /],
+    ['sign-in with GitHub', commandOf('providers-app.ts'), 'github', /^the sign-in with github has no stand-in here, /],
+    ['sign-in with GitLab', commandOf('providers-app.ts'), 'gitlab', /^the sign-in with gitlab has no stand-in here, /],
     ['a command that fails', 'exit 3', undefined, /^`exit 3`, run in .*, did not write a cloud assembly: /],
     ['a folder without an assembly', 'nowhere', undefined, /^`nowhere`, run in .*, did not write a cloud assembly: /],
   ] as const) {

@@ -1,4 +1,4 @@
-/** What people do in the browser, and what the browser of somebody else's victim would do. */
+/** The requests of people's browsers, also those that a page of an attacker causes. */
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,13 +17,13 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
   await checkWayToProvider(checks, deployment, send);
   await checkMember(checks, deployment);
   await checkOutsiders(checks, deployment);
-  await checks.check('has an hour for a sign-in, and is told where it took longer', () => hasAnHour(deployment, send));
-  await checks.check('with a Google account of her own making on a company address is refused, in the browser and with gcloud', () => refusesOwnGoogleAccount(deployment, send));
+  await checks.check('has an hour for a sign-in, and sees the reason if it took longer', () => hasAnHour(deployment, send));
+  await checks.check('with a personal Google account with a company address is refused, in the browser and with gcloud', () => refusesOwnGoogleAccount(deployment, send));
 
   const { clients, issuer } = deployment;
   checks.heading('Without signing in');
-  await checks.check('calls of programs get 401', () => callsGet401(send));
-  await checks.check('/health leads to the provider, and answers 200 to a token', async () => {
+  await checks.check('calls of programs are rejected with 401', () => callsGet401(send));
+  await checks.check('/health leads to the sign-in provider, and answers 200 with a bearer token', async () => {
     assert.equal((await send('/health')).status, 403);
     assert.equal((await send('/health', { headers: bearer(await personToken(issuer.issuer, clients, 'someone@example.com')) })).status, 200);
   });
@@ -31,8 +31,8 @@ export async function checkPeople(checks: Checks, deployment: Deployment, send: 
 }
 
 async function checkWayToProvider(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
-  await checks.check('is sent from http to https', () => redirectsToHttps(deployment));
-  await checks.check('is sent to the provider, with PKCE and a nonce', async () => {
+  await checks.check('is redirected from http to https', () => redirectsToHttps(deployment));
+  await checks.check('is redirected to the sign-in provider, with PKCE and a nonce', async () => {
     assert.equal(await leadsToProvider(deployment.url, send), deployment.issuer.issuer);
     const { headers } = await send('/oauth2/start?rd=/');
     assert(new URL(headers.location!).searchParams.get('nonce'), 'no nonce');
@@ -41,8 +41,8 @@ async function checkWayToProvider(checks: Checks, deployment: Deployment, send: 
 
 async function checkMember(checks: Checks, { url }: Deployment): Promise<void> {
   const member = await Person.meet('someone@example.com');
-  await checks.check('signs in and comes to the page', () => signsIn(member, url));
-  await checks.check('has a cookie for this host alone, over TLS, closed to scripts and to other sites\' writes', async () => {
+  await checks.check('signs in and gets to the page', () => signsIn(member, url));
+  await checks.check('has a cookie that is sent only to this host, over TLS, not readable by scripts, and not sent with writes of other sites', async () => {
     const { cookies: all } = await member.http.storageState();
     const cookies = all.filter(({ name }) => isSessionCookie(name));
     assert.equal(cookies.length, 1, all.map(({ name }) => name).join());
@@ -53,7 +53,7 @@ async function checkMember(checks: Checks, { url }: Deployment): Promise<void> {
     const response = await member.http.post(url + create, { headers: { origin: url }, data: { name: 'made in the page' } });
     assert.equal(response.status(), 200, await response.text());
   });
-  await checks.check('cannot be made to write by a page of another site', async () => {
+  await checks.check('is protected: a page of another site cannot write with this session', async () => {
     const response = await member.http.post(url + create, { headers: { origin: 'https://evil.example' }, data: { name: 'forged' } });
     assert.equal(response.status(), 403, await response.text());
   });
@@ -62,7 +62,7 @@ async function checkMember(checks: Checks, { url }: Deployment): Promise<void> {
 
 async function checkOutsiders(checks: Checks, { issuer, url }: Deployment): Promise<void> {
   const outsider = await Person.meet('someone@evil.example');
-  await checks.check('of another domain is refused after signing in, and gets no session', async () => {
+  await checks.check('from another domain is refused after signing in, and gets no session', async () => {
     const { status, text } = await outsider.open(`${url}/`);
     assert.equal(status, 403);
     assert.match(text, /The domain of its e-mail address may not enter/);
@@ -97,7 +97,7 @@ async function hasAnHour(deployment: Deployment, send: Send): Promise<void> {
   });
 }
 
-/** Google makes such accounts for everybody, and they stay with people who leave. */
+/** All people can create such accounts at Google, and keep them when they leave the company. */
 async function refusesOwnGoogleAccount(deployment: Deployment, send: Send): Promise<string> {
   const { clients, issuer, url } = deployment;
   const formerly = 'left@example.com';
@@ -111,8 +111,8 @@ async function refusesOwnGoogleAccount(deployment: Deployment, send: Send): Prom
   const credentials = bearer(await personToken(issuer.issuer, clients, formerly));
   assert.equal(await statusOfSearch(send, credentials), 403);
   const weakly = await deployment.withProxy({ OAUTH2_PROXY_ALLOWED_GROUPS: undefined }, weak => statusOfSearch(weak, credentials));
-  assert.equal(weakly, 200, 'it does not get in without its defence either');
-  return 'gets in without its defence';
+  assert.equal(weakly, 200, 'the attack also fails without its defence');
+  return 'succeeds without its defence';
 }
 
 async function sessionsOf(person: Person): Promise<string[]> {

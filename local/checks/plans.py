@@ -1,4 +1,4 @@
-"""Searches an experiment in the orders of MLflow and of its page, and prints which indexes the database uses for it, a line each: `python plans.py <address of the store>`."""
+"""Searches an experiment in the orders of MLflow and of its page, and prints a line for each with the indexes that the database uses: `python plans.py <database URI>`."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-/** The policies of the two roles are enough and no more: each action of the task role is taken away once, and something fails. */
+/** The policies of the two roles contain only what is needed: each action of the task role is removed once, and a use of it must fail. */
 
 import assert from 'node:assert/strict';
 import type { Checks } from './checks.mjs';
@@ -8,13 +8,13 @@ import type { Deployment } from '../deployment.mjs';
 
 const artifacts = '/api/2.0/mlflow-artifacts';
 
-/** What MLflow is asked for to see an action used. */
+/** For each action, a request to MLflow that uses it. */
 const uses: Record<string, (ask: Ask) => Promise<number>> = {
   's3:PutObject': ask => ask(`${artifacts}/artifacts/policy/written.txt`, { method: 'PUT', body: 'x' }),
   's3:GetObject': ask => ask(`${artifacts}/artifacts/policy/read.txt`),
   's3:ListBucket': ask => ask(`${artifacts}/artifacts?path=policy`),
   's3:DeleteObject': async ask => {
-    await ask(`${artifacts}/artifacts/policy/deleted.txt`, { method: 'DELETE' }); // MLflow answers 200 even where S3 refuses
+    await ask(`${artifacts}/artifacts/policy/deleted.txt`, { method: 'DELETE' }); // MLflow answers 200 even if S3 refuses
     return (await ask.objects()).includes('mlflow/policy/deleted.txt') ? 500 : 200;
   },
   's3:AbortMultipartUpload': async ask => {
@@ -46,18 +46,18 @@ export async function checkPolicies(checks: Checks, { s3, template, roles, taskR
   };
 
   checks.heading('The role of the task');
-  await checks.check('has no action that no check needs', async () => {
+  await checks.check('has only the actions that these checks use', async () => {
     assert.deepEqual(statements.flatMap(({ Action }) => Action).sort(), Object.keys(uses).sort());
   });
   for (const [action, use] of Object.entries(uses)) {
     await checks.check(`needs ${action}`, async () => {
       await fill();
-      assert.equal(await use(ask), 200, 'it does not even work with the action');
+      assert.equal(await use(ask), 200, 'the request fails even with the action');
       await fill();
       await s3.setPolicies(taskRole, without(policies, action));
       try {
         const status = await use(ask);
-        assert(status >= 400, `it works without (${status})`);
+        assert(status >= 400, `the request also succeeds without the action (${status})`);
       } finally {
         await s3.setPolicies(taskRole, policies);
       }
@@ -67,12 +67,12 @@ export async function checkPolicies(checks: Checks, { s3, template, roles, taskR
   checks.heading('The execution role');
   const { ExecutionRoleArn, ContainerDefinitions } = template.single<{ ExecutionRoleArn: string; ContainerDefinitions: { Secrets?: { ValueFrom: string }[] }[] }>('AWS::ECS::TaskDefinition');
   const granted = roles.policies(ExecutionRoleArn.split('/').at(-1)!).flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
-  await checks.check('reads the secrets of this task and no others', async () => {
+  await checks.check('may read only the secrets of this task', async () => {
     const wanted = ContainerDefinitions.flatMap(({ Secrets }) => Secrets ?? []).map(({ ValueFrom }) => ValueFrom.split(':').slice(0, 7).join(':').replace(/-\?+$/, ''));
     const readable = resourcesFor(granted, 'secretsmanager:GetSecretValue').map(arn => arn.replace(/-\?+$/, ''));
     assert.deepEqual([...new Set(readable)].sort(), [...new Set(wanted)].sort());
   });
-  await checks.check('writes to the log group of this task and does nothing else', async () => {
+  await checks.check('may write only to the log group of this task, and has no other action', async () => {
     const rest = granted.filter(({ Action }) => ![Action].flat().every(action => action.startsWith('secretsmanager:')));
     assert.deepEqual(rest.flatMap(({ Action }) => Action).sort(), ['logs:CreateLogStream', 'logs:PutLogEvents']);
     const groups = template.ids('AWS::Logs::LogGroup').map(id => template.attribute(id, 'Arn'));
@@ -83,7 +83,7 @@ export async function checkPolicies(checks: Checks, { s3, template, roles, taskR
 function without(policies: Record<string, PolicyDocument>, action: string): Record<string, PolicyDocument> {
   return Object.fromEntries(Object.entries(policies).map(([name, document]) => [name, {
     ...document,
-    // A statement needs an action; this one allows nothing that is used.
+    // A statement needs an action. This action is not used.
     Statement: document.Statement.map(statement => ({ ...statement, Action: [statement.Action].flat().map(one => one === action ? 's3:GetObjectTorrent' : one) })),
   }]));
 }

@@ -1,4 +1,4 @@
-/** What jobs, notebooks and scripts do. */
+/** Jobs, notebooks and scripts. */
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -15,21 +15,21 @@ interface Step {
   readonly image?: RunWithImage;
 }
 
-/** What MLflow's client is told of a server. */
+/** The settings of a server for MLflow's client. */
 export interface TrackingServer {
   readonly url: string;
-  /** Of its certification authority, where the machine does not trust it anyway. */
+  /** The certificate of its authority, if this machine does not trust it already. */
   readonly caFile?: string;
-  /** A command as its users run it. */
+  /** Returns the command as users of the server run it. */
   outside?(command: readonly string[]): string[];
 }
 
-/** Of a server of which less is known. */
+/** Options for a deployed server, of which less is known. */
 interface PlainJobOptions {
   readonly deployment: TrackingServer;
   readonly token: string;
   readonly python: string;
-  /** Of the experiment and the model. */
+  /** The name of the experiment and of the model. */
   readonly name?: string;
 }
 
@@ -46,9 +46,9 @@ interface ProgramOptions extends JobOptions {
 const steps = [
   'log parameters and metrics',
   'log an artifact of 200 MB',
-  'get it back from S3, by the signed URL that MLflow hands out',
+  'get it back from S3 with the signed URL from MLflow',
   'get it back through the server',
-  'log an artifact in parts, by signed URLs',
+  'log an artifact in parts with signed URLs',
   'log a figure',
   'log the model',
   'register it',
@@ -56,7 +56,7 @@ const steps = [
   'read parameters and metrics back',
 ];
 
-/** What is run as it stands in a page, by `sh` where nothing else is said, and what it has to print. */
+/** Commands that are run exactly as they are in a page, with `sh` by default, and the text that they must print. */
 export const pageCommands: { readonly page: string; readonly command: RegExp; readonly shows: string; readonly by?: string }[] = [
   { page: 'docs/tokens.md', command: /^curl -H .*$/m, shows: 'diabetes' },
   { page: 'docs/troubleshooting.md', command: /python3 -c '[^`]*' "\$MLFLOW_TRACKING_TOKEN"/, shows: 'someone@example.com' },
@@ -64,38 +64,38 @@ export const pageCommands: { readonly page: string; readonly command: RegExp; re
   { page: 'docs/use-it.md', command: /(?<=```python\n).*?(?=```)/s, shows: 'logged', by: 'python' },
 ];
 
-/** Returns the run that the job made. */
+/** Returns the run that the job created. */
 export async function checkPrograms(checks: Checks, { deployment, send, token, python }: ProgramOptions): Promise<RunWithImage | undefined> {
   const { url, caFile } = deployment;
   const image = await checkJob(checks, { deployment, token, python });
-  await checks.check('the run says who made it, where nobody has a level', async () => {
-    assert(image, 'the job has made none');
+  await checks.check('the run names its author, also without levels', async () => {
+    assert(image, 'the job has created no run');
     assert.equal(deployment.container('mlflow').env.SECURE_MLFLOW_ACCESS, undefined);
     const { body } = await send(`/api/2.0/mlflow/runs/get?run_id=${image.runId}`, { headers: bearer(token) });
     assert.equal((JSON.parse(body) as { run: { info: { user_id: string } } }).run.info.user_id, 'someone@example.com');
   });
   checks.heading('Other programs can');
   const search = '/api/2.0/mlflow/experiments/search?max_results=10';
-  await checks.check('list the experiments with curl and the token', async () => {
+  await checks.check('list the experiments with curl and a bearer token', async () => {
     const curl = ['curl', '--silent', '--show-error', '--fail', '--cacert', caFile, '--header', `Authorization: Bearer ${token}`, url + search];
     const { stdout } = await runOutside(deployment, curl);
     const names = (JSON.parse(stdout) as { experiments: { name: string }[] }).experiments.map(({ name }) => name);
     assert(names.includes('diabetes'), `experiments: ${names}`);
   });
-  await checks.check('give the token as a password', async () => {
+  await checks.check('send the bearer token as a password', async () => {
     const { status } = await send(search, { headers: { authorization: `Basic ${Buffer.from(`x:${token}`).toString('base64')}` } });
     assert.equal(status, 200);
   });
-  await checks.check('not write `bearer` in small letters, which gets 403', async () => {
+  await checks.check('not use `bearer` in lower case, which gets 403', async () => {
     assert.equal((await send(search, { headers: { authorization: `bearer ${token}` } })).status, 403);
   });
   await checks.check('send OpenTelemetry traces', async () => {
     const trace = json({ resourceSpans: [] });
     const { status, body } = await send('/v1/traces', { ...trace, headers: { ...trace.headers, ...bearer(token), 'x-mlflow-experiment-id': '1' } });
-    assert([200, 400].includes(status), `${status} ${body}`); // 400: no spans; 404 would mean that nobody takes traces
+    assert([200, 400].includes(status), `${status} ${body}`); // 400: no spans; 404 would mean that traces are not supported
   });
 
-  checks.heading('The commands of the pages work as they stand there');
+  checks.heading('The commands in the pages work');
   const env = { ...clientSettings(deployment, token), CURL_CA_BUNDLE: caFile, PATH: `${dirname(python)}:${process.env.PATH}` };
   for (const { page, command, shows, by = 'sh' } of pageCommands) {
     await checks.check(page, async () => {
@@ -109,9 +109,9 @@ export async function checkPrograms(checks: Checks, { deployment, send, token, p
   return image;
 }
 
-/** All that a training job does. Returns the run that it made. */
+/** Runs a whole training job. Returns the run that it created. */
 export async function checkJob(checks: Checks, { deployment, token, python, name = 'diabetes' }: PlainJobOptions): Promise<RunWithImage | undefined> {
-  checks.heading('A training job with MLflow\'s client and a token can');
+  checks.heading('A training job with MLflow\'s client and a bearer token can');
   const job = await runOutside(deployment, [python, `${import.meta.dirname}/job.py`], {
     reject: false,
     timeout: 600_000,
@@ -128,18 +128,18 @@ export async function checkJob(checks: Checks, { deployment, token, python, name
   return done.find(({ image }) => image)?.image;
 }
 
-/** Logs for some seconds and reads it back. Returns how much it was. */
+/** Logs for some seconds and reads the data back. Returns how much was logged. */
 export async function runLongJob(deployment: Deployment, python: string, seconds: number, env: Record<string, string>): Promise<string> {
   const { stdout } = await runOutside(deployment, [python, `${import.meta.dirname}/long_job.py`, String(seconds)], { timeout: 120_000, env });
   return stdout.split('\n').at(-1)!;
 }
 
-/** What MLflow's client wants to know. */
+/** The environment variables for MLflow's client. */
 export function clientSettings({ url, caFile }: TrackingServer, token: string): Record<string, string> {
   return { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, ...caFile !== undefined && { MLFLOW_TRACKING_SERVER_CERT_PATH: caFile } };
 }
 
-/** Runs a program where the users of a server are. */
+/** Runs a program in the network of a server's users. */
 export async function runOutside(
   server: Pick<TrackingServer, 'outside'>, command: readonly string[], options: Options = {},
 ): Promise<{ readonly stdout: string; readonly stderr: string }> {

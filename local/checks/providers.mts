@@ -1,4 +1,4 @@
-/** Whether the real oauth2-proxy takes the settings of every sign-in provider, and whom they let in where a provider is played. Nothing is sent to a real one. */
+/** Checks that the real oauth2-proxy accepts the settings of every sign-in provider, and who is admitted with a stand-in for the provider. No real provider is contacted. */
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -16,7 +16,7 @@ import { SignIns, type Account, type Entrance } from '../providers/sign-ins.mjs'
 type Settings = Record<string, string>;
 
 interface ProvidersOptions {
-  /** What local/apps/providers-app.ts synthesises. */
+  /** The cloud assembly of local/apps/providers-app.ts. */
   readonly assembly: string;
   /** The program oauth2-proxy. */
   readonly proxy: string;
@@ -27,30 +27,30 @@ const suffix = '.template.json';
 
 export async function checkProviders(checks: Checks, { assembly, proxy }: ProvidersOptions): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'providers-'));
-  checks.heading('oauth2-proxy knows every setting of, and finds no contradiction in');
+  checks.heading('oauth2-proxy accepts the settings of');
   const settings = await checkSettings(checks, assembly, proxy, folder);
-  checks.heading('These checks would notice');
+  checks.heading('These checks would detect');
   await checkMistakes(checks, proxy, folder, settings.get('oidc') ?? {});
 
   const door = (stack: string): Door => ({ proxy, folder, settings: settings.get(stack)! });
-  checks.heading('Who gets in with the settings of');
+  checks.heading('Who is admitted with the settings of');
   for (const stack of Object.keys(cases)) {
     await checks.check(stack, () => whoGetsIn(stack, cases[stack], door(stack)));
   }
   await checkGcloud(checks, door);
 
-  checks.heading('`sessionRefresh` keeps a session beyond its tokens with the settings of');
+  checks.heading('`sessionRefresh` keeps a session after its tokens have expired, with the settings of');
   for (const [stack, refresh] of Object.entries(refreshed)) {
     await checks.check(stack, () => staysRefreshed(stack, refresh, door(stack)));
   }
-  checks.heading('The tokens of the provider, each with all groups,');
+  checks.heading('The tokens of the sign-in provider, each with all groups,');
   await checks.check('are not in the cookie of a session', () => keepsTokensOut(door('oidc')));
-  await checks.check('are in the cookie where they are refreshed: the proxy would not start otherwise', async () => {
+  await checks.check('are in the cookie if sessions are refreshed; otherwise the proxy would not start', async () => {
     const minimal = { ...settings.get('oidc-refreshed')!, OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: 'true' };
     assert.match(await configTest(proxy, minimal), /cookie_refresh > 0 requires oauth tokens in sessions/);
   });
 
-  checks.heading('The groups of a person reach MLflow, for levels, with the settings of');
+  checks.heading('The groups of a person reach MLflow for levels, with the settings of');
   for (const [stack, { account, groups }] of Object.entries(levelled)) {
     await checks.check(stack, async () => {
       const signIns = await doorOf(stack, door(stack));
@@ -62,7 +62,7 @@ export async function checkProviders(checks: Checks, { assembly, proxy }: Provid
     });
   }
 
-  checks.heading('Lists that come to nothing at deployment let nobody in');
+  checks.heading('Lists that are empty at deployment admit no account');
   for (const [stack, account] of Object.entries(comeToNothing)) {
     await checks.check(stack, () => letsNobodyIn(stack, account, door(stack)));
   }
@@ -86,7 +86,7 @@ async function checkSettings(checks: Checks, assembly: string, proxy: string, fo
 }
 
 async function checkMistakes(checks: Checks, proxy: string, folder: string, good: Settings): Promise<void> {
-  await checks.check('a misspelt name, which the proxy ignores where it starts', async () => {
+  await checks.check('a misspelt name, which the proxy ignores when it starts', async () => {
     const misspelt = { ...good, OAUTH2_PROXY_ALLOWED_GROUP: 'ml-team' };
     assert.match(await configTest(proxy, {}, asFile(folder, misspelt)), /invalid keys: allowed_group\b/);
     assert.equal(await configTest(proxy, misspelt), 'configuration is valid');
@@ -113,7 +113,7 @@ async function checkGcloud(checks: Checks, door: (stack: string) => Door): Promi
     assert.equal(await status({ hd: 'evil.example' }), 403);
     await signIns.stop();
   });
-  await checks.check('google-with-machines: the server is told the domain of an account, and the name of a machine', async () => {
+  await checks.check('google-with-machines: the server gets the domain of an account, and the name of a machine', async () => {
     const signIns = await doorOf('google-with-machines', trustingGcloud(door('google-with-machines')));
     const told = ({ headers = {} }: Entrance) => [headers['x-forwarded-email'], headers['x-forwarded-groups']];
     assert.deepEqual(told(await signIns.enter({ claims: { ...ann, hd: 'example.com' } })), [ann.email, 'example.com']);
@@ -124,13 +124,13 @@ async function checkGcloud(checks: Checks, door: (stack: string) => Door): Promi
   });
 }
 
-/** With the name that nobody has. Without it everybody gets in. */
+/** The unused name in an empty list rejects all accounts. Without that name, all would be admitted. */
 async function letsNobodyIn(stack: string, account: Account, door: Door): Promise<string> {
   await whoGetsIn(stack, { out: { anybody: account } }, door);
   const emptied = Object.fromEntries(Object.entries(door.settings).map(([name, value]) => [name, value.replace(/,?nobody:nobody/, '')]));
   assert.notDeepEqual(emptied, door.settings);
   await whoGetsIn(stack, { in: { anybody: account } }, { ...door, settings: emptied });
-  return 'everybody gets in without the name that nobody has';
+  return 'all accounts would be admitted without the unused name';
 }
 
 async function staysRefreshed(stack: string, { refreshScope, account }: Refresh, door: Door): Promise<string | undefined> {
@@ -145,7 +145,7 @@ async function staysRefreshed(stack: string, { refreshScope, account }: Refresh,
   };
   assert.deepEqual(await stay(), { status: 200, refreshed: 1 });
   const scopes = settings.OAUTH2_PROXY_SCOPE.split(' ');
-  assert.equal(scopes.includes('offline_access'), refreshScope !== undefined, 'others refuse this scope');
+  assert.equal(scopes.includes('offline_access'), refreshScope !== undefined, 'other providers refuse this scope');
   if (refreshScope === undefined) {
     return undefined;
   }
@@ -177,7 +177,7 @@ interface Accounts {
 }
 
 const ann = { email: 'ann@example.com', email_verified: true };
-/** The audience of `TokenIssuer.gcloud()`, which is in no stack, since the proxy would ask the issuer before it looks at its settings. */
+/** The audience of `TokenIssuer.gcloud()`. It is in no stack, because the proxy would contact the issuer before it reads its settings. */
 const gcloud = '32555940559.apps.googleusercontent.com';
 const machine = 'ci@project.iam.gserviceaccount.com';
 
@@ -185,9 +185,9 @@ const machine = 'ci@project.iam.gserviceaccount.com';
 const cases: Record<string, Accounts> = {
   'google': {
     in: { 'of the Workspace': { claims: { ...ann, hd: 'example.com' } }, 'of its other domain': { claims: { ...ann, hd: 'ml.example.com' } } },
-    out: { 'of her own making': { claims: ann }, 'of another Workspace': { claims: { ...ann, hd: 'evil.example' } }, 'of the Workspace, in another domain': { claims: { ...ann, email: 'ann@evil.example', hd: 'example.com' } } },
+    out: { 'a personal account': { claims: ann }, 'of another Workspace': { claims: { ...ann, hd: 'evil.example' } }, 'of the Workspace, in another domain': { claims: { ...ann, email: 'ann@evil.example', hd: 'example.com' } } },
   },
-  'google-with-every-account': { in: { 'of her own making': { claims: ann } }, out: { 'in another domain': { claims: { ...ann, email: 'ann@evil.example' } } } },
+  'google-with-every-account': { in: { 'a personal account': { claims: ann } }, out: { 'in another domain': { claims: { ...ann, email: 'ann@evil.example' } } } },
   'oidc': { in: { 'verified': { claims: ann }, 'not marked': { claims: { email: ann.email } } }, out: { 'not verified': { claims: { ...ann, email_verified: false } } } },
   'oidc-with-a-claim': {
     in: { 'by the claim, verified or not': { claims: { email: 'mallory@evil.example', email_verified: false, preferred_username: 'ann@example.com' } } },
@@ -214,7 +214,7 @@ const cases: Record<string, Accounts> = {
   },
 };
 
-/** Stacks whose lists are empty at deployment, and somebody who is in no group. */
+/** Stacks whose lists are empty at deployment, and an account without a group. */
 const comeToNothing: Record<string, Account> = {
   'google-with-nothing': { claims: ann },
   'oidc-with-nothing': { claims: ann },
@@ -226,7 +226,7 @@ const comeToNothing: Record<string, Account> = {
   'gitlab-with-no-projects': { claims: ann },
 };
 
-/** Stacks with `access`, and what their groups are called there. */
+/** Stacks with `access`, and the names of the groups at the provider. */
 const levelled: Record<string, { readonly account: Account; readonly groups: string[] }> = {
   'oidc-with-levels': { account: { claims: { ...ann, groups: ['ml-team', 'others'] } }, groups: ['ml-team', 'others'] },
   'cognito-with-levels': { account: { claims: { ...ann, 'cognito:groups': ['ml-team'] } }, groups: ['ml-team'] },
@@ -237,7 +237,7 @@ const levelled: Record<string, { readonly account: Account; readonly groups: str
 };
 
 interface Refresh {
-  /** The scope for which the provider gives a refresh token, if it wants any. */
+  /** The scope with which the provider gives a refresh token, if it needs one. */
   readonly refreshScope?: string;
   readonly account: Account;
 }
@@ -267,7 +267,7 @@ async function doorOf(stack: string, { proxy, folder, settings }: Door, refreshS
   return SignIns.start({ proxy, settings, machinesFile, refreshScope, log: join(folder, `${stack}.log`) });
 }
 
-/** Each of them in a browser, and with an ID token where the provider's are accepted. */
+/** Tests each account in a browser, and with an ID token if the provider's ID tokens are accepted. */
 async function whoGetsIn(stack: string, { in: entering = {}, out: refused = {} }: Accounts, door: Door): Promise<string> {
   const { settings } = door;
   const signIns = await doorOf(stack, door);
@@ -288,7 +288,7 @@ async function whoGetsIn(stack: string, { in: entering = {}, out: refused = {} }
   return [Object.keys(entering), Object.keys(refused)].map((names, out) => names.length > 0 && `${out ? 'not ' : ''}${names.join(', ')}`).filter(Boolean).join('; ');
 }
 
-/** What ECS would give to the container, with made-up secrets. */
+/** The environment of the container as ECS would set it, with random secrets. */
 function settingsOf(template: Template): Settings {
   const { ContainerDefinitions: definitions } = template.single<{ ContainerDefinitions: ContainerDefinition[] }>('AWS::ECS::TaskDefinition');
   const definition = definitions.find(({ Name }) => Name === 'oauth2-proxy')!;
@@ -296,18 +296,18 @@ function settingsOf(template: Template): Settings {
   const { GOMAXPROCS: _, GOGC: __, ...plain } = plainEnvironment(definition); // Go's own
   const settings: Settings = { ...plain, ...Object.fromEntries(secrets) };
   const others = Object.keys(settings).filter(name => !name.startsWith(prefix));
-  assert.deepEqual(others, [], 'settings that are not for oauth2-proxy');
+  assert.deepEqual(others, [], 'settings of other programs');
   return settings;
 }
 
-/** The same settings as a file: unlike with the environment, the proxy refuses a file with names that it does not know. */
+/** Writes the settings to a file, because the proxy refuses unknown names in a file, but not in the environment. */
 function asFile(folder: string, settings: Settings): string {
   const file = join(folder, 'oauth2-proxy.cfg');
   writeFileSync(file, Object.entries(settings).map(([name, value]) => `${name.slice(prefix.length).toLowerCase()} = ${JSON.stringify(value)}\n`).join(''));
   return file;
 }
 
-/** What the proxy says of its settings, without starting. */
+/** The proxy's check of its settings, without starting it. */
 async function configTest(proxy: string, env: Settings, file?: string): Promise<string> {
   const { all } = await execa(proxy, ['--config-test', ...file === undefined ? [] : ['--config', file]], { env, extendEnv: false, all: true, reject: false });
   return all.trim();

@@ -1,4 +1,4 @@
-/** The server signs in to the database by IAM, with a token that changes every few seconds. */
+/** The server connects to the database with IAM authentication, with a token that changes every few seconds. */
 
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
@@ -13,24 +13,24 @@ import type { Deployment } from '../deployment.mjs';
 const seconds = 20;
 
 export async function checkRotation(checks: Checks, deployment: Deployment, token: string, python: string): Promise<void> {
-  checks.heading('The server signs in to the database with tokens');
+  checks.heading('The server connects to the database with IAM tokens');
   await checkTokens(checks, deployment, token, python);
   await checkSecrecy(checks, deployment);
   await checkRights(checks, deployment);
   await checkChanges(checks, deployment, token, python);
-  await checks.check('a side container that dies ends the task, which says why', async () => {
+  await checks.check('a side container that is killed ends the task, with the reason', async () => {
     const { task } = deployment;
     const memory = residentMiB(task.pid('database-token'));
     process.kill(task.pid('database-token'), 'SIGKILL');
     const reason = await task.ended;
     assert.match(reason, /^essential container database-token ended: (SIGKILL|exit code 137)/);
-    return `${reason.split('\n')[0]}; it took ${memory} MiB`;
+    return `${reason.split('\n')[0]}; it used ${memory} MiB`;
   });
 }
 
 async function checkTokens(checks: Checks, deployment: Deployment, token: string, python: string): Promise<void> {
   const tokens = deployment.databaseTokens!;
-  await checks.check(`${seconds} s of writing while the token changes every few seconds: no write fails`, async () => {
+  await checks.check(`no write fails in ${seconds} s while the IAM token changes every few seconds`, async () => {
     const before = tokens.accepted;
     const connections = await made(deployment);
     const { written, failures, slowest } = await runSteadyJob(deployment, python, seconds, clientSettings(deployment, token));
@@ -39,17 +39,17 @@ async function checkTokens(checks: Checks, deployment: Deployment, token: string
     assert.deepEqual(failures, []);
     assert(written > 100 && changes >= seconds / 5 && connected > changes, `${written} written, ${changes} changes, ${connected} connections`);
     const busy = deployment.log('oauth2-proxy').match(/ 503 /g)?.length ?? 0;
-    return `${written} writes, ${changes} tokens, ${connected} new connections, ${busy} × 503 that the client repeated, the slowest write ${slowest} s`;
+    return `${written} writes, ${changes} tokens, ${connected} new connections, ${busy} × 503 that the client retried, the slowest write ${slowest} s`;
   });
-  await checks.check('every token was one that RDS takes: signed by the role of the task, for this user, host and port, not expired', async () => {
+  await checks.check('RDS would accept every token: signed by the role of the task, for this user, host and port, not expired', async () => {
     assert.deepEqual(tokens.refusals, []);
     assert(tokens.accepted > 0);
   });
-  await checks.check('a token that was changed, or that is for another user or host, is none', async () => {
+  await checks.check('a token that was changed, or is for another user or host, is rejected', async () => {
     const [databaseHost] = deployment.sites.database.here.split(':');
     for (const [from, to] of [[/.$/, 'x'], ['DBUser=mlflow_iam', 'DBUser=mlflow'], [databaseHost, 'elsewhere'], ['Action=connect', 'Action=else']] as const) {
       const { user, refusal } = await tokens.check(tokens.token.replace(from, to));
-      assert.equal(user, undefined, `with ${to} it was taken`);
+      assert.equal(user, undefined, `with ${to} it was accepted`);
       assert(refusal);
     }
   });
@@ -66,7 +66,7 @@ async function checkSecrecy(checks: Checks, deployment: Deployment): Promise<voi
     }
     assert(masterPassword.length > 0);
   });
-  await checks.check('the file belongs to the server\'s user, and nobody else can read it', async () => {
+  await checks.check('the file belongs to the server\'s user, and other users cannot read it', async () => {
     const [mlflow, side] = ['mlflow', 'database-token'].map(name => deployment.container(name));
     const { mode, uid } = statSync(deployment.onDisk('mlflow', mlflow.env.PGPASSFILE));
     assert.equal(mode.toString(8), '100600'); // a plain file, 0600
@@ -81,30 +81,30 @@ async function checkSecrecy(checks: Checks, deployment: Deployment): Promise<voi
 }
 
 async function checkRights(checks: Checks, { database }: Deployment): Promise<void> {
-  await checks.check('that user reads and writes rows and can do no more', async () => {
+  await checks.check('the database user can read and write rows, and has no other rights', async () => {
     const [rights] = await database.query<Record<string, boolean>>(`
       SELECT pg_has_role('mlflow_iam', 'rds_iam', 'MEMBER') AS iam, has_schema_privilege('mlflow_iam', 'public', 'CREATE') AS creates,
              has_table_privilege('mlflow_iam', 'runs', 'INSERT') AS writes, has_table_privilege('mlflow_iam', 'runs', 'TRUNCATE') AS truncates,
              rolsuper OR rolcreaterole OR rolcreatedb AS powerful FROM pg_roles WHERE rolname = 'mlflow_iam'`);
     assert.deepEqual(rights, { iam: true, creates: false, writes: true, truncates: false, powerful: false });
   });
-  await checks.check('the master user is no member of it: else RDS would take no password from it any more', async () => {
+  await checks.check('the master user is not a member of it, because RDS would then reject the master password', async () => {
     const [{ member }] = await database.query<{ member: boolean }>('SELECT pg_has_role($1, \'mlflow_iam\', \'MEMBER\') AS member', [database.userName]);
     assert.equal(member, false);
   });
 }
 
-/** Of secrets, while the task runs. */
+/** Changes of secrets while the task runs. */
 async function checkChanges(checks: Checks, deployment: Deployment, token: string, python: string): Promise<void> {
   const { database, url } = deployment;
-  await checks.check('the password of the master user may change while the task runs', async () => {
+  await checks.check('the password of the master user can change while the task runs', async () => {
     await database.setPassword(database.userName, 'another');
-    await sleep(3000); // longer than any connection lives
+    await sleep(3000); // longer than the lifetime of a connection
     const { failures } = await runSteadyJob(deployment, python, 3, clientSettings(deployment, token));
     await database.setPassword(database.userName, passwordOf(deployment));
     assert.deepEqual(failures, []);
   });
-  await checks.check('a new OAuth secret ends no session, a new cookie secret ends them all', async () => {
+  await checks.check('a new OAuth secret ends no session; a new cookie secret ends all sessions', async () => {
     const cookie = await sessionCookie(url, 'someone@example.com');
     for (const [name, status] of [['OAUTH2_PROXY_CLIENT_SECRET', 200], ['OAUTH2_PROXY_COOKIE_SECRET', 403]] as const) {
       const answer = await deployment.withProxy({ [name]: 'x'.repeat(32) }, send => send('/', { headers: { cookie } }));
@@ -120,12 +120,12 @@ async function runSteadyJob(
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as { written: number; failures: string[]; slowest: number };
 }
 
-/** Of the master user. */
+/** The password of the master user. */
 function passwordOf(deployment: Deployment): string {
   return deployment.container('prepare').env.PGPASSWORD;
 }
 
-/** Connections that have been made to the database so far. */
+/** The number of connections to the database since its start. */
 async function made(deployment: Deployment): Promise<number> {
   const [{ sessions }] = await deployment.database.query<{ sessions: string }>('SELECT sessions FROM pg_stat_database WHERE datname = current_database()');
   return Number(sessions);

@@ -1,4 +1,4 @@
-/** Two tasks behind the load balancer: what they share is enough. */
+/** Two tasks behind the load balancer. They share only the database, the bucket and the secrets. */
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,11 +13,11 @@ export async function checkScaling(checks: Checks, deployment: Deployment, send:
   checks.heading('Two tasks');
   const first = { task: deployment.task, url: deployment.proxyUrl };
   let second!: TaskPlan;
-  await checks.check('come up on one database', async () => {
+  await checks.check('start with one database', async () => {
     second = await deployment.addTask();
   });
-  await checks.check('take each other\'s sessions', () => takeOneSession(deployment, [first, second]));
-  await checks.check('share the load, and one that is killed takes nothing acknowledged along', async () => {
+  await checks.check('accept each other\'s sessions', () => takeOneSession(deployment, [first, second]));
+  await checks.check('share the load; if one is killed, no acknowledged write is lost', async () => {
     const load = await Load.begin(send, token, { clients: 8 });
     await sleep(3000);
     process.kill(second.task.pid('mlflow'), 'SIGKILL');
@@ -28,7 +28,7 @@ export async function checkScaling(checks: Checks, deployment: Deployment, send:
     await load.assertNothingLost();
     return load.summary;
   });
-  await checks.check('one after the other are replaced under load without a failed request', async () => {
+  await checks.check('can be replaced one after the other under load without a failed request', async () => {
     const load = await Load.begin(send, token, { clients: 8 });
     await deployment.addTask();
     await deployment.stopTask(first);

@@ -1,4 +1,4 @@
-"""What S3 answers to the role of the task, inside its folder, outside, and in another bucket. Arguments: endpoint, bucket, folder, an object outside."""
+"""Prints S3's answers to the role of the task inside its folder, outside, and in another bucket. Arguments: endpoint, bucket, folder, an object outside."""
 
 import json
 import sys

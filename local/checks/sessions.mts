@@ -1,4 +1,4 @@
-/** Sessions on the server: signing out ends them, their cookie is small, and what happens while their store is unreachable. */
+/** Sessions on the server: signing out ends them, their cookie is small, and requests while their store cannot be reached. */
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -27,7 +27,7 @@ export async function checkSessions(checks: Checks, deployment: Deployment, send
   await checks.check('sessions survive the end of a task, and signing out at one task ends a session at the other', () => tasksShareSessions(deployment, send));
 
   checks.heading('While the store hangs');
-  await checks.check('a request with a session is refused within 20 s, for the API and for the page; one with a token is served',
+  await checks.check('a request with a session is refused within 20 s, for the API and for the page; a request with a bearer token is served',
     () => refusedWhileItHangs(deployment, send, token));
 
   checks.heading('While the store is down');
@@ -37,7 +37,7 @@ export async function checkSessions(checks: Checks, deployment: Deployment, send
 async function checkWhatIsStored(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
   const store = deployment.sessionServer!;
   const keys = async () => (await store.ask('KEYS', '*')) as string[];
-  await checks.check('a session with 400 groups is one small cookie; in the cookie itself it takes several', async () => {
+  await checks.check('a session with 400 groups has one small cookie; if the session were in the cookie, it would need several', async () => {
     deployment.issuer.groups.set('many@example.com', Array.from({ length: 400 }, () => randomUUID()));
     const groups = { OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'groups', OAUTH2_PROXY_ALLOWED_GROUPS: undefined }; // not Google's
     const small = await deployment.withProxy(groups, async at => {
@@ -48,7 +48,7 @@ async function checkWhatIsStored(checks: Checks, deployment: Deployment, send: S
     assert(small.length < 260 && !small.includes(';'), `${small.length} characters`);
     const large = await deployment.withProxy({ ...cookieStore, ...groups }, at => cookieOfSignIn(deployment, at, 'many@example.com'));
     assert(large.split('; ').length > 1, large);
-    return `${small.length} characters; else ${large.length} in ${large.split('; ').length} cookies`;
+    return `${small.length} characters; in the cookie ${large.length} in ${large.split('; ').length} cookies`;
   });
   await checks.check('the store has one key for each session, which expires with it, and an encrypted value', async () => {
     const before = await keys();
@@ -66,7 +66,7 @@ async function checkWhatIsStored(checks: Checks, deployment: Deployment, send: S
 }
 
 async function checkSignOut(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
-  await checks.check('a copy of a cookie gets 401 after signing out; with the session in the cookie it still gets in', async () => {
+  await checks.check('a copy of a cookie gets 401 after signing out; with the session in the cookie it would still be accepted', async () => {
     const cookie = await cookieOfSignIn(deployment, send);
     assert.equal(await statusWithCookie(send, cookie), 200);
     await signOut(send, cookie);
@@ -77,7 +77,7 @@ async function checkSignOut(checks: Checks, deployment: Deployment, send: Send):
       assert.equal(await statusWithCookie(at, kept), 200);
     });
   });
-  await checks.check('signing out ends this session and no other of the same person', async () => {
+  await checks.check('signing out ends only this session, not others of the same person', async () => {
     const [one, other] = [await cookieOfSignIn(deployment, send), await cookieOfSignIn(deployment, send)];
     await signOut(send, one);
     assert.deepEqual([await statusWithCookie(send, one), await statusWithCookie(send, other)], [401, 200]);
@@ -85,7 +85,7 @@ async function checkSignOut(checks: Checks, deployment: Deployment, send: Send):
 }
 
 async function checkRefresh(checks: Checks, deployment: Deployment, send: Send): Promise<void> {
-  await checks.check('a session is refreshed under a lock, and ends when the provider blocks the person', async () => {
+  await checks.check('a session is refreshed under a lock, and ends when the sign-in provider blocks the person', async () => {
     const locks = async () => await calls(deployment, 'evalsha') + await calls(deployment, 'eval');
     await deployment.withProxy({ OAUTH2_PROXY_COOKIE_REFRESH: '1s' }, async at => {
       const cookie = await cookieOfSignIn(deployment, at, 'leaver@example.com');
@@ -107,7 +107,7 @@ async function checkRefresh(checks: Checks, deployment: Deployment, send: Send):
 }
 
 async function checkRequestsToStore(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
-  await checks.check('neither a token nor a cookie with a wrong signature causes a request to the store', async () => {
+  await checks.check('a bearer token, or a cookie with a wrong signature, causes no request to the store', async () => {
     const cookie = await cookieOfSignIn(deployment, send);
     const before = await calls(deployment, 'get');
     assert.equal(await statusOfSearch(send, bearer(token)), 200);
@@ -118,10 +118,10 @@ async function checkRequestsToStore(checks: Checks, deployment: Deployment, send
   });
 }
 
-/** What the proxy needs to be let in by the store. */
+/** The credentials of the proxy for the store. */
 async function checkAccessToStore(checks: Checks, deployment: Deployment): Promise<void> {
   const { OAUTH2_PROXY_REDIS_PASSWORD: password, OAUTH2_PROXY_REDIS_CONNECTION_URL: url } = deployment.proxy.env;
-  await checks.check('the password of the store is in no plain setting and in no log', async () => {
+  await checks.check('the password of the store is not in a plain setting or in a log', async () => {
     assert(password.length === 64 && deployment.proxy.definition.Secrets!.some(({ Name }) => Name === 'OAUTH2_PROXY_REDIS_PASSWORD'));
     assert(!JSON.stringify(deployment.proxy.definition).includes(password));
     assert(!deployment.log('oauth2-proxy').includes(password));
@@ -132,7 +132,7 @@ async function checkAccessToStore(checks: Checks, deployment: Deployment): Promi
     ['with a certificate of a CA that it does not trust', trustingNobody, /certificate signed by unknown authority/],
     ['without TLS', { OAUTH2_PROXY_REDIS_CONNECTION_URL: url.replace('rediss:', 'redis:'), OAUTH2_PROXY_REDIS_CA_PATH: undefined }, /EOF|reset by peer|broken pipe/],
   ] as const) {
-    await checks.check(`${what} the proxy exits and says why`, async () => {
+    await checks.check(`${what} the proxy exits and logs the reason`, async () => {
       const before = deployment.log('weaker-proxies').length;
       await assert.rejects(deployment.withProxy(changes, async () => undefined), /did not start/);
       const printed = deployment.log('weaker-proxies').slice(before);
@@ -143,7 +143,7 @@ async function checkAccessToStore(checks: Checks, deployment: Deployment): Promi
   }
 }
 
-/** The store is the first that it asks: the provider, who has a certificate of the same CA, is not asked at all. */
+/** Settings with which the proxy first connects to the store. It sends no request to the provider, whose certificate is from the same CA. */
 const trustingNobody = {
   OAUTH2_PROXY_REDIS_CA_PATH: undefined,
   SSL_CERT_FILE: '/etc/group',
@@ -185,12 +185,12 @@ async function checkStoreDown(checks: Checks, deployment: Deployment, send: Send
   const store = deployment.sessionServer!;
   const cookie = await cookieOfSignIn(deployment, send);
   await store.stop();
-  await checks.check('requests with a session are refused as if there were none: 401, or the page that leads to the provider', async () => {
+  await checks.check('requests with a session are treated as if there were none: 401, or the page that leads to the sign-in provider', async () => {
     const began = Date.now();
     assert.deepEqual([await statusWithCookie(send, cookie), await statusOfPage(send, cookie)], [401, 403]);
     return `${((Date.now() - began) / 2000).toFixed(1)} s each`;
   });
-  await checks.check('requests with a token are served, and the health check of the load balancer passes', async () => {
+  await checks.check('requests with a bearer token are served, and the health check of the load balancer succeeds', async () => {
     assert.equal(await statusOfSearch(send, bearer(token)), 200);
     assert.equal((await send('/ping')).status, 200);
   });
@@ -200,22 +200,22 @@ async function checkStoreDown(checks: Checks, deployment: Deployment, send: Send
     assert.doesNotMatch(text, /redis|refused|6379|localhost:\d+.*connect/i);
     return `${status}`;
   });
-  await checks.check('signing out fails with 500: the session could not be removed', async () => {
+  await checks.check('signing out fails with 500, because the session could not be removed', async () => {
     const { status } = await signOut(send, cookie);
     assert.equal(status, 500);
   });
-  await checks.check('a proxy that is started exits and says why', async () => {
+  await checks.check('a new proxy exits and logs the reason', async () => {
     await assert.rejects(deployment.withProxy({}, async () => undefined), /connection refused/);
   });
   await store.resume();
-  await checks.check('after a restart without its data people sign in again', async () => {
+  await checks.check('after a restart without its data, people sign in again', async () => {
     assert.deepEqual([await statusWithCookie(send, cookie), await statusOfPage(send, cookie)], [401, 403]);
     const again = await cookieOfSignIn(deployment, send);
     assert.deepEqual([await statusWithCookie(send, again), await statusOfPage(send, again)], [200, 200]);
   });
 }
 
-/** How often the store has been asked to run a command. */
+/** How often the store has run a command. */
 async function calls({ sessionServer }: Deployment, command: string): Promise<number> {
   const statistics = await sessionServer!.ask('INFO', 'commandstats') as string;
   return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(statistics)?.[1] ?? 0);
@@ -233,14 +233,14 @@ async function signOut(at: Send, cookie: string) {
   return at('/oauth2/sign_out', { headers: { cookie } });
 }
 
-/** The cookies of the session that a sign-in at some proxy gives. */
+/** The session cookies after a sign-in at a proxy. */
 export async function cookieOfSignIn(deployment: Deployment, at: Send, email = 'someone@example.com'): Promise<string> {
   const { status, text, cookies } = await signInAt(deployment, at, email);
   assert.equal(status, 302, text);
   return cookies.join('; ');
 }
 
-/** The sign-in itself, at a proxy beside the real one too, to which the provider does not lead back. */
+/** Signs in at a proxy. Also works for a second proxy, to which the provider does not redirect. */
 async function signInAt({ url, issuer }: Deployment, at: Send, email: string) {
   const cookiesOf = (headers: Awaited<ReturnType<Send>>['headers']) => (headers['set-cookie'] ?? []).map(text => text.split(';')[0]);
   const start = await at('/oauth2/start?rd=/');
@@ -252,7 +252,7 @@ async function signInAt({ url, issuer }: Deployment, at: Send, email: string) {
   return { status, text: body, cookies: cookiesOf(headers).filter(givesSession) };
 }
 
-/** Not those that the proxy removes, which have no value. */
+/** False for cookies that the proxy removes, which have no value. */
 function givesSession(cookie: string): boolean {
   const [name, value] = cookie.split(/=(.*)/s);
   return isSessionCookie(name) && value !== '';

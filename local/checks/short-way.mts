@@ -1,4 +1,4 @@
-/** The short way to MLflow's handlers beside MLflow's own app: the same requests, on two fresh stores, have the same answers and leave the same behind. */
+/** The short way to MLflow's handlers, compared with MLflow's own app: the same requests to two new databases must have the same answers and the same results. */
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -20,10 +20,10 @@ import { bearer, json, withToken, type Answer, type Message } from '../clients/h
 import { personToken } from '../clients/tokens.mjs';
 import type { Deployment, Stack } from '../deployment.mjs';
 
-/** Of this check, with the servers and their routes. */
+/** The folder with the servers of this check and their routes. */
 const program = join(import.meta.dirname, 'short-way');
 
-/** A server, with a database and a folder of the bucket of its own. */
+/** A server, with its own database and its own folder of the bucket. */
 interface Way {
   readonly name: 'short' | 'own';
   readonly stack: Stack;
@@ -38,21 +38,21 @@ export async function checkShortWay(checks: Checks, deployment: Deployment): Pro
   const both = new Both(deployment, ways, token);
 
   checks.heading('The short way and MLflow\'s own app');
-  await checks.check('a server whose layers are unknown says that its answers take longer, and serves', async () => {
+  await checks.check('a server with unknown layers logs that its answers take longer, and serves', async () => {
     const lines = deployment.log('servers-beside').split('\n').filter(line => line.startsWith('secure-mlflow does not use the short way to the handlers of MLflow '));
-    assert.deepEqual(lines.map(line => line.split(': ').at(-1)), ['a check asks for it']);
+    assert.deepEqual(lines.map(line => line.split(': ').at(-1)), ['requested by a check']);
   });
-  await checks.check('answer the same on every route, whatever the body is', async () => both.compare(await everyRoute(deployment)));
-  await checks.check('answer the same on what is unusual', () => both.compare(unusual));
-  await checks.check('answer the same about one run, and to batches that fail', () => both.compare(onRun, 'keep'));
-  await checks.check('send long answers compressed that are the same', () => both.compareCompressed());
-  await checks.check('send the same files, whole, in part, and not again', () => both.compareFiles());
-  await checks.check('have the same rows and the same objects after all of that', () => both.compareStores());
-  await checks.check('store the same of 40 clients at once', () => both.logAtOnce());
-  await checks.check('find connections that the database has ended, and answer all the same, 40 at once', () => both.findEndedConnections());
+  await checks.check('give the same answers on every route, with any body', async () => both.compare(await everyRoute(deployment)));
+  await checks.check('give the same answers to unusual requests', () => both.compare(unusual));
+  await checks.check('give the same answers about one run, and to batches that fail', () => both.compare(onRun, 'keep'));
+  await checks.check('send the same long answers, compressed', () => both.compareCompressed());
+  await checks.check('send the same files, whole, in part, and not again if unchanged', () => both.compareFiles());
+  await checks.check('then have the same rows and the same objects', () => both.compareStores());
+  await checks.check('store the same data of 40 clients at the same time', () => both.logAtOnce());
+  await checks.check('replace connections that the database has ended, and still answer 40 requests at the same time', () => both.findEndedConnections());
   await both.leaveAndFail(checks);
   await both.weighPage(checks);
-  await checks.check('end what is under way when they are told to stop', () => both.stopInOrder());
+  await checks.check('finish running requests before they stop', () => both.stopInOrder());
 }
 
 async function start(deployment: Deployment, name: Way['name'], token: string): Promise<Way> {
@@ -81,7 +81,7 @@ class Both {
     this.headers = bearer(token);
   }
 
-  /** What both answer to each request, one after the other; returns how many there were. */
+  /** Compares the answers of both to each request, one after the other. Returns the number of requests. */
   async compare(requests: Sent[], then: 'keep' | 'spoil' = 'spoil'): Promise<string> {
     const different: string[] = [];
     this.ways.forEach(({ seeds }) => seeds.spoil());
@@ -186,7 +186,7 @@ class Both {
     assert.deepEqual(counts, [['800', [{ value: 39 }]], ['800', [{ value: 39 }]]]);
   }
 
-  /** As after a failover of the database. */
+  /** Simulates a failover of the database. */
   async findEndedConnections(): Promise<void> {
     for (const { stack, seeds, name } of this.ways) {
       const { run_id, artifact_path } = await seeds.ids();
@@ -213,8 +213,8 @@ class Both {
   async leaveAndFail(checks: Checks): Promise<void> {
     const [{ stack }] = this.ways;
     const temporary = () => readdirSync(this.deployment.onDisk('mlflow', `${this.deployment.container('mlflow').env.TMPDIR}/`)).filter(name => name.startsWith('tmp'));
-    checks.heading('By the short way');
-    await checks.check('a client that leaves in the middle of an upload, a download or a search leaves nothing behind', async () => {
+    checks.heading('With the short way');
+    await checks.check('a client that leaves during an upload, a download or a search leaves no file or object behind', async () => {
       const before = temporary();
       const answers = () => stack.send(search, { headers: this.headers }).then(({ status }) => status);
       for (const sent of [MiB, 30 * MiB]) {
@@ -237,27 +237,27 @@ class Both {
       }
       const left = () => temporary().filter(name => !before.includes(name));
       for (let tries = 0; left().length > 0 && tries < 100; tries += 1) {
-        await sleep(100); // what is under way ends
+        await sleep(100); // until running requests have ended
       }
       assert.deepEqual(left(), []);
       assert.deepEqual((await this.deployment.s3.objects()).filter(({ key }) => key.endsWith('/left')), []);
     });
-    await checks.check('what fails in a handler is one answer of 500, and the next request on the connection is answered', async () => {
+    await checks.check('an error in a handler is an answer with 500, and the next request on the connection is answered', async () => {
       const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
       const ask = (path: string) => whole(this.ways[0].stack.server.url, path, { 'x-forwarded-email': addressOf('admin') }, 'GET', agent);
       for (const path of ['/check/fails', '/v1/traces/check-fails']) {
         const [failed, next] = [await ask(path), await ask('/version')];
         assert.deepEqual([failed.status, next.status, next.sameConnection], [500, 200, true], path);
       }
-      await assert.rejects(ask('/check/breaks-off')); // half an answer is no answer
+      await assert.rejects(ask('/check/breaks-off')); // an incomplete answer is an error
       assert.equal((await ask('/version')).status, 200);
       agent.destroy();
     });
-    await checks.check('readers who do not read keep nobody waiting, and need no memory', async () => {
+    await checks.check('clients that do not read their answers do not block others, and need no memory', async () => {
       const slow = await Promise.all(Array.from({ length: 20 }, async () => {
         const request = http.request(`${stack.url}/check/long`, { agent: false, headers: this.headers }).end();
         const [response] = await once(request, 'response') as [http.IncomingMessage];
-        return response; // nobody reads it
+        return response; // it is not read
       }));
       const worker = () => Math.max(...processesOf(stack.server.pid).map(residentMiB));
       const before = worker();
@@ -270,10 +270,10 @@ class Both {
     });
   }
 
-  /** Bytes over the wire, of the first load and of one that finds the files kept. */
+  /** Measures the bytes over the network, of the first load and of a load with cached files. */
   async weighPage(checks: Checks): Promise<void> {
     const [{ stack: { url, send } }] = this.ways;
-    const name = 'newest of all'; // it is in the list, however many there are
+    const name = 'newest of all'; // the newest experiment is always in the list
     await send('/api/2.0/mlflow/experiments/create', withToken(this.token, json({ name })));
     await inBrowser(async browser => {
       const context = await browser.newContext({ extraHTTPHeaders: this.headers as Record<string, string> });
@@ -282,7 +282,7 @@ class Both {
       await session.send('Network.enable');
       let bytes = 0;
       session.on('Network.loadingFinished', ({ encodedDataLength }) => { bytes += encodedDataLength; });
-      for (const [title, most] of [['the first page takes at most 1.4 MB over the wire', 1_400_000], ['and at most 20 kB when it is opened again', 20_000]] as const) {
+      for (const [title, most] of [['the first page needs at most 1.4 MB over the network', 1_400_000], ['the page needs at most 20 kB when it is opened again', 20_000]] as const) {
         await checks.check(title, async () => {
           await page.goto('about:blank');
           bytes = 0;
@@ -290,7 +290,7 @@ class Both {
           await page.getByText(name).first().waitFor();
           for (let seen = 0; seen !== bytes;) {
             seen = bytes;
-            await sleep(1000); // until nothing more comes
+            await sleep(1000); // until no more bytes arrive
           }
           assert(bytes > 1000 && bytes <= most, `${bytes} bytes`);
           return `${Math.round(bytes / 1000)} kB`;
@@ -300,7 +300,7 @@ class Both {
     });
   }
 
-  /** An upload, a download and waiting requests. */
+  /** Stops both servers during an upload, a download and waiting requests. */
   async stopInOrder(): Promise<void> {
     const ends = await Promise.all(this.ways.map(async ({ name, stack }) => {
       const waiting = Array.from({ length: 4 }, () => stack.send('/check/slow', { headers: this.headers }).then(({ status, body }) => `${status} ${body}`));
@@ -324,20 +324,20 @@ class Both {
   }
 }
 
-/** The whole answer, in bytes. */
+/** Returns the whole answer, with its body as bytes. */
 async function whole(origin: string, path: string, headers: http.OutgoingHttpHeaders, method = 'GET', agent: http.Agent | false = false) {
   const request = http.request(`${origin}${path}`, { method, headers, agent }).end();
   const [response] = await once(request, 'response') as [http.IncomingMessage];
   return { status: response.statusCode!, headers: response.headers, body: await buffer(response), sameConnection: request.reusedSocket };
 }
 
-/** The lines that only one of them has. */
+/** The lines that only one of the answers has. */
 function differenceOf(short: string, own: string): string {
   const lines = (text: string, other: string) => text.split('\n').filter(line => !other.split('\n').includes(line)).map(line => line.slice(0, 300));
   return `short: ${lines(short, own).join(' | ')}\nown: ${lines(own, short).join(' | ')}`;
 }
 
-/** Those of the rows that the others lack, each as often as it is there more often. */
+/** The rows that are missing in `others`, counting duplicates. */
 function surplus(rows: readonly string[], others: readonly string[]): string[] {
   const left = [...others];
   return rows.filter(row => {

@@ -1,4 +1,4 @@
-/** Where the URLs lead that MLflow signs. Here alone there is no endpoint of S3's stand-in in the environment. */
+/** The hosts of the URLs that MLflow signs. Only in this check the environment has no endpoint of the stand-in for S3. */
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -10,8 +10,8 @@ import { plainEnvironment } from '../aws/substitutions.mjs';
 import type { Template } from '../aws/template.mjs';
 
 export async function checkSignedUrls(checks: Checks, python: string, template: Template): Promise<void> {
-  checks.heading('URLs that MLflow signs');
-  await checks.check('lead to the endpoint of their region, in every region: to read, to write, to write in parts', async () => {
+  checks.heading('The URLs that MLflow signs');
+  await checks.check('lead to the endpoint of their region, in every region, to read, write, and write in parts', async () => {
     const environment = serverEnvironment(template);
     const bucket = new URL(environment.MLFLOW_ARTIFACTS_DESTINATION).hostname;
     const { regions } = RegionInfo;

@@ -1,4 +1,4 @@
-"""Prints the hosts of the URLs that MLflow signs, as JSON by region. Reads the environment of the server in each region from stdin; asks nobody."""
+"""Prints the hosts of the URLs that MLflow signs, as JSON by region. Reads the environment of the server in each region from stdin. Sends no request."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Training jobs that log with MLflow's own client for as many seconds as the argument says, eight at once. Prints what was written and what failed."""
+"""Eight training jobs that log with MLflow's own client at the same time, for the number of seconds in the argument. Prints what was written and what failed."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ def job(number):
         try:
             client.log_metric(run, "loss", 1 / (written + 1), step=written)
             written += 1
-        except Exception as error:  # noqa: BLE001: to be counted
+        except Exception as error:  # noqa: BLE001: all errors are counted
             failures.append(str(error))
         slowest = max(slowest, time.monotonic() - started)
     stored = [metric.step for metric in client.get_metric_history(run, "loss")]

@@ -1,6 +1,6 @@
-"""What must survive an upgrade. `store.py make` puts it into a store with one MLflow, `store.py read` finds it again with another and adds to it.
+"""Data that must survive an upgrade. `store.py make` stores it with one MLflow; `store.py read` checks it with another and adds more.
 
-Prints a line of JSON for each step that is done. The address and the token of the server come from the environment, as for any client.
+Prints a line of JSON after each step. The URL and the bearer token of the server come from the environment, as for any client.
 """
 
 import hashlib
@@ -102,7 +102,7 @@ def read():
     with mlflow.start_run(run_name="second") as second, tempfile.TemporaryDirectory() as scratch:
         log_values(second)
         log_files(scratch)
-    with mlflow.start_run(run_id=run.info.run_id):  # the old run goes on
+    with mlflow.start_run(run_id=run.info.run_id):  # continues the old run
         mlflow.log_metric("loss", 0.05, step=len(LOSSES))
         mlflow.log_text("new", "notes/new.txt")
     again = mlflow.register_model(version.source, MODEL)

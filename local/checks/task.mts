@@ -1,4 +1,4 @@
-/** What the task looks like from outside and inside while it runs. */
+/** The running task, from outside and inside. */
 
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { listeners, processesOf, read } from './proc.mjs';
 export async function checkTask(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
   const { database, s3, containers, task } = deployment;
   checks.heading('The task');
-  await checks.check('has put everything below its folder of the bucket', async () => {
+  await checks.check('has all objects below its folder of the bucket', async () => {
     assert((await s3.objects()).some(({ size }) => size === 200 * 1024 * 1024), 'the artifact of 200 MB is missing');
     return keepsToItsFolder(deployment);
   });
@@ -22,12 +22,12 @@ export async function checkTask(checks: Checks, deployment: Deployment, send: Se
     assert.equal(name, 'diabetes');
     return `${tables} tables`;
   });
-  await checks.check('speaks TLS with the database', async () => {
+  await checks.check('uses TLS with the database', async () => {
     const plain = await database.query('SELECT a.pid FROM pg_stat_activity a LEFT JOIN pg_stat_ssl s USING (pid) WHERE a.usename = $1 AND NOT s.ssl', [database.userName]);
     assert.deepEqual(plain, []);
   });
   const { MLFLOW_PORT: port, MLFLOW_HOST: host } = deployment.container('mlflow').env;
-  await checks.check(`opens MLflow's port on ${host} alone${deployment.verbatim ? '' : ', which stands for its loopback'}`, async () => {
+  await checks.check(`opens MLflow's port only on ${host}${deployment.verbatim ? '' : ', which stands in for its loopback'}`, async () => {
     const listening = listeners(task.pid('mlflow')).filter(socket => socket.port === Number(port));
     assert.deepEqual(listening.map(({ address }) => address), [host]);
   });
@@ -36,14 +36,14 @@ export async function checkTask(checks: Checks, deployment: Deployment, send: Se
       const workers = processesOf(task.pid('mlflow')).filter(pid => read(`/proc/${pid}/maps`).includes('uvloop'));
       assert(workers.length >= 2, `${workers.length} processes have loaded it`);
     });
-    await checks.check('shows no secret in a command line', async () => {
+    await checks.check('has no secret in a command line', async () => {
       const secrets = containers.flatMap(({ definition, env }) => (definition.Secrets ?? []).map(({ Name }) => env[Name]));
       const lines = readdirSync('/proc').filter(name => /^\d+$/.test(name)).map(pid => read(`/proc/${pid}/cmdline`));
       assert(secrets.length >= 4 && lines.some(line => line.includes('mlflow')));
       assert.deepEqual(lines.filter(line => secrets.some(secret => line.includes(secret))), []);
     });
   }
-  await checks.check('shows no secret and no token in its logs', async () => {
+  await checks.check('has no secret and no bearer token in its logs', async () => {
     const secrets = [token, ...containers.flatMap(({ definition, env }) => (definition.Secrets ?? []).map(({ Name }) => env[Name]))];
     for (const { definition: { Name } } of containers) {
       const log = deployment.log(Name);

@@ -1,4 +1,4 @@
-/** What becomes of artifacts where the network of clients does not reach S3, by each way of `ArtifactTransfer`. */
+/** Artifacts of clients whose network does not reach S3, with each value of `ArtifactTransfer`. */
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -22,20 +22,20 @@ interface Run {
 
 const file = 'notes.txt';
 
-/** The texts are those that docs/troubleshooting.md tells people to look for. */
+/** The error texts are those in docs/troubleshooting.md. */
 export async function failsWithoutS3(checks: Checks, options: JobOptions): Promise<void> {
-  checks.heading('Where a client does not reach S3');
-  // By default the client goes on for more than twelve minutes.
+  checks.heading('A client that does not reach S3');
+  // By default the client retries for more than twelve minutes.
   const { attempts, run, stderr } = await transfer(options, { MLFLOW_HTTP_REQUEST_MAX_RETRIES: '1' });
   const error = (step: string) => attempts.find(attempt => attempt.step === step)!.error;
-  await checks.check('small uploads go through the server all the same', async () => assert.equal(error(`upload ${file}`), null));
-  await checks.check('an upload in parts fails, with the words of the pages', async () => assert.match(error('upload parts.bin')!, /^Failed to upload at least one part of /));
-  await checks.check('a download fails, with the words of the pages', async () => {
+  await checks.check('small uploads still go through the server', async () => assert.equal(error(`upload ${file}`), null));
+  await checks.check('an upload in parts fails, with the error text in the pages', async () => assert.match(error('upload parts.bin')!, /^Failed to upload at least one part of /));
+  await checks.check('a download fails, with the error text in the pages', async () => {
     assert.match(error(`download ${file}`)!, new RegExp(`^Failed to download artifacts from path '${file}', please ensure that the path is correct\\.`));
     assert.match(stderr, new RegExp(`Retrying 1 failed chunk\\(s\\) for ${file}\\. Retries remaining: 1`));
   });
   await inBrowser(browser => withoutS3(browser, options.deployment, async page => {
-    await checks.check('the download button takes the page away, and an error page of the browser comes', async () => {
+    await checks.check('the download button leads to an error page of the browser', async () => {
       await assert.rejects(clickDownload(page, options.deployment.url, { ...run, file }), /Timeout/);
       assert.match(await page.evaluate<string>('document.body.innerText'), /This site can.t be reached/);
     });
@@ -43,7 +43,7 @@ export async function failsWithoutS3(checks: Checks, options: JobOptions): Promi
 }
 
 export async function worksWithoutS3(checks: Checks, options: JobOptions): Promise<void> {
-  checks.heading('Where a client does not reach S3, through the server');
+  checks.heading('A client that does not reach S3, with transfers through the server');
   const { attempts, run } = await transfer(options, {});
   for (const { step, seconds, error } of attempts) {
     await checks.check(step, async () => {
@@ -51,7 +51,7 @@ export async function worksWithoutS3(checks: Checks, options: JobOptions): Promi
       return `${seconds} s`;
     });
   }
-  await checks.check('clients that are told to use signed URLs come back to the server', async () => {
+  await checks.check('clients whose settings request signed URLs fall back to the server', async () => {
     const asked = { MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD: 'true', MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD: 'true' };
     const errors = (await transfer(options, asked)).attempts.map(({ error }) => error);
     assert.deepEqual(errors, [null, null, null, null]);
@@ -64,7 +64,7 @@ export async function worksWithoutS3(checks: Checks, options: JobOptions): Promi
   }), options.deployment);
 }
 
-/** Without a way to S3. */
+/** Transfers artifacts with a client that cannot reach S3. */
 export async function transfer({ deployment, token, python }: JobOptions, env: Record<string, string>) {
   const { stdout, stderr } = await runOutside(deployment, [python, join(import.meta.dirname, 'transfer.py')], {
     timeout: 300_000,
@@ -79,7 +79,7 @@ export async function transfer({ deployment, token, python }: JobOptions, env: R
   return { attempts: lines.slice(0, -1) as Step[], run: lines.at(-1) as Run, stderr };
 }
 
-/** Programs read the lower-case names first, and this machine may have them. */
+/** Both spellings, because programs read the lower-case names first, and this machine may have set them. */
 export function reachingOnly(...urls: string[]): Record<string, string> {
   const settings = { HTTP_PROXY: deadAddress, HTTPS_PROXY: deadAddress, NO_PROXY: urls.map(url => new URL(url).hostname).join() };
   return Object.fromEntries(Object.entries(settings).flatMap(([name, value]) => [[name, value], [name.toLowerCase(), value]]));

@@ -1,4 +1,4 @@
-"""Logs artifacts and gets them back with MLflow's client; a line of JSON for each step: what went wrong, if anything, and how long it took."""
+"""Logs artifacts and gets them back with MLflow's client. Prints a line of JSON for each step, with its error, if any, and its duration."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def upload(name):
 def download(name):
     path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=name, dst_path=os.path.join(scratch, "back"))
     with open(path, "rb") as file:
-        assert file.read() == FILES[name], f"{name} came back changed"
+        assert file.read() == FILES[name], f"{name} differs after the download"
 
 
 mlflow.set_experiment("transfer")

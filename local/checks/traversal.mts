@@ -1,4 +1,4 @@
-/** Ways out of the folder for artifacts: none may read, write, list or delete anything else, in the bucket or on the server. */
+/** Attempts to leave the folder for artifacts. None may read, write, list or delete other data, in the bucket or on the server. */
 
 import assert from 'node:assert/strict';
 import { execa } from 'execa';
@@ -15,9 +15,9 @@ const ways = [
   `s3://bucket/${canary}`, `s3:%2f%2fbucket%2f${canary}`,
 ];
 
-/** As somebody who is in. */
+/** Sends a request as a person who has signed in. */
 type Ask = (path: string, message?: Message) => Promise<{ readonly status: number; readonly body: string }>;
-/** Fails if an answer shows what is outside, or if anything there has changed. */
+/** Fails if an answer contains data from outside, or if data outside has changed. */
 type Unharmed = (body: string) => Promise<void>;
 
 export async function checkTraversal(checks: Checks, deployment: Deployment, send: Send, token: string): Promise<void> {
@@ -25,30 +25,30 @@ export async function checkTraversal(checks: Checks, deployment: Deployment, sen
   const ask = (path: string, message?: Message) => send(path, withToken(token, message));
   const unharmed = await watchOutside(deployment);
 
-  checks.heading(`Out of the folder for artifacts, by ${ways.length} spellings, nobody can`);
+  checks.heading(`Outside the folder for artifacts, with ${ways.length} spellings, people cannot`);
   for (const base of ['/api/2.0/mlflow-artifacts', '/ajax-api/2.0/mlflow-artifacts']) {
     await checkPaths(checks, base, ask, unharmed);
   }
 
-  checks.heading('As a second wall, the role of the task cannot');
-  await checks.check('read, write, list or delete outside its folder, nor in another bucket', async () => {
+  checks.heading('As a second defence, the role of the task cannot');
+  await checks.check('read, write, list or delete outside its folder, or in another bucket', async () => {
     await roleStaysInFolder(deployment);
     await unharmed('');
   });
 
-  checks.heading('Through a run or an experiment of one\'s own, nobody can');
+  checks.heading('With their own run or experiment, people cannot');
   for (const location of ['file:///etc', '/etc', 'file:///proc/self', `s3://${bucketName}/outside`, 's3://another-bucket/x', 'http://127.0.0.1:5000/', 'mlflow-artifacts:/../outside', 'mlflow-artifacts:///%2e%2e/outside', 'dbfs:/x', 'hdfs://x/y', 'sftp://x/y']) {
-    await checks.check(`read what is at ${location}`, () => readThroughRun(location, ask, unharmed));
+    await checks.check(`read data at ${location}`, () => readThroughRun(location, ask, unharmed));
   }
 
-  checks.heading('Through a version of a model, nobody can');
+  checks.heading('With a version of a model, people cannot');
   await ask('/api/2.0/mlflow/registered-models/create', json({ name: 'traversal' }));
   for (const source of ['file:///etc', '/etc', 'file:///proc/self', 'file://localhost/etc', `s3://${bucketName}/outside`, 'mlflow-artifacts:/../outside', 'mlflow-artifacts:/%2e%2e/outside', '../../../../etc', 'models:/../../etc', 'http://127.0.0.1:5000/']) {
-    await checks.check(`read what is at ${source}`, () => readThroughModel(source, ask, unharmed));
+    await checks.check(`read data at ${source}`, () => readThroughModel(source, ask, unharmed));
   }
 }
 
-/** Puts the canary outside. */
+/** Stores a canary outside the folder. */
 async function watchOutside({ s3 }: Deployment): Promise<Unharmed> {
   await s3.put(canary, content);
   const outside = async () => (await s3.objects()).filter(({ key }) => !key.startsWith(`${s3.folder}/`));
@@ -112,7 +112,7 @@ function answered(statuses: number[]): string {
   return `answers ${[...new Set(statuses)].sort().join(', ')}`;
 }
 
-/** Asks S3 with the credentials of the task's role. */
+/** Sends requests to S3 with the credentials of the task's role. */
 export async function roleStaysInFolder({ s3, taskRole }: Deployment): Promise<void> {
   const credentials = JSON.parse(await s3.credentials(taskRole)) as { AccessKeyId: string; SecretAccessKey: string; Token: string };
   const { stdout } = await execa(s3.python, [`${import.meta.dirname}/second_wall.py`, s3.endpoint, s3.bucketName, s3.folder, canary], {

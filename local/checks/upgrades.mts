@@ -1,4 +1,4 @@
-/** A store that an older MLflow has made, under a newer one: what the first step of a task does with it, and what it does not do. */
+/** The database of an older MLflow under a newer one: what the first step of a task changes, and what it refuses. */
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
@@ -15,10 +15,10 @@ import { freePort, type Running } from '../processes.mjs';
 import { outcomeOf, type Outcome, type TaskPlace } from '../worlds/world.mjs';
 
 export interface UpgradeOptions {
-  /** Of which no task runs yet. */
+  /** A deployment without a running task. */
   readonly deployment: Deployment;
   readonly python: string;
-  /** That of the older MLflow. */
+  /** The image of the older MLflow. */
   readonly oldImage: Program;
 }
 
@@ -34,7 +34,7 @@ const found = [
   'write: a new run, the old run, a new version of the model',
 ];
 
-/** The MLflow that has made the store. */
+/** The MLflow that has created the database. */
 interface OldMlflow {
   readonly version: string;
   readonly image: Program;
@@ -47,44 +47,44 @@ export async function checkUpgrades(checks: Checks, { deployment, python, oldIma
   const { stdout: version } = await execa('python', ['-c', 'import importlib.metadata; print(importlib.metadata.version("mlflow-skinny"))'], { env: { PATH: oldImage.path } });
   const old = { version, image: oldImage };
 
-  checks.heading(`A store of MLflow ${version}`);
+  checks.heading(`A database of MLflow ${version}`);
   const oldRevision = await checkOldStore(checks, deployment, old);
   for (const copy of ['old_pair', 'old_killed', 'old_refused']) {
     await database.create(copy, database.name);
   }
 
-  checks.heading('The synthesised task on that store');
+  checks.heading('The synthesised task with that database');
   await checkMigration(checks, deployment, python);
   const newRevision = await revision(deployment, database.name);
 
   checks.heading('The indexes of the runs');
   await checkIndexes(checks, deployment, python);
 
-  checks.heading('Two tasks that start at once');
-  await checks.check('on an empty database both come up, and one migrates', async () => {
+  checks.heading('Two tasks that start at the same time');
+  await checks.check('both start with an empty database, and one migrates it', async () => {
     await database.create('empty_pair');
     return startTwo(deployment, 'empty_pair', newRevision);
   });
-  await checks.check(`on the store of ${version} both come up, and one migrates`, () => startTwo(deployment, 'old_pair', newRevision));
-  await checks.check('docs/copy-store.py fills an empty store with all that another holds', () => copyStore(deployment, python, 'empty_pair'));
+  await checks.check(`both start with the database of ${version}, and one migrates it`, () => startTwo(deployment, 'old_pair', newRevision));
+  await checks.check('docs/copy-store.py copies all data of a database into an empty one', () => copyStore(deployment, python, 'empty_pair'));
 
   checks.heading('A task that is stopped');
   await checkStopped(checks, deployment, oldRevision, newRevision);
 
-  checks.heading('A task that cannot come up says why in one line');
+  checks.heading('A task that cannot start logs the reason in one line');
   await checkRefusedStores(checks, deployment, old, oldRevision);
   await checkRefusedSurroundings(checks, deployment);
-  await checks.check(`without prepare MLflow ${version} itself refuses the migrated store`, () => oldServerRefuses(deployment, old));
+  await checks.check(`without prepare, MLflow ${version} itself refuses the migrated database`, () => oldServerRefuses(deployment, old));
 }
 
 /** Returns the revision of its schema. */
 async function checkOldStore(checks: Checks, deployment: Deployment, old: OldMlflow): Promise<string> {
   const { database: { name } } = deployment;
   let oldRevision = '';
-  await checks.check(`is made by the task with MLflow ${old.version}: ${made.join(', ')}`, async () => {
+  await checks.check(`is created by the task with MLflow ${old.version}: ${made.join(', ')}`, async () => {
     const { containers, place, logs } = deployment.nextTask();
     const [prepare, mlflow] = ['prepare', 'mlflow'].map(container => asOld(containers.find(({ definition }) => definition.Name === container)!, old));
-    // `mlflow db upgrade` of that time needs tables; the server makes them.
+    // `mlflow db upgrade` of that version needs tables, which the server creates.
     const task = new Task([withEnvironment(prepare, { PREPARE_SCHEMA: 'leave' }), mlflow], place, logs);
     const started = Date.now();
     try {
@@ -106,7 +106,7 @@ async function checkMigration(checks: Checks, deployment: Deployment, python: st
   const { database: { name }, url, caFile } = deployment;
   const started = Date.now();
   let up = false;
-  await checks.check('migrates it and comes up', async () => {
+  await checks.check('migrates it and starts', async () => {
     await deployment.startTask(() => undefined);
     up = true;
     assert.match(deployment.log('prepare'), /^prepare schema upgraded to revision /m);
@@ -117,7 +117,7 @@ async function checkMigration(checks: Checks, deployment: Deployment, python: st
     const env = { MLFLOW_TRACKING_URI: url, MLFLOW_TRACKING_TOKEN: token, MLFLOW_TRACKING_SERVER_CERT_PATH: caFile, ...patience };
     const steps = stepsOf(await outcomeOf(deployment.outside([python, storeProgram, 'read']), 120, { env }));
     for (const step of found) {
-      await checks.check(`has for the new client: ${step}`, async () => {
+      await checks.check(`the new client finds: ${step}`, async () => {
         assert(steps.done.includes(step), step === found[steps.done.length] ? steps.error : 'not reached');
       });
     }
@@ -136,11 +136,11 @@ async function checkIndexes(checks: Checks, deployment: Deployment, python: stri
     assert.equal(await next.end(), 0, next.log);
     return indexes();
   };
-  await checks.check('are made for a store that has none', async () => {
+  await checks.check('are created for a database without them', async () => {
     await database.create(store);
     assert.deepEqual(await prepared(), ours);
   });
-  await checks.check('are what PostgreSQL finds the runs of an experiment with, in the orders that MLflow and its page ask for', async () => {
+  await checks.check('are used by PostgreSQL to find the runs of an experiment, in the orders of MLflow and of its page', async () => {
     await database.query('INSERT INTO experiments (experiment_id, name, lifecycle_stage) SELECT i, i, \'active\' FROM generate_series(1, 10) i', [], store);
     await database.query(`INSERT INTO runs (run_uuid, experiment_id, user_id, start_time, status, lifecycle_stage)
       SELECT md5(i::text), 1 + i % 10, 'someone', i, 'FINISHED', 'active' FROM generate_series(1, 20000) i`, [], store);
@@ -149,12 +149,12 @@ async function checkIndexes(checks: Checks, deployment: Deployment, python: stri
     const { stdout } = await execa(python, [join(import.meta.dirname, 'plans.py'), addressOf(store, prepare)], { env: prepare.env });
     assert.deepEqual(stdout.split('\n').map(line => JSON.parse(line) as unknown), [{ search: 'its own', indexes: [ours[0]] }, { search: 'by start', indexes: [ours[1]] }]);
   });
-  await checks.check('are made anew where a build was interrupted', async () => {
+  await checks.check('are created again after an interrupted build', async () => {
     await database.query('UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::regclass', [ours[0]], store);
     assert.deepEqual(await indexes(), [`${ours[0]}, invalid`, ours[1]]);
     assert.deepEqual(await prepared(), ours);
   });
-  await checks.check('go when MLflow brings one', async () => {
+  await checks.check('are removed when MLflow has its own', async () => {
     await database.query('CREATE INDEX index_runs_experiment_id ON runs (experiment_id)', [], store);
     assert.deepEqual(await prepared(), ['index_runs_experiment_id']);
   });
@@ -187,8 +187,8 @@ async function checkStopped(checks: Checks, deployment: Deployment, oldRevision:
   const store = 'old_killed';
   const first = await start(deployment, prepare => on(store, prepare));
   await first.says('upgrading the schema');
-  await checks.check('while it waits for the migration of another ends at once, with a line', async () => {
-    const second = await start(deployment, prepare => withoutDoor(on(store, prepare))); // which would take longer to look than the first to migrate
+  await checks.check('while it waits for the migration of another ends immediately, with a line', async () => {
+    const second = await start(deployment, prepare => withoutDoor(on(store, prepare))); // without the door, because its check would take longer than the migration
     await second.says('another task is migrating, waiting for it');
     const asked = Date.now();
     second.signal('SIGTERM');
@@ -197,7 +197,7 @@ async function checkStopped(checks: Checks, deployment: Deployment, oldRevision:
     assert(Date.now() - asked < 1500, seconds(asked));
     return seconds(asked);
   });
-  await checks.check('dead, in the middle of its migration leaves the store as it was', async () => {
+  await checks.check('with SIGKILL during its migration leaves the database unchanged', async () => {
     const writing = 'SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND backend_xid IS NOT NULL';
     while ((await database.query(writing, [store])).length === 0) {
       assert(first.running, first.log);
@@ -211,7 +211,7 @@ async function checkStopped(checks: Checks, deployment: Deployment, oldRevision:
     assert.equal(await revision(deployment, store), oldRevision);
     assert.doesNotMatch(first.log, /schema upgraded/);
   });
-  await checks.check('is followed by one that migrates', async () => {
+  await checks.check('is followed by a task that migrates', async () => {
     const next = await start(deployment, prepare => on(store, prepare));
     assert.equal(await next.end(), 0, next.log);
     assert.equal(await revision(deployment, store), newRevision);
@@ -223,9 +223,9 @@ async function checkRefusedStores(checks: Checks, deployment: Deployment, old: O
   const { database } = deployment;
   const unknown = new RegExp(`FAILED: MLflow ${old.version} cannot be guarded, only 3\\.17\\.x: `);
   await refuses(checks, deployment, `MLflow ${old.version}, which the inner door does not know`, unknown, prepare => withImage(on('old_refused', prepare), old));
-  await checks.check('and leaves the store as it was', async () => assert.equal(await revision(deployment, 'old_refused'), oldRevision));
+  await checks.check('and leaves the database unchanged', async () => assert.equal(await revision(deployment, 'old_refused'), oldRevision));
   const newer = /FAILED: the schema of the database is newer than this MLflow: deploy the newer image again, or restore /;
-  await refuses(checks, deployment, `MLflow ${old.version} on the migrated store`, newer, prepare => asOld(prepare, old));
+  await refuses(checks, deployment, `MLflow ${old.version} with the migrated database`, newer, prepare => asOld(prepare, old));
   await database.create('newer', 'empty_pair');
   await database.query('UPDATE alembic_version SET version_num = \'ffffffffffff\'', [], 'newer');
   await refuses(checks, deployment, 'a revision that this MLflow does not know', newer, prepare => on('newer', prepare));
@@ -239,7 +239,7 @@ async function checkRefusedSurroundings(checks: Checks, deployment: Deployment):
     const [interpreter, option, program, ...inputs] = prepare.command;
     return {
       ...withEnvironment(prepare, { PREPARE_CA_BUNDLE_URL: new URL('/none.pem', prepare.env.PREPARE_CA_BUNDLE_URL).href }),
-      command: [interpreter, option, `import time; time.sleep = lambda _: None\n${program}`, ...inputs], // 30 s between the attempts
+      command: [interpreter, option, `import time; time.sleep = lambda _: None\n${program}`, ...inputs], // skips 30 s of waiting between the attempts
     };
   });
 }
@@ -255,7 +255,7 @@ async function refuses(checks: Checks, deployment: Deployment, title: string, re
   });
 }
 
-/** In the place of the first task, whose `prepare` has run. */
+/** Starts the old server in the place of the first task, whose `prepare` has run. */
 async function oldServerRefuses(deployment: Deployment, old: OldMlflow): Promise<string> {
   const mlflow = asOld(deployment.container('mlflow'), old);
   const server = new Start(deployment.place, withEnvironment(mlflow, { MLFLOW_PORT: String(await freePort()) }), join(deployment.logs, 'old-server.log'));
@@ -275,19 +275,19 @@ async function tables({ database }: Deployment, store: string): Promise<number> 
   return row.tables;
 }
 
-/** Of store.py: the steps that it has done, and why it went no further. */
+/** The finished steps of store.py, and the reason why it stopped. */
 function stepsOf({ stdout, stderr }: Outcome): { done: string[]; error: string } {
   const done = stdout.split('\n').filter(line => line.startsWith('{')).map(line => (JSON.parse(line) as { step: string }).step);
   return { done, error: stderr.trimEnd().split('\n').slice(-12).join('\n') };
 }
 
-/** As an operator's program has what `prepare` has, with the files of the first task. */
+/** The environment of `prepare` for a program of an operator, with the files of the first task. */
 function forOperator(deployment: Deployment): Container {
   const prepare = deployment.container('prepare');
   return withEnvironment(prepare, { PGSSLROOTCERT: deployment.onDisk('prepare', prepare.env.PGSSLROOTCERT) });
 }
 
-/** Starts `prepare` in a place of its own. */
+/** Starts `prepare` in a separate place. */
 async function start(deployment: Deployment, change: Change): Promise<Start> {
   const { containers, place, logs } = deployment.nextTask();
   await place.open();
@@ -320,7 +320,7 @@ class Start {
     return seconds(this.started, this.ended);
   }
 
-  /** The exit code; none where a signal has ended it. */
+  /** The exit code; undefined if a signal has ended it. */
   async end(): Promise<number | undefined> {
     const { code } = await this.daemon.exited;
     this.ended = Date.now();
@@ -344,7 +344,7 @@ function withEnvironment(container: Container, changes: Record<string, string>):
   return { ...container, env: { ...container.env, ...changes } };
 }
 
-/** The container on another database. */
+/** The container with another database. */
 function on(store: string, container: Container): Container {
   return withEnvironment(container, { MLFLOW_BACKEND_STORE_URI: addressOf(store, container) });
 }
@@ -357,12 +357,12 @@ function withImage(container: Container, { image: { image, path } }: OldMlflow):
   return withEnvironment({ ...container, definition: { ...container.definition, Image: `${image}:` } }, { PATH: path });
 }
 
-/** Without the inner door, too, which refuses to stand in front of it. */
+/** Also without the inner door, which refuses an old MLflow. */
 function asOld(container: Container, old: OldMlflow): Container {
   return withoutDoor(withImage(container, old));
 }
 
-/** The server without it, and `prepare` with an empty one, which knows every MLflow. */
+/** The server without the inner door, and `prepare` with an empty one, which accepts every MLflow. */
 function withoutDoor({ command, env: { PYTHONPATH: _, MLFLOW_GUNICORN_OPTS: __, ...env }, ...container }: Container): Container {
   const [interpreter, option, program, programs] = command;
   return {

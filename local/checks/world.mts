@@ -1,4 +1,4 @@
-/** The verbatim world: that nothing of the task is changed, what stands behind each setting, and that it fails with a wrong one. */
+/** The verbatim world: the task is unchanged, each setting has its effect, and the task ends with wrong settings. */
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -13,18 +13,18 @@ import { untilReady } from '../processes.mjs';
 import { limitsMemory } from '../worlds/memory.mjs';
 import type { Settings } from '../worlds/world.mjs';
 
-/** What the image and ECS add to the environment of a container. */
+/** Variables that the image and ECS add to the environment of a container. */
 const ofEcs = ['AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', 'PATH'];
 
 type Change = (definition: ContainerDefinition) => ContainerDefinition;
 
-/** Settings that are wrong, and how the task ends with them. */
+/** Wrong settings, and the reason with which the task ends. */
 const wrong: readonly [what: string, container: string, change: Change, ends: RegExp][] = [
   ['a host of the CA bundle that does not exist', 'prepare', set('PREPARE_CA_BUNDLE_URL', value => value.replace('truststore', 'trust')), /prepare FAILED: .*(resolve|resolution|not known)/],
   ['the CA bundle of another region', 'prepare', set('PREPARE_CA_BUNDLE_URL', value => value.replaceAll('eu-central-1', 'eu-west-1')), /prepare FAILED: .*404/],
   ['an issuer that does not exist', 'oauth2-proxy', set('OAUTH2_PROXY_OIDC_ISSUER_URL', () => 'https://login.example.com'), /essential container oauth2-proxy ended.*lookup login\.example\.com/s],
-  ['a user who may not write its files', 'prepare', definition => ({ ...definition, User: '10001:10001' }), /prepare had to succeed.*(Operation not permitted|Permission denied)/s],
-  ['no volume for what it writes', 'mlflow', withoutMount('/tmp'), /essential container mlflow ended/],
+  ['a user who cannot write its files', 'prepare', definition => ({ ...definition, User: '10001:10001' }), /prepare had to succeed, but ended.*(Operation not permitted|Permission denied)/s],
+  ['no volume for its files', 'mlflow', withoutMount('/tmp'), /essential container mlflow ended/],
   ['no volume with its programs', 'mlflow', withoutMount('/run/secure-mlflow'), /essential container mlflow ended/],
 ];
 
@@ -49,7 +49,7 @@ async function checkContainers(checks: Checks, deployment: Deployment): Promise<
   const mlflow = deployment.container('mlflow');
   const inside = async (script: string) => (await place.run(mlflow, ['python', '-c', script], 20)).succeeded;
   checks.heading('The task as it is synthesised');
-  await checks.check('differs from AWS in the images alone', async () => {
+  await checks.check('differs from AWS only in the images', async () => {
     assert.deepEqual(substitutions.table.map(({ what }) => what), ['image', 'image']);
     const [synthesised] = template.all<{ ContainerDefinitions: ContainerDefinition[] }>('AWS::ECS::TaskDefinition');
     assert.deepEqual(containers.map(({ definition }) => definition), synthesised.ContainerDefinitions);
@@ -73,21 +73,21 @@ async function checkContainers(checks: Checks, deployment: Deployment): Promise<
       assert.deepEqual([ids, capabilities], [User, [0, 0, 0, 0, 0]], name);
     }
   });
-  await checks.check('may write where it has a volume for that, and sees no other container', async () => {
+  await checks.check('can write only to its volume, and sees no other container', async () => {
     const writes = (folder: string) => inside(`open("${folder}/of-a-check", "w")`);
     assert.deepEqual([await writes('/tmp'), await writes('/run/secure-mlflow')], [true, false]);
     const processes = 'open(file).read() for file in glob.glob("/proc/[0-9]*/comm")';
     const sees = (programs: string) => inside(`import glob; assert any(name in process for process in (${processes}) for name in ${programs})`);
     assert.deepEqual([await sees('["gunicorn", "python"]'), await sees('["oauth2", "postgres"]')], [true, false]);
   });
-  // Root, who could otherwise do both.
+  // As root, who could otherwise do both.
   const attempt = (script: string, change: Change) => aside(deployment, { container: 'prepare', change }, run => run(script));
-  await checks.check('does not let root write to the root of its files (does without `ReadonlyRootFilesystem`)', async () => {
+  await checks.check('does not allow root to write to its root file system (does without `ReadonlyRootFilesystem`)', async () => {
     const script = 'open("/of-a-check", "w")';
     const without: Change = definition => ({ ...definition, ReadonlyRootFilesystem: false });
     assert.deepEqual([await attempt(script, same => same), await attempt(script, without)], [false, true]);
   });
-  await checks.check('does not let root give a file away (does with the capabilities that a container usually has)', async () => {
+  await checks.check('does not allow root to change the owner of a file (does with the usual capabilities of a container)', async () => {
     const script = 'import os; open("/tmp/of-a-check", "w"); os.chown("/tmp/of-a-check", 1, 1)';
     const without: Change = definition => ({ ...definition, LinuxParameters: {} });
     assert.deepEqual([await attempt(script, same => same), await attempt(script, without)], [false, true]);
@@ -95,7 +95,7 @@ async function checkContainers(checks: Checks, deployment: Deployment): Promise<
 }
 
 async function checkMemory(checks: Checks, deployment: Deployment): Promise<void> {
-  await checks.check('has the memory that it declares, for all its containers together', async () => {
+  await checks.check('has the declared memory, for all its containers together', async () => {
     const declared = Number(deployment.template.single<{ Memory: string }>('AWS::ECS::TaskDefinition').Memory);
     const fits = (mebibytes: number) => aside(deployment, { container: 'mlflow' }, run => run(`bytes(b"x" * ${mebibytes} * 1024 * 1024)`));
     assert.deepEqual([await fits(Math.floor(declared * 0.4)), await fits(declared)], [true, false]);
@@ -112,28 +112,28 @@ async function checkNetwork(checks: Checks, deployment: Deployment): Promise<voi
   const inGroup = (group: string, script: string) => aside(deployment, { container: 'mlflow', securityGroups: [group] }, run => run(script));
 
   checks.heading('Its network');
-  await checks.check('reaches the database, and others at port 443', async () => {
+  await checks.check('reaches the database, and other hosts on port 443', async () => {
     const hosts = [[databaseHost, databasePort], [new URL(sites.caBundle.aws).hostname, 443], ['169.254.170.2', 80]] as const;
     assert.deepEqual(await Promise.all(hosts.map(([host, port]) => inside(connects(host, port)))), [true, true, true]);
   });
-  await checks.check('reaches no other port (does in a group that lets everything out)', async () => {
+  await checks.check('reaches no other port (does in a group that allows all outgoing traffic)', async () => {
     assert.deepEqual([await inside(connects(publicHost, 80)), await inGroup('sg-of-others', connects(publicHost, 80))], [false, true]);
   });
   await checks.check('does not reach the database from another security group', async () => {
     assert.deepEqual([await inGroup('sg-of-others', connects(publicHost, 443)), await inGroup('sg-of-others', connects(databaseHost, databasePort))], [true, false]);
   });
-  await checks.check('is reached by the load balancer, and by nobody else', async () => {
+  await checks.check('is reached only by the load balancer', async () => {
     const answers = (localAddress: string) => new Promise<boolean>(resolve => {
       get(`${proxyUrl}/ping`, { localAddress, timeout: 3000, agent: false }, response => resolve(response.resume().statusCode === 200))
         .on('timeout', function (this: ClientRequest) { this.destroy(); }).on('error', () => resolve(false));
     });
     assert.deepEqual([await answers(sites.publicSite.listen.host), await answers(sites.caBundle.listen.host)], [true, false]);
   });
-  await checks.check('stores artifacts at the host of the region (not at one of S3 that newer regions refuse)', async () => {
+  await checks.check('stores artifacts at the host of the region (not at the global host, which newer regions refuse)', async () => {
     const script = `import boto3; boto3.client("s3").put_object(Bucket="${s3.bucketName}", Key="${s3.folder}/of-a-check", Body=b"x")`;
     assert.deepEqual([await inside(script), await inside(script, { AWS_ENDPOINT_URL_S3: 'https://s3.amazonaws.com' })], [true, false]);
   });
-  await checks.check('listens where the load balancer finds it (not on its loopback)', async () => {
+  await checks.check('listens where the load balancer reaches it (not on its loopback)', async () => {
     const plan = deployment.nextTask({ change: set('OAUTH2_PROXY_HTTP_ADDRESS', value => value.replace('0.0.0.0', '127.0.0.1')) });
     try {
       await plan.task.start(() => undefined);
@@ -155,15 +155,15 @@ async function checkFromOutside(checks: Checks, deployment: Deployment): Promise
     return Number((await execa(program, args, { reject: false })).stdout) > 0;
   };
   checks.heading('From the internet');
-  await checks.check('the load balancer is reached, at its two ports', async () => {
+  await checks.check('the load balancer is reached on its two ports', async () => {
     assert.deepEqual(await Promise.all([`${url}/ping`, `${plainUrl}/ping`].map(reaches)), ['200', '301']);
   });
-  await checks.check('nothing else is: no other port of it, no task, no database', async () => {
+  await checks.check('no other port of it, no task and no database is reached', async () => {
     const { host } = sites.publicSite.listen;
     const another = createServer((_, response) => response.end()).listen(8080, host);
     await once(another, 'listening');
     try {
-      assert.equal((await fetch(`http://${host}:8080`)).status, 200, 'not reached from here either');
+      assert.equal((await fetch(`http://${host}:8080`)).status, 200, 'the server is not reached from here either');
       assert.deepEqual(await Promise.all([`http://${host}:8080`, `${proxyUrl}/ping`].map(reaches)), ['000', '000']);
       assert.deepEqual([await connects(url), await connects(`https://${sites.database.aws}`)], [true, false]);
     } finally {
@@ -172,9 +172,9 @@ async function checkFromOutside(checks: Checks, deployment: Deployment): Promise
     const open = { container: 'mlflow', securityGroups: ['sg-of-others'], command: ['python', '-m', 'http.server', '4180', '--directory', '/tmp'] };
     await aside(deployment, open, async (_, address) => {
       const first = async () => assert.equal(await reaches(`http://${address}:4180`), '200');
-      await first().catch(() => sleep(3000)).then(first); // it needs a moment to listen
+      await first().catch(() => sleep(3000)).then(first); // until it listens
     });
-    return 'a task in a group that lets everything in is';
+    return 'a task in a group that allows all incoming traffic is reached';
   });
 }
 
@@ -185,7 +185,7 @@ interface AsideOptions {
   readonly securityGroups?: readonly string[];
 }
 
-/** Runs Python in a container of a task of its own, in which nothing else runs but a command. */
+/** Runs Python in a container of a separate task, in which only one command runs. */
 async function aside<T>(
   deployment: Deployment, { container, command = ['sleep', '60'], ...options }: AsideOptions,
   use: (run: (script: string) => Promise<boolean>, address: string) => Promise<T>,

@@ -1,4 +1,4 @@
-/** An HTTP client that sends exactly what it is told: no redirect followed, no path tidied, certificates verified. */
+/** An HTTP client that sends requests unchanged: it follows no redirect, normalises no path, and verifies certificates. */
 
 import { readFileSync } from 'node:fs';
 import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
@@ -22,15 +22,15 @@ export interface Message {
 
 export type Send = (path: string, message?: Message) => Promise<Answer>;
 
-/** Nothing listens there: what a proxy of the network is set to where nothing may reach the internet. */
+/** No server listens there. It is used as a proxy where no request may reach the internet. */
 export const deadAddress = 'http://127.0.0.1:9';
 
-/** Every request on a connection of its own, or on those of an agent. Without a time it waits for ever. */
+/** Sends each request on a new connection, or on those of an agent. Without a timeout it waits without limit. */
 export function client(origin: string, ca?: string, agent: https.Agent | http.Agent | false = false, timeoutSeconds = 0): Send {
   const { protocol, hostname, port } = new URL(origin);
   const { request } = protocol === 'https:' ? https : http;
   return (path, { method = 'GET', headers, body } = {}) => new Promise((resolve, reject) => {
-    // The name of the server is the one called, whatever the Host header claims.
+    // The TLS server name is that of the URL, whatever the Host header contains.
     const to = { hostname, servername: hostname, port, path, method, ca, agent };
     const sent = request({ ...to, headers, maxHeaderSize: 64 * 1024, timeout: timeoutSeconds * 1000 }, response => {
       text(response).then(answer => resolve({ status: response.statusCode!, headers: response.headers, body: answer }), reject);
@@ -43,12 +43,12 @@ export function bearer(token: string): OutgoingHttpHeaders {
   return { authorization: `Bearer ${token}` };
 }
 
-/** The same message with the length of its body, which Node leaves out, and the body with it, where the method usually has none. */
+/** Adds the length of the body, because Node omits length and body if the method usually has no body. */
 export function withLength(message: Message): Message {
   return { ...message, headers: { ...message.headers, 'content-length': Buffer.byteLength(message.body ?? '') } };
 }
 
-/** The same message with a token. */
+/** Adds a bearer token to a message. */
 export function withToken(token: string, message: Message = {}): Message {
   return { ...message, headers: { ...message.headers, ...bearer(token) } };
 }
@@ -57,7 +57,7 @@ export function json(value: unknown): Pick<Message, 'method' | 'body'> & { reado
   return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
 }
 
-/** Everything that comes back for a text, until the server closes or says nothing for so long. */
+/** Sends a text and returns the whole answer, until the server closes the connection or is silent for that time. */
 export async function raw(url: string, message: string, silenceMs = 1000): Promise<string> {
   const { hostname, port } = new URL(url);
   return new Promise(resolve => {
@@ -76,18 +76,18 @@ interface Origin {
   readonly caFile: string;
 }
 
-/** Uploads what need not fit into memory. Returns the status. */
+/** Uploads a stream, which need not fit into memory. Returns the status. */
 export async function put(to: Origin, token: string, path: string, body: Readable, length: number): Promise<number> {
   const options = withTls(to, token, path);
   const sending = https.request({ ...options, method: 'PUT', headers: { ...options.headers, 'content-length': length } });
   const answer = new Promise<number>((resolve, reject) => sending.on('response', response => {
     response.resume().on('end', () => resolve(response.statusCode!));
   }).on('error', reject));
-  await Promise.all([pipeline(body, sending).catch(() => undefined), answer]); // where the body is cut short, the answer says why
+  await Promise.all([pipeline(body, sending).catch(() => undefined), answer]); // if the body is cut short, the answer has the reason
   return answer;
 }
 
-/** Downloads it. */
+/** Downloads a file in chunks. */
 export async function get(from: Origin, token: string, path: string, onChunk: (chunk: Buffer) => void): Promise<void> {
   const response = await new Promise<http.IncomingMessage>((resolve, reject) => https.request(withTls(from, token, path), resolve).on('error', reject).end());
   if (response.statusCode !== 200) {

@@ -1,33 +1,33 @@
-/** A person without a screen: follows redirects, keeps cookies, fills in the provider's sign-in page. */
+/** Simulates a person without a browser: follows redirects, keeps cookies, fills in the provider's sign-in page. */
 
 import { request, type APIRequestContext, type APIResponse } from 'playwright-core';
 
-/** Of a session that is in the cookie, or of its id; a long one is in several, with numbers. */
+/** The cookie of a session, or of its id. A long session has several cookies with numbers. */
 export const sessionCookieName = '__Host-oauth2_proxy';
 
-/** Not a cookie of a sign-in that was begun. */
+/** False for the cookie of a sign-in that has not finished. */
 export function isSessionCookie(name: string): boolean {
   return new RegExp(`^${sessionCookieName}(_\\d+)?$`).test(name);
 }
 
-/** Of the page for who has not signed in. */
+/** The title of the page for people who have not signed in. */
 const signInTitle = '<title>Sign in</title>';
 const startLink = /<a href="(\/oauth2\/start\?[^"]*)">/;
 
 export class Person {
   static async meet(email: string): Promise<Person> {
-    // Certificates are verified by the SDK and by curl, with the CA file; here they are taken as they are.
+    // The SDK and curl verify certificates with the CA file. Here they are not verified.
     return new Person(email, await request.newContext({ ignoreHTTPSErrors: true }));
   }
 
-  /** With the cookies collected so far; for single requests that follow no redirect. */
+  /** Sends single requests with the current cookies. */
   readonly http: APIRequestContext;
 
   private constructor(private readonly email: string, http: APIRequestContext) {
     this.http = http;
   }
 
-  /** Opens an address and signs in where asked to; ends at a page, or at a redirect to an address that begins with `stopBefore`. */
+  /** Opens a URL and signs in if necessary. Ends at a page, or before a redirect to a URL that begins with `stopBefore`. */
   async open(url: string, stopBefore?: string): Promise<{ url: string; status: number; text: string }> {
     let response: APIResponse = await this.http.get(url, { maxRedirects: 0 });
     for (let hop = 0; hop < 20; hop += 1) {
@@ -43,7 +43,7 @@ export class Person {
         if (link === undefined) {
           throw new Error(`the sign-in page at ${response.url()} has no link to the provider`);
         }
-        response = await this.http.get(new URL(link, response.url()).href, { maxRedirects: 0 }); // as its script does
+        response = await this.http.get(new URL(link, response.url()).href, { maxRedirects: 0 }); // as the script of the page does
       } else if (new URL(response.url()).pathname.startsWith('/interaction/')) {
         response = await this.http.post(response.url(), { form: { email: this.email }, maxRedirects: 0 });
       } else {
@@ -53,7 +53,7 @@ export class Person {
     throw new Error(`too many redirects from ${url}`);
   }
 
-  /** The cookies of her session, as a request sends them. */
+  /** The cookies of the session, as a request sends them. */
   async sessionCookie(): Promise<string> {
     const { cookies } = await this.http.storageState();
     return cookies.filter(({ name }) => isSessionCookie(name)).map(({ name, value }) => `${name}=${value}`).join('; ');
@@ -64,7 +64,7 @@ export class Person {
   }
 }
 
-/** The cookies of a session that somebody has begun at the page. */
+/** Signs a person in at the page and returns the cookies of the session. */
 export async function sessionCookie(url: string, email: string): Promise<string> {
   const person = await Person.meet(email);
   await person.open(`${url}/`);

@@ -1,20 +1,20 @@
-/** ID tokens by the authorization-code flow, as a command-line tool gets them. */
+/** Gets ID tokens with the authorization-code flow, as a command-line tool does. */
 
 import * as oidc from 'openid-client';
 import { Person } from './person.mjs';
 import { toolRedirectUri, type Clients, type IdentityProvider } from '../providers/identity-provider.mjs';
 
-/** Somebody whom the settings of the proxy let in: of the first domain, and in every group that may enter. */
+/** A person whom the settings of the proxy allow: in the first domain, and in every allowed group. */
 export function somebodyOf(proxy: Record<string, string>, issuer: IdentityProvider): { readonly reader: string; readonly domain: string } {
   const domain = (proxy.OAUTH2_PROXY_EMAIL_DOMAINS ?? '').split(',').find(name => !name.includes('*')) || 'example.com';
   const reader = `someone@${domain}`;
-  if (proxy.OAUTH2_PROXY_OIDC_GROUPS_CLAIM !== 'hd') { // Google's, which is the domain
+  if (proxy.OAUTH2_PROXY_OIDC_GROUPS_CLAIM !== 'hd') { // Google's claim, which is the domain
     issuer.groups.set(reader, (proxy.OAUTH2_PROXY_ALLOWED_GROUPS ?? '').split(',').filter(Boolean));
   }
   return { reader, domain };
 }
 
-/** A person's token: what `gcloud auth print-identity-token` is to Google, or else one of the client that oauth2-proxy itself uses. */
+/** A person's ID token: for the client of another tool, as from `gcloud auth print-identity-token`, or for the client of oauth2-proxy. */
 export async function personToken(issuer: string, { toolId, proxy }: Clients, email: string): Promise<string> {
   return toolId === undefined
     ? idToken(issuer, proxy.id, oidc.ClientSecretBasic(proxy.secret), proxy.redirectUri, email)

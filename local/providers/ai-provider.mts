@@ -1,4 +1,4 @@
-/** Plays an AI provider: answers in the formats of several, remembers what reached it, and may redirect or say nothing at all. */
+/** A stand-in for AI providers: it answers in the formats of several, records all requests, and can redirect or not answer. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
@@ -6,45 +6,45 @@ import type { Certificate } from '../aws/certificates.mjs';
 import { PlayedServer } from '../aws/played-server.mjs';
 import type { Site } from '../worlds/world.mjs';
 
-/** A request as it came. */
+/** A received request. */
 export interface Arrival {
   readonly method: string;
   readonly path: string;
-  /** Names and values in turn, in their order and spelling. */
+  /** Names and values in turn, with the original order and spelling. */
   readonly headers: string[];
   readonly body: string;
 }
 
-/** What it says to everything. */
+/** The text of every answer. */
 export const spoken = 'the provider answers';
 
 export class AiProvider extends PlayedServer {
   readonly arrivals: Arrival[] = [];
-  /** Connections, those included that never became a request. */
+  /** The number of connections, including those without a request. */
   connections = 0;
   private holding = false;
   private readonly held = new Set<ServerResponse>();
 
   readonly url: string;
 
-  /** At a site, or at an address of the loopback. */
+  /** Listens at a site, or at a URL on the loopback. */
   constructor(site: Site | string, certificate?: Certificate) {
     super(typeof site === 'string' ? site : [site], certificate);
     this.url = typeof site === 'string' ? site : site.here;
     this.servers[0].server.on('connection', () => { this.connections += 1; });
   }
 
-  /** An address that redirects to another one. */
+  /** A URL that redirects to another one. */
   redirect(target: string, status = 302): string {
     return `${this.url}/redirect/${status}/${encodeURIComponent(target)}`;
   }
 
-  /** An address that names another one as the place where tokens are to be had, as the discovery documents of OAuth do. */
+  /** A URL that names another one as its token endpoint, as discovery documents of OAuth do. */
   discovery(tokenEndpoint: string): string {
     return `${this.url}/discovery/${encodeURIComponent(tokenEndpoint)}`;
   }
 
-  /** An address that does not answer before `release`. */
+  /** A URL that does not answer before `release`. */
   get silent(): string {
     return `${this.url}/silent`;
   }
@@ -53,7 +53,7 @@ export class AiProvider extends PlayedServer {
     this.holding = true;
   }
 
-  /** Ends the requests that were left without an answer; repeated ones get one. */
+  /** Ends the requests without an answer. Later requests get an answer. */
   release(): void {
     this.holding = false;
     this.held.forEach(response => response.destroy());

@@ -1,4 +1,4 @@
-/** Plays the OpenID provider. Its sign-in page believes any address. */
+/** A stand-in for the sign-in provider (OpenID Connect). Its sign-in page accepts any address. */
 
 import './quiet.mjs';
 import { randomBytes } from 'node:crypto';
@@ -10,7 +10,7 @@ import { lifetime, SigningKey } from '../aws/issuer.mjs';
 import { PlayedServer } from '../aws/played-server.mjs';
 import type { Site } from '../worlds/world.mjs';
 
-/** Where the log-in of command-line tools returns to; nothing listens there, the caller reads the code off the redirect. */
+/** The redirect URI of command-line tools. No server listens there; the caller reads the code from the redirect. */
 export const toolRedirectUri = 'http://127.0.0.1/signed-in';
 
 const publicClient = { application_type: 'native' as const, token_endpoint_auth_method: 'none' as const };
@@ -18,26 +18,26 @@ const deviceGrant = 'urn:ietf:params:oauth:grant-type:device_code';
 
 export interface Clients {
   readonly proxy: { readonly id: string; readonly secret: string; readonly redirectUri: string };
-  /** The public client of another command line, such as gcloud, where there is one. */
+  /** The public client of another tool, such as gcloud, if there is one. */
   readonly toolId?: string;
-  /** That of the package for clients. */
+  /** The client of the package for clients. */
   readonly tools?: { readonly id: string; readonly redirectUris: readonly string[] };
-  /** Clients of Cognito's that stand for no person. */
+  /** Machine clients of Cognito. */
   readonly machines: { readonly id: string; readonly secret: string }[];
 }
 
 export class IdentityProvider extends PlayedServer {
   readonly key = new SigningKey('provider');
-  /** Shorter in a check that sees renewals. */
+  /** Shorter in checks of renewals. */
   machineTokenSeconds = 3600;
   machineTokensIssued = 0;
   givesRefreshTokens = true;
   idTokenSeconds = 8 * 3600;
-  /** Groups of people, by their address. */
+  /** Groups of people, by e-mail address. */
   readonly groups = new Map<string, string[]>();
-  /** Addresses of people who may no longer enter. */
+  /** Addresses of people who are blocked. */
   readonly blocked = new Set<string>();
-  /** Addresses that people have made an account on by themselves, as they can at Google: verified, but of no company. */
+  /** Addresses of personal accounts, which people can create at Google: verified, but of no company. */
   readonly consumers = new Set<string>();
   /** Addresses that are not verified. */
   readonly unverified = new Set<string>();
@@ -45,12 +45,12 @@ export class IdentityProvider extends PlayedServer {
 
   readonly issuer: string;
 
-  /** Its own pages may be at another host. */
+  /** `pages` are its own pages, if they are on another host. */
   constructor(site: Site, pages: readonly Site[], private readonly clients: Clients, certificate: Certificate) {
     super([site, ...pages], certificate);
     this.issuer = site.here;
     const policy = interactionPolicy.base();
-    policy.get('consent')!.checks.remove('native_client_prompt'); // nobody is asked for consent
+    policy.get('consent')!.checks.remove('native_client_prompt'); // no consent page
     this.provider = new Provider(this.issuer, {
       clients: [
         {
@@ -65,9 +65,9 @@ export class IdentityProvider extends PlayedServer {
         }],
       ],
       claims: { openid: ['sub'], email: ['email', 'email_verified', 'hd'], profile: ['name', 'groups', 'cognito:groups'] },
-      conformIdTokenClaims: false, // the address belongs into the ID token, where Google puts it too
+      conformIdTokenClaims: false, // the address is in the ID token, as with Google
       findAccount: (_, email) => this.blocked.has(email) ? undefined : { accountId: email, claims: () => this.claims(email) },
-      async loadExistingGrant(context) { // consent to everything
+      async loadExistingGrant(context) { // gives consent to everything
         const grant = new context.oidc.provider.Grant({ clientId: context.oidc.client!.clientId, accountId: context.oidc.session!.accountId });
         grant.addOIDCScope('openid email profile');
         await grant.save();
@@ -103,7 +103,7 @@ export class IdentityProvider extends PlayedServer {
     switch (true) {
       case pathname.startsWith('/interaction/'):
         return answerSignIn(this.provider, request, response);
-      case pathname === '/oauth2/token': { // Cognito's, for its machine clients: the token names the client and no audience
+      case pathname === '/oauth2/token': { // Cognito's endpoint for machine clients: the access token names the client and no audience
         const [id, secret] = Buffer.from(request.headers.authorization?.split(' ')[1] ?? '', 'base64').toString().split(':').map(decodeURIComponent);
         const form = new URLSearchParams(await text(request));
         if (form.get('grant_type') !== 'client_credentials' || !this.clients.machines.some(machine => machine.id === id && machine.secret === secret)) {
@@ -115,7 +115,7 @@ export class IdentityProvider extends PlayedServer {
         response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ access_token: token, token_type: 'Bearer', expires_in: this.machineTokenSeconds }));
         return;
       }
-      case pathname === '/logout' && request.headers.host !== new URL(this.issuer).host: // its sessions are at the issuer here
+      case pathname === '/logout' && request.headers.host !== new URL(this.issuer).host: // sessions are at the issuer here
         response.writeHead(302, { location: `${new URL(this.issuer).origin}${request.url}` }).end();
         return;
       case pathname === '/logout': // Cognito's
@@ -123,7 +123,7 @@ export class IdentityProvider extends PlayedServer {
         response.writeHead(302, { location: searchParams.get('logout_uri')! }).end();
         return;
       default: {
-        // Below the path of its issuer, which it does not know of itself.
+        // Removes the path of the issuer, which oidc-provider does not expect.
         const path = new URL(this.issuer).pathname;
         if (path !== '/' && pathname.startsWith(`${path}/`)) {
           Object.assign(request, { originalUrl: request.url, url: request.url!.slice(path.length) });
@@ -135,7 +135,7 @@ export class IdentityProvider extends PlayedServer {
 }
 
 async function answerSignIn(provider: Provider, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  await provider.interactionDetails(request, response); // refuses who was not sent here
+  await provider.interactionDetails(request, response); // refuses requests without a begun sign-in
   const email = request.method === 'POST' ? new URLSearchParams(await text(request)).get('email') : undefined;
   if (email) {
     await provider.interactionFinished(request, response, { login: { accountId: email } });
@@ -144,13 +144,13 @@ async function answerSignIn(provider: Provider, request: IncomingMessage, respon
   }
 }
 
-/** The form names where it goes, as those of real providers do: without that the browser would pass a fragment of the address on. */
+/** The form has an explicit action, as those of real providers do. Without it the browser would keep the fragment of the URL. */
 const page = (action: string) => `<!doctype html>
 <html lang="en">
 <title>Sign in</title>
 <style>body { font: 16px sans-serif; max-width: 24em; margin: 4em auto } input, button { font: inherit; padding: .4em }</style>
 <h1>Sign in</h1>
-<p>This page plays your OpenID provider. It believes any address.</p>
+<p>This page stands in for your sign-in provider. It accepts any address.</p>
 <form method="post" action="${action}">
   <input name="email" type="email" placeholder="you@example.com" autofocus required>
   <button>Sign in</button>

@@ -1,4 +1,4 @@
-/** Imported before oidc-provider, whose advice on stderr is for those who run it in earnest. */
+/** Imported before oidc-provider, whose warnings on stderr are for production use. */
 
 const { info, warn } = console;
 console.warn = (...text) => String(text[0]).includes('oidc-provider WARNING') ? undefined : warn(...text);

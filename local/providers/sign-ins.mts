@@ -1,4 +1,4 @@
-/** One oauth2-proxy with the settings of a stack, between a provider and a server that are played here: a check sees whom the settings let in. */
+/** An oauth2-proxy with the settings of a stack, between stand-ins for the provider and the server. Checks use it to see which accounts the settings allow. */
 
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
@@ -9,37 +9,37 @@ import { PlayedServer } from '../aws/played-server.mjs';
 import { bearer, client } from '../clients/http.mjs';
 import { Daemon, freePort, untilReady } from '../processes.mjs';
 
-/** What a provider knows of somebody. */
+/** The data of a person at a provider. */
 export interface Account {
-  /** Of the ID token and of the userinfo endpoint. */
+  /** Claims of the ID token and of the userinfo endpoint. */
   readonly claims?: JWTPayload;
-  /** Keycloak's, of the access token. */
+  /** Keycloak's roles, in the access token. */
   readonly roles?: string[];
-  /** GitHub's. */
+  /** GitHub's organizations. */
   readonly organizations?: string[];
-  /** GitHub's, `organization:slug`. */
+  /** GitHub's teams, `organization:slug`. */
   readonly teams?: string[];
-  /** GitLab's, with the level of access. */
+  /** GitLab's projects, with the level of access. */
   readonly projects?: Record<string, number>;
 }
 
 export interface Entrance {
   readonly status: number;
-  /** What the server behind oauth2-proxy got, where the request came so far. */
+  /** The headers that the server behind oauth2-proxy received, if the request reached it. */
   readonly headers?: IncomingHttpHeaders;
-  /** That of the session, in one or more parts. */
+  /** The cookie of the session, in one or more parts. */
   readonly cookie?: string;
 }
 
-/** Every provider that oauth2-proxy knows and this library offers: Google, Keycloak … by OpenID Connect, GitHub and GitLab by their own APIs. */
+/** A stand-in for all providers that this library supports: Google, Keycloak … with OpenID Connect, GitHub and GitLab with their own APIs. */
 class SignInProvider extends PlayedServer {
   private readonly key = new SigningKey('played');
   account: Account = {};
-  /** Of the sign-in that is under way. */
+  /** The nonce of the current sign-in. */
   nonce: string | null = null;
-  /** What it asked for. */
+  /** The scopes of the current sign-in. */
   scopes: string[] = [];
-  /** How long its tokens are valid, in seconds. */
+  /** The lifetime of its tokens in seconds. */
   tokenSeconds = 60;
   refreshed = 0;
 
@@ -50,7 +50,7 @@ class SignInProvider extends PlayedServer {
     super(url);
   }
 
-  /** A refresh token for the scope that this provider wants for one, if it wants any. */
+  /** A refresh token, if the sign-in has the scope that this provider needs for one. */
   private get refreshToken() {
     return this.refreshScope === undefined || this.scopes.includes(this.refreshScope) ? { refresh_token: 'played' } : {};
   }
@@ -109,12 +109,12 @@ class SignInProvider extends PlayedServer {
         return level === undefined ? send({ message: '404 Project Not Found' }, 404) : send({ permissions: { project_access: { access_level: level } } });
       }
       default:
-        throw new Error(`nobody plays ${pathname}`);
+        throw new Error(`the stand-in has no path ${pathname}`);
     }
   }
 }
 
-/** Answers with the headers that it got. */
+/** Answers with the headers of the request. */
 class Mirror extends PlayedServer {
   protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(request.headers));
@@ -124,11 +124,11 @@ class Mirror extends PlayedServer {
 interface SignInsOptions {
   /** The program oauth2-proxy. */
   readonly proxy: string;
-  /** Its settings, as the template has them. */
+  /** Its settings in the template. */
   readonly settings: Record<string, string>;
-  /** The list of machines, which there is no `prepare` to write. */
+  /** The list of machines, because there is no `prepare` to write it. */
   readonly machinesFile: string;
-  /** The scope for which the provider gives a refresh token. Left out, it gives one always, whatever the scopes. */
+  /** The scope with which the provider gives a refresh token. Default: it always gives one. */
   readonly refreshScope?: string;
   readonly log: string;
 }
@@ -137,12 +137,12 @@ export class SignIns {
   static async start({ proxy, settings, machinesFile, refreshScope, log }: SignInsOptions): Promise<SignIns> {
     const [provider, mirror] = [`http://127.0.0.1:${await freePort()}`, `http://127.0.0.1:${await freePort()}`];
     const url = `http://127.0.0.1:${await freePort()}`;
-    // Of whichever provider these are the addresses: their paths stay.
+    // The origins of the provider's URLs are replaced. Their paths stay.
     const origins = new Set(['OIDC_ISSUER_URL', 'LOGIN_URL', 'REDEEM_URL', 'VALIDATE_URL'].map(name => settings[`OAUTH2_PROXY_${name}`]).filter(Boolean).map(address => new URL(address).origin));
     const here = (value: string) => [...origins].reduce((replaced, origin) => replaced.replaceAll(origin, provider), value);
     const env = Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, here(value)]));
     if (settings.OAUTH2_PROXY_PROVIDER === 'github') {
-      Object.assign(env, { // github.com has no settings: it is built in
+      Object.assign(env, { // github.com has no settings, because it is built in
         OAUTH2_PROXY_LOGIN_URL: `${provider}/login/oauth/authorize`, OAUTH2_PROXY_REDEEM_URL: `${provider}/login/oauth/access_token`, OAUTH2_PROXY_VALIDATE_URL: `${provider}/api/v3`,
       });
     }
@@ -164,18 +164,18 @@ export class SignIns {
 
   private constructor(private readonly url: string, private readonly provider: SignInProvider, private readonly end: () => Promise<unknown>) {}
 
-  /** Signs in in a browser, as far as the settings let this account. */
+  /** Signs in with a browser, as far as the settings allow this account. */
   async enter(account: Account): Promise<Entrance> {
     const { status, cookie } = await this.signIn(account);
     return cookie === undefined ? { status } : { ...await this.request({ cookie }), cookie };
   }
 
-  /** Stays until its tokens have ended, and comes again. */
+  /** Signs in, waits until the tokens have expired, and sends another request. */
   async stay(account: Account): Promise<{ readonly status: number; readonly refreshed: number }> {
     this.provider.tokenSeconds = 2;
     const { status: signedIn, cookie } = await this.signIn(account);
     if (cookie === undefined) {
-      throw new Error(`the sign-in has given no session: ${signedIn}`);
+      throw new Error(`the sign-in gave no session: ${signedIn}`);
     }
     await sleep(3100); // the proxy counts whole seconds
     const { status } = await this.request({ cookie });
@@ -191,7 +191,7 @@ export class SignIns {
     return { status: back.status, ...back.status === 302 && { cookie: cookies(back.headers) } };
   }
 
-  /** Sends an ID token of the provider; with other claims, one that it made for somebody else. */
+  /** Sends an ID token of the provider with these claims. */
   async show(claims: JWTPayload): Promise<Entrance> {
     return this.request(bearer(await this.provider.token(claims)));
   }

@@ -1,4 +1,4 @@
-/** Everything on the loopback of this machine: settings of the task are changed to it. Needs no rights. */
+/** Runs everything on the loopback of this machine, with changed settings of the task. Needs no special rights. */
 
 import { once } from 'node:events';
 import type { Server } from 'node:net';
@@ -6,7 +6,7 @@ import type { Container } from '../aws/ecs.mjs';
 import { Daemon, freePort, type Running } from '../processes.mjs';
 import { outcomeOf, type Outcome, type Settings, type Site, type SiteOptions, type TaskPlace, type World } from './world.mjs';
 
-/** Where the load balancer listens, if nothing else is said. */
+/** The default port of the load balancer. */
 export const publicPort = 8443;
 
 export class WorldBySubstitution implements World {
@@ -27,14 +27,14 @@ export class WorldBySubstitution implements World {
     return [...command];
   }
 
-  /** 127.0.0.1 for the first task at the usual port, 127.0.0.2 for the second, 127.0.1.1 for the first at the next port: no two ports share one. */
+  /** 127.0.0.1 for the first task at the usual port, 127.0.0.2 for the second, 127.0.1.1 for the first at the next port: different ports share no address. */
   taskPlace(task: number): TaskPlace {
     const ahead = (this.port - publicPort + 65_536) % 65_536;
     return new Processes(`127.${Math.floor(ahead / 256)}.${ahead % 256}.${task}`);
   }
 }
 
-/** Containers are processes. */
+/** Runs containers as processes. */
 class Processes implements TaskPlace {
   constructor(readonly address: string) {}
 

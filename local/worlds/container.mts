@@ -1,4 +1,4 @@
-/** A container of the task as a bundle of the Open Container Initiative, for crun: what the task definition declares, and nothing of the machine but the image's files. */
+/** A container of the task as a bundle of the Open Container Initiative, for crun: it has what the task definition declares, and of this machine only the image's files. */
 
 import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Container } from '../aws/ecs.mjs';
 import { Daemon, type Running } from '../processes.mjs';
 
-/** A file or folder of this machine, and where the container has it. */
+/** A file or folder of this machine, and its path in the container. */
 export interface Mount {
   readonly source: string;
   readonly destination: string;
@@ -15,15 +15,15 @@ export interface Mount {
 
 interface BundleOptions {
   readonly container: Container;
-  /** The image's files, the volumes, and what ECS writes into each container. */
+  /** The image's files, the volumes, and the files that ECS adds to each container. */
   readonly mounts: readonly Mount[];
   /** The network of the task. */
   readonly network: string;
-  /** How a command is run with the memory of the task. */
+  /** Returns the command that runs with the memory limit of the task. */
   readonly limited: (command: readonly string[]) => string[];
 }
 
-/** What a container of Docker's may do unless the task definition drops it. https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities */
+/** The capabilities of a Docker container, unless the task definition drops them. https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities */
 const usualCapabilities = [
   'AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD', 'NET_BIND_SERVICE', 'NET_RAW', 'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT',
 ];
@@ -42,7 +42,7 @@ export function configOf({ container, mounts, network }: BundleOptions) {
       { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'] },
       { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'] },
       { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-      ...[...mounts].sort((one, other) => depth(one) - depth(other)) // as container engines do: what lies in another comes after it
+      ...[...mounts].sort((one, other) => depth(one) - depth(other)) // as container engines do: a mount inside another comes after it
         .map(({ source, destination, writable }) => ({ destination, type: 'bind', source, options: ['rbind', writable ? 'rw' : 'ro'] })),
     ],
     linux: {
@@ -61,7 +61,7 @@ function processOf({ definition, env, user: { uid, gid } = { uid: 0, gid: 0 } }:
   const { Add = [], Drop = [] } = definition.LinuxParameters?.Capabilities ?? {};
   const kept = Drop.includes('ALL') ? [] : usualCapabilities.filter(name => !Drop.includes(name));
   const capabilities = [...kept, ...Add].map(name => `CAP_${name}`);
-  const held = uid === 0 ? capabilities : []; // as everywhere, another user has none to begin with
+  const held = uid === 0 ? capabilities : []; // other users have none at the start
   return {
     terminal: false,
     user: { uid, gid },
@@ -73,7 +73,7 @@ function processOf({ definition, env, user: { uid, gid } = { uid: 0, gid: 0 } }:
   };
 }
 
-/** Runs containers of one run. */
+/** Runs the containers of one run. */
 export class Containers {
   private commands = 0;
 
@@ -90,7 +90,7 @@ export class Containers {
     return new ContainerProcess(options.limited(crun), join(bundle, 'pid'), log);
   }
 
-  /** The command line of a command in a running container. */
+  /** The command line that runs a command in a running container. */
   inside(name: string, container: Container, command: readonly string[]): string[] {
     this.commands += 1;
     const file = join(this.folder, name, `command-${this.commands}.json`);
@@ -103,7 +103,7 @@ export class Containers {
   }
 }
 
-/** The first process of a container, which crun waits for: its signals are those of the container. */
+/** The first process of a container, for which crun waits. Signals for the container are sent to it. */
 class ContainerProcess implements Running {
   readonly exited: Running['exited'];
   private readonly crun: Daemon;
@@ -127,7 +127,7 @@ class ContainerProcess implements Running {
 
   async stop(graceSeconds: number, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     while (this.running && !existsSync(this.pidFile)) {
-      await sleep(20); // crun has not made it yet
+      await sleep(20); // until crun has created it
     }
     const send = (name: NodeJS.Signals) => {
       try {
@@ -135,7 +135,7 @@ class ContainerProcess implements Running {
           process.kill(this.pid, name);
         }
       } catch {
-        // it has ended; crun is about to see it
+        // it has ended, which crun will detect
       }
     };
     send(signal);

@@ -1,4 +1,4 @@
-/** The memory of a task, as a control group of Linux, version 1 or 2. Groups have names, so they are looked for at the next start where a run could not remove its own. */
+/** The memory limit of a task, as a control group of Linux, version 1 or 2. Groups have names, so groups that a run could not remove are removed at the next start. */
 
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ const [first, second] = [
   { root: mounted, limit: 'memory.max', swap: { limit: 'memory.swap.max', counts: 'swap' } },
 ];
 
-/** Of the kernel; undefined where memory cannot be limited. */
+/** The version of the kernel; undefined if memory cannot be limited. */
 const version = find();
 
 function find(): typeof first | undefined {
@@ -22,7 +22,7 @@ function find(): typeof first | undefined {
       passOn(root);
       return existsSync(join(attempt, limit));
     } catch {
-      return false; // not here, or not for this process
+      return false; // not on this machine, or not for this process
     } finally {
       if (existsSync(attempt)) {
         rmdirSync(attempt);
@@ -31,7 +31,7 @@ function find(): typeof first | undefined {
   });
 }
 
-/** The second version limits memory in the groups of a group that says so. */
+/** In the second version, a group must allow its subgroups to limit memory. */
 function passOn(group: string): void {
   const controllers = join(group, 'cgroup.subtree_control');
   if (existsSync(controllers)) {
@@ -41,7 +41,7 @@ function passOn(group: string): void {
 
 export const limitsMemory = version !== undefined;
 
-/** A group for one task, of the run that writes into the folder. Returns how a command is run in it. */
+/** Creates a group for one task of the run that writes to the folder. Returns a function that makes a command run in it. */
 export function limitMemory(folder: string, task: string, mebibytes: number): (command: readonly string[]) => string[] {
   if (version === undefined) {
     return command => [...command];
@@ -53,7 +53,7 @@ export function limitMemory(folder: string, task: string, mebibytes: number): (c
   const { swap } = version;
   const limitsSwap = existsSync(join(group, swap.limit));
   if (limitsSwap && swap.counts === 'both') {
-    writeFileSync(join(group, swap.limit), '-1'); // of an earlier task of this name; it may not be less than the limit of memory
+    writeFileSync(join(group, swap.limit), '-1'); // resets the limit of an earlier task with this name; it must not be less than the memory limit
   }
   writeFileSync(join(group, version.limit), bytes);
   if (limitsSwap) {
@@ -62,7 +62,7 @@ export function limitMemory(folder: string, task: string, mebibytes: number): (c
   return command => ['sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', group, ...command];
 }
 
-/** Once none of their processes runs: the kernel takes its time with one that was killed. */
+/** Removes the groups of a run when their processes have ended. The kernel needs time for killed processes. */
 export async function removeGroups(folder: string): Promise<void> {
   const group = version && groupIn(version.root, folder);
   if (group === undefined || !existsSync(group)) {
@@ -80,7 +80,7 @@ async function remove(group: string): Promise<void> {
       return rmdirSync(group);
     } catch (error) {
       if (tries === 100) {
-        console.log(`  - ${group} is left to the next start: ${(error as Error).message}`);
+        console.log(`  - ${group} could not be removed; the next start removes it: ${(error as Error).message}`);
         return;
       }
       await sleep(100);

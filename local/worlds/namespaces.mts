@@ -1,4 +1,4 @@
-/** What is written with `ip`, `nft` and into `/etc` for this network namespace and those of tasks. */
+/** Settings with `ip`, `nft` and in `/etc`, for this network namespace and those of tasks. */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
@@ -6,15 +6,15 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import type { Mount } from './container.mjs';
 
-/** Where `ip netns` keeps them: in this mount namespace alone. */
+/** The folder of `ip netns`, which exists only in this mount namespace. */
 export const networks = '/run/netns';
 
-/** Commands of `ip`, in this network namespace or another. */
+/** Runs commands of `ip`, in this network namespace or another. */
 export async function ip(commands: string[], namespace?: string): Promise<void> {
   await execa('ip', [...namespace === undefined ? [] : ['-n', namespace], '-batch', '-'], { input: `${commands.join('\n')}\n` });
 }
 
-/** What of the connections that begin may pass. The rest of each and what a namespace has with itself pass always. */
+/** Sets which new connections are allowed. Established connections and those within a namespace are always allowed. */
 export async function nft(namespace: string | undefined, rules: { readonly input: string[]; readonly output: string[] }, policy: 'accept' | 'drop'): Promise<void> {
   const chain = (hook: 'input' | 'output') => `  chain ${hook} {
     type filter hook ${hook} priority 0; policy ${policy};
@@ -25,11 +25,11 @@ export async function nft(namespace: string | undefined, rules: { readonly input
   await execa(program, args, { input: table });
 }
 
-/** As this mount namespace has it. There is no other way to resolve a name. */
+/** The hosts file of this mount namespace. It is the only source for names. */
 export const hostsFile = '/etc/hosts';
 const addresses = new Map<string, string>();
 
-/** The address of a host; a new one of a network for a name that is new. */
+/** The address of a host. A new name gets a new address of the network. */
 export async function addressOf(host: string, network: string): Promise<string> {
   const address = addresses.get(host) ?? (isIP(host) ? host : `${network}.${addresses.size + 1}`);
   if (!addresses.has(host)) {
@@ -41,7 +41,7 @@ export async function addressOf(host: string, network: string): Promise<string> 
   return address;
 }
 
-/** What ECS and the image have in `/etc`. */
+/** The files of ECS and the image in `/etc`. */
 export function etc(folder: string): Mount[] {
   const files = {
     'passwd': 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n',

@@ -18,14 +18,14 @@ const everything: Rule = { IpProtocol: '-1', CidrIp: '0.0.0.0/0' };
 
 type Direction = 'Ingress' | 'Egress';
 
-/** Who has a group: addresses or ranges of them. */
+/** The members of each group: addresses or ranges of addresses. */
 export type Members = ReadonlyMap<string, readonly string[]>;
 
 export class SecurityGroups {
-  /** `prefixLists` are the addresses that every prefix list stands for: those of S3. */
+  /** `prefixLists` are the addresses of every prefix list, which are those of S3. */
   constructor(private readonly template: Template, private readonly members: Members, private readonly prefixLists: readonly string[]) {}
 
-  /** Conditions of packets that begin what a group lets in or out, as nftables has them. */
+  /** Conditions of nftables for new connections that a group allows in or out. */
   allowed(groups: readonly string[], direction: Direction): string[] {
     return groups.flatMap(group => this.rules(group, direction)).flatMap(rule => {
       const peers = this.peers(rule);
@@ -35,12 +35,12 @@ export class SecurityGroups {
 
   private rules(group: string, direction: Direction): Rule[] {
     if (!this.template.ids('AWS::EC2::SecurityGroup').includes(group)) {
-      return [everything]; // one that was brought: its rules are not in the template
+      return [everything]; // an existing group, whose rules are not in the template
     }
     const own = this.template.properties<Record<`SecurityGroup${Direction}`, Rule[] | undefined>>(group)[`SecurityGroup${direction}`] ?? [];
     const separate = this.template.all<Rule & { GroupId: string }>(`AWS::EC2::SecurityGroup${direction}`).filter(({ GroupId }) => GroupId === group);
     const rules = [...own, ...separate];
-    // A group of which nothing is said about its egress may send everything.
+    // A group without egress rules allows all outgoing traffic.
     return rules.length === 0 && direction === 'Egress' ? [everything] : rules;
   }
 
@@ -52,7 +52,7 @@ export class SecurityGroups {
     if (group !== undefined) {
       return this.members.get(group) ?? [];
     }
-    return (SourcePrefixListId ?? DestinationPrefixListId) === undefined ? [] : this.prefixLists; // without any, one of IPv6, which nothing here has
+    return (SourcePrefixListId ?? DestinationPrefixListId) === undefined ? [] : this.prefixLists; // otherwise the rule is for IPv6, which is not used here
   }
 }
 

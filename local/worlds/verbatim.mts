@@ -1,7 +1,7 @@
 /**
- * The world as AWS has it, played in namespaces of Linux: the task runs as it is synthesised. Names resolve to addresses of this network
- * namespace, at which what plays them listens at the real port. Each task has a network namespace of its own behind its security groups, and its
- * containers have what they declare. All of it ends with the process that made it (see `enter.mts`).
+ * The world as on AWS, simulated in namespaces of Linux: the task runs as it is synthesised. Names resolve to addresses of this network
+ * namespace, where the stand-ins listen on the real ports. Each task has its own network namespace behind its security groups, and its
+ * containers have what they declare. Everything ends with the process that created it (see `enter.mts`).
  */
 
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -22,19 +22,19 @@ import type { Program } from '../aws/substitutions.mjs';
 import type { Template } from '../aws/template.mjs';
 import { freePort, type Running } from '../processes.mjs';
 
-/** Addresses that belong to a host of the VPC, and to one of the internet. */
+/** Networks for hosts of the VPC, and for hosts of the internet. */
 const inVpc = '10.0.200';
 const inInternet = '198.18.0';
-/** Link-local, which no security group is asked about: credentials. */
+/** Link-local addresses, to which security groups do not apply: credentials. */
 const linkLocal = '169.254.0.0/16';
 /** The other end of each task's network. */
 const gateway = '169.254.1.1';
-/** Where people and their programs are, in networks that reach the load balancer and the internet as its security group lets them. */
+/** Networks of people and their programs. They reach the load balancer if its security group allows it, and the internet. */
 const outside: Record<Whereabouts, { readonly namespace: string; readonly address: string }> = {
   'internet': { namespace: 'internet', address: '203.0.113.7' },
   'company network': { namespace: 'company', address: '10.8.0.7' },
 };
-/** Where programs that a check starts in the network of a task may listen. */
+/** Ports for programs that a check starts in the network of a task. */
 const portsOfChecks = '20000-31999';
 
 export class VerbatimWorld implements World {
@@ -61,7 +61,7 @@ export class VerbatimWorld implements World {
     [...services, ...scheduled].forEach(({ NetworkConfiguration: { AwsvpcConfiguration: { SecurityGroups: groups } } }) => this.rangeOf(groups));
   }
 
-  /** Addresses of tasks that are in the same groups. */
+  /** The address range of tasks with the same groups. */
   private rangeOf(groups: readonly string[]) {
     const known = this.ranges.get(groups.join());
     if (known !== undefined) {
@@ -93,7 +93,7 @@ export class VerbatimWorld implements World {
     groups.forEach(group => this.members.set(group, [...this.members.get(group) ?? [], member]));
   }
 
-  /** The security groups of what is not a task. What this machine asks of itself passes none. */
+  /** Applies the security groups of all members except tasks. Traffic within this machine is not filtered. */
   async open(): Promise<void> {
     for (const { namespace, address } of Object.values(outside).filter(({ namespace: name }) => !existsSync(join(networks, name)))) {
       await connect(namespace, namespace, address);
@@ -135,14 +135,14 @@ export class VerbatimWorld implements World {
     });
   }
 
-  /** What a container of an image has of this machine. */
+  /** The files of this machine that a container of an image gets. */
   private filesOf(image: string): Mount[] {
     const found = this.images.find(candidate => image.startsWith(`${candidate.image}:`))!;
     return [...found.mounts, ...this.etc, ...this.trusting.get(found)!];
   }
 }
 
-/** A new network namespace with an address, by a link to this one, which has an address there only for what it begins itself. */
+/** Creates a network namespace with an address and a link to this namespace. `source` is the address of this namespace for its own connections. */
 async function connect(name: string, link: string, address: string, source?: string): Promise<void> {
   await ip([`netns add ${name}`]);
   await ip([
@@ -171,7 +171,7 @@ interface NamespacesOptions {
   readonly files: (image: string) => Mount[];
 }
 
-/** Hands over a socket that listens where it was made. */
+/** Sends a listening socket to the parent process. It stays in the network where it was created. */
 const listener = `
   const server = require('node:net').createServer();
   server.listen(Number(process.argv[1]), '127.0.0.1', () => process.send('it listens', server, () => process.exit()));`;
@@ -204,7 +204,7 @@ class Namespaces implements TaskPlace {
     }
     const { name, address, front } = this.options;
     const { link } = this;
-    await connect(name, link, address, front); // what comes from here comes from the load balancer
+    await connect(name, link, address, front); // connections from here come from the load balancer
     await nft(name, this.options.rules(), 'drop');
     this.limited = this.options.limited();
     this.opened = true;
@@ -243,7 +243,7 @@ class Namespaces implements TaskPlace {
     };
   }
 
-  /** Node in the network of the task, but with the files of this machine. */
+  /** Runs Node in the network of the task, but with the files of this machine. */
   private inside(script: string, args: readonly string[]): ChildProcess {
     const command = [`--net=${join(networks, this.options.name)}`, process.execPath, '--eval', script, ...args];
     return spawn('nsenter', command, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
@@ -252,7 +252,7 @@ class Namespaces implements TaskPlace {
   async close(): Promise<void> {
     if (this.opened) {
       this.opened = false;
-      await ip([`link delete ${this.link}`, `netns delete ${this.options.name}`]); // the kernel takes its time with what a network has left
+      await ip([`link delete ${this.link}`, `netns delete ${this.options.name}`]); // the kernel removes the rest of a network with a delay
     }
   }
 
@@ -267,10 +267,10 @@ class Namespaces implements TaskPlace {
   }
 }
 
-/** Where programs look for them that have none of their own. */
+/** The list of certification authorities for programs without their own list. */
 const systemTrust = '/etc/ssl/certs/ca-certificates.crt';
 
-/** The image's lists of certification authorities, with that of this run. */
+/** The image's lists of certification authorities, with the authority of this run. */
 function trusting({ trust }: Program, folder: string): Mount[] {
   return [systemTrust, ...trust].map(destination => {
     const source = join(folder, `${createHash('sha256').update(destination).digest('hex')}.pem`);
@@ -279,7 +279,7 @@ function trusting({ trust }: Program, folder: string): Mount[] {
   });
 }
 
-/** What an image has of this machine that is made from an environment of Python. */
+/** The files of this machine for an image that is made from a Python environment. */
 export async function filesOfPython(python: string, environment: string): Promise<Pick<Program, 'mounts' | 'trust'>> {
   const { stdout } = await execa(python, ['-c', 'import botocore, certifi, sys; print(sys.base_prefix, certifi.where(), botocore.__path__[0], sep="\\n")']);
   const [base, certifi, botocore] = stdout.split('\n');

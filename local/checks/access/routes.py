@@ -1,6 +1,6 @@
-"""Prints every route of the installed MLflow and the level that the inner door asks for, as JSON.
+"""Prints every route of the installed MLflow and the level that the inner door requires, as JSON.
 
-`route` is written as in docs/access-calls.md, where the addresses of one call are one route; `path` names its parameters. A route has two levels if they depend on a parameter.
+`route` is written as in docs/access-calls.md, where all paths of one call are one route. `path` names its parameters. A route has two levels if the level depends on a parameter.
 """
 
 import json
@@ -15,7 +15,7 @@ from secure_mlflow.access import needed
 
 def of_fastapi(routes, prefix=""):
     for route in routes:
-        if hasattr(route, "original_router"):  # FastAPI's own, for what is included later
+        if hasattr(route, "original_router"):  # FastAPI's wrapper for routers that are included later
             yield from of_fastapi(route.original_router.routes, prefix + route.include_context.prefix)
         elif isinstance(route, Mount):
             assert (prefix + route.path, type(route.app).__name__) == ("", "_EfficientWSGIMiddleware"), "only Flask's app is mounted"

@@ -1,4 +1,4 @@
-"""Logs a run as an editor and reads it as a reader; each tries what only the next level may. Prints what came of it as JSON. Arguments: the tokens of all three."""
+"""Logs a run as an editor and reads it as a reader. Both try a call that needs the next higher level. Prints the results as JSON. Arguments: the bearer tokens of all three."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def refusal(call, *arguments):
 
 
 os.environ["MLFLOW_TRACKING_TOKEN"] = editor
-experiment = mlflow.set_experiment("levels, by the SDK").experiment_id
+experiment = mlflow.set_experiment("levels with the SDK").experiment_id
 with mlflow.start_run() as run:
     mlflow.log_metric("metric", 1)
     mlflow.log_text("hello", "text.txt")

@@ -1,21 +1,21 @@
-/** What of two answers, or of two stores, must be the same. */
+/** Defines which parts of two answers, or of two databases, must be the same. */
 
 import type { Answer } from '../../clients/http.mjs';
 
-/** Of one connection or one moment, or said by the layers that the short way leaves out. */
+/** Headers that depend on the connection or the time, or come from the layers that the short way skips. */
 const otherHeaders = new Set([
   'date', 'connection', 'keep-alive',
-  'expires', 'last-modified', 'etag', // of files: the compressed one is another, and both are compared by themselves
-  'vary', // MLflow says it twice, once in each part
-  'access-control-expose-headers', // of FastAPI for every answer, where no other site gets one
+  'expires', 'last-modified', 'etag', // of files: the compressed file differs, and both files are compared separately
+  'vary', // MLflow sends it twice, once in each part
+  'access-control-expose-headers', // FastAPI sends it with every answer, although other sites get none
   'x-mlflow-gateway-duration-ms', 'x-mlflow-gateway-overhead-duration-ms', 'allow', // a set
 ]);
 
-/** What differs between two stores that went through the same: made up or of the clock. Own ids have names. */
+/** Hides values that differ between two databases with the same history: random values and times. Ids of the check get names. */
 export class Mask {
   private names = new Map<string, string>();
 
-  /** Host and port of the server. */
+  /** `address` is host and port of the server. */
   constructor(private readonly address: string) {}
 
   call(ids: Record<string, unknown>): void {
@@ -40,16 +40,16 @@ export class Mask {
   }
 }
 
-/** An answer as it is compared. */
+/** The text of an answer for the comparison. */
 export function shown({ status, headers, body }: Answer, mask: Mask): string {
   const kept = Object.entries(headers).filter(([name]) => !otherHeaders.has(name)).map(([name, value]) => `${name}: ${name === 'content-length' ? 'known' : String(value)}`).sort();
   return mask.hide([String(status), ...kept, '', ordered(body)].join('\n'));
 }
 
-/** Lists that MLflow orders by names, which are made up here. */
+/** Lists that MLflow orders by names, which are random here. */
 const byName = new Set(['registered_models', 'mcp_servers']);
 
-/** JSON with its names in one order: MLflow promises none. */
+/** JSON with sorted names, because MLflow guarantees no order. */
 function ordered(body: string): string {
   try {
     return JSON.stringify(JSON.parse(body, (name, value: unknown) => {

@@ -1,4 +1,4 @@
-/** What both servers of this check are asked, in tables. */
+/** The requests to both servers of this check, in tables. */
 
 import type http from 'node:http';
 import { json, withLength, type Message } from '../../clients/http.mjs';
@@ -8,7 +8,7 @@ import { search } from '../api.mjs';
 
 export const artifacts = '/api/2.0/mlflow-artifacts/artifacts';
 export const MiB = 2 ** 20;
-/** As a browser says it. */
+/** As sent by a browser. */
 export const compressing = { 'accept-encoding': 'gzip, deflate, br' };
 
 export interface Sent {
@@ -17,7 +17,7 @@ export interface Sent {
   readonly message: (ids: Record<string, unknown>) => Message;
 }
 
-/** Each method of each route, with something that exists, with nothing, and with what is no request. */
+/** Each method of each route: with existing objects, without parameters, and with invalid bodies. */
 export async function everyRoute(deployment: Deployment): Promise<Sent[]> {
   const routes = await routesOf(deployment);
   return routes.filter(({ path }) => !path.includes('/assistant/') && !path.includes('/gateway/supported-') && !path.endsWith('/demo/generate')).flatMap(({ method, path }) => {
@@ -26,13 +26,13 @@ export async function everyRoute(deployment: Deployment): Promise<Sent[]> {
     const sent = (title: string, message: Sent['message'], asked: (ids: Record<string, unknown>) => string = () => '') => (
       { title: `${method} ${path}, ${title}`, path: (ids: Record<string, unknown>) => `${address(ids)}${asked(ids)}`, message });
     if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') {
-      return [sent('as it should be', () => ({ method }), ids => `?${query(ids)}`), sent('without parameters', () => ({ method }))];
+      return [sent('a valid request', () => ({ method }), ids => `?${query(ids)}`), sent('without parameters', () => ({ method }))];
     }
-    const wrong = { 'no body': '', 'no JSON': '{"a', 'a list': '["x"]', 'numbers for text': '{"name":1,"experiment_id":1,"run_id":{},"key":[],"max_results":"x"}' };
+    const wrong = { 'no body': '', 'invalid JSON': '{"a', 'a list': '["x"]', 'numbers for text': '{"name":1,"experiment_id":1,"run_id":{},"key":[],"max_results":"x"}' };
     return [
       ...Object.entries(wrong).map(([title, body]) => sent(title, () => withLength({ method, body, headers: { 'content-type': 'application/json' } }))),
       sent('as plain text', ids => withLength({ method, body: JSON.stringify(ids), headers: { 'content-type': 'text/plain' } })),
-      sent('as it should be', ids => withLength({ ...json(ids), method })),
+      sent('a valid request', ids => withLength({ ...json(ids), method })),
     ];
   });
 }
@@ -40,7 +40,7 @@ export async function everyRoute(deployment: Deployment): Promise<Sent[]> {
 const at = (path: string, message: Message = {}): Sent => ({ title: `${message.method ?? 'GET'} ${path.slice(0, 100)} ${JSON.stringify(message.headers ?? '')}`, path: () => path, message: () => message });
 const run = (fields: object, headers: http.OutgoingHttpHeaders = {}): Message => ({ method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(fields) });
 const create = '/api/2.0/mlflow/experiments/create';
-/** Of any client, whatever is there. */
+/** Unusual requests, which do not depend on stored data. */
 export const unusual: Sent[] = [
   at(create, run({ name: 'in pieces' }, { 'transfer-encoding': 'chunked' })),
   at(create, run({ name: 'expected' }, { 'expect': '100-continue', 'content-length': 19 })),
@@ -61,7 +61,7 @@ export const unusual: Sent[] = [
   at(`${artifacts}?path=`), at(`${artifacts}?path=a`), at(`${artifacts}/a.json`, { method: 'DELETE' }), at(`${artifacts}/a.json`),
 ];
 
-/** Rows of one batch, as a client may send them by mistake, too. */
+/** Rows of one batch, including mistakes of clients. */
 const metric = (key: string, value: number | string, step = 0) => ({ key, value, step, timestamp: 1 });
 const batches: Record<string, object> = {
   'nothing': {},
@@ -79,7 +79,7 @@ const batches: Record<string, object> = {
 };
 const ofRun = (title: string, path: string, message: (ids: Record<string, unknown>) => Message = () => ({})): Sent => (
   { title, path: ids => path.replaceAll(/{(\w+)}/g, (_, name: string) => String(ids[name])), message });
-/** One after the other, on one run. */
+/** Requests about one run, sent one after the other. */
 export const onRun: Sent[] = [
   ofRun('a file of JSON', `${artifacts}/{experiment_id}/{run_id}/artifacts/table.JSON`, () => ({ method: 'PUT', body: JSON.stringify(Array.from({ length: 2000 }, (_, index) => index)) })),
   ofRun('a parameter of a run', '/api/2.0/mlflow/runs/log-parameter', ({ run_id }) => json({ run_id, key: 'learning', value: 'x' })),
@@ -94,13 +94,13 @@ export const onRun: Sent[] = [
   ...['/', '/x/..', '%2F', ''].map(end => ofRun(`an artifact with ${end} after its name`, `${artifacts}/{artifact_path}${end}`)),
   ofRun('a folder as an artifact', `${artifacts}/{experiment_id}/{run_id}/artifacts`),
   ofRun('a file below a file', `${artifacts}/{artifact_path}/below`, () => ({ method: 'PUT', body: 'x' })),
-  ofRun('what has a name as a file and as a folder', `${artifacts}/{artifact_path}`),
+  ofRun('a name of both a file and a folder', `${artifacts}/{artifact_path}`),
   ofRun('a name that S3 refuses', `${artifacts}/${'x/'.repeat(600)}x`, () => ({ method: 'PUT', body: 'x' })),
   ofRun('the artifact of such a name', `${artifacts}/${'x/'.repeat(600)}x`),
 ];
 
-/** What differs, and why it should. */
+/** Answers that differ on purpose, with the reason. */
 export const onPurpose: Record<string, string> = {
-  'a folder as an artifact': 'MLflow ends the answer that fails as if it were whole; here the connection breaks, and the client knows',
-  'what has a name as a file and as a folder': 'MLflow takes it for a folder, and fails; here the file comes first',
+  'a folder as an artifact': 'MLflow ends the failed answer as if it were complete; here the connection breaks, so the client sees the failure',
+  'a name of both a file and a folder': 'MLflow treats it as a folder, and fails; here the file comes first',
 };

@@ -1,4 +1,4 @@
-"""Two servers behind the inner door, with a few routes of the check: one by the short way, one with MLflow's own app, as where its layers are unknown."""
+"""Two servers behind the inner door, with additional routes for the check: one with the short way, one with MLflow's own app, as if its layers were unknown."""
 
 import time
 
@@ -36,6 +36,6 @@ def add_to_fastapi(fail):
 
 
 def own():
-    shortcut.difference = lambda *_: "a check asks for it"
+    shortcut.difference = lambda *_: "requested by a check"
     secure_mlflow.StaticFiles = lambda app, _: app
     return short()
