@@ -40,7 +40,7 @@ function versions(deployed: Deployed): Fact[] {
   const older = find('local/requirements/mlflow-old.txt', /^mlflow(?:-skinny)?==(\S+)$/m);
   const { engines, peerDependencies } = JSON.parse(read('package.json'));
   const python = find('clients/python/pyproject.toml', /^requires-python = ">=(.+)"$/m);
-  const floor = find('src/parts/task-kit.ts', /Not below (7[\d.]+\d)/);
+  const floor = find('src/parts/task-kit.ts', /At least (7[\d.]+\d)/);
   return [
     {
       what: 'MLflow',
