@@ -1,9 +1,12 @@
 """Saves round trips to the database with settings that MLflow does not offer."""
 
+import contextlib
 import functools
 import select
+import types
 
 import sqlalchemy
+import sqlalchemy.orm
 from mlflow.store.tracking.dbmodels.models import SqlRun
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.engine import CreateEnginePlugin
@@ -48,8 +51,41 @@ def ask_for_no_inputs_of_new_runs():
     SqlAlchemyStore._get_run_inputs = _get_run_inputs
 
 
+class PartsOfBatch:
+    """The store for `log_batch`, which holds a session around its parts. Each part opens its own session and checks the run in it."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    @contextlib.contextmanager
+    def ManagedSessionMaker(self, read_only=True):
+        yield None
+
+    def _get_run(self, run_uuid, session):
+        return types.SimpleNamespace(experiment_id=None)
+
+    def _check_run_is_active(self, run):
+        pass
+
+
+def log_batches_with_one_connection():
+    log = SqlAlchemyStore.log_batch
+
+    @functools.wraps(log)
+    def log_batch(self, run_id, metrics, params, tags):
+        needs_experiment = any(metric.model_id is not None for metric in metrics)
+        return log(self if needs_experiment else PartsOfBatch(self), run_id, metrics, params, tags)
+
+    SqlAlchemyStore.log_batch = log_batch
+
+
 def install():
     """Applies to all engines that MLflow creates from now on."""
     ask_for_no_inputs_of_new_runs()
+    log_batches_with_one_connection()
+    sqlalchemy.orm.subqueryload = sqlalchemy.orm.selectinload  # the same rows; SQLAlchemy builds the query of a subquery load anew each time
     sqlalchemy.dialects.plugins.register(NAME, __name__, Plugin.__name__)
     sqlalchemy.create_engine = functools.partial(sqlalchemy.create_engine, plugins=[NAME])
