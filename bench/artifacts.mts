@@ -1,4 +1,4 @@
-/** How fast large artifacts pass through the servers, and how fast the stand-in for S3 is without them. */
+/** The speed of large artifacts through the servers, and of the stand-in for S3 without them. */
 
 import { request } from 'node:http';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ const MiB = 2 ** 20;
 const ways = ['upload', 'download'] as const;
 type Way = typeof ways[number];
 
-/** By bearer token where one is needed. */
+/** Measures uploads and downloads, with a bearer token if the server needs one. */
 export async function measureArtifacts(servers: Server[], { quick }: Options): Promise<Table> {
   const transfers = quick
     ? [{ size: 9 * MiB, count: 2 }]
@@ -38,7 +38,7 @@ export async function measureArtifacts(servers: Server[], { quick }: Options): P
   return { title: 'Large artifacts, MiB a second', rows };
 }
 
-/** Returns why it failed. */
+/** Returns the reason of a failure. */
 async function transfer({ url, clients }: Server, way: Way, name: string, size: number): Promise<string | undefined> {
   const address = `${url}/api/2.0/mlflow-artifacts/artifacts/large/${name}`;
   const headers = { ...clients.bearer, ...way === 'upload' && { 'content-length': String(size) } };
@@ -52,7 +52,7 @@ async function transfer({ url, clients }: Server, way: Way, name: string, size: 
     });
     message.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
     if (way === 'upload') {
-      void pipeline(Readable.from(blocks(size)), message).catch(() => undefined); // the answer says why
+      void pipeline(Readable.from(blocks(size)), message).catch(() => undefined); // the answer has the reason
     } else {
       message.end();
     }
@@ -66,7 +66,7 @@ function* blocks(size: number): Generator<Buffer> {
   }
 }
 
-/** As MLflow's own code does it, from the same Python. */
+/** Transfers files with boto3 from the same Python, as MLflow's code does. */
 async function withoutServer(deployment: Deployment, size: number, count: number): Promise<Record<Way, number>> {
   const { PATH, TMPDIR, AWS_DEFAULT_REGION, AWS_CONTAINER_CREDENTIALS_FULL_URI, AWS_ENDPOINT_URL_S3, MLFLOW_ARTIFACTS_DESTINATION } = deployment.container('mlflow').env;
   const { host, pathname } = new URL(MLFLOW_ARTIFACTS_DESTINATION);

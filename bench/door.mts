@@ -1,4 +1,4 @@
-/** What the inner door costs a request, by itself: an application that does nothing, with the door in front and without. */
+/** The processor time of the inner door for a request: an application that does nothing, with and without the door. */
 
 import { join } from 'node:path';
 import { execa } from 'execa';

@@ -1,4 +1,4 @@
-"""Prints as JSON what the inner door costs a request: processor time in microseconds, of an application that does nothing, without the door, with it, and with `access`."""
+"""Prints the processor time of a request in microseconds as JSON, for an application that does nothing: without the inner door, with it, and with `access`."""
 
 import asyncio
 import json
@@ -16,11 +16,11 @@ os.environ.update(
     SECURE_MLFLOW_SIGN_OUT_URL="https://mlflow.example.com/oauth2/sign_out",
 )
 
-from secure_mlflow import access, door, gateway  # noqa: E402: it is found by the path above
+from secure_mlflow import access, door, gateway  # noqa: E402: the path above is needed
 
 REQUESTS = int(sys.argv[2])
 ROUNDS = 5
-# What oauth2-proxy sends, of a person in 60 groups.
+# The headers of oauth2-proxy for a person in 60 groups.
 HEADERS = [
     (b"host", b"127.0.0.1:5000"), (b"user-agent", b"mlflow-python-client/3.17.2"), (b"accept", b"*/*"), (b"accept-encoding", b"gzip, deflate, zstd"), (b"authorization", b"Bearer " + b"x" * 1200),
     (b"cookie", b"x" * 1500), (b"x-forwarded-email", b"someone@example.com"), (b"x-forwarded-user", b"1234"), (b"x-forwarded-preferred-username", b"someone"), (b"x-forwarded-for", b"203.0.113.1, 10.0.0.1"),

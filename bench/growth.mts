@@ -1,4 +1,4 @@
-/** What requests cost with more and more runs stored. */
+/** The cost of requests with a growing number of stored runs. */
 
 import { added, batch, cell, databaseTime, load, search, speed, type Extent, type Figures, type Target } from './requests.mjs';
 import { subject, why } from './servers.mjs';
@@ -7,7 +7,7 @@ import type { Options, Table } from './table.mjs';
 
 const connections = 16;
 
-/** Of this library and a bare server: what the database does is the same for the article. */
+/** Measures this library and a bare server. The article has the same database work. */
 export async function measureGrowth(targets: Target[], stored: number, { quick }: Options): Promise<Table['rows']> {
   const compared = targets.filter(({ server, signIn }) => (server.name === subject && signIn === 'bearer') || signIn === 'none');
   for (const { server } of compared) {

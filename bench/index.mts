@@ -1,4 +1,4 @@
-/** `npm run bench`: measures, prints tables and writes them to `.try/bench.json`; with `--write` into the pages, too. */
+/** `npm run bench`: measures, prints tables and writes them to `.try/bench.json`; with `--write` also into the pages. */
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
@@ -23,17 +23,17 @@ const measurements: Record<string, (options: Options) => Promise<Table[]>> = {
 const parts = [...Object.keys(measurements), 'money'];
 
 const command = new Command('npm run bench --')
-  .description('Measures this library beside what one would do without it, and prints tables. Needs Linux.')
-  .addArgument(new Argument('[parts...]', 'what to measure; without any, everything').choices(parts))
-  .option('--quick', 'everything as short as it can be, to see that it works; the figures mean nothing', false)
-  .addOption(new Option('--write', 'write the tables into docs/benchmarks.json and the pages').conflicts('quick'))
+  .description('Measures this library and its alternatives, and prints tables. Needs Linux.')
+  .addArgument(new Argument('[parts...]', 'what to measure; default: everything').choices(parts))
+  .option('--quick', 'run each measurement as briefly as possible, to test that it works; the figures mean nothing', false)
+  .addOption(new Option('--write', 'also write the tables into docs/benchmarks.json and the pages').conflicts('quick'))
   .parse();
 const { quick, write } = command.opts<Options & { readonly write?: true }>();
 const names = command.args.length > 0 ? command.args : parts;
 
 async function main(): Promise<boolean> {
   if (process.platform !== 'linux') {
-    throw new Error(`memory and processor time are read from /proc, which ${process.platform} does not have: run it on Linux`);
+    throw new Error(`memory and processor time are read from /proc, which ${process.platform} does not have: run the measurements on Linux`);
   }
   if (write === undefined) {
     checkPages();
@@ -48,7 +48,7 @@ async function main(): Promise<boolean> {
       console.table(table.rows);
       tables.push(table);
     }
-    writeFileSync(join(folder, 'bench.json'), JSON.stringify(tables, undefined, 2)); // also where the next part fails
+    writeFileSync(join(folder, 'bench.json'), JSON.stringify(tables, undefined, 2)); // now, in case the next part fails
     if (write) {
       writePages(made);
     }
@@ -56,7 +56,7 @@ async function main(): Promise<boolean> {
   return true;
 }
 
-/** When, where, and what is measured. */
+/** The date, the machine, and the versions of the measured programs. */
 async function surroundings(): Promise<string> {
   const find = (file: string, pattern: RegExp) => pattern.exec(readFileSync(join(root, file), 'utf8'))![1];
   const python = (name: string) => find('local/requirements/mlflow.txt', new RegExp(`^${name}==(\\S+)`, 'm'));

@@ -1,4 +1,4 @@
-/** What each example costs a month: the quantities that its synthesised template says, times the prices of prices.json. */
+/** The cost of each example a month: the quantities in its synthesised template, times the prices in prices.json. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,11 +14,11 @@ interface Price {
   readonly price: number;
   readonly page: string;
   readonly noted: string;
-  /** Where else it was found: a name in `sources`. */
+  /** Another source of the price: a name in `sources`. */
   readonly confirmed: string;
 }
 
-/** What others need, each of it by the name of its price: how many all the time, how many a month, and how much of which load. */
+/** The quantities of an alternative, by the names of prices: hours, units a month, and shares of a load. */
 interface Other {
   readonly name: string;
   readonly hours?: Record<string, number>;
@@ -28,7 +28,7 @@ interface Other {
 
 const { prices, others } = JSON.parse(readFileSync(join(import.meta.dirname, 'prices.json'), 'utf8')) as { prices: Record<string, Price>; others: Other[] };
 
-/** What no template knows: how much the server is used. */
+/** The use of the server, which is not in a template. */
 const load = {
   database: { what: 'database awake, at 1 ACU on average, hours (22 days of 10)', rest: 0, use: 220 },
   databaseStorage: { what: 'database, GB', rest: 10, use: 10 },
@@ -44,7 +44,7 @@ const load = {
   cleanUpImage: { what: 'image of each clean-up, GB through a NAT gateway', rest: 1, use: 1 },
 };
 
-/** How much of what has a price, at rest and in use. */
+/** A quantity with a price, at rest and in use. */
 interface Quantity {
   readonly price: string;
   readonly rest: number;
@@ -66,14 +66,14 @@ function asUsed(price: string, name: keyof typeof load, count = 1): Quantity {
   return { price, rest: count * rest, use: count * use };
 }
 
-/** What Container Insights measures of a Fargate cluster: ten each of cluster, service and task family, five of the service, two of the cluster. */
+/** The metrics of Container Insights for a Fargate cluster: ten each for cluster, service and task family, five for the service, two for the cluster. */
 const containerInsightsMetrics = 37; // https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Container-Insights-metrics-ECS.html
 
-/** What has a price, and how much of it a resource is. */
+/** The priced quantities of each resource type. */
 const priced: Record<string, (properties: Properties, template: Template) => Quantity[]> = {
   'AWS::ApplicationAutoScaling::ScalingPolicy': ({ PolicyType }) => {
     only('PolicyType', PolicyType, 'TargetTrackingScaling');
-    return [aMonth('alarm', 2)]; // made by AWS: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-autoscaling-targettracking.html
+    return [aMonth('alarm', 2)]; // created by AWS: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-autoscaling-targettracking.html
   },
   'AWS::CloudWatch::Alarm': ({ Metrics }) => [aMonth('alarm', Metrics === undefined ? 1 : Metrics.filter(({ MetricStat }: Properties) => MetricStat).length)],
   'AWS::CloudWatch::Dashboard': () => [aMonth('dashboard', 1)],
@@ -97,7 +97,7 @@ const priced: Record<string, (properties: Properties, template: Template) => Qua
     return [
       ...fargate(task, NetworkConfiguration, count * hours, CapacityProviderStrategy.length > 0),
       aMonth('secret', broughtSecrets(task)),
-      asUsed('bucket', 'artifacts'), // whoever made the bucket
+      asUsed('bucket', 'artifacts'), // also for an existing bucket
     ];
   },
   'AWS::ElasticLoadBalancingV2::LoadBalancer': ({ Type, Scheme, Subnets, LoadBalancerAttributes }) => {
@@ -105,18 +105,18 @@ const priced: Record<string, (properties: Properties, template: Template) => Qua
     const logged = LoadBalancerAttributes.some(({ Key, Value }: Properties) => Key === 'access_logs.s3.enabled' && Value === 'true');
     return [
       allTheTime('loadBalancer', 1),
-      allTheTime('publicAddress', Scheme === 'internet-facing' ? Subnets.length : 0), // one a zone
+      allTheTime('publicAddress', Scheme === 'internet-facing' ? Subnets.length : 0), // one for each zone
       asUsed('bucket', 'accessLogs', logged ? 1 : 0),
     ];
   },
-  'AWS::ElasticLoadBalancingV2::TargetGroup': () => [asUsed('loadBalancerCapacity', 'loadBalancer')], // whoever has the load balancer
+  'AWS::ElasticLoadBalancingV2::TargetGroup': () => [asUsed('loadBalancerCapacity', 'loadBalancer')], // also for an existing load balancer
   'AWS::ElastiCache::ServerlessCache': ({ Engine }) => {
     only('Engine', Engine, 'valkey');
-    return [allTheTime('sessionStorage', 0.1), asUsed('sessionRequests', 'sessions')]; // 100 MB are billed at least, room for a hundred thousand sessions
+    return [allTheTime('sessionStorage', 0.1), asUsed('sessionRequests', 'sessions')]; // at least 100 MB are billed, which is enough for a hundred thousand sessions
   },
   'AWS::KMS::Key': () => [aMonth('key', 1)],
   'AWS::Logs::LogGroup': ({ RetentionInDays }, template) => {
-    const share = 1 / all(template, 'AWS::Logs::LogGroup').length; // whichever group a line goes to: they have one retention
+    const share = 1 / all(template, 'AWS::Logs::LogGroup').length; // all groups have the same retention
     return [asUsed('logs', 'logs', share), asUsed('logStorage', 'logs', share * RetentionInDays / 30)];
   },
   'AWS::Logs::MetricFilter': () => [{ price: 'metric', rest: 0, use: 1 }], // only while it has data
@@ -127,10 +127,10 @@ const priced: Record<string, (properties: Properties, template: Template) => Qua
     const awake = (state: State) => load.database[state] * Math.max(MinCapacity, 1) + (hours - load.database[state]) * MinCapacity;
     return [{ price: 'auroraCapacity', rest: awake('rest'), use: awake('use') }];
   },
-  'AWS::Route53::RecordSet': (_, template) => [aMonth('hostedZone', 1 / all(template, 'AWS::Route53::RecordSet').length)], // all are in one zone, which is there for this alone
+  'AWS::Route53::RecordSet': (_, template) => [aMonth('hostedZone', 1 / all(template, 'AWS::Route53::RecordSet').length)], // all are in one zone, which is used only for this
   'AWS::Scheduler::Schedule': ({ ScheduleExpression, Target }, template) => {
     if (!/^cron\(\d+ \d+ \? \* \w{3} \*\)$/.test(ScheduleExpression)) {
-      throw new Error(`how often is ${ScheduleExpression}? Only a day of each week is known`);
+      throw new Error(`the schedule ${ScheduleExpression} is not supported: only a day of each week is`);
     }
     const times = hours / 24 / 7;
     const { MinCapacity, SecondsUntilAutoPause } = capacity(template);
@@ -138,14 +138,14 @@ const priced: Record<string, (properties: Properties, template: Template) => Qua
     const ran = times * load.cleanUpMinutes.use / 60;
     return [
       ...fargate(template.Resources[TaskDefinitionArn.Ref].Properties!, NetworkConfiguration, ran),
-      aMonth('auroraCapacity', MinCapacity === 0 ? ran + times * SecondsUntilAutoPause / 3600 : 0), // it is awake anyway where it never pauses
+      aMonth('auroraCapacity', MinCapacity === 0 ? ran + times * SecondsUntilAutoPause / 3600 : 0), // a database that never pauses costs no more
       asUsed('natData', 'cleanUpImage', all(template, 'AWS::EC2::NatGateway').length > 0 ? times : 0),
     ];
   },
   'AWS::SecretsManager::Secret': () => [aMonth('secret', 1)],
 };
 
-/** What costs nothing by itself, and why. A type that is neither here nor above is an error, so that nothing is forgotten. */
+/** Resource types without a price, with the reason. A type that is missing in both lists is an error, so that none is forgotten. */
 const free: Record<string, string> = {
   'AWS::ApplicationAutoScaling::ScalableTarget': 'the tasks and the alarms are counted',
   'AWS::CertificateManager::Certificate': 'public certificates are free',
@@ -187,10 +187,10 @@ function all(template: Template, type: string): Properties[] {
   return Object.values(template.Resources).filter(({ Type }) => Type === type).map(({ Properties: properties = {} }) => properties);
 }
 
-/** A value that would need another price, or arithmetic that is not here, must not pass unseen. */
+/** Throws for a value that needs another price or other arithmetic. */
 function only(what: string, value: unknown, ...known: string[]): void {
   if (!known.includes(value as string)) {
-    throw new Error(`${what} is ${JSON.stringify(value)}: the price of ${known.join(' and ')} alone is known`);
+    throw new Error(`${what} is ${JSON.stringify(value)}: only the price of ${known.join(' and ')} is known`);
   }
 }
 
@@ -209,13 +209,13 @@ function fargate(task: Properties, { AwsvpcConfiguration }: Properties, taskHour
   ];
 }
 
-/** Secrets of Secrets Manager that a task reads and the template does not make. Parameters of Parameter Store are free. */
+/** The number of existing secrets that a task reads from Secrets Manager. Parameters of Parameter Store are free. */
 function broughtSecrets({ ContainerDefinitions }: Properties): number {
   const names = JSON.stringify(ContainerDefinitions).matchAll(/:secret:([^":]+)/g);
   return new Set([...names].map(([, name]) => name)).size;
 }
 
-/** Of the database, the only one where no id is given. */
+/** The capacity of a database. Without an id, that of the only one. */
 function capacity(template: Template, id?: string): Properties {
   const cluster = id === undefined ? all(template, 'AWS::RDS::DBCluster')[0] : template.Resources[id].Properties!;
   return cluster.ServerlessV2ScalingConfiguration;
@@ -229,7 +229,7 @@ export function quantities(template: Template): Quantity[] {
     if (Type in free) {
       return [];
     }
-    throw new Error(`${id} is an ${Type}: bench/money.mts knows neither its price nor why it has none`);
+    throw new Error(`${id} is an ${Type}: bench/money.mts has neither its price nor the reason why it is free`);
   });
 }
 
@@ -241,14 +241,14 @@ function ofOther({ hours: running = {}, month = {}, load: used }: Other): Quanti
   ];
 }
 
-/** What quantities cost in a state: all of them, or those of one row. */
+/** The cost of quantities in a state: of all, or of one row. */
 export function cost(of: Quantity[], state: State, row?: string): number {
   return of
     .filter(({ price }) => row === undefined || prices[price].row === row)
     .reduce((sum, quantity) => sum + quantity[state] * prices[quantity.price].price, 0);
 }
 
-/** The templates of an app's stacks whose names begin with `kind`, by these names, in their order. */
+/** The templates of an app's stacks whose names begin with `kind`, sorted by name. */
 export async function templates(app: string, kind: string): Promise<Template[]> {
   const assembly = await synthesise(app, join(root, '.try', 'money'));
   const files = readdirSync(assembly).filter(file => file.startsWith(kind) && file.endsWith('.template.json'));
@@ -260,7 +260,7 @@ export async function templates(app: string, kind: string): Promise<Template[]> 
     .map(file => JSON.parse(readFileSync(join(assembly, file), 'utf8')) as Template);
 }
 
-/** For the README. */
+/** The title of the table for the README. */
 export const inShort = 'Cost in short, USD a month';
 
 export async function computeMoney(): Promise<Table[]> {

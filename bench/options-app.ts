@@ -1,6 +1,6 @@
 /**
- * The quick start, once with each option that changes what it costs: bench/money.mts compares them with it. Variants have several, and stand beside
- * the examples. The description of a stack names the option or the variant.
+ * The quick start, once with each option that changes its cost. bench/money.mts compares the costs. Variants have several options, and are listed
+ * with the examples. The description of a stack names the option or the variant.
  */
 
 import {
@@ -15,7 +15,7 @@ const app = new App();
 type More = (stack: Stack) => Partial<SecureMlflowProps>;
 
 function define(kind: string, description: string, more: More): SecureMlflow {
-  const stack = new Stack(app, `${kind}${app.node.children.length}`, { description, env: { region: 'us-east-1' } }); // access logs need to know the region
+  const stack = new Stack(app, `${kind}${app.node.children.length}`, { description, env: { region: 'us-east-1' } }); // access logs need the region
   return quickStart(stack, more(stack));
 }
 
@@ -34,7 +34,7 @@ function vpcOfYours(stack: Stack): ec2.IVpc {
 
 function listenerOfYours(stack: Stack): Partial<SecureMlflowProps> {
   const arn = 'arn:aws:elasticloadbalancing:us-east-1:111122223333';
-  const loadBalancer = `app/${stack.node.id}/50dc6c495c0c9188`; // of its own in each stack, as all have the same domain name
+  const loadBalancer = `app/${stack.node.id}/50dc6c495c0c9188`; // a separate one in each stack, because all have the same domain name
   return {
     vpc: vpcOfYours(stack),
     listener: elbv2.ApplicationListener.fromApplicationListenerAttributes(stack, 'Listener', {

@@ -1,4 +1,4 @@
-/** How long MLflow's page takes in a browser, on a line of 20 Mbit/s and 40 ms, and how much comes over it. */
+/** The load time and the bytes of MLflow's page in a browser, on a line of 20 Mbit/s and 40 ms. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, BrowserContext } from 'playwright-core';
@@ -7,16 +7,16 @@ import { someExperiment, someRun } from './store.mjs';
 import { median, rounded, type Options, type Table } from './table.mjs';
 import { launchBrowser } from '../local/checks/browser.mjs';
 
-/** So many milliseconds without anything are the end of a load. */
+/** A load has ended after this many milliseconds without a request or answer. */
 const silence = 2000;
 const line = { offline: false, latency: 40, downloadThroughput: 20e6 / 8, uploadThroughput: 20e6 / 8 };
 
 interface Load {
   readonly bytes: number;
   readonly requests: number;
-  /** Seconds until something is to be seen. */
+  /** Seconds until the first content is visible. */
   readonly paint: number;
-  /** Seconds until the last answer, after which nothing is asked for. */
+  /** Seconds until the last answer. */
   readonly quiet: number;
 }
 
@@ -25,7 +25,7 @@ const caches = ['cold', 'warm'] as const;
 export async function measurePage(servers: Server[], { quick }: Options): Promise<Table[]> {
   const browser = await launchBrowser();
   if (browser === undefined) {
-    console.log('The page is left out: there is no Chromium here.');
+    console.log('The page is skipped: Chromium is not installed.');
     return [];
   }
   const loads = new Map<string, Load[]>();
@@ -67,18 +67,18 @@ export async function measurePage(servers: Server[], { quick }: Options): Promis
   ];
 }
 
-/** A server that takes requests of a page at its address. Those of this library take them at the public name alone, so it has one more, with the same settings. */
+/** A server that accepts requests of a page at its own URL. Servers of this library accept them only at the public name, so another one is started with the same settings. */
 async function placeOf({ name, url, deployment }: Server): Promise<{ readonly url: string; stop(): Promise<void> }> {
   const { MLFLOW_WORKERS } = deployment.container('mlflow').env;
   return name === subject ? deployment.startStack({ env: { MLFLOW_WORKERS } }) : { url, stop: async () => undefined };
 }
 
-/** A browser that has never been there, of a person who is signed in. */
+/** A browser without a cache, of a person who is signed in. */
 async function contextOf(browser: Browser, { clients: { cookie } }: Server): Promise<BrowserContext> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   await context.addCookies((cookie?.cookie ?? '').split('; ').filter(Boolean).map(pair => {
     const [name, value] = pair.split(/=(.*)/s);
-    return { name, value, url: 'https://127.0.0.1', secure: true, httpOnly: true, sameSite: 'Lax' as const }; // cookies know no ports, and no TLS on the loopback
+    return { name, value, url: 'https://127.0.0.1', secure: true, httpOnly: true, sameSite: 'Lax' as const }; // cookies do not depend on ports, or on TLS on the loopback
   }));
   return context;
 }
@@ -95,7 +95,7 @@ async function open(context: BrowserContext, address: string): Promise<Load> {
   }
   session.on('Network.loadingFinished', ({ encodedDataLength }) => {
     bytes += encodedDataLength;
-    requests += encodedDataLength > 0 ? 1 : 0; // the cache sends nothing
+    requests += encodedDataLength > 0 ? 1 : 0; // answers from the cache have no bytes
     last = lastEvent = Date.now();
   });
   const response = await page.goto(address);

@@ -1,11 +1,11 @@
-/** Puts the tables into the pages, each between `<!-- bench:its title -->` and `<!-- /bench -->`, so that no figure is typed. */
+/** Writes the tables into the pages, each between `<!-- bench:its title -->` and `<!-- /bench -->`, so that figures are never typed by hand. */
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Table } from './table.mjs';
 import { root } from '../local/run.mjs';
 
-/** What was measured, by title, so that parts can be measured anew one by one. */
+/** The measured tables by title, so that each part can be measured again separately. */
 const measuredFile = join(root, 'docs', 'benchmarks.json');
 const pages = [join(root, 'README.md'), ...readdirSync(join(root, 'docs')).filter(file => file.endsWith('.md')).map(file => join(root, 'docs', file))];
 
@@ -20,12 +20,12 @@ export function writePages(tables: Table[]): void {
   }
 }
 
-/** Throws where a page says something else than what was measured. */
+/** Throws if a page has a table that differs from the measured one. */
 export function checkPages(): void {
   for (const page of pages) {
     const text = readFileSync(page, 'utf8');
     if (fill(text, readMeasured()) !== text) {
-      throw new Error(`the tables of ${page} are not those of docs/benchmarks.json: do not edit them, \`npm run bench -- --write\` does`);
+      throw new Error(`the tables of ${page} differ from docs/benchmarks.json: do not edit them, run \`npm run bench -- --write\``);
     }
   }
 }
@@ -34,7 +34,7 @@ function readMeasured(): Table[] {
   return existsSync(measuredFile) ? JSON.parse(readFileSync(measuredFile, 'utf8')) as Table[] : [];
 }
 
-/** A table that is not among these stays as it is. */
+/** Replaces these tables in a page. Other tables are unchanged. */
 export function fill(page: string, tables: Table[]): string {
   return page.replace(/(<!-- bench:(.+?) -->\n).*?(<!-- \/bench -->)/gs, (whole, begin: string, title: string, end: string) => {
     const table = tables.find(one => one.title === title);

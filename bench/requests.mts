@@ -1,4 +1,4 @@
-/** How fast small requests are answered. */
+/** The speed of small requests. */
 
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,19 +22,19 @@ export interface Target {
   readonly requests: Record<string, autocannon.Request>;
 }
 
-/** What was measured of one kind of request at one target. */
+/** The measurements of one kind of request at one target. */
 export interface Figures {
   readonly milliseconds: number[];
   readonly seconds: number;
   readonly cpuSeconds: number;
-  /** That of PostgreSQL. */
+  /** Processor time of PostgreSQL. */
   readonly databaseSeconds: number;
   readonly failed: number;
-  /** Of these, how many said that there is no such thing. */
+  /** The number of failures with status 404. */
   readonly unknown: number;
 }
 
-/** So many requests, or so many seconds of them. */
+/** A number of requests, or of seconds. */
 export type Extent = Pick<autocannon.Options, 'amount' | 'duration'>;
 
 export async function prepareTargets(servers: Server[]): Promise<Target[]> {
@@ -47,7 +47,7 @@ export async function prepareTargets(servers: Server[]): Promise<Target[]> {
   return targets;
 }
 
-/** Has each server answer for a moment. */
+/** Sends a few requests to each server. */
 export async function touch(targets: Target[]): Promise<void> {
   for (const target of targets) {
     await load(target, batch, most, { amount: 4 * most });
@@ -57,7 +57,7 @@ export async function touch(targets: Target[]): Promise<void> {
 export async function measureRequests(targets: Target[], { quick }: Options): Promise<Table[]> {
   const counts = quick ? [most] : [1, most];
   if (!quick) {
-    await loadAll(targets, counts, [{ duration: 1 }]); // all of it warms up
+    await loadAll(targets, counts, [{ duration: 1 }]); // warms up all servers
   }
   const cells = await loadAll(targets, counts, quick ? [{ amount: most }] : [{ duration: 3 }, { duration: 3 }]);
 
@@ -109,8 +109,8 @@ export function added(one: Figures, other: Figures): Figures {
 }
 
 /**
- * Every request at every target, as often as there are extents. What is compared follows each other closely, and each other time in the
- * opposite order, so that none is favoured by what comes and goes on the machine.
+ * Measures every request at every target, once for each extent. Compared targets directly follow each other, in reverse order every second
+ * time, so that other activity of the machine favours none.
  */
 async function loadAll(targets: Target[], counts: number[], extents: Extent[]): Promise<Map<string, Figures>> {
   const cells = new Map<string, Figures>();
@@ -132,7 +132,7 @@ function key(name: string, connections: number, { title }: Target): string {
   return [name, connections, title].join();
 }
 
-/** Twenty experiments to search in, one of them for new runs and traces, a run for each connection to write to, an artifact to fetch. */
+/** Creates twenty experiments for searches, one of them for new runs and traces, a run for the writes of each connection, and an artifact for downloads. */
 async function prepare(server: Server, signIn: SignIn, headers: Record<string, string>): Promise<Target> {
   const send = client(server.url);
   const ask = async (path: string, body: unknown) => {
@@ -199,7 +199,7 @@ async function prepare(server: Server, signIn: SignIn, headers: Record<string, s
   };
 }
 
-/** As a program sends it by OpenTelemetry: a call with nine steps. */
+/** A trace as a program sends it with OpenTelemetry: a call with nine steps. */
 function trace(): object {
   const traceId = randomBytes(16).toString('hex');
   const ids = Array.from({ length: 10 }, () => randomBytes(8).toString('hex'));
@@ -230,7 +230,7 @@ export async function load({ server, headers, requests }: Target, name: string, 
       .on('response', (_client, _status, _bytes, time) => milliseconds.push(time));
   });
   const seconds = (performance.now() - began) / 1000;
-  await sleep(100); // what was under way ends
+  await sleep(100); // until running requests have ended
   return {
     milliseconds,
     seconds,

@@ -1,4 +1,4 @@
-/** What the servers take when nobody uses them: memory, processor time, connections and queries. */
+/** The resources of unused servers: memory, processor time, connections and queries. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import type { Server } from './servers.mjs';
 import { rounded, type Options, type Table } from './table.mjs';
 import { cpuSeconds, memoryMiB, processesOf } from '../local/checks/proc.mjs';
 
-/** Of each program of each server. */
+/** The memory of each program of each server. */
 export function measureMemory(servers: Server[]): Map<number, number> {
   return new Map(servers.flatMap(({ pids }) => Object.values(pids).map(pid => [pid, memoryMiB(pid)])));
 }
@@ -22,7 +22,7 @@ export function memoryTable(servers: Server[], before: Map<number, number>): Tab
   };
 }
 
-/** Has all queries of the servers logged from now on, in new sessions. The name of the database begins the line. */
+/** Logs all queries of the servers from now on, in new sessions. Each line begins with the name of the database. */
 export async function logQueries(servers: Server[]): Promise<void> {
   for (const { database } of new Set(servers.map(({ deployment }) => deployment))) {
     await database.query("ALTER SYSTEM SET log_line_prefix = '%d '");
@@ -32,7 +32,7 @@ export async function logQueries(servers: Server[]): Promise<void> {
   }
 }
 
-/** From the moment on when the last client went away. */
+/** Measures from the time when the last client has left. */
 export async function measureRest(servers: Server[], { quick }: Options): Promise<Table> {
   const seconds = quick ? 3 : 300;
   const log = ({ deployment }: Server) => readFileSync(join(deployment.logs, 'database.log'), 'utf8');

@@ -1,6 +1,6 @@
-"""Sends and fetches objects as MLflow does, without MLflow: what the stand-in for S3 can do by itself.
+"""Uploads and downloads objects as MLflow does, but without MLflow, to measure the stand-in for S3 alone.
 
-Arguments: bucket, prefix of the keys, size in bytes, how many at once. Prints the seconds of both ways as JSON.
+Arguments: bucket, prefix of the keys, size in bytes, number of simultaneous transfers. Prints the seconds of both directions as JSON.
 """
 
 import json

@@ -1,4 +1,4 @@
-/** The servers that are compared: the same MLflow, oauth2-proxy, PostgreSQL and S3 for all of them, but data of their own. */
+/** The compared servers: all use the same MLflow, oauth2-proxy, PostgreSQL and S3, but each has its own data. */
 
 import { join } from 'node:path';
 import type { Options } from './table.mjs';
@@ -12,33 +12,33 @@ export type SignIn = 'none' | 'cookie' | 'bearer';
 
 export interface Server {
   readonly name: string;
-  /** Why it is faster, where it is. */
+  /** The reason, if it is faster. */
   readonly why?: string;
   readonly url: string;
-  /** The headers of a client, by how it shows who it is. */
+  /** The headers of a client, by the way it authenticates. */
   readonly clients: Partial<Record<SignIn, Record<string, string>>>;
-  /** Where its database and its bucket are. */
+  /** The deployment with its database and bucket. */
   readonly deployment: Deployment;
   readonly database: string;
-  /** Its first processes, by what they run. */
+  /** Its first processes, by program. */
   readonly pids: Record<string, number>;
   stop(): Promise<void>;
 }
 
 const someone = 'someone@example.com';
 
-/** The name of the server that all this is about. */
+/** The name of the server of this library. */
 export const subject = 'this library';
 
-/** Why another is faster than it by more than a twentieth, if one is. Figures by the names of the servers, and how clients sign in; the first of a cell counts. */
+/** The reason why another server is faster by more than a twentieth, if one is. Keys are the names of servers, with the way of signing in. The first figure of a cell counts. */
 export function why(servers: Server[], speeds: Record<string, string | number>): string {
   const speedOf = (name: string) => Math.max(0, ...Object.entries(speeds)
-    .filter(([column]) => column === name || column.startsWith(`${name}, `)).map(([, speed]) => Number(String(speed).split(' · ')[0]) || 0)); // words are no speed
+    .filter(([column]) => column === name || column.startsWith(`${name}, `)).map(([, speed]) => Number(String(speed).split(' · ')[0]) || 0)); // texts do not count
   const fastest = servers.reduce((one, other) => speedOf(other.name) > speedOf(one.name) ? other : one);
   return speedOf(fastest.name) > 1.05 * speedOf(subject) ? `${fastest.name} ${fastest.why}` : '';
 }
 
-/** As the section "Remote artifacts store" of https://mlflow.org/docs/latest/self-hosting/architecture/tracking-server has it. */
+/** The server in the section "Remote artifacts store" of https://mlflow.org/docs/latest/self-hosting/architecture/tracking-server. */
 export async function startBare(deployment: Deployment, options: Options): Promise<Server> {
   const database = 'bare';
   const port = await freePort();
@@ -53,8 +53,8 @@ export async function startBare(deployment: Deployment, options: Options): Promi
 }
 
 /**
- * The options of the article as far as they exist today. Other than there: PostgreSQL for MySQL, and `--artifacts-destination` for
- * `--default-artifact-root`, with which clients go to S3 past the server and past the sign-in; the provider is the one of this machine.
+ * The options of the article that still exist. Differences: PostgreSQL in place of MySQL; `--artifacts-destination` in place of
+ * `--default-artifact-root`, with which clients use S3 without the server and the sign-in; and the sign-in provider of this machine.
  */
 export async function startArticle(deployment: Deployment, options: Options): Promise<Server> {
   const database = 'article';
@@ -93,7 +93,7 @@ export async function startArticle(deployment: Deployment, options: Options): Pr
   };
 }
 
-/** A task of the service, past the load balancer. */
+/** A task of the service, without the load balancer. */
 export async function ours(deployment: Deployment): Promise<Server> {
   const { task, proxyUrl: url } = deployment;
   const running = deployment.containers.map(({ definition: { Name } }) => Name).filter(container => container !== 'prepare');
@@ -118,7 +118,7 @@ async function startMlflow(deployment: Deployment, name: string, port: number, a
       AWS_DEFAULT_REGION,
       AWS_CONTAINER_CREDENTIALS_FULL_URI,
       AWS_ENDPOINT_URL_S3,
-      ...quick && { MLFLOW_WORKERS: '1', MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false' }, // fifteen processes take long to start
+      ...quick && { MLFLOW_WORKERS: '1', MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false' }, // fifteen processes need a long time to start
     },
     user,
     log: join(deployment.logs, `${name}-mlflow.log`),
@@ -127,7 +127,7 @@ async function startMlflow(deployment: Deployment, name: string, port: number, a
   return daemon;
 }
 
-/** Returns its URI. */
+/** Creates a database and returns its URI. */
 async function newDatabase(deployment: Deployment, name: string, scheme: string): Promise<string> {
   await deployment.database.create(name);
   const { PGPASSWORD, MLFLOW_BACKEND_STORE_URI } = deployment.container('mlflow').env;
@@ -139,7 +139,7 @@ function folderOf(deployment: Deployment, name: string): string {
   return `${deployment.container('mlflow').env.MLFLOW_ARTIFACTS_DESTINATION}/${name}`;
 }
 
-/** Stopped last to first. */
+/** `stop` stops the programs in reverse order. */
 function programs(daemons: Record<string, Daemon>): Pick<Server, 'pids' | 'stop'> {
   return {
     pids: Object.fromEntries(Object.entries(daemons).map(([program, { pid }]) => [program, pid])),
@@ -156,7 +156,7 @@ async function signedIn(deployment: Deployment, url: string): Promise<Server['cl
   return { cookie: { cookie: await sessionCookie(deployment, url) }, bearer: bearer(token) as Record<string, string> };
 }
 
-/** A person's session, got past the load balancer whose name the proxy is called by. */
+/** Signs a person in at the proxy, without the load balancer but with its host name. Returns the session cookie. */
 async function sessionCookie({ url: publicUrl }: Deployment, proxyUrl: string): Promise<string> {
   const send = client(proxyUrl);
   const { host } = new URL(publicUrl);

@@ -1,4 +1,4 @@
-/** What is measured of all servers while they run side by side. */
+/** Measures all servers while they run at the same time. */
 
 import { Listr } from 'listr2';
 import { measureArtifacts } from './artifacts.mjs';

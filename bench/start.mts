@@ -1,11 +1,11 @@
-/** How long a task takes to start. */
+/** The start time of a task. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { median, rounded, type Options, type Table } from './table.mjs';
 import type { Deployment } from '../local/deployment.mjs';
 import { installPrograms, surround } from '../local/run.mjs';
 
-/** Seconds from the order to start until … */
+/** Seconds from the begin of the start until … */
 interface Times {
   readonly prepared: number;
   readonly answers: number;
@@ -18,7 +18,7 @@ export async function measureStart({ quick }: Options): Promise<Table[]> {
   const measured: Record<string, Times[]> = { 'none, a first start': [], ...!quick && { there: [] } };
   for (let run = 0; run < (quick ? 1 : 3); run += 1) {
     await emptyDatabase(deployment);
-    for (const times of Object.values(measured)) { // the first one makes the schema
+    for (const times of Object.values(measured)) { // the first start creates the schema
       times.push(await start(deployment));
     }
   }

@@ -1,11 +1,11 @@
-/** Runs that are there already, as many as a team has after a while: written by SQL into the tables that MLflow made. */
+/** Stored runs, as many as a team has after some time. They are written with SQL into MLflow's tables. */
 
 import type { Server } from './servers.mjs';
 
-/** Each in an experiment with others, up to so many. */
+/** The largest number of runs in an experiment. */
 const together = 1000;
 
-/** Adds what is missing to so many runs, each with ten metrics, five parameters and two tags. */
+/** Adds runs until there are that many, each with ten metrics, five parameters and two tags. */
 export async function fillStore({ deployment: { database: { query }, database }, database: name }: Server, runs: number): Promise<void> {
   const ask = (sql: string) => query.call(database, sql, [], name);
   const missing = `(SELECT n, md5('stored ' || n) AS run FROM generate_series(1, ${runs}) AS n WHERE md5('stored ' || n) NOT IN (SELECT run_uuid FROM runs)) AS missing`;
@@ -25,16 +25,16 @@ export async function fillStore({ deployment: { database: { query }, database },
   ];
   // Without the checks of foreign keys, one for each row.
   await ask(`SET session_replication_role = replica; ${inserts.join(';\n')}`);
-  await ask('VACUUM (ANALYZE) experiments, runs, metrics, latest_metrics, params, tags'); // or it comes while something is measured
+  await ask('VACUUM (ANALYZE) experiments, runs, metrics, latest_metrics, params, tags'); // otherwise autovacuum could run during a measurement
 }
 
-/** One that is full. */
+/** An experiment with the largest number of runs. */
 export async function someExperiment({ deployment: { database }, database: name }: Server): Promise<string> {
   const [{ id }] = await database.query<{ id: number }>("SELECT experiment_id AS id FROM experiments WHERE name = 'stored 0'", [], name);
   return String(id);
 }
 
-/** A run of it. */
+/** A run of that experiment. */
 export async function someRun({ deployment: { database }, database: name }: Server): Promise<string> {
   const [{ run }] = await database.query<{ run: string }>("SELECT md5('stored 1') AS run", [], name);
   return run;

@@ -1,6 +1,6 @@
 /**
- * Defines and synthesises an app with so many instances, each in a stack of its own, so many times, and prints how long it took.
- * bench/synthesis.mts puts it and local/apps/quick-start-variant.ts, both compiled, into a folder with the packages and runs it there.
+ * Defines and synthesises an app repeatedly, with a number of instances in separate stacks, and prints the times.
+ * bench/synthesis.mts copies it and local/apps/quick-start-variant.ts, both compiled, into a folder with the packages and runs it there.
  */
 
 import { readFileSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { App, Stack } from 'aws-cdk-lib';
 import { quickStart } from './quick-start-variant';
 
 const [instances, repetitions] = process.argv.slice(2).map(Number);
-const loaded = performance.now(); // since Node has started
+const loaded = performance.now(); // since the start of Node
 const repeated = [];
 for (let repetition = 0; repetition < repetitions; repetition++) {
   const started = performance.now();

@@ -1,4 +1,4 @@
-/** How long the CDK takes: in one process, as the command, and with more of it in one app. With the packages, as users have them. */
+/** The time of synthesis: in one process, with the command, and with several instances in one app. Uses the built packages, as users do. */
 
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -11,19 +11,19 @@ const work = join(root, '.try', 'bench');
 const typescript = join(work, 'typescript');
 const python = join(work, 'python');
 const cdk = join(typescript, 'node_modules', '.bin', 'cdk');
-/** Nothing that asks the network, and no word about Node 20. */
+/** No network requests, and no warning about Node 20. */
 const env = { CDK_DISABLE_CLI_TELEMETRY: 'true', CDK_DISABLE_VERSION_CHECK: 'true', JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION: '20' };
 
-/** What bench/synthesis-app.ts prints; times in milliseconds. */
+/** The output of bench/synthesis-app.ts. Times are in milliseconds. */
 interface Run {
   readonly loaded: number;
   readonly repeated: { readonly define: number; readonly synthesise: number; readonly bytes: number }[];
-  /** Of the whole process, in milliseconds of a processor: about the same whatever else the machine does. */
+  /** Processor time of the whole process in milliseconds, which hardly depends on other activity of the machine. */
   readonly cpu: number;
   readonly memory: number;
 }
 
-/** Whether the CDK checks what it has made, as it does unless it is told not to. */
+/** Whether the CDK validates its output, which is the default. */
 const validations = ['on', 'off'] as const;
 type Validation = typeof validations[number];
 
@@ -70,7 +70,7 @@ export async function measureSynthesis({ quick }: Options): Promise<Table[]> {
   ];
 }
 
-/** The packages with the newest CDK that they take, and the apps. */
+/** Installs the packages with the newest CDK that they support, and copies the apps. */
 async function prepare(withPython: boolean): Promise<void> {
   const source = join(root, 'examples', 'typescript', 'quick-start');
   const { dependencies, devDependencies } = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'));
@@ -78,7 +78,7 @@ async function prepare(withPython: boolean): Promise<void> {
   cpSync(source, join(typescript, 'quick-start'), { recursive: true });
   cpSync(source, join(typescript, 'empty'), { recursive: true });
   writeFileSync(join(typescript, 'empty', 'app.ts'), "import { App, Stack } from 'aws-cdk-lib';\nnew Stack(new App(), 'Empty');\n");
-  for (const file of ['bench/synthesis-app.ts', 'local/apps/quick-start-variant.ts']) { // compiled, so that no compiler is measured
+  for (const file of ['bench/synthesis-app.ts', 'local/apps/quick-start-variant.ts']) { // compiled first, so that no compiler is measured
     const { outputText } = ts.transpileModule(readFileSync(join(root, file), 'utf8'), { compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 } });
     writeFileSync(join(typescript, `${basename(file, '.ts')}.js`), outputText);
   }

@@ -1,19 +1,19 @@
-/** What every part of the measurement returns. */
+/** The result of each measurement. */
 
 export interface Table {
-  /** The same in every run: it finds the table in the pages. */
+  /** The same in every run, because it identifies the table in the pages. */
   readonly title: string;
   readonly rows: Record<string, string | number>[];
-  /** When and on what it was measured, where it was. */
+  /** Date, machine and versions, for measured tables. */
   readonly of?: string;
 }
 
 export interface Options {
-  /** Every measurement as short as it can be: shows that it works, its figures mean nothing. */
+  /** Runs each measurement as briefly as possible, to test that it works. The figures mean nothing. */
   readonly quick: boolean;
 }
 
-/** To three significant digits, which is more than is repeatable. */
+/** Rounds to three significant digits, which is more than is repeatable. */
 export function rounded(value: number): number {
   return Number(value.toPrecision(3));
 }

@@ -1,6 +1,6 @@
 /**
- * The examples as their users run them: installed from what was packed, synthesised by the CDK's command line. Every language must give
- * TypeScript's template. All have the CDK of the floor, which the examples in Java and Go name; the unit tests run on the newest, too.
+ * Runs the examples as users do: installed from the built packages, synthesised by the CDK's command line. Every language must give the same
+ * template as TypeScript. All use the lowest supported CDK, which the examples in Java and Go name. The unit tests also run on the newest.
  */
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -10,14 +10,14 @@ import { execa } from 'execa';
 import { install, installPython, packaged, root, run, work, type Count } from './steps.mjs';
 
 interface Language {
-  /** Where its examples are. */
+  /** The folder of its examples. */
   readonly source: string;
   readonly examples: string[];
-  /** Of the CDK's command line. */
+  /** The environment of the CDK's command line. */
   readonly env?: Record<string, string>;
-  /** Once, in the folder that the copies of its examples are made in: what they need, and what was packed in place of a release. */
+  /** Runs once, in the folder for the copies of its examples. Installs the dependencies and the built package. */
   install?(folder: string): Promise<void>;
-  /** The same for one copy. */
+  /** Prepares one copy. */
   prepare?(copy: string): Promise<void>;
 }
 
@@ -25,7 +25,7 @@ const floor = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).devDe
 const typescript = examplesIn('typescript');
 const venv = join(work, 'Python', '.venv', 'bin');
 
-/** TypeScript first: it gives what the others are compared with, and the CDK's command line. */
+/** TypeScript is first, because the others are compared with its templates and use its CDK command line. */
 const languages: Record<string, Language> = {
   'TypeScript': {
     source: 'typescript',
@@ -33,7 +33,7 @@ const languages: Record<string, Language> = {
     install: folder => install(folder, nodeDependencies()),
     prepare: copy => run('../node_modules/.bin/tsc', [], { cwd: copy }),
   },
-  // Its compiler makes what is run, and reads every declaration of the CDK and of this package.
+  // Its compiler creates the program that is run, and checks every declaration of the CDK and of this package.
   'TypeScript 7': {
     source: 'typescript',
     examples: ['quick-start'],
@@ -43,7 +43,7 @@ const languages: Record<string, Language> = {
   },
   'Python': {
     source: 'python',
-    examples: [...new Set([...typescript, ...examplesIn('python')])], // each is there in both
+    examples: [...new Set([...typescript, ...examplesIn('python')])], // each must exist in both languages
     install: folder => installPython(folder, ...pythonDependencies()),
     env: { PATH: `${venv}:${process.env.PATH}` },
   },
@@ -68,13 +68,13 @@ export async function compareLanguages(): Promise<Count> {
       }
       const same = isDeepStrictEqual(templatesIn(copy), templatesIn(model));
       count[same ? 'passed' : 'failed'] += 1;
-      console.log(same ? `✓ ${example}: ${name} gives TypeScript's template` : `✗ ${example}: the templates differ, compare ${copy} and ${model}`);
+      console.log(same ? `✓ ${example}: ${name} gives the same template as TypeScript` : `✗ ${example}: the templates differ, compare ${copy} and ${model}`);
     }
   }
   return count;
 }
 
-/** Java's example is compiled for 17. Told before anything has run for minutes. */
+/** Checks at the start that a JDK for the Java example, which is compiled for Java 17, is installed. */
 export async function requireJava(): Promise<void> {
   const javac = await execa('javac', ['-version'], { reject: false });
   const maven = await execa('mvn', ['--version'], { reject: false });
@@ -87,7 +87,7 @@ function examplesIn(source: string): string[] {
   return readdirSync(join(root, 'examples', source));
 }
 
-/** Of all examples together. */
+/** The dependencies of all examples. */
 function nodeDependencies(): Record<string, string> {
   const manifests = typescript.map(example => JSON.parse(readFileSync(join(root, 'examples', 'typescript', example, 'package.json'), 'utf8')));
   const wanted = Object.assign({}, ...manifests.flatMap(({ dependencies, devDependencies }) => [dependencies, devDependencies]));
@@ -99,11 +99,11 @@ function pythonDependencies(): string[] {
   return [packaged('python', '.whl'), `aws-cdk-lib==${floor}`, ...requirements];
 }
 
-/** A local repository of its own, so that nothing installed before can stand in; what was packed lies in one's layout. */
+/** Uses a separate local repository, so that no earlier installation is used. The built package already has the layout of a repository. */
 async function installJava(folder: string): Promise<void> {
   cpSync(join(root, 'dist', 'java'), join(folder, 'repository'), { recursive: true });
   const version = basename(dirname(packaged('java', '.pom')));
-  mkdirSync(join(folder, '.mvn')); // Maven looks for it upwards from an example
+  mkdirSync(join(folder, '.mvn')); // Maven searches for it in the parent folders of an example
   writeFileSync(join(folder, '.mvn', 'maven.config'), `-Dmaven.repo.local=../repository\n-Dcdk-secure-mlflow.version=${version}\n`);
 }
 

@@ -1,6 +1,6 @@
 /**
- * Packs the programs of each task into one line of text, which its definition takes along: as they stand they would fill more than ECS allows for one.
- * Done here and not at synthesis, because zlib compresses differently on different processors, and templates would differ with the machine.
+ * Packs the programs of each task into one line of text in its task definition, because unpacked they would exceed the limit of ECS.
+ * This is not done at synthesis, because zlib compresses differently on different processors, and templates would depend on the machine.
  */
 
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** `npm run pictures` draws docs/images/*.svg from the *.d2 beside them (https://d2lang.com); with `-- --check` it looks whether that has been done. */
+/** `npm run pictures` draws docs/images/*.svg from the *.d2 files there (https://d2lang.com). With `-- --check` it checks that they are up to date. */
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
@@ -10,7 +10,7 @@ import { root, synthesise } from '../local/run.mjs';
 
 const folder = join(root, 'docs', 'images');
 
-/** D2 takes colours of a theme, which change on a dark page, in no style of a source: so the classes of style.d2 get them here. */
+/** The colours of the classes in style.d2. In a source, D2 accepts no colours of a theme, which change on a dark page, so they are set here. */
 const colours: Record<string, { readonly fill: string; readonly stroke: string }> = {
   gate: { fill: 'AA5', stroke: 'AA2' },
   data: { fill: 'AB5', stroke: 'AB4' },
@@ -20,18 +20,18 @@ const colours: Record<string, { readonly fill: string; readonly stroke: string }
 
 export async function checkPictures(): Promise<Checks> {
   const checks = new Checks();
-  checks.heading('The pictures are what their sources give');
+  checks.heading('The pictures match their sources');
   for (const [name, svg] of await draw()) {
     await checks.check(name, async () => {
       if (readFileSync(join(folder, name), 'utf8') !== svg) {
-        throw new Error('another picture than its source and the template give: `npm run pictures`, look at it, commit it');
+        throw new Error('the picture does not match its source and the template: run `npm run pictures`, look at the picture, and commit it');
       }
     });
   }
   return checks;
 }
 
-/** Names of files and what belongs into them. */
+/** Names and contents of the files. */
 async function draw(): Promise<Map<string, string>> {
   const names = readdirSync(folder).filter(name => name.endsWith('.d2'));
   const sources = Object.fromEntries(names.map(name => [name, readFileSync(join(folder, name), 'utf8')]));
@@ -47,7 +47,7 @@ async function draw(): Promise<Map<string, string>> {
       pictures.set(`${parse(inputPath).name}.svg`, `${await d2.render(diagram, renderOptions)}\n`);
     }
   } finally {
-    await (d2 as unknown as { worker: Worker }).worker.terminate(); // it has no method for it, and would keep this process alive
+    await (d2 as unknown as { worker: Worker }).worker.terminate(); // D2 has no method for this, and its worker would keep this process running
   }
   return pictures;
 }
@@ -71,7 +71,7 @@ interface Policy {
   readonly PolicyDocument: { readonly Statement: { readonly Action: string | string[]; readonly Resource: string }[] };
 }
 
-/** Who may reach what, as lines of D2: solid what the security groups let through, dashed what the roles of the task may do. */
+/** The allowed connections and actions as lines of D2: solid for security groups, dashed for the roles of the task. */
 function rulesOf(template: Template): string {
   const groups = new Map(template.ids('AWS::EC2::SecurityGroup').map(id => [id, template.properties<Group>(id)]));
   const lines: string[] = [];
@@ -86,7 +86,7 @@ function rulesOf(template: Template): string {
     ports(GroupDescription, 'any address', anywhere(SecurityGroupEgress));
   }
   const outward = template.all<Rule>('AWS::EC2::SecurityGroupEgress');
-  for (const rule of template.all<Rule>('AWS::EC2::SecurityGroupIngress')) { // open where both ends say so
+  for (const rule of template.all<Rule>('AWS::EC2::SecurityGroupIngress')) { // open if the rules of both ends allow it
     const both = outward.filter(({ GroupId, DestinationSecurityGroupId, FromPort }) =>
       GroupId === rule.SourceSecurityGroupId && DestinationSecurityGroupId === rule.GroupId && FromPort === rule.FromPort);
     ports(groups.get(rule.SourceSecurityGroupId)!.GroupDescription, groups.get(rule.GroupId)!.GroupDescription, both);
@@ -109,7 +109,7 @@ function serviceOf(arn: string): string {
   return arn.split(':')[2];
 }
 
-/** What the picture calls resources of a service. */
+/** The names of a service's resources in the picture. */
 const things: Record<string, (arns: string[]) => string> = {
   s3: arns => `bucket: ${arns.flatMap(arn => arn.split('/').slice(1).join('/') || []).join()}`,
   secretsmanager: arns => `${arns.length} secrets`,

@@ -1,6 +1,6 @@
 /**
- * A release, rehearsed: what would be published is looked at, goes to registries on this machine, is installed from there by name, and used.
- * `npm run rehearse` does it with what the last build left in dist/.
+ * A rehearsal of a release: the packages are checked, published to registries on this machine, installed from there by name, and used.
+ * `npm run rehearse` uses the packages of the last build in dist/.
  */
 
 import assert from 'node:assert/strict';
@@ -29,7 +29,7 @@ export async function rehearseRelease(): Promise<Count> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   await installPython(tools, await findPython(undefined), 'release.txt');
-  // Outside the clone, whose node_modules would lend a package what it forgot to ask for.
+  // Outside the clone, because its node_modules could provide a dependency that a package does not declare.
   const consumers = mkdtempSync(join(tmpdir(), 'release-'));
   const registry = await startRegistry();
   const index = await startIndex();
@@ -48,7 +48,7 @@ export async function rehearseRelease(): Promise<Count> {
   return checks;
 }
 
-/** Returns the template that the quick start gives with what was installed. */
+/** Returns the template of the quick start with the installed package. */
 async function checkNpm(checks: Checks, registry: Registry, app: string): Promise<string> {
   const tarball = packaged('js', '.tgz');
   const content = await unpack('tarfile', tarball);
@@ -56,22 +56,22 @@ async function checkNpm(checks: Checks, registry: Registry, app: string): Promis
   let template = '';
 
   checks.heading('The package for npm');
-  await checks.check('holds containers/, what becomes of src/, and nothing else', async () => {
+  await checks.check('contains only containers/ and the compiled src/', async () => {
     const compiled = filesIn(join(root, 'src')).flatMap(file => ['.js', '.d.ts'].map(ending => `lib/${file.replace(/\.ts$/, ending)}`));
     const scripts = filesIn(join(root, 'containers')).filter(file => /\.(py|html|packed)$/.test(file)).map(file => `containers/${file}`);
     const found = filesIn(join(content, 'package'));
     assert.deepEqual(found, ['.jsii', '.jsii.tabl.json', 'LICENSE', 'README.md', 'package.json', ...compiled, ...scripts].sort());
     return `${found.length} files`;
   });
-  await checks.check('is no larger than was decided', () => checkSize(tarball, content, { packed: 290, unpacked: 1300 }));
-  await checks.check('asks for its two peers and for nothing else', async () => {
+  await checks.check('is not larger than the limit', () => checkSize(tarball, content, { packed: 290, unpacked: 1300 }));
+  await checks.check('depends only on its two peers', async () => {
     assert.deepEqual(Object.keys(manifest).filter(key => /dependencies$/i.test(key)), ['devDependencies', 'peerDependencies']);
     assert.deepEqual(Object.keys(manifest.peerDependencies), ['aws-cdk-lib', 'constructs']);
   });
-  await checks.check('says of itself what npm, provenance and Construct Hub want to know', async () => {
+  await checks.check('has the metadata for npm, provenance and Construct Hub', async () => {
     const { repository, license, stability, main, types, publishConfig, keywords, jsii } = manifest;
     assert.deepEqual({ repository, license, stability, main, types, publishConfig }, {
-      repository: { type: 'git', url: `https://github.com/${name}/${name}.git` }, // npm compares it with where the release runs
+      repository: { type: 'git', url: `https://github.com/${name}/${name}.git` }, // npm compares it with the repository of the release
       license: 'Apache-2.0',
       stability: 'experimental',
       main: 'lib/index.js',
@@ -81,7 +81,7 @@ async function checkNpm(checks: Checks, registry: Registry, app: string): Promis
     assert(['aws-cdk', 'awscdk', 'cdk'].every(keyword => keywords.includes(keyword)), `the keywords are ${keywords}`);
     assert.equal(jsii.targets.python.module, pythonModule);
   });
-  await checks.check('is installed by name into a new app, whose quick start is synthesised', async () => {
+  await checks.check('can be installed by name into a new app, which synthesises the quick start', async () => {
     mkdirSync(app);
     writeFileSync(join(app, 'package.json'), '{ "private": true }');
     await registry.publish(tarball);
@@ -100,25 +100,25 @@ async function checkPyPI(checks: Checks, index: Index, consumers: string, templa
   const info = `${pythonModule}-${version}.dist-info`;
 
   checks.heading('The packages for PyPI');
-  await checks.check('the wheel holds the module with its types, the package for npm, and nothing else', async () => {
+  await checks.check('the wheel contains only the module with its types and the package for npm', async () => {
     const inside = `${pythonModule}/_jsii/${name}@${version}.jsii.tgz`;
     assert.deepEqual(filesIn(content), [
       ...['__init__.py', '_jsii/__init__.py', 'py.typed'].map(file => `${pythonModule}/${file}`),
       ...['LICENSE', 'METADATA', 'RECORD', 'WHEEL', 'top_level.txt'].map(file => `${info}/${file}`),
       inside,
     ].sort());
-    assert(readFileSync(join(content, inside)).equals(readFileSync(packaged('js', '.tgz'))), 'the package inside is another than that for npm');
+    assert(readFileSync(join(content, inside)).equals(readFileSync(packaged('js', '.tgz'))), 'the package inside differs from the package for npm');
   });
-  await checks.check('the wheel is no larger than was decided', () => checkSize(wheel, content, { packed: 380, unpacked: 800 }));
-  await checks.check('no link of the description leads nowhere', async () => {
+  await checks.check('the wheel is not larger than the limit', () => checkSize(wheel, content, { packed: 380, unpacked: 800 }));
+  await checks.check('the description has no broken links', async () => {
     const description = readFileSync(join(content, info, 'METADATA'), 'utf8');
     const links = [...description.matchAll(/\]\(([^)\s]+)|^\[[^\]]+\]: (\S+)/gm)].map(([, inline, reference]) => inline ?? reference);
     assert.deepEqual(links.filter(link => !/^(https:\/\/|#)/.test(link)), []);
     return `${links.length} links`;
   });
-  await checks.check('twine finds no fault and uploads them', () => index.upload(wheel, sdist));
+  await checks.check('twine accepts and uploads them', () => index.upload(wheel, sdist));
   for (const file of [wheel, sdist]) {
-    await checks.check(`${basename(file)} is installed by name, and its quick start is that of npm`, async () => {
+    await checks.check(`${basename(file)} can be installed by name, and its quick start has the same template as with npm`, async () => {
       const environment = join(consumers, basename(file));
       const interpreter = await index.install(environment, file);
       assert(await synthesise('python', environment, interpreter, ['app.py']) === template, 'the templates differ');
@@ -126,7 +126,7 @@ async function checkPyPI(checks: Checks, index: Index, consumers: string, templa
   }
 }
 
-/** The package for clients: like the other one as version 0.0.0, which PyPI never has. */
+/** The package for clients. Like the other package, it has version 0.0.0, which is never on PyPI. */
 async function checkPlugin(checks: Checks, index: Index, consumers: string): Promise<void> {
   const source = join(folder, 'plugin');
   const dist = join(source, 'dist');
@@ -135,11 +135,11 @@ async function checkPlugin(checks: Checks, index: Index, consumers: string): Pro
   writeFileSync(project, readFileSync(project, 'utf8').replace(/^version = .*$/m, 'version = "0.0.0"'));
   const entryPoints = 'from importlib.metadata import entry_points as e; print(*sorted(p.group + " " + p.name for g in ("mlflow.request_auth_provider", "opentelemetry_otlp_credential_provider") for p in e(group=g) if callable(p.load())), sep="\\n")';
 
-  checks.heading('The plugin for PyPI');
+  checks.heading('The package for clients, for PyPI');
   await execa(python, ['-m', 'build', '--outdir', dist, source]);
-  await checks.check('twine finds no fault and uploads it', () => index.upload(...readdirSync(dist).map(file => join(dist, file))));
+  await checks.check('twine accepts and uploads it', () => index.upload(...readdirSync(dist).map(file => join(dist, file))));
   for (const file of readdirSync(dist)) {
-    await checks.check(`${file} is installed by name, MLflow and OpenTelemetry find it, and its command runs`, async () => {
+    await checks.check(`${file} can be installed by name, MLflow and OpenTelemetry find it, and its command runs`, async () => {
       const interpreter = await index.install(join(consumers, file), file);
       const { stdout } = await execa(interpreter, ['-c', entryPoints]);
       const names = (group: string) => ['aws-role', 'client-credentials', 'sign-in'].map(entry => `${group} ${entry}`);
@@ -155,12 +155,12 @@ async function checkCompatibility(checks: Checks, registry: Registry): Promise<v
   const compare = (env: Record<string, string>) => execa('npx', ['projen', 'compat'], { cwd: root, env, reject: false, all: true });
 
   checks.heading('The API');
-  await checks.check('breaks nothing that the newest release on npm promised', async () => {
+  await checks.check('is compatible with the newest release on npm', async () => {
     const { failed, all, stdout } = await compare({});
     assert(!failed, all);
     return stdout.split('\n').find(line => line.startsWith('✓'))?.slice(2);
   });
-  await checks.check('would be seen to break a promise: a prop that was published and is no more', async () => {
+  await checks.check('breaks are detected: a published prop that no longer exists', async () => {
     const published = join(await unpack('tarfile', packaged('js', '.tgz'), 'published'), 'package');
     edit(join(published, 'package.json'), manifest => { manifest.version = '0.0.1'; });
     edit(join(published, '.jsii'), ({ types }) => {
@@ -175,27 +175,27 @@ async function checkCompatibility(checks: Checks, registry: Registry): Promise<v
   });
 }
 
-/** None of it can run here. */
+/** Files for GitHub. They can only be checked here, not run. */
 async function checkForGitHub(checks: Checks): Promise<void> {
   const github = join(root, '.github');
   const forms = filesIn(join(github, 'ISSUE_TEMPLATE')).filter(file => file !== 'config.yml').map(file => join('ISSUE_TEMPLATE', file));
   const workflows = filesIn(join(github, 'workflows')).map(file => join('workflows', file));
 
   checks.heading('For GitHub');
-  await checks.check('nothing is left that projen once wrote', async () => {
+  await checks.check('no file is left that projen no longer generates', async () => {
     const { stdout: marked } = await execa('git', ['grep', '--name-only', '--fixed-strings', '~~ Generated by projen'], { cwd: root });
     const { files } = JSON.parse(readFileSync(join(root, '.projen', 'files.json'), 'utf8')) as { files: string[] };
-    const unlisted = ['.npmignore', 'package.json', 'scripts/release.mts']; // two that projen writes all the same, and this file
+    const unlisted = ['.npmignore', 'package.json', 'scripts/release.mts']; // two that projen generates but does not list, and this file
     assert.deepEqual(marked.split('\n').filter(file => ![...files, ...unlisted].includes(file)), []);
   });
   for (const [schema, files] of Object.entries({ 'github-workflows': workflows, 'dependabot': ['dependabot.yml'], 'github-issue-config': [join('ISSUE_TEMPLATE', 'config.yml')], 'github-issue-forms': forms })) {
-    await checks.check(`the schema fits ${files.join(', ')}`, async () => {
+    await checks.check(`these files are valid: ${files.join(', ')}`, async () => {
       await execa(python, ['-m', 'check_jsonschema', '--builtin-schema', `vendor.${schema}`, ...files], { cwd: github });
     });
   }
 }
 
-/** A registry for npm that has of this package only what is published to it, and everything else from where npm always gets it. */
+/** A registry for npm that serves this package only if it was published here, and other packages from npm's usual registry. */
 async function startRegistry() {
   const { stdout: url } = await execa('npm', ['config', 'get', 'registry']);
   const server: Server = await runServer({
@@ -219,7 +219,7 @@ async function startRegistry() {
   };
 }
 
-/** An index for pip that knows only what is uploaded to it. */
+/** An index for pip that serves only uploaded packages. */
 async function startIndex() {
   const files = join(folder, 'pypi');
   mkdirSync(files);
@@ -235,7 +235,7 @@ async function startIndex() {
       await execa(python, ['-m', 'twine', 'check', '--strict', ...distributions]);
       await execa(python, ['-m', 'twine', 'upload', '--repository-url', address, '--username', 'anybody', '--password', 'anything', ...distributions]);
     },
-    /** Into a new environment, whose interpreter is returned; what the distribution asks for comes from where pip always gets it. */
+    /** Installs into a new environment and returns its interpreter. Dependencies come from pip's usual index. */
     install: async (environment: string, distribution: string) => {
       const [, project, version] = /^(.+?)-([\d.]+\d)/.exec(basename(distribution))!;
       const interpreter = join(environment, 'bin', 'python');
@@ -253,7 +253,7 @@ async function startIndex() {
   };
 }
 
-/** The quick start's template. */
+/** Returns the template of the quick start. */
 async function synthesise(language: string, app: string, command: string, args: string[]): Promise<string> {
   const assembly = join(app, 'cdk.out');
   cpSync(join(root, 'examples', language, 'quick-start'), app, { recursive: true, force: false });
@@ -268,7 +268,7 @@ async function unpack(format: 'tarfile' | 'zipfile', archive: string, into = bas
   return content;
 }
 
-/** Bounds are a third above what was, in kB: to become larger is a decision. */
+/** The limits, in kB, are a third above the earlier sizes. Raising them is a decision. */
 async function checkSize(archive: string, content: string, bounds: { readonly packed: number; readonly unpacked: number }): Promise<string> {
   const packed = Math.ceil(statSync(archive).size / 1000);
   const unpacked = Math.ceil(filesIn(content).reduce((sum, file) => sum + statSync(join(content, file)).size, 0) / 1000);
