@@ -7,7 +7,7 @@ from aws_cdk.aws_s3 import Bucket
 from aws_cdk import aws_secretsmanager as secretsmanager
 from cdk_secure_mlflow import AuthProvider, SecureMlflow, TokenIssuer
 
-# Every id and name is yours to replace.
+# Replace all ids and names.
 app = App()
 stack = Stack(app, "MlflowBringYourOwn")
 mlflow = SecureMlflow(

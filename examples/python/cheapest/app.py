@@ -4,7 +4,7 @@ from aws_cdk.aws_route53 import HostedZone
 from aws_cdk.aws_ssm import StringParameter
 from cdk_secure_mlflow import AuthProvider, DatabaseCapacity, SecureMlflow, TokenIssuer
 
-# Domain, zone, client id and parameter name are yours to replace.
+# Replace domain, zone, client id and parameter name.
 app = App()
 stack = Stack(app, "MlflowCheapest")
 mlflow = SecureMlflow(

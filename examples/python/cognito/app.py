@@ -3,7 +3,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.aws_route53 import HostedZone
 from cdk_secure_mlflow import AccessLevel, AccessMembers, AccessOptions, AuthProvider, SecureMlflow
 
-# Domain, zone and issuer are yours to replace.
+# Replace domain, zone and issuer.
 app = App()
 stack = Stack(app, "MlflowCognito")
 auth_provider = AuthProvider.cognito(machine_clients=["ci"])
@@ -24,13 +24,13 @@ mlflow = SecureMlflow(
     ),
 )
 
-# Who is in neither group only reads. Machines are editors unless they are given another level.
+# People in neither group are readers. Machines are editors unless they are given another level.
 auth_provider.user_pool.add_group("Admins", group_name="ml-admins")
 auth_provider.user_pool.add_group("Editors", group_name="data-science")
 
-# A training job's role: what runs with it gets in. The secret holds what a machine outside AWS needs.
+# Programs with the role of a training job may use the server. The secret contains the credentials for a machine outside AWS.
 training_role = iam.Role(stack, "TrainingRole", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
-mlflow.grant_tracking_access(training_role)  # level=AccessLevel.READER would let it only read
+mlflow.grant_tracking_access(training_role)  # with level=AccessLevel.READER it could only read
 
 CfnOutput(stack, "MlflowUri", value=mlflow.url)
 CfnOutput(stack, "MlflowSignOut", value=mlflow.sign_out_url)

@@ -7,9 +7,9 @@ from aws_cdk.aws_s3 import BlockPublicAccess, Bucket, LifecycleRule
 from aws_cdk import aws_secretsmanager as secretsmanager
 from cdk_secure_mlflow import ArtifactTransfer, AuthProvider, SecureMlflow, TokenIssuer
 
-# Region, VPC, sources, domain, zone, client id and secret name are yours to replace.
+# Replace region, VPC, sources, domain, zone, client id and secret name.
 app = App()
-stack = Stack(app, "MlflowPrivate", env=Environment(region="eu-central-1"))  # it decides who writes the access logs
+stack = Stack(app, "MlflowPrivate", env=Environment(region="eu-central-1"))  # the region decides which principal writes the access logs
 mlflow = SecureMlflow(
     stack,
     "Mlflow",
@@ -23,7 +23,7 @@ mlflow = SecureMlflow(
     ),
     internet_facing=False,
     allowed_sources=[Peer.ipv4("10.0.0.0/8")],
-    artifact_transfer=ArtifactTransfer.THROUGH_SERVER,  # the network need not reach S3
+    artifact_transfer=ArtifactTransfer.THROUGH_SERVER,  # clients need no access to S3
     encryption_key=Key(stack, "Key", enable_key_rotation=True),
     access_logs_bucket=Bucket(
         stack,

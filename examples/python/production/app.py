@@ -8,14 +8,14 @@ from aws_cdk.aws_sns_subscriptions import EmailSubscription
 from aws_cdk import aws_secretsmanager as secretsmanager
 from cdk_secure_mlflow import AuthProvider, CleanUpOptions, DatabaseCapacity, SecureMlflow, TokenIssuer
 
-# Domain, zone, client id, secret name and the address for alarms are yours to replace.
+# Replace domain, zone, client id, secret name and the address for alarms.
 app = App()
 stack = Stack(app, "MlflowProduction")
 mlflow = SecureMlflow(
     stack,
     "Mlflow",
     desired_count=2,
-    nat_gateways=2,  # one in each zone, so that the loss of a zone leaves one task with a way out
+    nat_gateways=2,  # one in each zone, so that one task still reaches the internet if a zone fails
     database_capacity=DatabaseCapacity(min_acus=0.5, max_acus=8),
     clean_up=CleanUpOptions(older_than=Duration.days(90)),
     log_retention=RetentionDays.ONE_YEAR,

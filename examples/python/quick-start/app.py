@@ -4,7 +4,7 @@ from aws_cdk.aws_route53 import HostedZone
 from aws_cdk import aws_secretsmanager as secretsmanager
 from cdk_secure_mlflow import AuthProvider, SecureMlflow, TokenIssuer
 
-# Domain, zone, client id and secret name are yours to replace.
+# Replace domain, zone, client id and secret name.
 app = App()
 stack = Stack(app, "MlflowQuickStart")
 mlflow = SecureMlflow(

@@ -16,17 +16,17 @@ from aws_cdk.aws_route53 import HostedZone
 from aws_cdk.aws_ssm import StringParameter
 from cdk_secure_mlflow import AuthProvider, DatabaseCapacity, SecureMlflow, TokenIssuer
 
-# Domains, zone, certificate, client id and parameter name are yours to replace.
+# Replace domains, zone, certificate, client id and parameter name.
 app = App()
 
-# What is there already: a network, a load balancer and a cluster that services share.
+# The existing part: a network, a load balancer and a cluster that services share.
 shared = Stack(app, "Shared")
 vpc = Vpc(
     shared,
     "Vpc",
     max_azs=2,
     nat_gateways=0,
-    restrict_default_security_group=False,  # it would take a Lambda function
+    restrict_default_security_group=False,  # this would need a Lambda function
     subnet_configuration=[
         SubnetConfiguration(name="Public", subnet_type=SubnetType.PUBLIC, map_public_ip_on_launch=False),
         SubnetConfiguration(name="Database", subnet_type=SubnetType.PRIVATE_ISOLATED),
@@ -73,7 +73,7 @@ listener.add_targets(
     "Other", priority=1, conditions=[ListenerCondition.host_headers(["other.example.com"])], port=80, targets=[other]
 )
 
-# MLflow beside it.
+# MLflow at the same listener.
 stack = Stack(app, "MlflowSharedLoadBalancer")
 mlflow = SecureMlflow(
     stack,

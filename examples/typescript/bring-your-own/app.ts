@@ -7,7 +7,7 @@ import { Bucket } from 'aws-cdk-lib/aws-s3';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
 
-// Every id and name is yours to replace.
+// Replace all ids and names.
 const stack = new Stack(new App(), 'MlflowBringYourOwn');
 const mlflow = new SecureMlflow(stack, 'Mlflow', {
   vpc: Vpc.fromVpcAttributes(stack, 'Vpc', {

@@ -4,7 +4,7 @@ import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import { AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
 
-// Domain, zone, client id and parameter name are yours to replace.
+// Replace domain, zone, client id and parameter name.
 const stack = new Stack(new App(), 'MlflowCheapest');
 const mlflow = new SecureMlflow(stack, 'Mlflow', {
   natGateways: 0,

@@ -3,7 +3,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import { AccessLevel, AuthProvider, SecureMlflow } from 'cdk-secure-mlflow';
 
-// Domain, zone and issuer are yours to replace.
+// Replace domain, zone and issuer.
 const stack = new Stack(new App(), 'MlflowCognito');
 const authProvider = AuthProvider.cognito({ machineClients: ['ci'] });
 const mlflow = new SecureMlflow(stack, 'Mlflow', {
@@ -19,13 +19,13 @@ const mlflow = new SecureMlflow(stack, 'Mlflow', {
   },
 });
 
-// Who is in neither group only reads. Machines are editors unless they are given another level.
+// People in neither group are readers. Machines are editors unless they are given another level.
 authProvider.userPool.addGroup('Admins', { groupName: 'ml-admins' });
 authProvider.userPool.addGroup('Editors', { groupName: 'data-science' });
 
-// A training job's role: what runs with it gets in. The secret holds what a machine outside AWS needs.
+// Programs with the role of a training job may use the server. The secret contains the credentials for a machine outside AWS.
 const trainingRole = new iam.Role(stack, 'TrainingRole', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') });
-mlflow.grantTrackingAccess(trainingRole); // { level: AccessLevel.READER } would let it only read
+mlflow.grantTrackingAccess(trainingRole); // with { level: AccessLevel.READER } it could only read
 
 new CfnOutput(stack, 'MlflowUri', { value: mlflow.url });
 new CfnOutput(stack, 'MlflowSignOut', { value: mlflow.signOutUrl });

@@ -7,8 +7,8 @@ import { BlockPublicAccess, Bucket } from 'aws-cdk-lib/aws-s3';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { ArtifactTransfer, AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
 
-// Region, VPC, sources, domain, zone, client id and secret name are yours to replace.
-const stack = new Stack(new App(), 'MlflowPrivate', { env: { region: 'eu-central-1' } }); // it decides who writes the access logs
+// Replace region, VPC, sources, domain, zone, client id and secret name.
+const stack = new Stack(new App(), 'MlflowPrivate', { env: { region: 'eu-central-1' } }); // the region decides which principal writes the access logs
 const mlflow = new SecureMlflow(stack, 'Mlflow', {
   vpc: Vpc.fromVpcAttributes(stack, 'Vpc', {
     vpcId: 'vpc-0123456789abcdef0',
@@ -18,7 +18,7 @@ const mlflow = new SecureMlflow(stack, 'Mlflow', {
   }),
   internetFacing: false,
   allowedSources: [Peer.ipv4('10.0.0.0/8')],
-  artifactTransfer: ArtifactTransfer.THROUGH_SERVER, // the network need not reach S3
+  artifactTransfer: ArtifactTransfer.THROUGH_SERVER, // clients need no access to S3
   encryptionKey: new Key(stack, 'Key', { enableKeyRotation: true }),
   accessLogsBucket: new Bucket(stack, 'AccessLogs', {
     blockPublicAccess: BlockPublicAccess.BLOCK_ALL,

@@ -8,11 +8,11 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import { AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
 
-// Domain, zone, client id, secret name and the address for alarms are yours to replace.
+// Replace domain, zone, client id, secret name and the address for alarms.
 const stack = new Stack(new App(), 'MlflowProduction');
 const mlflow = new SecureMlflow(stack, 'Mlflow', {
   desiredCount: 2,
-  natGateways: 2, // one in each zone, so that the loss of a zone leaves one task with a way out
+  natGateways: 2, // one in each zone, so that one task still reaches the internet if a zone fails
   databaseCapacity: { minAcus: 0.5, maxAcus: 8 },
   cleanUp: { olderThan: Duration.days(90) },
   logRetention: RetentionDays.ONE_YEAR,

@@ -7,15 +7,15 @@ import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import { AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
 
-// Domains, zone, certificate, client id and parameter name are yours to replace.
+// Replace domains, zone, certificate, client id and parameter name.
 const app = new App();
 
-// What is there already: a network, a load balancer and a cluster that services share.
+// The existing part: a network, a load balancer and a cluster that services share.
 const shared = new Stack(app, 'Shared');
 const vpc = new Vpc(shared, 'Vpc', {
   maxAzs: 2,
   natGateways: 0,
-  restrictDefaultSecurityGroup: false, // it would take a Lambda function
+  restrictDefaultSecurityGroup: false, // this would need a Lambda function
   subnetConfiguration: [
     { name: 'Public', subnetType: SubnetType.PUBLIC, mapPublicIpOnLaunch: false },
     { name: 'Database', subnetType: SubnetType.PRIVATE_ISOLATED },
@@ -51,7 +51,7 @@ const other = new FargateService(shared, 'Other', {
 });
 listener.addTargets('Other', { priority: 1, conditions: [ListenerCondition.hostHeaders(['other.example.com'])], port: 80, targets: [other] });
 
-// MLflow beside it.
+// MLflow at the same listener.
 const stack = new Stack(app, 'MlflowSharedLoadBalancer');
 const mlflow = new SecureMlflow(stack, 'Mlflow', {
   vpc,

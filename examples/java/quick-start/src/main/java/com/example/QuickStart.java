@@ -14,7 +14,7 @@ import software.amazon.awscdk.services.route53.HostedZoneAttributes;
 
 public class QuickStart {
     public static void main(String[] args) {
-        // Domain, zone, client id and secret name are yours to replace.
+        // Replace domain, zone, client id and secret name.
         App app = new App();
         Stack stack = new Stack(app, "MlflowQuickStart");
         SecureMlflow mlflow = SecureMlflow.Builder.create(stack, "Mlflow")
