@@ -10,7 +10,7 @@ import type { Checks } from '../local/checks/checks.mjs';
 /** A space in a pattern also matches the end of a line. */
 const words: readonly [pattern: RegExp, instead: string][] = [
   // Say who or what is meant
-  [/\b(?:nobody|somebody|anybody)\b(?<!:\w+)(?![@:]\w)/i, 'the passive, or "people", "a person", "anyone", "no request"'],
+  [/\b(?:nobody|somebody|anybody)\b(?<![@:]\w+)(?![@:]\w)/i, 'the passive, or "people", "a person", "anyone", "no request"'],
   [/\b(?:whoever|whomever)\b/i, '"people who", "anyone who", "a client that"'],
   [/\b(?:by|for|from|of|to|with) who (?!may|can|could)/i, '"people who"'],
   [/\bnothing of\b/i, '"no …", "none of"'],
@@ -37,7 +37,7 @@ const words: readonly [pattern: RegExp, instead: string][] = [
 
   // One word for one thing
   [/\bidentity providers?\b|\bIdPs?\b/i, '"sign-in provider"'],
-  [/\blog(?:s|ged|ging)? in(?=[.,;:)]| (?:to|at|with|as|again|first|once)\b|$)/, '"sign in"'],
+  [/\b(?:[Ll]og|logs|logged|logging) in(?=[.,;:)]| (?:to|at|with|as|again|first|once)\b|$)/, '"sign in"'],
   [/\blog(?:s|ged|ging)? out\b/, '"sign out"'],
   [/\b(?:whitelist|blacklist)(?:s|ed|ing)?\b/i, '"list of what is allowed", "list of what is refused"'],
 ];
