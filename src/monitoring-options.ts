@@ -33,7 +33,7 @@ export interface MonitoringThresholds {
   /**
    * Number of targets that fail the health check of the load balancer.
    *
-   * @default - 1, for 5 minutes: a target is unhealthy after six failed checks (a minute), and ECS normally replaces the task before 5 minutes have passed
+   * @default - 1, for 5 minutes: a target is unhealthy after six failed checks, and ECS normally replaces the task before 5 minutes have passed
    */
   readonly unhealthyTargets?: AlarmThreshold;
 
@@ -117,7 +117,7 @@ export interface MonitoringThresholds {
   /**
    * Memory utilization of the task that uses most, in percent. Above 100 the task is killed.
    *
-   * @default - 90, for 15 minutes: an idle task of the default size uses about 26 percent
+   * @default - 90, for 15 minutes: an idle task of the default size uses about 14 percent
    */
   readonly memory?: AlarmThreshold;
 
