@@ -40,7 +40,7 @@ function versions(deployed: Deployed): Fact[] {
   const older = find('local/requirements/mlflow-old.txt', /^mlflow(?:-skinny)?==(\S+)$/m);
   const { engines, peerDependencies } = JSON.parse(read('package.json'));
   const python = find('clients/python/pyproject.toml', /^requires-python = ">=(.+)"$/m);
-  const floor = find('src/parts/task-kit.ts', /At least (7[\d.]+\d)/);
+  const floor = find('src/parts/task-kit.ts', /(7\.\d+\.\d+)[^\n]*GHSA/);
   return [
     {
       what: 'MLflow',
@@ -102,7 +102,7 @@ function settings(deployed: Deployed): Fact[] {
     { what: 'how long a container may stop', value: container('mlflow').StopTimeout, about: /SIGTERM|Fargate grants|Fargate allows/, figure: /(?<![\d.]|to )(\d+) s\b/ },
     { what: 'how long an idle connection is kept', value: /--keep-alive (\d+)/.exec(variable('mlflow', 'MLFLOW_GUNICORN_OPTS'))![1], figure: /keeps? (?:them|connections|idle connections) (?:open )?for (\d+) seconds/ },
     { what: 'memory of a task, GiB', value: task('Service').Memory / 1024, figure: /(?:task has|hence|default is) (\d+) GiB/ },
-    { what: 'memory at which an alarm rings, percent', value: ALARMS.memory.threshold, figure: /alarm rings at (\d+) %/ },
+    { what: 'memory at which an alarm rings, percent', value: ALARMS.memory.threshold, figure: /alarm (?:rings|triggers) at (\d+) %/ },
     { what: 'length of generated secrets', value: secretLengths, figure: /generated, (\d+) (?:characters|letters)/ },
     { what: 'artifacts that go in one call, MiB', value: find('containers/secure_mlflow/artifacts.py', /^SMALL = (\d+) \* 1024 \* 1024/m), about: /in (?:one|a single) call/, figure: /(?:below|smaller than) (\d+) MiB/ },
     { what: 'how long MLflow may start', value: container('mlflow').HealthCheck.StartPeriod / 60, about: /healthy when/, figure: /(\d+) minutes/ },
@@ -144,8 +144,8 @@ function computed(deployed: Deployed): Fact[] {
     { what: 'memory at rest, percent of the task', value: memoryAtRest(deployed), about: /default size/, figure: /about (\d+)/ },
     { what: 'hours of a month, hours of use', value: [hours, awake, Math.round(Number(hours) * minutes / 60)], about: /used|works?\b|month/, figure: /(?<![\d.])(\d{3}) hours/ },
     { what: 'minutes that a query keeps the database awake', value: minutes, figure: /(\d+) minutes of each/ },
-    { what: 'the cheapest at rest', value: rounded('shared-load-balancer'), figure: /(\d+) 1 month\b(?=.*alone)/ },
-    { what: 'the range at rest', value: `${rounded('cheapest')}/${rounded('cognito')}`, figure: /(\d+) to (\d+) alone/ },
+    { what: 'the cheapest at rest', value: rounded('shared-load-balancer'), figure: /(\d+) 1 month\b(?=.*(?:alone|with its own))/ },
+    { what: 'the range at rest', value: `${rounded('cheapest')}/${rounded('cognito')}`, figure: /(\d+) to (\d+) (?:alone|with its own)/ },
     { what: '2 tasks, no pause', value: rounded('production'), figure: /(\d+) with 2 tasks and no pause/ },
     { what: 'dollars without cents', value: [key, containerInsights, task, valkey].map(Math.round), figure: /(?<![\d.])(\d+) USD 1 month/ },
   ];
@@ -173,7 +173,7 @@ function memoryAtRest(deployed: Deployed): number {
   return Math.round(100 * atRest / deployed('AWS::ECS::TaskDefinition', 'Service').Memory);
 }
 
-export function groupsOfFacts(): [title: string, facts: Fact[]][] {
+export function groupsOfFacts(): [title: string, facts: () => Fact[]][] {
   const everything = synthesise({
     cleanUp: { olderThan: Duration.days(30) },
     sessionStore: SessionStore.valkey(),
@@ -181,11 +181,11 @@ export function groupsOfFacts(): [title: string, facts: Fact[]][] {
   }, { monitored: true });
   const deployed = propertiesIn(everything);
   return [
-    ['versions', versions(deployed)],
-    ['sizes, limits and durations', settings(deployed)],
-    ['figures of other programs', others],
-    ['figures that follow from measurements and prices', computed(deployed)],
-    ['numbers of resources and metrics', [
+    ['versions', () => versions(deployed)],
+    ['sizes, limits and durations', () => settings(deployed)],
+    ['figures of other programs', () => others],
+    ['figures that follow from measurements and prices', () => computed(deployed)],
+    ['numbers of resources and metrics', () => [
       ...counts(),
       { what: 'metrics of alarms, without and with `cleanUp`', value: [synthesise({}, { monitored: true }), everything].map(metricsOf).join('/'), figure: /(\d+) metrics,? \(?(?:or )?(\d+) with `cleanUp`/ },
     ]],
@@ -194,8 +194,9 @@ export function groupsOfFacts(): [title: string, facts: Fact[]][] {
 
 export async function checkFacts(checks: Checks, pages: PageProse[]): Promise<void> {
   const statements = pages.flatMap(({ path, prose }) => prose.map(({ line, text }) => ({ path, line, text: withDigits(text) })));
-  for (const [title, facts] of groupsOfFacts()) {
+  for (const [title, factsOf] of groupsOfFacts()) {
     await checks.check(`${title} are those of the code`, async () => {
+      const facts = factsOf();
       const compared = facts.map(fact => compare(fact, statements));
       const wrong = compared.flatMap(each => each.wrong);
       if (wrong.length > 0) {

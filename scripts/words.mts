@@ -15,7 +15,7 @@ const words: readonly [pattern: RegExp, instead: string][] = [
   [/\b(?:by|for|from|of|to|with) who (?!may|can|could)/i, '"people who"'],
   [/\bnothing of\b/i, '"no …", "none of"'],
   [/\bof it\b(?! [a-z])/i, 'leave it out, or name the thing'],
-  [/\bof (?:its|their|one's) own\b/i, '"its own …", "a separate …"'],
+  [/\bof (?:its|their) own\b/i, '"its own …", "a separate …"'],
   [/\bone's own\b/i, '"your own"'],
 
   // Plain words
