@@ -18,15 +18,15 @@ const gitlabSecret = newStack();
 
 const client = (stack: Stack) => ({ clientId: 'client', clientSecret: clientSecret(stack) });
 const oidc = (stack: Stack, options: Partial<OidcAuthProviderOptions> = {}) => AuthProvider.oidc({ issuerUrl: 'https://id.example.com', ...client(stack), ...options });
-/** One whose tokens name groups. */
+/** A provider whose ID tokens contain groups. */
 const withGroups = (access: AccessOptions, more: Overrides = {}) => (stack: Stack): Overrides => ({ authProvider: oidc(stack, { groupsClaim: 'groups' }), access, ...more });
 
-/** What the inner door is told. */
+/** The policy that the inner door gets. */
 const told = (template: Template) => environmentOf(template, 'mlflow').SECURE_MLFLOW_ACCESS;
 const policyOf = (overrides: OverridesOf) => JSON.parse(told(synthesise(overrides).template));
 const list = (level: AccessLevel, groups: string[], names: string[]) => ({ level, groups, names });
 
-/** The same with roles that were granted access. */
+/** The policy of a server with roles that were granted access. */
 function granted(access: AccessOptions, calls: (AccessLevel | undefined)[], role = (stack: Stack) => iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false })) {
   const { stack, mlflow } = define({ awsIdentityIssuer, access });
   const grantee = role(stack);
@@ -34,7 +34,7 @@ function granted(access: AccessOptions, calls: (AccessLevel | undefined)[], role
   return Template.fromStack(stack);
 }
 
-/** A provider of the user's own. */
+/** A custom provider. */
 class Own implements IAuthProvider {
   public readonly bound: AuthProviderBindOptions[] = [];
 
@@ -47,7 +47,7 @@ class Own implements IAuthProvider {
 }
 
 describe('without access', () => {
-  test('the inner door is told nothing of levels, but where people sign out', () => {
+  test('the inner door gets no levels, but the URL for signing out', () => {
     expect(environmentOf(synthesise().template, 'mlflow')).toMatchObject({ SECURE_MLFLOW_SIGN_OUT_URL: 'https://mlflow.example.com/oauth2/sign_out' });
     expect(told(synthesise().template)).toBeUndefined();
   });
@@ -64,12 +64,12 @@ describe('without access', () => {
   });
 });
 
-describe('what the inner door is told', () => {
-  test('a list may say what holds for everybody anyway', () => {
+describe('what the inner door gets', () => {
+  test('a list may repeat the level of everybody', () => {
     expect(policyOf({ access: { ...ada, readers: { people: ['eve@example.com'] }, everybody: READER } }).lists.at(-1)).toEqual(list(READER, [], ['eve@example.com']));
   });
 
-  test('with the least: admins', () => {
+  test('with the minimum: admins', () => {
     expect(told(synthesise({ access: ada }).template)).toBe('{"everybody":"none","machines":"editor","lists":[{"level":"admin","groups":[],"names":["ada@example.com"]}]}');
   });
 
@@ -96,7 +96,7 @@ describe('what the inner door is told', () => {
       .toEqual({ everybody: 'reader', machines: 'editor', lists: [list(ADMIN, [], ['ada@example.com']), list(READER, [], ['ci'])] });
   });
 
-  test('the server alone is told', () => {
+  test('only the server gets it', () => {
     const { template } = synthesise({ access: ada });
     expect(environmentOf(template, 'mlflow').SECURE_MLFLOW_SIGN_OUT_URL).toBe('https://mlflow.example.com/oauth2/sign_out');
     const others = containers(template).filter(({ Name }) => !Name.startsWith('mlflow'));
@@ -104,21 +104,21 @@ describe('what the inner door is told', () => {
     expect(JSON.stringify(others.map(({ Environment }) => Environment))).not.toContain('ada@example.com');
   });
 
-  test('it is one line, whatever it holds, and no resource more', () => {
+  test('it is one line, whatever it contains, and adds no resource', () => {
     const { template } = synthesise(withGroups({ admins: { groups: ['a "quoted" \\ name', 'Zoë'] } }));
     expect(told(template)).not.toContain('\n');
     expect(JSON.parse(told(template)).lists[0].groups).toEqual(['a "quoted" \\ name', 'Zoë']);
     expect(resources(template)).toHaveLength(resources(synthesise(stack => ({ authProvider: oidc(stack) })).template).length);
   });
 
-  test('names may be known at deployment alone', () => {
+  test('names may be CDK tokens', () => {
     const { template } = synthesise(stack => withGroups({ admins: { groups: ['ml-admins', new CfnParameter(stack, 'Group').valueAsString], people: [new CfnParameter(stack, 'Person').valueAsString] } })(stack));
     expect(told(template)).toEqual({
       'Fn::Join': ['', ['{"everybody":"none","machines":"editor","lists":[{"level":"admin","groups":["ml-admins","', { Ref: 'Group' }, '"],"names":["', { Ref: 'Person' }, '"]}]}']],
     });
   });
 
-  test('where people sign out of Cognito as well', () => {
+  test('with the URL for signing out of Cognito', () => {
     const { template, stack, mlflow } = synthesise({ authProvider: AuthProvider.cognito() });
     expect(environmentOf(template, 'mlflow').SECURE_MLFLOW_SIGN_OUT_URL).toEqual(stack.resolve(mlflow.signOutUrl));
   });
@@ -134,14 +134,14 @@ describe('grantTrackingAccess', () => {
     ['several times, the same', ada, [EDITOR, EDITOR], [admins, list(EDITOR, [], [arn])]],
     ['with a level and without: `machines` counts where it is higher', ada, [READER, undefined], [admins, list(EDITOR, [], [arn])]],
     ['without a level and with a higher one', ada, [undefined, ADMIN], [list(ADMIN, [], ['ada@example.com', arn])]],
-    ['joins those who are on the list', { ...ada, readers: { people: ['eve@example.com'] } }, [READER], [admins, list(READER, [], ['eve@example.com', arn])]],
+    ['is added to the members of the list', { ...ada, readers: { people: ['eve@example.com'] } }, [READER], [admins, list(READER, [], ['eve@example.com', arn])]],
   ])('%s', (_, access, calls, expected) => {
     const template = granted(access, calls);
     expect(JSON.parse(told(template)).lists).toEqual(expected);
     expect(environmentOf(template, 'prepare').PREPARE_MACHINE_IDENTITIES).toBe(arn);
   });
 
-  test('a role of this app is there, too, though it came later', () => {
+  test('includes a role of this app that is defined later', () => {
     const template = granted(ada, [READER], stack => new iam.Role(stack, 'Job', { assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com') }));
     expect(told(template)).toEqual({
       'Fn::Join': ['', [
@@ -152,7 +152,7 @@ describe('grantTrackingAccess', () => {
     });
   });
 
-  test('each role has its own level', () => {
+  test('each role has its level', () => {
     const { stack, mlflow } = define({ awsIdentityIssuer, access: ada });
     for (const [name, level] of [['one', READER], ['other', EDITOR]] as const) {
       mlflow.grantTrackingAccess(iam.Role.fromRoleArn(stack, name, `arn:aws:iam::111122223333:role/${name}`, { mutable: false }), { level });
@@ -162,7 +162,7 @@ describe('grantTrackingAccess', () => {
     ]);
   });
 
-  test('fails for a level that is in no object, as callers without types may write it', () => {
+  test('fails for a level outside an object, as callers without types may write it', () => {
     const { stack, mlflow } = define({ awsIdentityIssuer, access: ada });
     const role = iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false });
     expect(() => mlflow.grantTrackingAccess(role, READER as never)).toThrow(new Error(one('the options of grantTrackingAccess must be an object, got "reader": pass { level: … }')));
@@ -180,14 +180,14 @@ describe('grantTrackingAccess', () => {
     expect(environmentOf(Template.fromStack(stack), 'prepare').PREPARE_MACHINE_IDENTITIES).toBe('');
   });
 
-  test('needs no level where the role is on a list', () => {
+  test('needs no level if the role is on a list', () => {
     const access = { ...ada, machines: NONE, editors: { machines: [arn] } };
     const { stack, mlflow } = define({ awsIdentityIssuer, machineIdentities: [arn], access });
     mlflow.grantTrackingAccess(iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false }));
     expect(JSON.parse(told(Template.fromStack(stack))).lists.at(-1)).toEqual(list(EDITOR, [], [arn]));
   });
 
-  test('gives no level for a server of another app', () => {
+  test('refuses a level for a server of another app', () => {
     const stack = newStack();
     const server = SecureMlflow.fromSecureMlflowAttributes(stack, 'Server', { url: 'https://mlflow.example.com' });
     const role = iam.Role.fromRoleArn(stack, 'Job', arn);
@@ -200,7 +200,7 @@ describe('grantTrackingAccess', () => {
 });
 
 describe('machine clients of Cognito', () => {
-  test('have levels of their own by their ids', () => {
+  test('have levels by their ids', () => {
     const authProvider = AuthProvider.cognito({ machineClients: ['ci', 'dashboard'] });
     const { template } = synthesise({ authProvider, access: { ...mlAdmins, readers: { machines: [authProvider.machineClientId('dashboard')] } } });
     expect(told(template)).toEqual({
@@ -212,7 +212,7 @@ describe('machine clients of Cognito', () => {
     });
   });
 
-  test('fails for a name that is none', () => {
+  test('fails for an unknown name', () => {
     expect(() => AuthProvider.cognito({ machineClients: ['ci'] }).machineClientId('dashboard')).toThrow(new Error(
       'AuthProvider.cognito: the name of a machine client must be one of ["ci"], got "dashboard": add it to `machineClients`'));
     expect(() => AuthProvider.cognito().machineClientId('ci')).toThrow(new Error(
@@ -224,14 +224,14 @@ describe('fails', () => {
   const editors = (members: AccessMembers): AccessOptions => ({ ...ada, editors: members });
 
   test.each<[string, unknown, string]>([
-    ['no object', true, '`access` must be an object with `admins`, got true: list the admins, or leave it out, and everybody who gets in is an admin'],
+    ['not an object', true, '`access` must be an object with `admins`, got true: list the admins, or leave it out, and everybody who gets in is an admin'],
     ['null', null, '`access` must be an object with `admins`, got null: list the admins, or leave it out, and everybody who gets in is an admin'],
     ['no admins', {}, '`access.admins` must contain at least one group or person, got {}: only admins can delete experiments and models, and manage webhooks and keys; add `people` or `groups`'],
     ['machines for admins', { admins: { machines: ['ci'] } }, '`access.admins` must contain at least one group or person, got {"machines":["ci"]}: only admins can delete experiments and models, and manage webhooks and keys; add `people` or `groups`'],
     ['an empty list', editors({ groups: [] }), '`access.editors.groups` must contain at least one entry, got []: leave it out for none'],
-    ['lists of nobody', editors({}), '`access.editors` must contain `groups`, `people` or `machines`, got {}: add one of them, or leave it out'],
-    ['a level that is none', { ...ada, everybody: 'boss' }, '`access.everybody` must be "none", "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`; for single people and groups use `admins`, `editors` and `readers`'],
-    ['a level that is a token', { ...ada, machines: Lazy.string({ produce: () => 'reader' }) }, '`access.machines` must be "none", "reader", "editor" or "admin", got a CDK token: use a value of `AccessLevel`; for single machines use `machines` of a list'],
+    ['a level without members', editors({}), '`access.editors` must contain `groups`, `people` or `machines`, got {}: add one of them, or leave it out'],
+    ['an unknown level', { ...ada, everybody: 'boss' }, '`access.everybody` must be "none", "reader", "editor" or "admin", got "boss": use a value of `AccessLevel`; for single people and groups use `admins`, `editors` and `readers`'],
+    ['a level that is a CDK token', { ...ada, machines: Lazy.string({ produce: () => 'reader' }) }, '`access.machines` must be "none", "reader", "editor" or "admin", got a CDK token: use a value of `AccessLevel`; for single machines use `machines` of a list'],
     ['readers where everybody is an editor', { ...ada, readers: { people: ['eve@example.com'] }, everybody: EDITOR },
       '`access.readers` must not have a lower level than `access.everybody`, got groups or people where that is "editor": the list would have no effect; leave out its `groups` and `people`, or lower `everybody`'],
     ['a list without members', { admins: { people: [undefined] } }, '`access.admins.people`: each entry must be an e-mail address, got undefined: it is not a string; an environment variable may not be set'],
@@ -242,7 +242,7 @@ describe('fails', () => {
     ['unknown members', { admins: { ...ada.admins, users: ['x'] } }, '`access.admins` must contain only groups, people, machines, got "users": use one of these names'],
     ['a person as a machine', editors({ machines: ['eve@example.com'] }),
       '`access.editors.machines`: each entry must be one of `machineIdentities`, got "eve@example.com": for a person use `people`; add a machine to `machineIdentities`, too; for a machine client of Cognito use `machineClientId(…)` of its provider, for an AWS role the `level` of `grantTrackingAccess`'],
-    ['a list that is a token', editors({ people: Token.asList({ Ref: 'List' }) }), '`access.editors.people` must be a list that is written out, got a CDK token: the entries may be CDK tokens, the list itself may not'],
+    ['a list that is a CDK token', editors({ people: Token.asList({ Ref: 'List' }) }), '`access.editors.people` must be a list that is written out, got a CDK token: the entries may be CDK tokens, the list itself may not'],
     ['an address outside', editors({ people: ['Eve@ml.example.com'] }),
       '`access.editors.people`: each address must be in `emailDomains`, got "Eve@ml.example.com" and the domains ["example.com"]: this person cannot sign in; add the domain, or leave the address out'],
     ['a machine that is on no list', editors({ machines: ['ci'] }),
@@ -272,44 +272,44 @@ describe('fails', () => {
     [undefined, 'ml-admins', ''],
     ['example', 'ml-admins', ', or "example"'],
     ['example', 'Example', ', or "example"'],
-  ])('for an organization of GitHub that may be anybody\'s: of %s, %s', (organization, group, too) => {
+  ])('for an organization of GitHub that anybody could create: of %s, %s', (organization, group, too) => {
     expect(refusal(stack => ({ authProvider: AuthProvider.github({ ...client(stack), ...organization && { organization } }), access: { admins: { groups: ['example:ml', group] } } }))).toBe(one(
       `\`access.admins.groups\`: each entry must be "organization:team" with GitHub${too}, got "${group}": anybody can create an organization with any unused name; use the slug of a team, or the \`organization\` of \`AuthProvider.github\``));
   });
 
-  test('for several things at once', () => {
+  test('for several problems at the same time', () => {
     expect(refusal({ access: { admins: { people: ['ada', 'eve'] }, editors: {}, readers: { groups: [] } } }).split('\n')).toHaveLength(5);
   });
 
-  test('for a machine client of Cognito that is named, which nothing would be', () => {
+  test('for an unknown machine client of Cognito', () => {
     const authProvider = AuthProvider.cognito({ machineClients: ['ci'] });
     expect(() => define({ authProvider, access: { ...mlAdmins, readers: { machines: ['ci'] } } })).toThrow(/`access\.readers\.machines`: each entry must be one of `machineIdentities`, got "ci"/);
   });
 });
 
-describe('is not judged', () => {
+describe('is not checked', () => {
   const token = Lazy.string({ produce: () => 'known later' });
 
   test.each<[string, OverridesOf]>([
     ['an address in capital letters', { access: { admins: { people: ['ADA@EXAMPLE.COM'] } } }],
-    ['an entry that is a token', withGroups({ admins: { groups: [token], people: [token] } })],
-    ['a machine that is a token', { access: { ...ada, readers: { machines: [token] } } }],
-    ['an address where a domain is a token', { access: { admins: { people: ['ada@example.org'] } }, emailDomains: ['example.com', token] }],
-    ['an address where the domains are', { access: { admins: { people: ['ada@example.org'] } }, emailDomains: Token.asList({ Ref: 'List' }) }],
+    ['an entry that is a CDK token', withGroups({ admins: { groups: [token], people: [token] } })],
+    ['a machine that is a CDK token', { access: { ...ada, readers: { machines: [token] } } }],
+    ['an address where a domain is a CDK token', { access: { admins: { people: ['ada@example.org'] } }, emailDomains: ['example.com', token] }],
+    ['an address where the domains are a CDK token', { access: { admins: { people: ['ada@example.org'] } }, emailDomains: Token.asList({ Ref: 'List' }) }],
     ['an address where every domain gets in', stack => ({ authProvider: AuthProvider.google({ ...client(stack), hostedDomains: ['example.com'] }), access: { admins: { people: ['ada@example.org'] } }, emailDomains: ['*'] })],
-    ['an address and a machine where a machine is a token', { access: { admins: { people: ['ada@example.org'], machines: ['ci'] } }, machineIdentities: [token] }],
-    ['an address and a machine where the machines are', { access: { admins: { people: ['ada@example.org'], machines: ['ci'] } }, machineIdentities: Token.asList({ Ref: 'List' }) }],
+    ['an address and a machine where a machine is a CDK token', { access: { admins: { people: ['ada@example.org'], machines: ['ci'] } }, machineIdentities: [token] }],
+    ['an address and a machine where the machines are a CDK token', { access: { admins: { people: ['ada@example.org'], machines: ['ci'] } }, machineIdentities: Token.asList({ Ref: 'List' }) }],
     ['an address that is a machine\'s, in other letters', { access: { ...ada, editors: { people: ['Job@project.example'], machines: ['JOB@project.example'] } }, machineIdentities: ['job@Project.example'] }],
     ['a machine of the provider', { authProvider: new Own({ machineIdentities: ['Batch'] }), access: { ...ada, editors: { machines: ['batch'] } } }],
-    ['a switch for jobs that is a token', { access: ada, environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: token } }],
+    ['a switch for jobs that is a CDK token', { access: ada, environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: token } }],
     ['a switch for jobs that is off', { access: ada, environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false' } }],
     ['the organization of GitHub, and teams of any', stack => ({ authProvider: AuthProvider.github({ ...client(stack), organization: 'example' }), access: { admins: { groups: ['example', 'other:ml', token] } } })],
-    ['a group where the organization of GitHub is a token', { authProvider: new Own({ groups: true, environment: { OAUTH2_PROXY_PROVIDER: 'github', OAUTH2_PROXY_GITHUB_ORG: token } }), access: mlAdmins }],
+    ['a group where the organization of GitHub is a CDK token', { authProvider: new Own({ groups: true, environment: { OAUTH2_PROXY_PROVIDER: 'github', OAUTH2_PROXY_GITHUB_ORG: token } }), access: mlAdmins }],
   ])('%s', (_, overrides) => {
     expect(() => define(overrides)).not.toThrow();
   });
 
-  test('what the CDK has yet to look up', () => {
+  test('dummy values of lookups', () => {
     const stack = new Stack(newApp(), 'Stack', { env: { account: '111122223333', region: 'eu-west-1' } });
     const parameter = (name: string) => ssm.StringParameter.valueFromLookup(stack, name);
     define(withGroups({ admins: { groups: [`${parameter('/a')},`], people: [parameter('/b')], machines: [parameter('/c')] } }), stack);
@@ -336,28 +336,28 @@ describe('groups', () => {
     ['… with allowed groups', stack => oidc(stack, { allowedGroups: ['ml'] }), true],
     ['… with the scope', stack => oidc(stack, { scope: 'openid email groups' }), true],
     ['… with a scope of a similar name', stack => oidc(stack, { scope: 'openid email mygroups' }), undefined],
-    ['… with a scope that is a token', stack => oidc(stack, { scope: Lazy.string({ produce: () => 'groups' }) }), undefined],
+    ['… with a scope that is a CDK token', stack => oidc(stack, { scope: Lazy.string({ produce: () => 'groups' }) }), undefined],
   ])('%s: %s', (_, provider, expected) => {
     expect(groupsOf(provider)).toBe(expected);
   });
 
   test.each<[string, AccessOptions | undefined, boolean | undefined]>([
     ['no access', undefined, undefined],
-    ['people alone', ada, undefined],
+    ['only people', ada, undefined],
     ['groups', mlAdmins, true],
     ['groups of readers', { ...ada, readers: { groups: ['guests'] } }, true],
-  ])('the provider is told whether they are needed: %s', (_, access, expected) => {
+  ])('the provider knows whether they are needed: %s', (_, access, expected) => {
     const authProvider = new Own();
     define({ authProvider, ...access && { access } });
     expect(authProvider.bound.map(({ needsGroups }) => needsGroups)).toEqual([expected]);
   });
 
-  test('Entra ID is asked for the right to look up many', () => {
+  test('Entra ID is asked for the permission to read groups', () => {
     const scope = (access: AccessOptions) => environmentOf(synthesise(stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId }), access })).template, 'oauth2-proxy').OAUTH2_PROXY_SCOPE;
     expect([scope(ada), scope(mlAdmins)]).toEqual(['openid email profile', 'openid email profile User.Read']);
   });
 
-  test('nothing else of a sign-in changes', () => {
+  test('no other setting of a sign-in changes', () => {
     const { template: without } = synthesise(stack => ({ authProvider: oidc(stack, { groupsClaim: 'groups' }) }));
     const { template: with_ } = synthesise(withGroups(mlAdmins));
     expect(environmentOf(with_, 'oauth2-proxy')).toEqual(environmentOf(without, 'oauth2-proxy'));
@@ -369,19 +369,19 @@ describe('warnings', () => {
   const ids = (overrides: OverridesOf) => warningsIn(define(overrides).stack).map(([id]) => id);
 
   test.each<[string, OverridesOf, string[]]>([
-    ['groups that are known to come', withGroups(mlAdmins), []],
-    ['groups of a provider of which that is not known', stack => ({ authProvider: oidc(stack), access: mlAdmins }), ['unknownGroups']],
+    ['groups of a provider that sends them', withGroups(mlAdmins), []],
+    ['groups of a provider that may send none', stack => ({ authProvider: oidc(stack), access: mlAdmins }), ['unknownGroups']],
     ['groups of one of the user\'s own', { authProvider: new Own(), access: mlAdmins }, ['unknownGroups']],
     ['groups of one of the user\'s own that says so', { authProvider: new Own({ groups: true }), access: mlAdmins }, []],
-    ['people alone', stack => ({ authProvider: oidc(stack), access: ada }), []],
+    ['only people', stack => ({ authProvider: oidc(stack), access: ada }), []],
     ['groups and another issuer', withGroups(mlAdmins, { trustedTokenIssuers: [issuer()] }), ['issuersNameGroups']],
-    ['groups and an issuer that is a token', withGroups(mlAdmins, { trustedTokenIssuers: [issuer(Lazy.string({ produce: () => 'https://x' }))] }), ['issuersNameGroups']],
-    ['groups and AWS roles, whose tokens name none', withGroups(mlAdmins, { awsIdentityIssuer }), []],
+    ['groups and an issuer that is a CDK token', withGroups(mlAdmins, { trustedTokenIssuers: [issuer(Lazy.string({ produce: () => 'https://x' }))] }), ['issuersNameGroups']],
+    ['groups and AWS roles, whose tokens contain none', withGroups(mlAdmins, { awsIdentityIssuer }), []],
     ['groups and another AWS account', withGroups(mlAdmins, { trustedTokenIssuers: [issuer(awsIdentityIssuer)] }), []],
     ['people and another issuer', { access: ada, machineIdentities: ['job'], trustedTokenIssuers: [issuer()] }, []],
     ['people by a claim that may be anybody\'s', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: ada }), ['unverifiedLevels']],
-    ['people by a claim that is a token', stack => ({ authProvider: oidc(stack, { emailClaim: Lazy.string({ produce: () => 'x' }) }), access: ada }), []],
-    ['groups by such a claim', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: mlAdmins }), []],
+    ['people by a claim that is a CDK token', stack => ({ authProvider: oidc(stack, { emailClaim: Lazy.string({ produce: () => 'x' }) }), access: ada }), []],
+    ['groups with such a claim', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: mlAdmins }), []],
     ['groups of Entra ID by their names', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId }), access: mlAdmins }), ['entraGroupNames']],
     ['groups of Entra ID by their ids', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId }), access: { admins: { groups: [tenantId] } } }), []],
     ['people of Entra ID by their name', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId, emailClaim: 'preferred_username' }), access: ada }), []],
@@ -390,7 +390,7 @@ describe('warnings', () => {
     expect(ids(overrides)).toEqual(expected);
   });
 
-  test('gcloud names no groups', () => {
+  test('gcloud sends no groups', () => {
     expect(ids(withGroups(mlAdmins, { trustedTokenIssuers: [TokenIssuer.gcloud()] }))).not.toContain('issuersNameGroups');
   });
 

@@ -44,7 +44,7 @@ describe('Google', () => {
     expect(domainsOf(hostedDomains, emailDomains)).toEqual(expected);
   });
 
-  test('takes hosted domains that are only known at deployment', () => {
+  test('accepts hosted domains that are CDK tokens', () => {
     expect(domainsOf([token], ['example.com'])).toEqual([[token], false]);
     expect(domainsOf(undefined, tokens)).toEqual([tokens, false]);
   });
@@ -53,7 +53,7 @@ describe('Google', () => {
     expect(() => google(hostedDomains)).toThrow(/^AuthProvider\.google: `hostedDomains` must contain domains in lower case such as "example\.com", or "\*" alone, got ".*": use the domains of your Google Workspace$/);
   });
 
-  test('fails for no hosted domain, and no client id', () => {
+  test('fails for an empty list of hosted domains, and for an empty client id', () => {
     expect(() => google([])).toThrow(new Error('AuthProvider.google: `hostedDomains` must contain at least one domain, got []: leave it out for `emailDomains`, or use ["*"] for every Google account'));
     expect(() => AuthProvider.google({ ...client, clientId: ' ' })).toThrow(/^AuthProvider\.google: `clientId` must not be empty/);
   });
@@ -79,7 +79,7 @@ describe('the client of people\'s tools', () => {
     expect([oidc({}), entraId(), keycloak(), github(), gitlab()].map(provider => bound(provider).toolsClient)).toEqual(Array(5).fill(undefined));
   });
 
-  test('the load balancer says how to sign in with it, and its tokens are accepted', () => {
+  test('the load balancer publishes it, and its ID tokens are accepted', () => {
     const { template } = synthesise(() => ({ authProvider: oidc({ toolsClientId: 'tools', extraAudiences: ['api'] }) }));
     const { Conditions, Actions } = resources(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').map(([, { Properties }]) => Properties).find(({ Priority }) => Priority === 2)!;
     expect(Conditions).toEqual([{ Field: 'path-pattern', PathPatternConfig: { Values: ['/.well-known/mlflow-secure-tracking'] } }]);
@@ -103,7 +103,7 @@ describe('the client of people\'s tools', () => {
     expect(make).toThrow(new Error(message));
   });
 
-  test('may be known only at deployment', () => {
+  test('may be a CDK token', () => {
     expect(bound(oidc({ toolsClientId: token })).toolsClient).toMatchObject({ clientId: 'known later' });
   });
 
@@ -146,23 +146,23 @@ describe('who can have an account', () => {
     ['personal accounts of Microsoft', () => oidc({ issuerUrl: 'https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0' }), true],
     ['one tenant of Entra ID', () => oidc({ issuerUrl: `https://login.microsoftonline.com/${tenantId}/v2.0` }), undefined],
     ['a host that begins like Google\'s', () => oidc({ issuerUrl: 'https://accounts.google.com.example.com' }), undefined],
-    ['an issuer that is only known at deployment', () => oidc({ issuerUrl: token }), undefined],
+    ['an issuer that is a CDK token', () => oidc({ issuerUrl: token }), undefined],
     ['Entra ID', () => entraId(), false],
     ['Keycloak', () => keycloak(), undefined],
     ['Keycloak with groups', () => keycloak({ allowedGroups: ['/ml'] }), false],
     ['Keycloak with roles', () => keycloak({ allowedRoles: ['ml'] }), false],
-    ['a user pool that is made', () => AuthProvider.cognito(), false],
-    ['one that is made, with Google', () => AuthProvider.cognito({ identityProviders: [COGNITO, GOOGLE] }), true],
+    ['a new user pool', () => AuthProvider.cognito(), false],
+    ['a new one with Google', () => AuthProvider.cognito({ identityProviders: [COGNITO, GOOGLE] }), true],
     ['one of the app', own => AuthProvider.cognito({ userPool: pool(own) }), false],
     ['one of the app with sign-up', own => AuthProvider.cognito({ userPool: pool(own, { selfSignUpEnabled: true }) }), true],
     ['one of the app with sign-up and groups', own => AuthProvider.cognito({ userPool: pool(own, { selfSignUpEnabled: true }), allowedGroups: ['ml'] }), false],
     ['one of the app with sign-up, of which the client takes the company\'s SAML alone', own => AuthProvider.cognito({ userPool: pool(own, { selfSignUpEnabled: true }), identityProviders: [saml] }), false],
     ['one of the app with Google', own => AuthProvider.cognito({ userPool: withGoogle(own) }), true],
-    ['one of the app with Google, which the client does not take', own => AuthProvider.cognito({ userPool: withGoogle(own), identityProviders: [COGNITO] }), false],
-    ['one whose settings say nothing, where Cognito allows sign-up', own => AuthProvider.cognito({ userPool: ofL1(own) }), true],
-    ['one whose settings say less', own => AuthProvider.cognito({ userPool: ofL1(own, {}) }), true],
-    ['one whose settings are only known at deployment', own => AuthProvider.cognito({ userPool: ofL1(own, Lazy.any({ produce: () => ({}) })) }), undefined],
-    ['one of which a setting is', own => AuthProvider.cognito({ userPool: ofL1(own, { allowAdminCreateUserOnly: Lazy.any({ produce: () => true }) }) }), undefined],
+    ['one of the app with Google, which the client does not accept', own => AuthProvider.cognito({ userPool: withGoogle(own), identityProviders: [COGNITO] }), false],
+    ['one without the setting, for which Cognito allows sign-up', own => AuthProvider.cognito({ userPool: ofL1(own) }), true],
+    ['one with fewer settings', own => AuthProvider.cognito({ userPool: ofL1(own, {}) }), true],
+    ['one whose settings are CDK tokens', own => AuthProvider.cognito({ userPool: ofL1(own, Lazy.any({ produce: () => ({}) })) }), undefined],
+    ['one with a setting that is a CDK token', own => AuthProvider.cognito({ userPool: ofL1(own, { allowAdminCreateUserOnly: Lazy.any({ produce: () => true }) }) }), undefined],
     ['one that is imported', own => AuthProvider.cognito({ userPool: cognito.UserPool.fromUserPoolId(own, 'Pool', 'eu-west-1_x') }), undefined],
   ])('%s', (_, make, expected) => {
     const own = newStack();
@@ -186,18 +186,18 @@ describe('sessionRefresh', () => {
     ['one with scopes of the user\'s own', oidc({ scope: 'openid email groups offline_access' }), ['openid email groups offline_access', true]],
     ['one whose scopes lack it', oidc({ scope: 'openid email' }), ['openid email', undefined]],
     ['one with another scope of a similar name', oidc({ scope: 'openid email not_offline_access' }), ['openid email not_offline_access', undefined]],
-    ['one whose scopes are only known at deployment', oidc({ scope: token }), [token, true]],
-    ['Cognito, which refuses the scope', AuthProvider.cognito(), ['openid email profile', true]],
+    ['one whose scopes are CDK tokens', oidc({ scope: token }), [token, true]],
+    ['Cognito, which rejects the scope', AuthProvider.cognito(), ['openid email profile', true]],
     ['Entra ID', entraId(), ['openid email profile offline_access', true]],
     ['Entra ID with groups', entraId({ allowedGroups: ['a'] }), ['openid email profile User.Read offline_access', true]],
     ['Keycloak', keycloak(), ['openid email profile', true]],
     ['GitHub', github(), ['user:email read:org', false]],
-    ['GitLab, which refuses the scope', gitlab(), ['openid email', true]],
+    ['GitLab, which rejects the scope', gitlab(), ['openid email', true]],
   ])('%s', (_, provider, expected) => {
     expect(asked(provider)).toEqual(expected);
   });
 
-  test('without it nothing more is asked for', () => {
+  test('without it no additional scope is requested', () => {
     expect([oidc({}), entraId()].map(provider => asked(provider, bindOptions as typeof refreshed)[0])).toEqual(Array(2).fill('openid email profile'));
   });
 
@@ -214,7 +214,7 @@ describe('sessionRefresh', () => {
 });
 
 describe('Entra ID', () => {
-  test('with the least that is needed', () => {
+  test('with the minimum', () => {
     expect(bound(entraId())).toEqual({
       clientId: 'client',
       signOutUrl: `https://login.microsoftonline.com/${tenantId}/oauth2/v2.0/logout?post_logout_redirect_uri=${signOutBack}`,
@@ -253,7 +253,7 @@ describe('Keycloak', () => {
     OAUTH2_PROXY_SCOPE: 'openid email profile',
   };
 
-  test('with the least that is needed', () => {
+  test('with the minimum', () => {
     expect(bound(keycloak({ clientId: 'ml flow' }))).toEqual({
       clientId: 'ml flow',
       signOutUrl: `${realmUrl}/protocol/openid-connect/logout?client_id=ml%20flow&post_logout_redirect_uri=${signOutBack}`,
@@ -278,7 +278,7 @@ describe('Keycloak', () => {
       `AuthProvider.keycloak: \`realmUrl\` must be https://<host>/realms/<name>, got ${JSON.stringify(url)}: use the issuer in the realm's OpenID endpoint configuration`));
   });
 
-  test('may be below a path, as older ones are', () => {
+  test('may be below a path, as in older versions', () => {
     expect(bound(keycloak({ realmUrl: 'https://example.com/auth/realms/ml' })).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe('https://example.com/auth/realms/ml');
   });
 });
@@ -287,11 +287,11 @@ describe('GitHub', () => {
   const minimal = { OAUTH2_PROXY_PROVIDER: 'github', OAUTH2_PROXY_SCOPE: 'user:email read:org' };
   const config = { clientId: 'client', groups: true, refreshTokens: false, environment: minimal };
 
-  test('with the least that is needed', () => {
+  test('with the minimum', () => {
     expect(bound(github())).toEqual({ ...config, openToPublic: true });
   });
 
-  test('with an organization and teams of it', () => {
+  test('with an organization and its teams', () => {
     expect(bound(github({ organization: 'Example', teams: ['ml-team', 'data.team'] }))).toEqual({
       ...config,
       openToPublic: false,
@@ -319,7 +319,7 @@ describe('GitHub', () => {
     });
   });
 
-  test('fails where the organization is only known at deployment: an empty one would let in everybody', () => {
+  test('fails where the organization is a CDK token: an empty one would admit everybody', () => {
     expect(() => github({ organization: token })).toThrow(new Error(
       'AuthProvider.github: `organization` must be known at synthesis, got a CDK token, which could be empty and then admit every account of GitHub: write the name, or use `teams`'));
   });
@@ -347,7 +347,7 @@ describe('GitLab', () => {
     OAUTH2_PROXY_SCOPE: 'openid email',
   };
 
-  test('with the least that is needed', () => {
+  test('with the minimum', () => {
     expect(bound(gitlab())).toEqual({ clientId: 'client', openToPublic: true, bearerTokens: false, groups: true, refreshTokens: true, environment: minimal });
   });
 
@@ -378,13 +378,13 @@ describe('GitLab', () => {
     expect(bound(gitlab(options)).openToPublic).toBe(expected);
   });
 
-  test('no bearer token passes: outsiders choose a part of the subjects of CI tokens', () => {
+  test('no bearer token is accepted: strangers can choose a part of the subjects of tokens for CI jobs', () => {
     for (const provider of [gitlab(), gitlab({ baseUrl: 'https://gitlab.example.com', allowedGroups: ['ml'] })]) {
       expect(environmentOf(synthesise({ authProvider: provider }).template, 'oauth2-proxy').OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS).toBe('false');
     }
   });
 
-  test('fails together with what needs bearer tokens', () => {
+  test('fails together with props that need bearer tokens', () => {
     expect(() => define({ authProvider: gitlab(), trustedTokenIssuers: [TokenIssuer.gcloud()] })).toThrow(/trustedTokenIssuers/);
   });
 
@@ -401,7 +401,7 @@ describe('GitLab', () => {
 test.each([
   ['github', 'enterpriseUrl', (url: string) => github({ enterpriseUrl: url })],
   ['gitlab', 'baseUrl', (url: string) => gitlab({ baseUrl: url })],
-])('AuthProvider.%s fails where %s is no https origin', (factory, option, make) => {
+])('AuthProvider.%s fails where %s is not an https origin', (factory, option, make) => {
   for (const url of ['http://git.example.com', 'https://git.example.com/', 'https://git.example.com/sub', 'git.example.com', 'https://Git.example.com', 'https://a.example,https://b.example', '']) {
     expect(() => make(url)).toThrow(new Error(
       `AuthProvider.${factory}: \`${option}\` must be https:// and a host in lower case, such as "https://${factory}.example.com", got ${JSON.stringify(url)}: leave out the path and the trailing slash`));
@@ -427,26 +427,26 @@ describe.each<[string, string, (options: object) => AuthProvider]>([
       `AuthProvider.${factory}: \`${option}\` must contain at least one entry, each without a comma, got ${JSON.stringify(entries)}: leave it out for no restriction`));
   });
 
-  // An empty list would be no rule at all. That the added name changes nothing else is seen in local/checks/providers.mts.
+  // An empty list would mean no rule. local/checks/providers.mts shows that the added name changes nothing else.
   test.each([
     ['one', [token, token], 'known later,known later,nobody:nobody'],
     ['all', tokens, { 'Fn::Join': [',', [{ 'Fn::Join': [',', { Ref: 'List' }] }, 'nobody:nobody']] }],
-  ])(`lets nobody in where %s of ${option} could be empty at deployment`, (_, entries, expected) => {
+  ])(`no one gets in where %s of ${option} could be empty at deployment`, (_, entries, expected) => {
     const own = newStack();
     const { environment } = make({ [option]: entries }).bind(new Construct(own, 'Mlflow'), bindOptions);
     expect(Object.values(own.resolve(environment))).toContainEqual(expected);
   });
 });
 
-test.each([['entraId', entraId], ['keycloak', keycloak], ['github', github], ['gitlab', gitlab]])('AuthProvider.%s fails without a client id', (factory, make) => {
+test.each([['entraId', entraId], ['keycloak', keycloak], ['github', github], ['gitlab', gitlab]])('AuthProvider.%s fails for an empty client id', (factory, make) => {
   expect(() => make({ clientId: ' ' })).toThrow(new Error(`AuthProvider.${factory}: \`clientId\` must not be empty, got " ": use the id of the OAuth client that you registered at the provider`));
 });
 
-test.each([['oidc', oidc({})], ['entraId', entraId()], ['keycloak', keycloak()], ['github', github()], ['gitlab', gitlab()]])('AuthProvider.%s hands over the client secret it was given', (_, provider) => {
+test.each([['oidc', oidc({})], ['entraId', entraId()], ['keycloak', keycloak()], ['github', github()], ['gitlab', gitlab()]])('AuthProvider.%s returns the client secret that it got', (_, provider) => {
   expect(provider.bind(stack, bindOptions).clientSecret).toBe(client.clientSecret);
 });
 
-test('values that are only known at deployment are not judged', () => {
+test('CDK tokens are not checked', () => {
   expect(bound(oidc({ issuerUrl: token, clientId: token })).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe('known later');
   expect(bound(entraId({ tenantId: token, clientId: token })).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe('https://login.microsoftonline.com/known later/v2.0');
   expect(bound(keycloak({ realmUrl: token, clientId: token })).signOutUrl).toBe(`known later/protocol/openid-connect/logout?client_id=known later&post_logout_redirect_uri=${signOutBack}`);
@@ -463,7 +463,7 @@ test.each([
   Annotations.fromStack(synthesise({ authProvider: closed, emailDomains: ['*'] }).stack).hasNoWarning('/Stack/Mlflow', warning);
 });
 
-describe('by AuthProvider.oidc', () => {
+describe('with AuthProvider.oidc', () => {
   test('Okta, with groups of a custom authorization server', () => {
     expect(bound(oidc({ issuerUrl: 'https://example.okta.com/oauth2/default', scope: 'openid email profile groups', allowedGroups: ['ml-team'] })).environment).toEqual({
       OAUTH2_PROXY_PROVIDER: 'oidc',
@@ -473,7 +473,7 @@ describe('by AuthProvider.oidc', () => {
     });
   });
 
-  test('Auth0, with groups in a claim of its own', () => {
+  test('Auth0, with groups in a custom claim', () => {
     expect(bound(oidc({ issuerUrl: 'https://example.eu.auth0.com/', groupsClaim: 'https://example.com/groups', allowedGroups: ['ml-team'] })).environment).toEqual({
       OAUTH2_PROXY_PROVIDER: 'oidc',
       OAUTH2_PROXY_OIDC_ISSUER_URL: 'https://example.eu.auth0.com/',
@@ -485,7 +485,7 @@ describe('by AuthProvider.oidc', () => {
 });
 
 describe('Cognito', () => {
-  /** The pool's part of the settings, in a stack of its own. */
+  /** The settings of the pool, in a separate stack. */
   function withCognito(options: CognitoAuthProviderOptions | ((own: Stack) => CognitoAuthProviderOptions) = {}, own = newStack()) {
     const provider = AuthProvider.cognito(typeof options === 'function' ? options(own) : options);
     const { template, mlflow } = synthesise({ authProvider: provider }, own);
@@ -520,7 +520,7 @@ describe('Cognito', () => {
     });
   });
 
-  test('the pool: accounts are made by the company, and outlive the stack', () => {
+  test('the pool: only administrators create accounts, and it is kept when the stack is deleted', () => {
     const { Properties, DeletionPolicy, UpdateReplacePolicy } = only(madeTemplate, 'AWS::Cognito::UserPool');
     expect({ DeletionPolicy, UpdateReplacePolicy }).toEqual({ DeletionPolicy: 'Retain', UpdateReplacePolicy: 'Retain' });
     expect(Properties).toMatchObject({
@@ -538,11 +538,11 @@ describe('Cognito', () => {
     });
   });
 
-  test('its logical id is part of the contract', () => {
+  test('its logical id must not change', () => {
     expect(idOf(madeTemplate, 'UserPool')).toBe('MlflowCognitoUserPool10707B28');
   });
 
-  test('the client: sign-in on the page of the pool alone, and back to the server alone', () => {
+  test('the client: only the sign-in page of the pool, and only redirects to the server', () => {
     expect(only(madeTemplate, 'AWS::Cognito::UserPoolClient', 'CognitoClient').Properties).toEqual({
       UserPoolId: { Ref: idOf(madeTemplate, 'UserPool') },
       GenerateSecret: true,
@@ -559,7 +559,7 @@ describe('Cognito', () => {
     expect(madeSettings.OAUTH2_PROXY_CLIENT_ID).toEqual({ Ref: idOf(madeTemplate, 'UserPoolClient', 'CognitoClient') });
   });
 
-  test('the client of people\'s tools: the same, but public, and back to their own machine alone', () => {
+  test('the client of people\'s tools: the same, but public, and only redirects to their own machine', () => {
     const { CallbackURLs: _, LogoutURLs: __, GenerateSecret: ___, ...same } = only(madeTemplate, 'AWS::Cognito::UserPoolClient', 'CognitoClient').Properties;
     const { id, Properties } = only(madeTemplate, 'AWS::Cognito::UserPoolClient', 'CognitoToolsClient');
     expect(Properties).toEqual({ ...same, CallbackURLs: [18417, 18418, 18419].map(port => `http://localhost:${port}/mlflow.example.com`) });
@@ -569,14 +569,14 @@ describe('Cognito', () => {
     expect(answer.MessageBody).toEqual({ 'Fn::Join': ['', ['{"issuer":"https://', pool, '","client_id":"', { Ref: id }, '","scope":"openid email profile"}']] });
   });
 
-  test('the sign-in page: the newer one, with a style, without which it would not show', () => {
+  test('the sign-in page: the newer one, with a style, which it requires', () => {
     const pool = { Ref: idOf(madeTemplate, 'UserPool') };
     expect(only(madeTemplate, 'AWS::Cognito::UserPoolDomain').Properties).toEqual({ UserPoolId: pool, Domain: 'mlflow-example-com', ManagedLoginVersion: 2 });
     expect(resources(madeTemplate, 'AWS::Cognito::ManagedLoginBranding').map(([, { Properties }]) => Properties)).toEqual(['CognitoClient', 'CognitoToolsClient']
       .map(name => ({ UserPoolId: pool, ClientId: { Ref: idOf(madeTemplate, 'UserPoolClient', name) }, UseCognitoProvidedValues: true })));
   });
 
-  test('the client secret comes from CloudFormation itself, after the sign-in page, and goes to the task as a secret', () => {
+  test('the client secret comes from CloudFormation, is written after the sign-in page, and goes to the task as a secret', () => {
     const secret = only(madeTemplate, 'AWS::SecretsManager::Secret', 'ClientSecret');
     expect(secret.Properties.SecretString).toEqual({ 'Fn::GetAtt': [idOf(madeTemplate, 'UserPoolClient', 'CognitoClient'), 'ClientSecret'] });
     expect(secret.DependsOn).toEqual([idOf(madeTemplate, 'UserPoolDomain')]);
@@ -584,7 +584,7 @@ describe('Cognito', () => {
     expect(resources(madeTemplate).filter(([, { Type }]) => /Lambda|CustomResource|^Custom::/.test(Type))).toEqual([]);
   });
 
-  test('signing out ends its session too', () => {
+  test('signing out also ends the session at Cognito', () => {
     expect(Stack.of(madeMlflow).resolve(madeMlflow.signOutUrl)).toEqual({
       'Fn::Join': ['', [
         'https://mlflow.example.com/oauth2/sign_out?rd=https%3A%2F%2F', { Ref: idOf(madeTemplate, 'UserPoolDomain') }, '.auth.', { Ref: 'AWS::Region' },
@@ -593,7 +593,7 @@ describe('Cognito', () => {
     });
   });
 
-  test('the pool is there for groups and triggers of the user\'s own', () => {
+  test('the pool is available for your own groups and triggers', () => {
     expect(made.userPool).toBe(madeMlflow.node.findChild('Cognito').node.findChild('UserPool'));
   });
 
@@ -601,7 +601,7 @@ describe('Cognito', () => {
     const { provider, template, own } = withCognito({ machineClients: ['training', 'nightly'] });
     const pool = { Ref: idOf(template, 'UserPool') };
 
-    test('each may do the client-credentials flow and nothing else, with a scope that it needs for it', () => {
+    test('each may use only the client-credentials flow, with a scope that the flow requires', () => {
       const server = only(template, 'AWS::Cognito::UserPoolResourceServer');
       expect(server.Properties).toEqual({
         UserPoolId: pool, Identifier: 'https://mlflow.example.com', Name: 'MLflow', Scopes: [{ ScopeName: 'access', ScopeDescription: 'Use the MLflow server' }],
@@ -620,7 +620,7 @@ describe('Cognito', () => {
       }
     });
 
-    test('each finds what it needs to ask for tokens in a secret', () => {
+    test('each gets a secret with everything it needs to request access tokens', () => {
       const id = idOf(template, 'UserPoolClient', 'Machinestraining');
       const { SecretString } = only(template, 'AWS::SecretsManager::Secret', 'Machinestraining').Properties;
       const text = (SecretString['Fn::Join'][1] as unknown[]).map(part => typeof part === 'string' ? part : `<${Object.values(part as object).flat().join('.')}>`).join('');
@@ -633,12 +633,12 @@ describe('Cognito', () => {
       expect(own.resolve(provider.machineClientSecret('training').secretArn)).toEqual({ Ref: only(template, 'AWS::SecretsManager::Secret', 'Machinestraining').id });
     });
 
-    test('each is let in by its id, the subject of its tokens', () => {
+    test('each is allowed by its id, the subject of its access tokens', () => {
       const { machineIdentities } = AuthProvider.cognito({ machineClients: ['training'] }).bind(new Construct(newStack(), 'Mlflow'), bindOptions);
       expect(stack.resolve(machineIdentities)).toEqual([{ Ref: expect.stringMatching('Machinestraining') }]);
     });
 
-    test('fails for a name that is not there', () => {
+    test('fails for an unknown name', () => {
       expect(() => provider.machineClientSecret('Training')).toThrow(new Error(
         'AuthProvider.cognito: the name of a machine client must be one of ["training","nightly"], got "Training": add it to `machineClients`'));
     });
@@ -649,8 +649,8 @@ describe('Cognito', () => {
     });
   });
 
-  describe('a pool that is brought', () => {
-    test('gets two clients and a domain, and nothing else', () => {
+  describe('an existing pool', () => {
+    test('gets two clients and a domain, and no other change', () => {
       const { provider, template, settings } = withCognito(own => ({ userPool: broughtPool(own), domainPrefix: 'of-the-team' }));
       expect(resources(template).map(([, { Type }]) => Type).filter(type => type.startsWith('AWS::Cognito::')).sort())
         .toEqual([...Array(2).fill('AWS::Cognito::ManagedLoginBranding'), ...Array(2).fill('AWS::Cognito::UserPoolClient'), 'AWS::Cognito::UserPoolDomain']);
@@ -665,7 +665,7 @@ describe('Cognito', () => {
       ['a prefix', (own: Stack) => cognito.UserPoolDomain.fromDomainName(own, 'Domain', 'login'), ['https://login.auth.', { Ref: 'AWS::Region' }, '.amazoncognito.com/logout?client_id=']],
       ['a domain of the app', (own: Stack) => new cognito.UserPoolDomain(own, 'Domain', { userPool: broughtPool(own), cognitoDomain: { domainPrefix: 'login' } }),
         ['https://', { Ref: expect.any(String) }, '.auth.', { Ref: 'AWS::Region' }, '.amazoncognito.com/logout?client_id=']],
-    ])('keeps its domain, brought as %s', (_, domain, start) => {
+    ])('keeps its domain, passed as %s', (_, domain, start) => {
       const own = newStack();
       const userPoolDomain = domain(own);
       const userPool = own.node.tryFindChild('Pool') as cognito.IUserPool | undefined ?? broughtPool(own);
@@ -675,19 +675,19 @@ describe('Cognito', () => {
       expect(scope.node.findChild('Cognito').node.tryFindChild('Domain')).toBeUndefined();
     });
 
-    test('may pass people on to other providers', () => {
+    test('may forward people to other providers', () => {
       const { template } = withCognito(own => ({ userPool: broughtPool(own), identityProviders: [cognito.UserPoolClientIdentityProvider.custom('Company')] }));
       expect(resources(template, 'AWS::Cognito::UserPoolClient').map(([, { Properties }]) => Properties.SupportedIdentityProviders)).toEqual([['Company'], ['Company']]);
     });
 
-    test('fails where the name of its domain is only known at deployment', () => {
+    test('fails where the name of its domain is a CDK token', () => {
       const own = newStack();
       const userPoolDomain = cognito.UserPoolDomain.fromDomainName(own, 'Domain', new CfnParameter(own, 'Name').valueAsString);
       expect(() => AuthProvider.cognito({ userPool: broughtPool(own), userPoolDomain }).bind(new Construct(own, 'Mlflow'), bindOptions))
         .toThrow(/^AuthProvider\.cognito: `userPoolDomain` must have a name that is known at synthesis, got a CDK token: /);
     });
 
-    test('serves two servers, each by a provider of its own', () => {
+    test('serves two servers, each with its own provider', () => {
       const own = newStack();
       const userPool = broughtPool(own);
       const userPoolDomain = cognito.UserPoolDomain.fromDomainName(own, 'Domain', 'login');
@@ -699,14 +699,14 @@ describe('Cognito', () => {
     });
   });
 
-  test('one provider fails for a second server', () => {
+  test('one provider must not be used for a second server', () => {
     const provider = AuthProvider.cognito();
     provider.bind(new Construct(newStack(), 'One'), bindOptions);
     expect(() => provider.bind(new Construct(newStack(), 'Other'), bindOptions)).toThrow(new Error(
       'AuthProvider.cognito: one provider must be used for one SecureMlflow, got Stack/Other for the provider of Stack/One: create another provider; to share the accounts pass `userPool` to it'));
   });
 
-  test('its parts fail before there is a server', () => {
+  test('its members fail before there is a server', () => {
     const provider = AuthProvider.cognito({ machineClients: ['training'] });
     expect(() => provider.userPool).toThrow(new Error(
       'AuthProvider.cognito: `userPool` must be used after a SecureMlflow has been created with the provider, got a call before: move it after `new SecureMlflow(…)`'));
@@ -719,18 +719,18 @@ describe('Cognito', () => {
     expect(() => AuthProvider.cognito({ domainPrefix })).toThrow(new Error(`${prefixRule}got ${JSON.stringify(domainPrefix)}: choose another that is not yet used in the region`));
   });
 
-  test.each(['a', '1', 'a-b', 'a'.repeat(63)])('takes the prefix %s', domainPrefix => {
+  test.each(['a', '1', 'a-b', 'a'.repeat(63)])('accepts the prefix %s', domainPrefix => {
     expect(() => AuthProvider.cognito({ domainPrefix })).not.toThrow();
   });
 
-  test('fails where the prefix made from the name of the server cannot be one, before anything is made', () => {
+  test('fails where the prefix from the name of the server is invalid, before any construct is defined', () => {
     const scope = new Construct(newStack(), 'Mlflow');
     expect(() => AuthProvider.cognito().bind(scope, { ...bindOptions, url: 'https://laws.example.com' })).toThrow(new Error(
       `${prefixRule}derived from https://laws.example.com, got "laws-example-com": choose another that is not yet used in the region`));
     expect(scope.node.children).toEqual([]);
   });
 
-  test('needs a prefix where the name of the server is only known at deployment', () => {
+  test('needs a prefix where the name of the server is a CDK token', () => {
     const own = newStack();
     const url = `https://${new CfnParameter(own, 'Name').valueAsString}`;
     expect(() => AuthProvider.cognito().bind(new Construct(own, 'One'), { ...bindOptions, url })).toThrow(new Error(
@@ -744,12 +744,12 @@ describe('Cognito', () => {
       `AuthProvider.cognito: \`machineClients\` must contain at least one name, each once, of letters, digits, "-" and "_", beginning with a letter, such as "training", got ${JSON.stringify(machineClients)}: leave it out for none`);
   });
 
-  test('fails with groups and machine clients, whose tokens hold no groups', () => {
+  test('fails with groups and machine clients, whose access tokens contain no groups', () => {
     expect(() => AuthProvider.cognito({ allowedGroups: ['ml'], machineClients: ['training'] })).toThrow(
       /^AuthProvider\.cognito: `allowedGroups` must be left out where `machineClients` is given, got \["ml"\]: .* use a pool with only people who may sign in, or use `grantTrackingAccess` for programs/);
   });
 
-  test('fails with a domain but no pool, and with a domain and a prefix', () => {
+  test('fails with a domain without a pool, and with a domain and a prefix', () => {
     const own = newStack();
     const userPoolDomain = cognito.UserPoolDomain.fromDomainName(own, 'Domain', 'login');
     expect(() => AuthProvider.cognito({ userPoolDomain })).toThrow(new Error(

@@ -17,8 +17,8 @@ const subnets = (template: Template) => ({
 const assignPublicIp = (template: Template) => only(template, 'AWS::ECS::Service').Properties.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp;
 const on = (kind: string) => [`subnet-${kind}-a`, `subnet-${kind}-b`];
 
-describe('a VPC that is brought', () => {
-  test('is used by every part, and nothing of it is made anew or changed', () => {
+describe('an existing VPC', () => {
+  test('is used by every part, and is not changed', () => {
     const { template, mlflow, stack } = synthesise(own => ({ vpc: broughtVpc(own) }));
     expect(mlflow.vpc).toBe(stack.node.findChild('BroughtVpc'));
     expect(resources(template).map(([, { Type }]) => Type).filter(type => type.startsWith('AWS::EC2::')).sort()).toEqual([
@@ -32,17 +32,17 @@ describe('a VPC that is brought', () => {
     ['of all three kinds', { public: true, private: true, isolated: true }, {}, { loadBalancer: on('public'), service: on('private'), database: on('isolated') }, 'DISABLED'],
     ['without isolated ones', { public: true, private: true }, {}, { loadBalancer: on('public'), service: on('private'), database: on('private') }, 'DISABLED'],
     ['without private ones', { public: true, isolated: true }, {}, { loadBalancer: on('public'), service: on('public'), database: on('isolated') }, 'ENABLED'],
-    ['of all three kinds, inside', { public: true, private: true, isolated: true }, { internetFacing: false },
+    ['of all three kinds, internal', { public: true, private: true, isolated: true }, { internetFacing: false },
       { loadBalancer: on('private'), service: on('private'), database: on('isolated') }, 'DISABLED'],
-    ['without private ones, inside', { public: true, isolated: true }, { internetFacing: false }, { loadBalancer: on('isolated'), service: on('public'), database: on('isolated') }, 'ENABLED'],
-    ['private ones alone, inside', { private: true }, { internetFacing: false }, { loadBalancer: on('private'), service: on('private'), database: on('private') }, 'DISABLED'],
-  ])('with subnets %s has each part in its place', (_, kinds, overrides, expected, publicIp) => {
+    ['without private ones, internal', { public: true, isolated: true }, { internetFacing: false }, { loadBalancer: on('isolated'), service: on('public'), database: on('isolated') }, 'ENABLED'],
+    ['only private ones, internal', { private: true }, { internetFacing: false }, { loadBalancer: on('private'), service: on('private'), database: on('private') }, 'DISABLED'],
+  ])('with subnets %s: each part is in the right ones', (_, kinds, overrides, expected, publicIp) => {
     const { template } = synthesise(stack => ({ vpc: broughtVpc(stack, kinds), ...overrides }));
     expect(subnets(template)).toEqual(expected);
     expect(assignPublicIp(template)).toBe(publicIp);
   });
 
-  test('may have its subnets chosen, and tasks in public ones get addresses', () => {
+  test('its subnets can be chosen, and tasks in public ones get public addresses', () => {
     const chosen = (stack: Stack, part: string, ids: string[]) => ({
       subnets: ids.map((id, index) => ec2.Subnet.fromSubnetAttributes(stack, `${part}-${id}`, { subnetId: id, availabilityZone: `eu-west-1${'ab'[index]}` })),
     });
@@ -65,7 +65,7 @@ describe('natGateways: 0', () => {
       .toEqual([54, 0, 0, 4]);
   });
 
-  test('gives the tasks public addresses in public subnets, still reachable from the load balancer alone', () => {
+  test('the tasks get public addresses in public subnets, and only the load balancer can reach them', () => {
     expect(assignPublicIp(template)).toBe('ENABLED');
     expect(subnets(template).service).toEqual(subnets(template).loadBalancer);
     const ingress = { 'Fn::GetAtt': [only(template, 'AWS::EC2::SecurityGroup', 'Ingress').id, 'GroupId'] };
@@ -73,7 +73,7 @@ describe('natGateways: 0', () => {
       .toEqual([expect.objectContaining({ SourceSecurityGroupId: ingress, FromPort: 4180, ToPort: 4180, IpProtocol: 'tcp' })]);
   });
 
-  test('moves no subnet that stays', () => {
+  test('does not move other subnets', () => {
     const cidrs = (of: Template) => Object.fromEntries(resources(of, 'AWS::EC2::Subnet').map(([id, { Properties }]) => [id, Properties.CidrBlock]));
     expect(cidrs(synthesise().template)).toMatchObject(cidrs(template));
   });
@@ -83,14 +83,14 @@ describe('natGateways: 0', () => {
   });
 });
 
-test('internetFacing: false makes the load balancer an internal one in private subnets', () => {
+test('internetFacing: false makes the load balancer internal, in private subnets', () => {
   const { template } = synthesise({ internetFacing: false });
   expect(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').Properties.Scheme).toBe('internal');
   expect(subnets(template).loadBalancer).toEqual([{ Ref: expect.stringContaining('ServiceSubnet1') }, { Ref: expect.stringContaining('ServiceSubnet2') }]);
   expect(assignPublicIp(template)).toBe('DISABLED');
 });
 
-describe('a bucket that is brought', () => {
+describe('an existing bucket', () => {
   const keyArn = 'arn:aws:kms:eu-west-1:111122223333:key/1';
   const ofItsAccount = { StringEquals: { 'aws:ResourceAccount': { Ref: 'AWS::AccountId' } } };
   const use = [
@@ -104,10 +104,10 @@ describe('a bucket that is brought', () => {
   ];
 
   test.each<[string, (stack: Stack) => s3.IBucket, unknown[]]>([
-    ['without a key of its own', stack => s3.Bucket.fromBucketAttributes(stack, 'Brought', { bucketArn: 'arn:aws:s3:::brought' }), use],
+    ['without its own key', stack => s3.Bucket.fromBucketAttributes(stack, 'Brought', { bucketArn: 'arn:aws:s3:::brought' }), use],
     ['with a key', stack => s3.Bucket.fromBucketAttributes(stack, 'Brought', { bucketArn: 'arn:aws:s3:::brought', encryptionKey: kms.Key.fromKeyArn(stack, 'Key', keyArn) }),
       [...use, { Effect: 'Allow', Action: ['kms:Decrypt', 'kms:GenerateDataKey'], Resource: keyArn }]],
-  ])('%s is used: its folder, its key and nothing more', (_, bring, expected) => {
+  ])('%s is used: its folder and its key only', (_, bring, expected) => {
     const { template, mlflow } = synthesise(stack => ({ artifactBucket: bring(stack), artifactPath: 'ml' }));
     expect(statementsOf(template, 'TaskRole')).toEqual(expected);
     expect(environmentOf(template, 'mlflow').MLFLOW_ARTIFACTS_DESTINATION).toBe('s3://brought/ml');
@@ -116,14 +116,14 @@ describe('a bucket that is brought', () => {
     expect([resources(template, 'AWS::S3::Bucket'), resources(template, 'AWS::S3::BucketPolicy')]).toEqual([[], []]);
   });
 
-  test('may be left out: the one that is made takes rules like any other', () => {
+  test('may be left out: the new one accepts rules like any other', () => {
     const { stack, mlflow } = define();
     mlflow.createdBucket?.addLifecycleRule({ id: 'Mine', noncurrentVersionExpiration: Duration.days(90) });
     const { LifecycleConfiguration: { Rules } } = only(Template.fromStack(stack), 'AWS::S3::Bucket').Properties;
     expect(Rules.map(({ Id }: { Id?: string }) => Id)).toEqual([undefined, 'Mine']);
   });
 
-  test('is not changed, nor is its key, where the stack owns both', () => {
+  test('is not changed, like its key, where the stack owns both', () => {
     const bring = (stack: Stack) => new s3.Bucket(stack, 'Brought', { encryptionKey: new kms.Key(stack, 'Key') });
     const alone = newStack();
     bring(alone);
@@ -137,14 +137,14 @@ describe('a bucket that is brought', () => {
   });
 });
 
-test('a certificate that is brought serves the listener, and none is issued', () => {
+test('an existing certificate is used by the listener, and no other is requested', () => {
   const { template, mlflow } = synthesise(stack => ({ certificate: acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/1') }));
   expect(only(template, 'AWS::ElasticLoadBalancingV2::Listener', 'Https').Properties.Certificates).toEqual([{ CertificateArn: 'arn:aws:acm:eu-west-1:111122223333:certificate/1' }]);
   expect(mlflow.certificate.certificateArn).toBe('arn:aws:acm:eu-west-1:111122223333:certificate/1');
   expect(resources(template, 'AWS::CertificateManager::Certificate')).toEqual([]);
 });
 
-test('a zone that the stack owns gets one record and stays as it was', () => {
+test('a zone that the stack owns gets one record and no other change', () => {
   const { template } = synthesise(stack => ({ hostedZone: new route53.PublicHostedZone(stack, 'Own', { zoneName: 'example.com' }) }));
   const zone = only(template, 'AWS::Route53::HostedZone');
   expect(zone.Properties).toEqual({ Name: 'example.com.' });
@@ -158,7 +158,7 @@ describe('a zone', () => {
   test.each<[string, (stack: Stack) => route53.IHostedZone]>([
     ['public', stack => route53.HostedZone.fromHostedZoneId(stack, 'ById', zone)],
     ['private', stack => route53.PrivateHostedZone.fromPrivateHostedZoneId(stack, 'ById', zone)],
-  ])('that is imported by its id alone does, a %s one', (_, bring) => {
+  ])('that is imported only by its id works, a %s one', (_, bring) => {
     const { template } = synthesise(stack => ({ hostedZone: bring(stack) }));
     expect(only(template, 'AWS::Route53::RecordSet').Properties).toMatchObject({ Name: 'mlflow.example.com.', HostedZoneId: zone });
     expect(only(template, 'AWS::CertificateManager::Certificate').Properties.DomainValidationOptions).toEqual([{ DomainName: 'mlflow.example.com', HostedZoneId: zone }]);
@@ -169,7 +169,7 @@ describe('a zone', () => {
   test.each<[string, (stack: Stack) => route53.IHostedZone]>([
     ['PrivateHostedZone', stack => new route53.PrivateHostedZone(stack, 'Inside', { zoneName: 'example.com', vpc: vpc(stack) })],
     ['HostedZone with a VPC', stack => new route53.HostedZone(stack, 'Inside', { zoneName: 'example.com', vpcs: [vpc(stack)] })],
-  ])('that is private needs a certificate beside it: %s', (_, bring) => {
+  ])('that is private also needs a certificate: %s', (_, bring) => {
     expect(refusal(stack => ({ hostedZone: bring(stack) }))).toBe(one(
       '`certificate` must be given where `hostedZone` is private, got only the zone Stack/Inside: ACM validates a certificate in public DNS only, and the deployment would time out; '
       + 'pass a certificate, such as one validated in the public zone of the same name'));
@@ -179,7 +179,7 @@ describe('a zone', () => {
 
 const CERTIFICATE = (region: string) => `arn:aws:acm:${region}:111122223333:certificate/1`;
 
-describe('what is brought from another region', () => {
+describe('resources of another region', () => {
   const inRegion = () => new Stack(newApp(), 'Stack', { env: { account: '111122223333', region: 'eu-west-1' } });
   const brought: Record<string, (stack: Stack, region: string) => Overrides> = {
     vpc: (stack, region) => ({
@@ -198,22 +198,22 @@ describe('what is brought from another region', () => {
       `\`${name}\` must be in eu-west-1, the region of the stack, got one in us-east-1: pass one in eu-west-1, or set \`env: { region: 'us-east-1' }\` of the stack`));
   });
 
-  test.each(Object.keys(brought))('%s of the region of the stack is taken', name => {
+  test.each(Object.keys(brought))('%s of the region of the stack is accepted', name => {
     expect(() => define(stack => brought[name](stack, 'eu-west-1'), inRegion())).not.toThrow();
   });
 
-  test.each(Object.keys(brought).filter(name => name !== 'accessLogsBucket'))('%s is not judged where the region of the stack is not known', name => {
+  test.each(Object.keys(brought).filter(name => name !== 'accessLogsBucket'))('%s is not checked where the region of the stack is not known', name => {
     expect(() => define(stack => brought[name](stack, 'us-east-1'))).not.toThrow();
   });
 
-  test('a certificate that another stack makes is one of its region', () => {
+  test('a certificate of another stack is in the region of that stack', () => {
     const stack = inRegion();
     const elsewhere = new Stack(stack.node.root as App, 'Elsewhere', { env: { account: '111122223333', region: 'us-east-1' }, crossRegionReferences: true });
     const certificate = new acm.Certificate(elsewhere, 'Certificate', { domainName: 'mlflow.example.com' });
     expect(refusal({ certificate }, stack)).toContain('`certificate` must be in eu-west-1, the region of the stack, got one in us-east-1');
   });
 
-  test('a user pool is refused, too', () => {
+  test('a user pool is also refused', () => {
     const pool = (region: string) => (stack: Stack): Overrides => ({
       authProvider: AuthProvider.cognito({
         userPool: cognito.UserPool.fromUserPoolArn(stack, 'Pool', `arn:aws:cognito-idp:${region}:111122223333:userpool/${region}_abc`),

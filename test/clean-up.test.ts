@@ -34,7 +34,7 @@ function lifecycleRules(template: Template): unknown[] {
 const incompleteUploads = { AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 }, Status: 'Enabled' };
 const attribute = (id: string, name: string) => ({ 'Fn::GetAtt': [id, name] });
 
-test('nothing of it is there by default', () => {
+test('there are no resources for it by default', () => {
   const { template, mlflow } = synthesise();
   expect(resources(template).filter(([id]) => id.includes('CleanUp'))).toEqual([]);
   expect(mlflow.cleanUpTaskDefinition).toBeUndefined();
@@ -62,7 +62,7 @@ describe('with an age', () => {
     expect(stack.resolve(mlflow.cleanUpTaskDefinition!.taskDefinitionArn)).toEqual(targetOf(template).EcsParameters.TaskDefinitionArn);
   });
 
-  test('it runs where the service does, with the same reach', () => {
+  test('it runs in the subnets and security groups of the service', () => {
     const { NetworkConfiguration, PlatformVersion } = only(template, 'AWS::ECS::Service').Properties;
     expect(targetOf(template)).toMatchObject({
       Arn: attribute(only(template, 'AWS::ECS::Cluster').id, 'Arn'),
@@ -70,17 +70,17 @@ describe('with an age', () => {
     });
   });
 
-  test('it carries the tags of the app, as the tasks of the service do', () => {
+  test('it has the tags of the app, like the tasks of the service', () => {
     expect(targetOf(template).EcsParameters.PropagateTags).toBe('TASK_DEFINITION');
     expect(only(template, 'AWS::ECS::Service').Properties.PropagateTags).toBe('SERVICE');
   });
 
-  test('it needs no door: nothing listens', () => {
+  test('it listens on no port, so it needs no inner door', () => {
     const { ContainerDefinitions } = taskOf(template).Properties;
     expect(ContainerDefinitions.map(({ Name, PortMappings }: any) => [Name, PortMappings])).toEqual([['prepare', undefined], ['clean-up', undefined]]);
   });
 
-  test('its containers are shut in as those of the service are', () => {
+  test('its containers are restricted like those of the service', () => {
     const shared = ['Image', 'User', 'ReadonlyRootFilesystem', 'LinuxParameters', 'MountPoints', 'StopTimeout'];
     const part = (container: any) => shared.map(name => container[name]);
     expect(part(containerOf(template, 'prepare'))).toEqual(part(containerOf(template, 'prepare', 'Service')));
@@ -88,7 +88,7 @@ describe('with an age', () => {
     expect(taskOf(template).Properties).toMatchObject({ Cpu: '512', Memory: '1024', RuntimePlatform: only(template, 'AWS::ECS::TaskDefinition', 'Service').Properties.RuntimePlatform });
   });
 
-  test('prepare comes first, and leaves the schema alone', () => {
+  test('prepare runs first, and does not migrate the schema', () => {
     expect(containerOf(template, 'clean-up').DependsOn).toEqual([{ Condition: 'SUCCESS', ContainerName: 'prepare' }]);
     expect(environmentOf(template, 'prepare')).toMatchObject({ PREPARE_SCHEMA: 'leave', PREPARE_MACHINE_IDENTITIES: '' });
     expect(containerOf(template, 'prepare', 'Service').Environment.map(({ Name }: any) => Name)).not.toContain('PREPARE_SCHEMA');
@@ -97,7 +97,7 @@ describe('with an age', () => {
     expect(programsOf()['prepare.py']).toBe(programsOf('Service')['prepare.py']);
   });
 
-  test('it knows the age, the database and the bucket, and of the secrets only the password', () => {
+  test('it gets the age, the database and the bucket, and only the password as a secret', () => {
     expect(environmentOf(template, 'clean-up')).toMatchObject({
       CLEAN_UP_OLDER_THAN: String(30 * 86400),
       MLFLOW_ARTIFACTS_DESTINATION: containerOf(template, 'mlflow', 'Service').Environment.find(({ Name }: any) => Name === 'MLFLOW_ARTIFACTS_DESTINATION').Value,
@@ -106,13 +106,13 @@ describe('with an age', () => {
     expect(containerOf(template, 'clean-up').Command).toEqual(['python', '/run/secure-mlflow/python/clean_up.py']);
   });
 
-  test('it logs beside the service', () => {
+  test('it logs to the log group of the service', () => {
     const { LogConfiguration: { Options } } = containerOf(template, 'clean-up');
     expect(Options['awslogs-group']).toEqual(containerOf(template, 'mlflow', 'Service').LogConfiguration.Options['awslogs-group']);
     expect(Options['awslogs-stream-prefix']).toBe('clean-up');
   });
 
-  test('it may find and delete, and neither read nor destroy versions', () => {
+  test('it may list and delete, but not read objects or delete versions', () => {
     const bucket = attribute(only(template, 'AWS::S3::Bucket').id, 'Arn');
     const ofItsAccount = { StringEquals: { 'aws:ResourceAccount': { Ref: 'AWS::AccountId' } } };
     expect(statementsOf(template, 'CleanUpTaskDefinitionTaskRole')).toEqual([
@@ -121,7 +121,7 @@ describe('with an age', () => {
     ]);
   });
 
-  test('the schedule may start this task alone, with its two roles', () => {
+  test('the schedule may start only this task, with its two roles', () => {
     const { TaskRoleArn, ExecutionRoleArn } = taskOf(template).Properties;
     const tasksOfTheCluster = ['arn:', { Ref: 'AWS::Partition' }, ':ecs:', { Ref: 'AWS::Region' }, ':', { Ref: 'AWS::AccountId' }, ':task/', { Ref: only(template, 'AWS::ECS::Cluster').id }, '/*'];
     expect(statementsOf(template, 'CleanUpScheduleRole')).toEqual([
@@ -136,13 +136,13 @@ describe('with an age', () => {
     });
   });
 
-  test('a newer MLflow is not scheduled before the service runs it', () => {
+  test('the schedule depends on the service, so that a newer MLflow migrates first', () => {
     expect(only(template, 'AWS::Scheduler::Schedule').DependsOn).toEqual(expect.arrayContaining([
       only(template, 'AWS::ECS::Service').id, only(template, 'AWS::IAM::Policy', 'CleanUpTaskDefinitionExecutionRole').id,
     ]));
   });
 
-  test('old versions of files go after 30 days, below the folder alone', () => {
+  test('old versions of files expire after 30 days, only in the folder', () => {
     expect(lifecycleRules(template)).toEqual([
       incompleteUploads,
       { Prefix: 'mlflow/', NoncurrentVersionExpiration: { NoncurrentDays: 30 }, ExpiredObjectDeleteMarker: true, Status: 'Enabled' },
@@ -160,7 +160,7 @@ test('age, schedule and time to keep versions can be chosen', () => {
   expect(lifecycleRules(template)[1]).toMatchObject({ Prefix: 'teams/ml/', NoncurrentVersionExpiration: { NoncurrentDays: 90 } });
 });
 
-test('an environment of the user\'s reaches it', () => {
+test('it gets the variables in environment', () => {
   const { template } = synthesise({ cleanUp, environment: { MLFLOW_LOGGING_LEVEL: 'DEBUG' } });
   expect(environmentOf(template, 'clean-up')).toMatchObject({ MLFLOW_LOGGING_LEVEL: 'DEBUG', CLEAN_UP_OLDER_THAN: String(30 * 86400) });
 });
@@ -168,13 +168,13 @@ test('an environment of the user\'s reaches it', () => {
 
 test.each<[string, OverridesOf, string]>([
   ['without NAT gateway', { natGateways: 0 }, 'ENABLED'],
-  ['in private subnets of a VPC that is brought', stack => ({ vpc: broughtVpc(stack) }), 'DISABLED'],
+  ['in private subnets of an existing VPC', stack => ({ vpc: broughtVpc(stack) }), 'DISABLED'],
   ['in public subnets that are chosen by their kind', stack => ({ vpc: broughtVpc(stack), serviceSubnets: { subnetType: ec2.SubnetType.PUBLIC } }), 'ENABLED'],
   ['in public subnets that are chosen one by one', stack => {
     const vpc = broughtVpc(stack);
     return { vpc, serviceSubnets: { subnets: vpc.publicSubnets } };
   }, 'ENABLED'],
-])('it has an address where the service has one: %s', (_, overrides, assigned) => {
+])('it has a public address where the service has one: %s', (_, overrides, assigned) => {
   const stack = newStack();
   const changes = typeof overrides === 'function' ? overrides(stack) : overrides;
   const { template } = synthesise({ ...changes, cleanUp }, stack);
@@ -183,14 +183,14 @@ test.each<[string, OverridesOf, string]>([
   expect(ofTask).toEqual(only(template, 'AWS::ECS::Service').Properties.NetworkConfiguration);
 });
 
-test('it reads its password where the secrets have a key', () => {
+test('it can read its password where the secrets have a key', () => {
   const { template } = synthesise(stack => ({ cleanUp, encryptionKey: kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/1') }));
   const keyed = (role: string) => statementsOf(template, role).filter(({ Action }) => Action === 'kms:Decrypt');
   expect(keyed('CleanUpTaskDefinitionExecutionRole')).toEqual(keyed('ServiceTaskDefinitionExecutionRole'));
   expect(keyed('CleanUpTaskDefinitionExecutionRole')).toHaveLength(1);
 });
 
-test('a bucket that is brought is cleaned and not changed', () => {
+test('an existing bucket is cleaned up and not changed', () => {
   const { template } = synthesise(stack => ({ cleanUp, artifactBucket: s3.Bucket.fromBucketName(stack, 'Brought', 'brought') }));
   expect(resources(template, 'AWS::S3::Bucket')).toEqual([]);
   expect(JSON.stringify(statementsOf(template, 'CleanUpTaskDefinitionTaskRole'))).toContain(':s3:::brought/mlflow/*');
@@ -204,7 +204,7 @@ test('files of the new bucket can be tiered', () => {
   expect(lifecycleRules(synthesise({ artifactTiering: false }).template)).toEqual([incompleteUploads]);
 });
 
-test('two of them live in one stack', () => {
+test('two of them can be in one stack', () => {
   const { stack } = define({ cleanUp });
   new SecureMlflow(stack, 'Second', { ...minimalProps(stack), domainName: 'second.example.com', cleanUp });
   const template = Template.fromStack(stack);
@@ -212,6 +212,6 @@ test('two of them live in one stack', () => {
   expect(resources(template)).toHaveLength(2 * resources(synthesise({ cleanUp }).template).length);
 });
 
-test('its schedule group goes with it, whatever else stays: the name is fixed and would be in the way of the next', () => {
+test('its schedule group is always deleted: its name is fixed and would block the next deployment', () => {
   expect(only(synthesise({ cleanUp }).template, 'AWS::Scheduler::ScheduleGroup')).toMatchObject({ DeletionPolicy: 'Delete', UpdateReplacePolicy: 'Delete' });
 });

@@ -11,7 +11,7 @@ interface Report {
   readonly pluginReports: { pluginName: string; violations: { ruleName: string; violatingConstructs: { constructPath: string }[] }[] }[];
 }
 
-/** What cdk-nag finds on the defaults, and why it stays so. docs/security.md says the same in "What scanners say". */
+/** Findings of cdk-nag on the defaults, with the reason why they stay. docs/security.md lists the same in "What scanners say". */
 type Finding = [path: string, rule: string, reason: string];
 const known: Finding[] = [
   ['Ingress/SecurityGroup', 'AwsSolutions-EC23', 'open to the world on 443 and, for the redirect, 80; allowedSources narrows the one and closes the other'],
@@ -24,7 +24,7 @@ const known: Finding[] = [
   ['Service/CookieSecret', 'AwsSolutions-SMG4', 'ECS reads secrets when a task starts: a rotation would change nothing'],
 ];
 
-/** The same with what is off by default and has a finding of its own. */
+/** Additional findings of what is off by default. */
 const sessionsOnTheServer: Overrides = { sessionStore: SessionStore.valkey() };
 const knownOfSessions: Finding[] = [...known, ['Sessions/Password', 'AwsSolutions-SMG4', 'ECS reads secrets when a task starts: a rotated password would lock running tasks out']];
 const variants: [name: string, overrides: Overrides, expected: Finding[]][] = [
@@ -36,16 +36,16 @@ function resourceAt(stack: Stack, path: string): CfnResource {
   return path.split('/').reduce((scope, id) => scope.node.findChild(id) as never, stack.node.findChild('Mlflow')).node.defaultChild as CfnResource;
 }
 
-test.each(variants)('in %s cdk-nag finds what is known, nothing new and nothing less', (_, overrides, expected) => {
+test.each(variants)('in %s cdk-nag has the known findings and no others', (_, overrides, expected) => {
   const { stack } = define(overrides);
   const found = new AwsSolutionsChecks().validateScope(stack).violations
     .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `${constructPath}: ${ruleName}`));
   expect(found.sort()).toEqual(expected.map(([path, rule]) => `${resourceAt(stack, path).node.path}: ${rule}`).sort());
 });
 
-test.each(variants)('in %s cdk-nag finds nothing once that is acknowledged', (_, overrides, expected) => {
+test.each(variants)('in %s cdk-nag has no findings once these are acknowledged', (_, overrides, expected) => {
   const { stack } = define(overrides);
-  // By the bare id: this call, which every release of aws-cdk-lib allows, does not know the prefix of the pack.
+  // With the bare id: this call, which every release of aws-cdk-lib has, does not support the prefix of the pack.
   expected.forEach(([path, id, reason]) => Validations.of(resourceAt(stack, path)).acknowledge({ id, reason }));
   expect(new AwsSolutionsChecks().validateScope(stack).violations).toEqual([]);
 });
@@ -56,7 +56,7 @@ test('docs/security.md names every finding of cdk-nag, and no other', () => {
   expect([...named].sort()).toEqual([...new Set(known.map(([, rule]) => rule.replace(/\[.*/, '')))].sort());
 });
 
-// The floor of the peer range has no validator of its own and does not show plug-ins the constructs; later releases do both.
+// The lowest supported aws-cdk-lib has no built-in validator and does not pass the constructs to plug-ins; later releases do both.
 const later = 'CloudFormationValidatePlugin' in cdk;
 
 (later ? describe : describe.skip)('at synthesis', () => {
@@ -68,14 +68,14 @@ const later = 'CloudFormationValidatePlugin' in cdk;
     const app = newApp();
     const { stack } = define(sessionsOnTheServer, new Stack(app, 'Stack'));
     knownOfSessions.forEach(([path, rule, reason]) => Validations.of(resourceAt(stack, path)).acknowledge({ id: `AwsSolutions::${rule}`, reason }));
-    // Wrong for both, so that a validator that did not run shows.
+    // Wrong for both, so that a validator that did not run is noticed.
     new CfnBucket(new Stack(app, 'Broken'), 'Bucket').addPropertyOverride('Nonsense', 'x');
     Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
     jest.spyOn(console, 'error').mockImplementation(); // it prints the report
     try {
       app.synth();
     } catch {
-      // The broken stack: what was found is in the report.
+      // The broken stack: its findings are in the report.
     }
     const file = join(app.outdir, 'validation-report.json');
     report = JSON.parse(existsSync(file) ? readFileSync(file, 'utf8') : '{"pluginReports":[]}');
@@ -83,11 +83,11 @@ const later = 'CloudFormationValidatePlugin' in cdk;
       .flatMap(({ violations }) => violations.flatMap(({ violatingConstructs }) => violatingConstructs.map(({ constructPath }) => constructPath)));
   });
 
-  test.each(['CloudFormation Validate', 'AwsSolutions'])('%s finds nothing in the defaults with sessions on the server, and does find what is broken', plugin => {
+  test.each(['CloudFormation Validate', 'AwsSolutions'])('%s has no findings in the defaults with sessions on the server, and has findings in the broken stack', plugin => {
     expect(new Set(paths(plugin))).toEqual(new Set(['Broken/Bucket']));
   });
 
-  test('no other validator found anything', () => {
+  test('no other validator has findings', () => {
     expect(report.pluginReports.map(({ pluginName }) => pluginName).sort()).toEqual(['AwsSolutions', 'CloudFormation Validate']);
   });
 });

@@ -7,7 +7,7 @@ const iam: OverridesOf = { databaseAuthentication: DatabaseAuthentication.IAM };
 const userOf = (uri: { 'Fn::Join': [string, string[]] }) => uri['Fn::Join'][1][0];
 const names = (of: ReturnType<typeof synthesise>['template']) => containers(of).map(({ Name }) => Name);
 
-test.each<[string, OverridesOf]>([['by default', {}], ['PASSWORD', { databaseAuthentication: DatabaseAuthentication.PASSWORD }]])('%s: the server has the password and no token', (_, overrides) => {
+test.each<[string, OverridesOf]>([['by default', {}], ['PASSWORD', { databaseAuthentication: DatabaseAuthentication.PASSWORD }]])('%s: the server has the password and no RDS authentication token', (_, overrides) => {
   const { template } = synthesise(overrides);
   expect(names(template)).toEqual(['prepare', 'mlflow', 'oauth2-proxy']);
   expect(Object.keys(secretsOf(template, 'mlflow'))).toContain('PGPASSWORD');
@@ -20,7 +20,7 @@ describe('IAM', () => {
   const { template } = synthesise(iam);
   const sideContainer = container(template, 'database-token');
 
-  test('the server has no password, and its token in a file of its own user', () => {
+  test('the server has no password, and its RDS authentication token is in a file of its user', () => {
     expect(Object.keys(secretsOf(template, 'mlflow'))).toEqual(['MLFLOW_CRYPTO_KEK_PASSPHRASE']);
     const { PGPASSFILE, PGSSLMODE, MLFLOW_BACKEND_STORE_URI, ...rest } = environmentOf(template, 'mlflow');
     expect([PGPASSFILE, PGSSLMODE, userOf(MLFLOW_BACKEND_STORE_URI)]).toEqual(['/tmp/database-token', 'verify-full', 'postgresql+psycopg2://mlflow_iam@']);
@@ -29,7 +29,7 @@ describe('IAM', () => {
     expect(userOf(uri)).toBe('postgresql+psycopg2://mlflow@');
   });
 
-  test('the side container writes it as that user, has no secret and can do no more than the server', () => {
+  test('the side container writes it as that user, has no secret and has no more rights than the server', () => {
     const server = container(template, 'mlflow');
     for (const property of ['Image', 'User', 'ReadonlyRootFilesystem', 'LinuxParameters', 'MountPoints', 'LogConfiguration', 'Essential', 'StopTimeout']) {
       expect([property, sideContainer[property]]).toEqual([property, server[property]]);
@@ -44,24 +44,24 @@ describe('IAM', () => {
     expect(DATABASE_TOKEN_SECONDS).toBe('600');
   });
 
-  test('it starts after prepare, the server after its first token, and a token too old ends the task in time', () => {
+  test('it starts after prepare, the server starts after the first token, and an expired token stops the task in time', () => {
     expect(sideContainer.DependsOn).toEqual([{ ContainerName: 'prepare', Condition: 'SUCCESS' }]);
     expect(container(template, 'mlflow').DependsOn).toEqual([{ ContainerName: 'prepare', Condition: 'SUCCESS' }, { ContainerName: 'database-token', Condition: 'HEALTHY' }]);
     const { Command: [kind, program, , code], Interval, Retries } = sideContainer.HealthCheck;
     expect([kind, program, Interval, Retries]).toEqual(['CMD', 'python', 5, 3]);
     const [oldest] = /(?<=> )\d+/.exec(code)!;
     expect(Number(oldest)).toBeGreaterThan(600); // the next one may take its time
-    expect(Number(oldest) + 5 * 3).toBeLessThan(900); // when RDS no longer takes it
+    expect(Number(oldest) + 5 * 3).toBeLessThan(900); // when RDS no longer accepts the token
   });
 
-  test('prepare has the password of the master user and makes the other user', () => {
+  test('prepare has the password of the master user and creates the other user', () => {
     expect(Object.keys(secretsOf(template, 'prepare'))).toEqual(['PGPASSWORD']);
     const { PREPARE_IAM_USER, MLFLOW_BACKEND_STORE_URI } = environmentOf(template, 'prepare');
     expect([PREPARE_IAM_USER, userOf(MLFLOW_BACKEND_STORE_URI)]).toEqual(['mlflow_iam', 'postgresql+psycopg2://mlflow@']);
     expect(environmentOf(template, 'prepare')).not.toHaveProperty('PGPASSFILE');
   });
 
-  test('the role of the tasks may connect as this user to this cluster, and gets nothing else', () => {
+  test('the task role may connect as this user to this cluster, and gets no other permission', () => {
     const cluster = only(template, 'AWS::RDS::DBCluster');
     expect(cluster.Properties.EnableIAMDatabaseAuthentication).toBe(true);
     const [connect, ...rest] = statementsOf(template, 'TaskRole');
@@ -78,14 +78,14 @@ describe('IAM', () => {
     expect(containers(template).map(({ Command }) => Command?.[0])).toEqual(['python', 'mlflow', 'python', undefined]);
   });
 
-  test('a clean-up task, which lives for minutes, keeps the password that it reads at its start', () => {
+  test('the clean-up task, which runs for minutes, keeps the password that it reads at its start', () => {
     const { stack } = define({ ...iam, cleanUp: { olderThan: Duration.days(30) } });
     const tasks = JSON.stringify(stack.resolve((stack.node.findChild('Mlflow').node.findChild('CleanUp').node.findChild('TaskDefinition').node.defaultChild as any)._toCloudFormation()));
     expect(tasks).toContain('"PGPASSWORD"');
     expect(tasks).not.toContain('mlflow_iam');
   });
 
-  test('changes nothing that cdk-nag finds', () => {
+  test('does not change the findings of cdk-nag', () => {
     const found = (overrides: OverridesOf) => new AwsSolutionsChecks().validateScope(define(overrides).stack).violations
       .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `${constructPath}: ${ruleName}`));
     expect(found(iam)).toEqual(found({}));

@@ -30,7 +30,7 @@ describe('engineVersion', () => {
       `\`databaseOptions.engineVersion\` must be 17.7 or newer of major version 17, got "${full}": other versions are not tested, and RDS does not go back to an older one; leave it out, or use a newer one`));
   });
 
-  test('may be known at deployment only', () => {
+  test('may be a CDK token', () => {
     const stack = newStack();
     const full = new CfnParameter(stack, 'Version').valueAsString;
     expect(only(synthesise({ databaseOptions: version(full, '17') }, stack).template, 'AWS::RDS::DBCluster').Properties.EngineVersion).toEqual({ Ref: 'Version' });
@@ -40,23 +40,23 @@ describe('engineVersion', () => {
 describe('parameters', () => {
   const own = { 'rds.force_ssl': '1', 'idle_session_timeout': '60000' };
 
-  test('stand beside those of the construct, in the same group', () => {
+  test('are in the same group as those of the construct', () => {
     const { template } = synthesise({ databaseOptions: { parameters: { 'log_min_duration_statement': '1000', 'pg_stat_statements.track': 'all' } } });
     expect(parametersOf(template)).toEqual({ ...own, 'log_min_duration_statement': '1000', 'pg_stat_statements.track': 'all' });
     expect(only(template, 'AWS::RDS::DBClusterParameterGroup').id).toBe(only(synthesise().template, 'AWS::RDS::DBClusterParameterGroup').id);
   });
 
-  test.each(Object.entries(own))('%s is refused: %s is what the construct sets', (name, value) => {
+  test.each(Object.entries(own))('%s is refused, which the construct sets to %s', (name, value) => {
     expect(() => define({ databaseOptions: { parameters: { [name]: '0' } } })).toThrow(refused(
       `\`databaseOptions.parameters\` must not contain ${name}, which the construct sets to ${value}: leave it out`));
   });
 
-  test.each(['RDS.FORCE_SSL', 'Idle_Session_Timeout', ' rds.force_ssl', '', Lazy.string({ produce: () => 'rds.force_ssl' })])('the name %j is refused, which could stand for such a one', name => {
+  test.each(['RDS.FORCE_SSL', 'Idle_Session_Timeout', ' rds.force_ssl', '', Lazy.string({ produce: () => 'rds.force_ssl' })])('the name %j is refused, which could mean a reserved one', name => {
     expect(() => define({ databaseOptions: { parameters: { [name]: '0' } } })).toThrow(refused(
       `\`databaseOptions.parameters\`: each name must be the name of a parameter in lower case such as "log_min_duration_statement", got ${JSON.stringify(name)}: see \`aws rds describe-engine-default-cluster-parameters\``));
   });
 
-  test('are refused as a whole where they are known at deployment only', () => {
+  test('are refused as a CDK token', () => {
     const parameters = Token.asAny({ resolve: () => ({ 'rds.force_ssl': '0' }) }) as unknown as Record<string, string>;
     expect(() => define({ databaseOptions: { parameters } })).toThrow(refused(
       '`databaseOptions.parameters` must be known at synthesis, got a CDK token: it could contain names that the construct sets; write them out'));
@@ -64,15 +64,15 @@ describe('parameters', () => {
 
   const replicating = { parameters: { 'rds.logical_replication': '1' } };
 
-  test('a database that pauses must not replicate, which would keep it awake', () => {
+  test('a database that pauses must not have replication, which would prevent the pause', () => {
     expect(() => define({ databaseOptions: replicating })).toThrow(refused(
       '`databaseOptions.parameters` must not turn on rds.logical_replication where `databaseCapacity.minAcus` is 0, got "1": a database with replication never pauses; raise `minAcus`, or leave the parameter out'));
   });
 
   test.each<[string, Overrides]>([
-    ['one that does not pause may', { databaseOptions: replicating, databaseCapacity: { minAcus: 0.5 } }],
-    ['one that says that it does not may', { databaseOptions: { parameters: { 'rds.logical_replication': '0' } } }],
-    ['a value known at deployment only is not judged', { databaseOptions: { parameters: { 'rds.logical_replication': Lazy.string({ produce: () => '1' }) } } }],
+    ['without a pause it is allowed', { databaseOptions: replicating, databaseCapacity: { minAcus: 0.5 } }],
+    ['with replication off is allowed', { databaseOptions: { parameters: { 'rds.logical_replication': '0' } } }],
+    ['a CDK token is not checked', { databaseOptions: { parameters: { 'rds.logical_replication': Lazy.string({ produce: () => '1' }) } } }],
   ])('%s', (_, overrides) => {
     expect(parametersOf(synthesise(overrides).template)).toMatchObject(own);
   });
@@ -88,7 +88,7 @@ describe('backupRetention', () => {
       `\`databaseOptions.backupRetention\` must be whole days, 1 to 35, got ${shown}: for a longer time use AWS Backup or manual snapshots`));
   });
 
-  test('may be known at deployment only', () => {
+  test('may be a CDK token', () => {
     const stack = newStack();
     const backupRetention = Duration.days(new CfnParameter(stack, 'Days', { type: 'Number' }).valueAsNumber);
     const { template } = synthesise({ databaseOptions: { backupRetention } }, stack);
@@ -103,13 +103,13 @@ describe('databaseInsightsMode', () => {
 
   test.each<[string, DatabaseOptions, unknown[]]>([
     ['is off', {}, [undefined, undefined, undefined, undefined]],
-    ['STANDARD costs nothing', { databaseInsightsMode: STANDARD }, [true, 'standard', 7, undefined]],
-    ['ADVANCED keeps what it sees for 15 months', { databaseInsightsMode: ADVANCED }, [true, 'advanced', 465, undefined]],
+    ['STANDARD is free', { databaseInsightsMode: STANDARD }, [true, 'standard', 7, undefined]],
+    ['ADVANCED keeps its data for 15 months', { databaseInsightsMode: ADVANCED }, [true, 'advanced', 465, undefined]],
   ])('%s', (_, options, expected) => {
     expect(insights(cluster(options))).toEqual(expected);
   });
 
-  test('what it sees is encrypted with the key of the user, if there is one', () => {
+  test('its data are encrypted with the key of the user, if there is one', () => {
     const key = (stack: Stack) => kms.Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/1');
     const { template } = synthesise(stack => ({ databaseOptions: { databaseInsightsMode: STANDARD }, encryptionKey: key(stack) }));
     expect(insights(only(template, 'AWS::RDS::DBCluster').Properties)[3]).toBe('arn:aws:kms:eu-west-1:111122223333:key/1');
@@ -122,13 +122,13 @@ describe('snapshotIdentifier', () => {
   const regional = (snapshotIdentifier: string) =>
     synthesise(from(snapshotIdentifier), new Stack(newApp(), 'Stack', { env: { region: 'eu-west-1', account: '111122223333' } })).template;
 
-  test('is what the cluster is restored from; all else stays as it is', () => {
+  test('is the snapshot that the cluster is restored from; no other property changes', () => {
     const before = synthesise().template;
     const { template } = synthesise(from('before'));
     const { id, Properties: { SnapshotIdentifier, ...restored } } = only(template, 'AWS::RDS::DBCluster');
     const { id: idBefore, Properties: { MasterUsername, ...made } } = only(before, 'AWS::RDS::DBCluster');
     expect([SnapshotIdentifier, id, restored]).toEqual(['before', idBefore, made]);
-    // CloudFormation sets it after the restore, so the secret goes on to work; the name is that of the snapshot, and cannot be set.
+    // CloudFormation sets the password after the restore, so the secret stays valid. The user name comes from the snapshot and cannot be set.
     expect([JSON.stringify(restored.MasterUserPassword), JSON.stringify(MasterUsername)]).toEqual([expect.stringContaining(':password::'), expect.stringContaining(':username::')]);
     const others = (of: Template) => resources(of).filter(([name]) => name !== id);
     expect(others(template)).toEqual(others(before));
@@ -138,7 +138,7 @@ describe('snapshotIdentifier', () => {
     expect(only(regional(name), 'AWS::RDS::DBCluster').Properties.SnapshotIdentifier).toBe(name);
   });
 
-  test('may be known at deployment only', () => {
+  test('may be a CDK token', () => {
     const stack = newStack();
     expect(only(synthesise(from(new CfnParameter(stack, 'Snapshot').valueAsString), stack).template, 'AWS::RDS::DBCluster').Properties.SnapshotIdentifier).toEqual({ Ref: 'Snapshot' });
   });
@@ -148,7 +148,7 @@ describe('snapshotIdentifier', () => {
       `\`databaseOptions.snapshotIdentifier\` must be the name or the ARN of a snapshot, got ${JSON.stringify(name)}: \`aws rds describe-db-cluster-snapshots\` lists them`));
   });
 
-  test('fails for one of another region, where that of the stack is known', () => {
+  test('fails for a snapshot of another region, if the region of the stack is known', () => {
     const other = arn.replace('eu-west-1', 'us-east-1');
     expect(() => regional(other)).toThrow(refused(
       `\`databaseOptions.snapshotIdentifier\` must be in the region of the stack, eu-west-1, got "${other}": copy it with \`aws rds copy-db-cluster-snapshot\``));

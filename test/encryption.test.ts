@@ -10,7 +10,7 @@ const KEY_ARN = 'arn:aws:kms:eu-west-1:111122223333:key/1';
 const imported = (stack: Stack) => kms.Key.fromKeyArn(stack, 'Key', KEY_ARN);
 const withKey = (stack: Stack) => ({ encryptionKey: imported(stack) });
 
-/** The key of every resource that can have one. */
+/** The key of every resource that supports one. */
 function keys(template: Template): Record<string, unknown> {
   const keyOf = ({ Type, Properties }: { Type: string; Properties: any }) => Type === 'AWS::S3::Bucket'
     ? Properties.BucketEncryption.ServerSideEncryptionConfiguration[0].ServerSideEncryptionByDefault.KMSMasterKeyID
@@ -37,11 +37,11 @@ const forLogs = {
   },
 };
 
-/** What the policy of the key holds beside the statement that every key begins with. */
+/** The key policy without the statement that every policy begins with. */
 const added = (template: Template) => only(template, 'AWS::KMS::Key').Properties.KeyPolicy.Statement.slice(1);
 const warnings = (overrides: OverridesOf) => Annotations.fromStack(define(overrides).stack).findWarning('*', Match.anyValue()).map(({ entry }) => entry.data);
 
-test('by default no part has a key and no role a right on one', () => {
+test('by default no part has a key and no role a permission for one', () => {
   const { template } = synthesise();
   expect(new Set(Object.values(keys(template)))).toEqual(new Set([undefined]));
   expect(rights(template)).toEqual({ task: [], start: [] });
@@ -59,24 +59,24 @@ describe('encryptionKey', () => {
       .toEqual([{ BucketKeyEnabled: true, ServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: KEY_ARN } }]);
   });
 
-  test('is the key of the secret that Cognito\'s provider makes for the sign-in, not of those that others read', () => {
+  test('is the key of the secret that Cognito\'s provider creates for the sign-in, not of the secrets for other readers', () => {
     const { template } = synthesise(stack => ({ ...withKey(stack), authProvider: AuthProvider.cognito({ machineClients: ['training'] }) }));
     expect(only(template, 'AWS::SecretsManager::Secret', 'ClientSecret').Properties.KmsKeyId).toBe(KEY_ARN);
     expect(only(template, 'AWS::SecretsManager::Secret', 'Machines').Properties).not.toHaveProperty('KmsKeyId');
   });
 
-  test('is the key of the sessions on the server, and of their password', () => {
+  test('is the key of the session store, and of its password', () => {
     const { template } = synthesise(stack => ({ ...withKey(stack), sessionStore: SessionStore.valkey() }));
     expect(Object.values(keys(template))).toEqual(Array(9).fill(KEY_ARN));
-    expect(rights(template)).toEqual(rightsOn(KEY_ARN)); // ElastiCache makes itself a grant when the cache is made
+    expect(rights(template)).toEqual(rightsOn(KEY_ARN)); // ElastiCache creates a grant for itself with the cache
   });
 
-  test('imported: the roles get exactly what they need, and the missing statement brings a warning', () => {
+  test('imported: the roles get exactly what they need, and synthesis warns of the missing statement', () => {
     expect(rights(synthesise(withKey).template)).toEqual(rightsOn(KEY_ARN));
     expect(warnings(withKey)).toEqual([expect.stringMatching(/^`encryptionKey` is imported.* add the statement in docs\/encryption\.md to the key policy \[ack: cdk-secure-mlflow:keyPolicyUnchanged\]$/)]);
   });
 
-  test('of the same stack: its policy gets the statement for log groups and no other', () => {
+  test('of the same stack: its policy gets only the statement for log groups', () => {
     const own = (stack: Stack) => ({ encryptionKey: new kms.Key(stack, 'Key') });
     const { template } = synthesise(own);
     const arn = { 'Fn::GetAtt': [only(template, 'AWS::KMS::Key').id, 'Arn'] };
@@ -86,7 +86,7 @@ describe('encryptionKey', () => {
     expect(warnings(own)).toEqual([]);
   });
 
-  test('of another stack: that one does not come to depend on this one', () => {
+  test('of another stack: that stack does not depend on this one', () => {
     const app = newApp();
     const keyStack = new Stack(app, 'KeyStack');
     const { template } = synthesise({ encryptionKey: new kms.Key(keyStack, 'Key') }, new Stack(app, 'Stack'));
@@ -96,12 +96,12 @@ describe('encryptionKey', () => {
     expect(rights(template)).toEqual(rightsOn(arn));
   });
 
-  test('beside a bucket that is brought leaves that one its own key', () => {
+  test('does not replace the key of an existing bucket', () => {
     const { template } = synthesise(stack => ({ ...withKey(stack), artifactBucket: s3.Bucket.fromBucketArn(stack, 'Bucket', 'arn:aws:s3:::brought') }));
     expect(rights(template)).toEqual({ ...rightsOn(KEY_ARN), task: [] });
   });
 
-  test('changes nothing that cdk-nag finds', () => {
+  test('does not change the findings of cdk-nag', () => {
     const found = (overrides: OverridesOf) => new AwsSolutionsChecks().validateScope(define(overrides).stack).violations
       .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `${constructPath}: ${ruleName}`));
     expect(found(withKey)).toEqual(found({}));

@@ -20,7 +20,7 @@ function codeOf(page: string): Map<string, string[]> {
 const sections = codeOf(readFileSync(join(__dirname, '..', 'docs', 'escape-hatches.md'), 'utf8'));
 const fixture = readFileSync(join(__dirname, '..', 'rosetta', 'default.ts-fixture'), 'utf8');
 
-/** What blocks of code make, in the fixture that the pages are compiled in and beside a server. */
+/** The resources that blocks of code create, in the fixture of the pages, with a server. */
 function run(blocks: string[]): Template {
   const inside = ['const { mlflow } = define({}, this);', ...blocks.map(block => `{\n${block}}`)].join('\n');
   const source = `${fixture.replace('/// here', () => inside)}\nexport { Fixture };`;
@@ -86,7 +86,7 @@ const done: Record<string, (template: Template) => void> = {
   },
 };
 
-test('each piece of code of the page is looked at', () => {
+test('each piece of code of the page is tested', () => {
   expect([...sections.keys()]).toEqual(Object.keys(done));
 });
 
@@ -94,7 +94,7 @@ test.each([...sections])('%s', (heading, blocks) => {
   done[heading](run(blocks));
 });
 
-test('all of them together leave every stateful part its id', () => {
+test('together they do not change the id of any stateful part', () => {
   const ids = (template: Template) => resources(template).filter(([id, { DeletionPolicy }]) => id.startsWith('Mlflow') && DeletionPolicy !== undefined).map(([id]) => id);
   expect(ids(run([...sections.values()].flat()))).toEqual(ids(Template.fromStack(define().stack)));
 });

@@ -12,10 +12,10 @@ import { AuthProvider, SecureMlflow, SecureMlflowProps } from '../src';
 
 export type Overrides = Partial<SecureMlflowProps>;
 
-/** Props that differ from the minimal ones, or how to make them where they need the stack. */
+/** Props that differ from the minimal ones, or a function that returns them if they need the stack. */
 export type OverridesOf = Overrides | ((stack: Stack) => Overrides);
 
-// The CDK gives every app a folder of its own and never removes it.
+// The CDK creates a folder for every app and never removes it.
 const folder = mkdtempSync(join(tmpdir(), 'secure-mlflow-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -27,7 +27,7 @@ export function newStack(context?: Record<string, unknown>): Stack {
   return new Stack(newApp(context), 'Stack');
 }
 
-/** The least that works: three props and a zone. */
+/** The minimum: three props and a zone. */
 export function minimalProps(stack: Stack): SecureMlflowProps {
   const zone = stack.node.tryFindChild('Zone') as route53.IHostedZone | undefined;
   return {
@@ -38,7 +38,7 @@ export function minimalProps(stack: Stack): SecureMlflowProps {
   };
 }
 
-/** What a provider is told. */
+/** The options that a provider gets. */
 export const bindOptions = { url: 'https://mlflow.example.com', redirectUrl: 'https://mlflow.example.com/oauth2/callback', emailDomains: ['example.com'] };
 
 export function clientSecret(stack: Stack): ecs.Secret {
@@ -46,7 +46,7 @@ export function clientSecret(stack: Stack): ecs.Secret {
   return ecs.Secret.fromSecretsManager(existing ?? secretsmanager.Secret.fromSecretNameV2(stack, 'OAuth', 'mlflow/oauth'), 'clientSecret');
 }
 
-/** `Mlflow` in the stack, not yet synthesised. */
+/** `Mlflow` in the stack, not yet synthesized. */
 export function define(overrides: OverridesOf = {}, stack = newStack()): { stack: Stack; mlflow: SecureMlflow } {
   const changes = typeof overrides === 'function' ? overrides(stack) : overrides;
   return { stack, mlflow: new SecureMlflow(stack, 'Mlflow', { ...minimalProps(stack), ...changes }) };
@@ -57,7 +57,7 @@ export function synthesise(overrides: OverridesOf = {}, stack = newStack()): { s
   return { stack, mlflow, template: Template.fromStack(stack) };
 }
 
-/** The message with which the props are refused, after checking that nothing was defined. */
+/** The error message for the props, after checking that no construct was defined. */
 export function refusal(overrides: OverridesOf, stack = newStack()): string {
   try {
     define(overrides, stack);
@@ -68,10 +68,10 @@ export function refusal(overrides: OverridesOf, stack = newStack()): string {
   throw new Error('nothing was refused');
 }
 
-/** Such a message about one problem. */
+/** The error message with one problem. */
 export const one = (problem: string) => `Stack/Mlflow: a prop needs a change\n  - ${problem}`;
 
-/** Ids and texts of our warnings, which synthesis would print; the CDK has some of its own, of references between stacks. */
+/** Ids and texts of our warnings that synthesis would print. The CDK has other warnings about references between stacks. */
 export function warningsIn(stack: Stack): [id: string, text: string][] {
   const warnings = stack.node.findAll().flatMap(({ node }) => node.metadata).filter(({ type }) => type === ArtifactMetadataEntryType.WARN);
   return warnings.flatMap(({ data }): [string, string][] => {
@@ -82,12 +82,12 @@ export function warningsIn(stack: Stack): [id: string, text: string][] {
 
 export interface SubnetKinds { readonly public?: boolean; readonly private?: boolean; readonly isolated?: boolean }
 
-/** A VPC of somebody else with public, private and isolated subnets on two zones, as far as they are asked for. */
+/** An existing VPC with public, private and isolated subnets in two zones, as far as they are requested. */
 export function broughtVpc(stack: Stack, kinds: SubnetKinds = { public: true, private: true, isolated: true }): ec2.IVpc {
   return ec2.Vpc.fromVpcAttributes(stack, 'BroughtVpc', {
     vpcId: 'vpc-brought',
     availabilityZones: ['eu-west-1a', 'eu-west-1b'],
-    // Without route tables the CDK warns, which would hide warnings of ours.
+    // Without route tables the CDK warns, which would hide our warnings.
     ...(kinds.public && { publicSubnetIds: ['subnet-public-a', 'subnet-public-b'], publicSubnetRouteTableIds: ['rtb-public-a', 'rtb-public-b'] }),
     ...(kinds.private && { privateSubnetIds: ['subnet-private-a', 'subnet-private-b'], privateSubnetRouteTableIds: ['rtb-private-a', 'rtb-private-b'] }),
     ...(kinds.isolated && { isolatedSubnetIds: ['subnet-isolated-a', 'subnet-isolated-b'], isolatedSubnetRouteTableIds: ['rtb-isolated-a', 'rtb-isolated-b'] }),
@@ -109,7 +109,7 @@ export function resources(template: Template, type?: string): [id: string, resou
   return all.filter(([, resource]) => type === undefined || resource.Type === type);
 }
 
-/** The one resource of its type whose id holds `part`. */
+/** The only resource of its type whose id contains `part`. */
 export function only(template: Template, type: string, part = ''): Resource & { readonly id: string } {
   const found = resources(template, type).filter(([id]) => id.includes(part));
   if (found.length !== 1) {
@@ -134,14 +134,14 @@ export function secretsOf(template: Template, name: string): Record<string, any>
   return Object.fromEntries((container(template, name).Secrets ?? []).map(({ Name, ValueFrom }: any) => [Name, ValueFrom]));
 }
 
-/** Statements of the policies attached to the role whose id holds `role`. */
+/** Statements of the policies attached to the role whose id contains `role`. */
 export function statementsOf(template: Template, role: string): any[] {
   return resources(template, 'AWS::IAM::Policy')
     .filter(([, { Properties }]) => Properties.Roles.some(({ Ref }: any) => Ref?.includes(role)))
     .flatMap(([, { Properties }]) => Properties.PolicyDocument.Statement);
 }
 
-/** What the security group lets in (or out), whether written in the group or as a resource of its own. */
+/** Inbound (or outbound) rules of a security group, inside the group or as separate resources. */
 export function rulesOf(template: Template, groupId: string, direction: 'Ingress' | 'Egress'): any[] {
   const group = resources(template).find(([id]) => id === groupId)![1];
   const own = resources(template, `AWS::EC2::SecurityGroup${direction}`)

@@ -15,7 +15,7 @@ const variants: [name: string, overrides: OverridesOf, warnings: number][] = [
   ['default', {}, 0],
   ['natGateways: 0', { natGateways: 0 }, 0],
   ['internetFacing: false', { internetFacing: false }, 0],
-  ['a VPC that is brought', stack => ({ vpc: broughtVpc(stack) }), 0],
+  ['an existing VPC', stack => ({ vpc: broughtVpc(stack) }), 0],
   ['machines', { machineIdentities: ['client'], awsIdentityIssuer: 'https://1a2b3c4d.tokens.sts.global.api.aws', trustedTokenIssuers: [TokenIssuer.gcloud()] }, 0],
   ['a key', stack => ({ encryptionKey: new kms.Key(stack, 'Key') }), 0],
   ['gunicorn', { gunicornOpts: '--timeout 300' }, 0],
@@ -23,7 +23,7 @@ const variants: [name: string, overrides: OverridesOf, warnings: number][] = [
 ];
 const contexts: [name: string, context: Record<string, unknown>][] = [
   ['no feature flags', {}],
-  // The one that is off only prints the warnings, which a test here reads.
+  // The validator that is turned off only prints the warnings, which a test here reads.
   ['the recommended feature flags', { ...recommendedFlags, '@aws-cdk/core:annotationsInValidationReport': false }],
 ];
 
@@ -38,19 +38,19 @@ describe.each(each)(
       tasks: only(template, 'AWS::EC2::SecurityGroup', 'Service').id,
       database: only(template, 'AWS::EC2::SecurityGroup', 'Database').id,
     };
-    /** Where there is a store of sessions: the one part whose data nobody would miss. */
+    /** The session store, if there is one: the only part whose data may be lost. */
     const [sessions] = resources(template, 'AWS::EC2::SecurityGroup').map(([id]) => id).filter(id => id.includes('Sessions'));
     const ofSessions = (id: string) => id.includes('MlflowSessions');
     const group = (id: string) => ({ 'Fn::GetAtt': [id, 'GroupId'] });
 
-    test('MLflow has no port and binds to the loopback', () => {
+    test('MLflow has no port and listens on the loopback', () => {
       expect(containers(template).filter(({ PortMappings }) => PortMappings !== undefined).map(({ Name }) => Name)).toEqual(['oauth2-proxy']);
       const servers = containers(template).filter(({ Name }) => Name.startsWith('mlflow')).map(({ Name }) => environmentOf(template, Name));
       expect(servers.map(({ MLFLOW_HOST, MLFLOW_PORT }) => `${MLFLOW_HOST}:${MLFLOW_PORT}`)).toEqual(['127.0.0.1:5000', '127.0.0.1:5001'].slice(0, Math.max(1, servers.length)));
       expect(JSON.stringify(servers)).not.toContain('0.0.0.0');
     });
 
-    test('the tasks can be reached on 4180 by the load balancer alone', () => {
+    test('only the load balancer can reach the tasks, on 4180', () => {
       const ofService = only(template, 'AWS::ECS::Service').Properties.NetworkConfiguration.AwsvpcConfiguration.SecurityGroups;
       expect(ofService).toEqual([group(ids.tasks)]);
       expect(rulesOf(template, ids.tasks, 'Ingress')).toEqual([
@@ -58,20 +58,20 @@ describe.each(each)(
       ]);
     });
 
-    test('the database can be reached on 5432 by the tasks alone', () => {
+    test('only the tasks can reach the database, on 5432', () => {
       expect(only(template, 'AWS::RDS::DBCluster').Properties.VpcSecurityGroupIds).toEqual([group(ids.database)]);
       expect(rulesOf(template, ids.database, 'Ingress')).toEqual([
         { Description: expect.anything(), IpProtocol: 'tcp', FromPort: 5432, ToPort: 5432, GroupId: group(ids.database), SourceSecurityGroupId: group(ids.tasks) },
       ]);
     });
 
-    test('the load balancer can be reached on 443 and 80 alone', () => {
+    test('the load balancer can be reached only on 443 and 80', () => {
       expect(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').Properties.SecurityGroups).toEqual([group(ids.ingress)]);
       expect(rulesOf(template, ids.ingress, 'Ingress').map(({ IpProtocol, FromPort, ToPort }) => [IpProtocol, FromPort, ToPort]))
         .toEqual([['tcp', 443, 443], ['tcp', 80, 80]]);
     });
 
-    test('each part may call what it needs and no other', () => {
+    test('each part can call what it needs and no other part', () => {
       expect(rulesOf(template, ids.ingress, 'Egress').map(rule => [rule.DestinationSecurityGroupId, rule.FromPort])).toEqual([[group(ids.tasks), 4180]]);
       expect(rulesOf(template, ids.tasks, 'Egress').map(rule => [rule.CidrIp ?? rule.DestinationSecurityGroupId, rule.FromPort, rule.ToPort]))
         .toEqual([['0.0.0.0/0', 443, 443], [group(ids.database), 5432, 5432], ...sessions === undefined ? [] : [[group(sessions), 6379, 6379]]]);
@@ -88,7 +88,7 @@ describe.each(each)(
       expect(rules).toEqual([only(template, 'AWS::ElasticLoadBalancingV2::Listener', 'Https').id]);
     });
 
-    test('the assistant is closed at the load balancer and again inside the proxy', () => {
+    test('the assistant is closed at the load balancer and again in oauth2-proxy', () => {
       const { Conditions, Actions, Priority } = only(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').Properties;
       expect([Priority, Conditions[0].PathPatternConfig.Values, Actions[0].FixedResponseConfig.StatusCode]).toEqual([1, ['/ajax-api/3.0/mlflow/assistant*'], '403']);
       const upstreams: string[] = environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_UPSTREAMS.split(',');
@@ -96,7 +96,7 @@ describe.each(each)(
       expect(upstreams.filter(upstream => upstream.includes('assistant'))).toHaveLength(1);
     });
 
-    test('the only wildcards in what is allowed are the artifacts, the folder listed, and the random end of a secret named without it', () => {
+    test('the only wildcards in permissions are the artifacts, the listed folder, and the random end of a secret name', () => {
       const allowed = [...resources(template, 'AWS::IAM::Policy').flatMap(([, { Properties }]) => Properties.PolicyDocument.Statement),
         ...resources(template, 'AWS::IAM::Role').flatMap(([, { Properties }]) => Properties.Policies ?? [])].filter(({ Effect }) => Effect === 'Allow');
       const texts = (value: unknown): string[] => typeof value === 'string' ? [value] : Object.values(value ?? {}).flatMap(texts);
@@ -104,13 +104,13 @@ describe.each(each)(
       expect(resources(template, 'AWS::IAM::Role').filter(([, { Properties }]) => Properties.ManagedPolicyArns !== undefined)).toEqual([]);
     });
 
-    test('data survives the deletion of the stack and the replacement of a resource', () => {
+    test('data are kept when the stack is deleted or a resource is replaced', () => {
       expect(only(template, 'AWS::RDS::DBCluster')).toMatchObject({ DeletionPolicy: 'Snapshot', UpdateReplacePolicy: 'Snapshot', Properties: { DeletionProtection: true } });
       const kept = ['AWS::S3::Bucket', 'AWS::SecretsManager::Secret', 'AWS::Logs::LogGroup'].flatMap(type => resources(template, type)).filter(([id]) => !ofSessions(id));
       expect(kept.map(([id, { DeletionPolicy, UpdateReplacePolicy }]) => [id, DeletionPolicy, UpdateReplacePolicy])).toEqual(kept.map(([id]) => [id, 'Retain', 'Retain']));
     });
 
-    test('the service waits for the database, for the right to read secrets, and for the listener with its rule', () => {
+    test('the service depends on the database, on the permission to read secrets, and on the listener with its rule', () => {
       expect(only(template, 'AWS::ECS::Service').DependsOn).toEqual(expect.arrayContaining([
         only(template, 'AWS::RDS::DBCluster').id,
         only(template, 'AWS::RDS::DBInstance').id,
@@ -123,7 +123,7 @@ describe.each(each)(
       ]));
     });
 
-    test('what holds data keeps its logical id', () => {
+    test('stateful resources keep their logical ids', () => {
       const stateful = ['AWS::RDS::DBCluster', 'AWS::RDS::DBInstance', 'AWS::S3::Bucket', 'AWS::SecretsManager::Secret', 'AWS::SecretsManager::SecretTargetAttachment'];
       expect(stateful.flatMap(type => resources(template, type).map(([id]) => id)).filter(id => !ofSessions(id))).toEqual([
         'MlflowDatabaseClusterB1288857',
@@ -141,9 +141,9 @@ describe.each(each)(
       expect(readdirSync(Stage.of(stack)!.synth().directory).filter(name => name.startsWith('asset.'))).toEqual([]);
     });
 
-    test('no secret stands in the template, a command line or a plain variable', () => {
+    test('there is no secret in the template, a command line or a plain variable', () => {
       const references = Object.fromEntries(resources(template).map(([id, resource]) => [id, JSON.stringify(resource).match(/\{\{resolve:/g)?.length ?? 0]).filter(([, count]) => count));
-      // Name and passwords, which CloudFormation itself looks up.
+      // Name and passwords that CloudFormation itself resolves.
       expect(references).toEqual({ [only(template, 'AWS::RDS::DBCluster').id]: 2, ...sessions !== undefined && { [only(template, 'AWS::ElastiCache::User').id]: 1 } });
       for (const [, { Properties }] of resources(template, 'AWS::SecretsManager::Secret')) {
         expect(Properties).not.toHaveProperty('SecretString');
@@ -165,16 +165,16 @@ describe.each(each)(
       expect(containers(template).filter(({ EntryPoint }) => EntryPoint !== undefined)).toEqual([]);
     });
 
-    test('only what was asked for brings a warning', () => {
+    test('the defaults bring no warnings, and options only those that are expected', () => {
       const annotations = Annotations.fromStack(stack);
       expect([annotations.findWarning('*', Match.anyValue()).length, annotations.findError('*', Match.anyValue())]).toEqual([warnings, []]);
     });
   });
 
-describe('from outside', () => {
+describe('customization from outside', () => {
   const parts = ['Network', 'Ingress', 'Database', 'Artifacts', 'Service', 'Sessions', 'CleanUp', 'Cognito', 'Monitoring'];
 
-  /** Every construct that a part makes itself, if it lets its props be injected. */
+  /** Every construct that a part creates itself, if its props can be injected. */
   function injectable(mlflow: SecureMlflow): string[] {
     const made = parts.flatMap(part => mlflow.node.tryFindChild(part)?.node.children ?? []);
     const ids = made.map(child => (child.constructor as { PROPERTY_INJECTION_ID?: string }).PROPERTY_INJECTION_ID);
@@ -199,7 +199,7 @@ describe('from outside', () => {
       constructUniqueId,
       inject(props: Record<string, unknown>, { scope, id }: { scope: IConstruct; id: string }) {
         const path = `${scope.node.path}/${id}`;
-        // Only what a part makes itself; the first call is for the class that it names, later ones for the classes above that.
+        // Only constructs that a part creates itself. The first call is for their class, later calls are for its base classes.
         if (parts.includes(scope.node.id) && !given.has(path)) {
           given.set(path, Object.keys(props).filter(name => props[name] === undefined));
         }
@@ -211,7 +211,7 @@ describe('from outside', () => {
     expect([...given].filter(([, names]) => names.length > 0)).toEqual([]);
   });
 
-  test('defaults of an organisation survive', () => {
+  test('defaults of an organization are applied', () => {
     const stack = newStack();
     const defaults: [{ readonly PROPERTY_INJECTION_ID: string }, Record<string, unknown>][] = [
       [logs.LogGroup, { logGroupClass: logs.LogGroupClass.INFREQUENT_ACCESS, retention: logs.RetentionDays.ONE_DAY }],
@@ -226,7 +226,7 @@ describe('from outside', () => {
     expect(only(template, 'AWS::EC2::VPC').Properties.CidrBlock).toBe('10.9.0.0/16');
   });
 
-  test('a mixin reaches what is inside', () => {
+  test('a mixin reaches the inner constructs', () => {
     const { stack, mlflow } = define();
     const reached: string[] = [];
     const mixin: IMixin = {
@@ -242,7 +242,7 @@ describe('from outside', () => {
     expect(only(template, 'AWS::RDS::DBCluster')).toHaveProperty('Metadata.Mixed', true);
   });
 
-  test('two of them live in one stack and share nothing', () => {
+  test('two of them can be in one stack and share no resource', () => {
     const { stack } = define();
     new SecureMlflow(stack, 'Second', { ...minimalProps(stack), domainName: 'second.example.com' });
     expect(resources(Template.fromStack(stack))).toHaveLength(2 * resources(synthesise().template).length);

@@ -8,7 +8,7 @@ import { AuthProvider, SessionStore, TokenIssuer } from '../src';
 const ENV = { account: '111122223333', region: 'eu-west-1' };
 const stackWith = (context?: Record<string, unknown>) => new Stack(newApp(context), 'Stack', { env: ENV });
 
-/** What the parameter holds, once it has been looked up. */
+/** The value of the parameter after the lookup. */
 const parameter = (stack: Stack, name = '/ml/value') => ssm.StringParameter.valueFromLookup(stack, name);
 const contextOf = (value: string) => ({ 'ssm:account=111122223333:parameterName=/ml/value:region=eu-west-1': value });
 
@@ -16,12 +16,12 @@ const client = (stack: Stack) => ({ clientId: parameter(stack), clientSecret: cl
 const certificate = (stack: Stack) => acm.Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-west-1:111122223333:certificate/1');
 const named = (stack: Stack, domainName: string): Overrides => ({ domainName, hostedZone: undefined, certificate: certificate(stack) });
 
-// Where it stands for good, nearly each of these is refused.
+// As final values, nearly all of these are refused.
 test.each<[string, (stack: Stack) => Overrides]>([
   ['domainName', stack => ({ domainName: parameter(stack) })],
   ['domainName, with a certificate', stack => named(stack, parameter(stack))],
   ['a part of domainName', stack => named(stack, `mlflow.${parameter(stack)}`)],
-  ['domainName, of which Cognito makes a prefix', stack => ({ ...named(stack, parameter(stack)), authProvider: AuthProvider.cognito() })],
+  ['domainName, from which the prefix of Cognito is derived', stack => ({ ...named(stack, parameter(stack)), authProvider: AuthProvider.cognito() })],
   ['emailDomains', stack => ({ emailDomains: [parameter(stack)] })],
   ['emailDomains, several in one', stack => ({ emailDomains: parameter(stack).split(',') })],
   ['awsIdentityIssuer', stack => ({ awsIdentityIssuer: parameter(stack) })],
@@ -56,12 +56,12 @@ test.each<[string, (stack: Stack) => Overrides]>([
       userPoolDomain: cognito.UserPoolDomain.fromDomainName(stack, 'Domain', parameter(stack)),
     }),
   })],
-])('%s may be a parameter that the CDK has yet to look up', (_, overrides) => {
+])('%s may be the dummy value of a parameter lookup', (_, overrides) => {
   const { stack } = define(overrides, stackWith());
   expect((stack.node.root as App).synth().manifest.missing).toContainEqual(expect.objectContaining({ provider: 'ssm' }));
 });
 
-test('what has been looked up is judged', () => {
+test('values after the lookup are checked', () => {
   expect(refusal(stack => ({ emailDomains: [parameter(stack)] }), stackWith(contextOf('@example.com')))).toBe(one(
     '`emailDomains`: each entry must be a domain in lower case such as "example.com", got "@example.com": leave out "@", scheme and commas, and write one domain in each entry'));
 });

@@ -9,10 +9,10 @@ import { AuthProvider, ISecureMlflow, SecureMlflow, TokenIssuer } from '../src';
 const awsIdentityIssuer = 'https://1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d.tokens.sts.global.api.aws';
 const ecsTasks = new iam.ServicePrincipal('ecs-tasks.amazonaws.com');
 
-/** What `prepare` writes down for oauth2-proxy. */
+/** The list that `prepare` writes for oauth2-proxy. */
 const listIn = (template: Template) => environmentOf(template, 'prepare').PREPARE_MACHINE_IDENTITIES;
 
-/** Who may ask AWS for tokens, and how. */
+/** The policies for requesting AWS identity tokens. */
 const granted = (template: Template) => resources(template, 'AWS::IAM::Policy')
   .map(([, { Properties }]) => [Properties.Roles, Properties.PolicyDocument.Statement.filter(({ Action }: { Action: unknown }) => [Action].flat().includes('sts:GetWebIdentityToken'))])
   .filter(([, statements]) => statements.length > 0);
@@ -31,7 +31,7 @@ const statementFor = (url: unknown) => ({
 });
 const statement = statementFor('https://mlflow.example.com');
 
-/** A stack of a known account, so that the CDK can tell which roles are of another one. */
+/** A stack with a known account, so that the CDK can recognize roles of other accounts. */
 function ofAccount(): Stack {
   return new Stack(newApp(), 'Stack', { env: { account: '111122223333', region: 'eu-west-1' } });
 }
@@ -45,11 +45,11 @@ describe('machineIdentities', () => {
     ['several', { machineIdentities: ['client', 'job@project.iam.gserviceaccount.com'] }, 'client\njob@project.iam.gserviceaccount.com'],
     ['with those of the provider', { authProvider: machineClient, machineIdentities: ['client'] },
       { 'Fn::Join': ['', ['client\n', { Ref: expect.stringMatching('MachinestrainingClient') }]] }],
-  ])('%s: prepare is told', (_, overrides, expected) => {
+  ])('%s: prepare gets them', (_, overrides, expected) => {
     expect(listIn(synthesise(overrides).template)).toEqual(expected);
   });
 
-  test('the props that were passed stay as they were', () => {
+  test('the props that were passed are not changed', () => {
     const machineIdentities = ['client'];
     const { stack, mlflow } = define({ machineIdentities, awsIdentityIssuer });
     mlflow.grantTrackingAccess(new iam.Role(stack, 'Job', { assumedBy: ecsTasks }));
@@ -57,10 +57,10 @@ describe('machineIdentities', () => {
   });
 });
 
-describe('who tells people from machines', () => {
-  // A hosted domain: oauth2-proxy asks everybody for it, or the inner door everybody but the machines.
+describe('which program distinguishes people from machines', () => {
+  // A hosted domain is checked by oauth2-proxy for everyone, or by the inner door for everyone except the machines.
   test.each<[string, Overrides, 'oauth2-proxy' | 'mlflow']>([
-    ['no machine may come', {}, 'oauth2-proxy'],
+    ['without machines', {}, 'oauth2-proxy'],
     ['some are listed', { machineIdentities: ['client'] }, 'mlflow'],
     ['AWS roles may be granted access later', { awsIdentityIssuer }, 'mlflow'],
   ])('%s', (_, overrides, asks) => {
@@ -89,12 +89,12 @@ describe('awsIdentityIssuer', () => {
     expect(issuers(overrides)).toBe(expected);
   });
 
-  test('alone lets no role in', () => {
+  test('does not allow any role by itself', () => {
     const { template } = synthesise({ awsIdentityIssuer });
     expect([listIn(template), granted(template)]).toEqual(['', []]);
   });
 
-  test('brings no warning: only the account makes such tokens', () => {
+  test('brings no warning: only the account issues such tokens', () => {
     expect(Annotations.fromStack(synthesise({ awsIdentityIssuer }).stack).findWarning('*', Match.anyValue())).toEqual([]);
   });
 });
@@ -105,10 +105,10 @@ describe('grantTrackingAccess', () => {
 
   test.each<[string, (stack: Stack) => iam.IGrantable, unknown, unknown]>([
     ['a role of the stack', job, { 'Fn::GetAtt': ['JobB9D00F9F', 'Arn'] }, { Ref: 'JobB9D00F9F' }],
-    ['what runs with a role', stack => new codebuild.Project(stack, 'Build', { buildSpec: codebuild.BuildSpec.fromObject({}), role: job(stack) }),
+    ['a construct with a role', stack => new codebuild.Project(stack, 'Build', { buildSpec: codebuild.BuildSpec.fromObject({}), role: job(stack) }),
       { 'Fn::GetAtt': ['JobB9D00F9F', 'Arn'] }, { Ref: 'JobB9D00F9F' }],
     ['a role that is imported', stack => iam.Role.fromRoleArn(stack, 'Job', imported), imported, 'job'],
-  ])('%s gets on the list and may ask for tokens for this server alone', (_, grantee, arn, role) => {
+  ])('%s gets on the list and may request AWS identity tokens for this server only', (_, grantee, arn, role) => {
     const stack = ofAccount();
     const { mlflow } = define({ awsIdentityIssuer }, stack);
     const grant = mlflow.grantTrackingAccess(grantee(stack));
@@ -122,7 +122,7 @@ describe('grantTrackingAccess', () => {
   test.each<[string, (jobs: Stack) => iam.IGrantable, string]>([
     ['a role', job, 'JobB9D00F9F'],
     ['the role of an ECS task', jobs => new ecs.FargateTaskDefinition(jobs, 'Task').taskRole, 'TaskTaskRoleE98524A1'],
-  ])('%s of another stack of the app gets its policy there', (_, grantee, id) => {
+  ])('%s of another stack of the app gets its policy in that stack', (_, grantee, id) => {
     const app = newApp();
     const stack = new Stack(app, 'Stack');
     const jobs = new Stack(app, 'Jobs');
@@ -133,7 +133,7 @@ describe('grantTrackingAccess', () => {
     expect(granted(Template.fromStack(jobs))).toEqual([[[{ Ref: id }], [statement]]]);
   });
 
-  // The CDK calls such a grant done, as every grant to such a role; whether there is a policy it does not say.
+  // The CDK reports success for every grant to such a role, and does not say whether there is a policy.
   test.each<[string, string, (stack: Stack) => iam.IRole]>([
     ['of another account', 'arn:aws:iam::999999999999:role/job', stack => iam.Role.fromRoleArn(stack, 'Job', 'arn:aws:iam::999999999999:role/job')],
     ['that must not be changed', imported, stack => iam.Role.fromRoleArn(stack, 'Job', imported, { mutable: false })],
@@ -146,7 +146,7 @@ describe('grantTrackingAccess', () => {
     expect([grant.success, grant.principalStatement?.toStatementJson()]).toEqual([true, statement]);
   });
 
-  test('a second call adds nothing twice', () => {
+  test('a second call adds no duplicates', () => {
     const { stack, mlflow } = define({ awsIdentityIssuer, machineIdentities: [imported] });
     const role = job(stack);
     for (const grantee of [role, role, iam.Role.fromRoleArn(stack, 'Once', imported), iam.Role.fromRoleArn(stack, 'Twice', imported, { mutable: false })]) {
@@ -157,7 +157,7 @@ describe('grantTrackingAccess', () => {
     expect(granted(template)).toEqual([[[{ Ref: 'JobB9D00F9F' }], [statement]], [['job'], [statement]]]);
   });
 
-  test('what was listed before stays: subjects, those of the provider, then roles one a line', () => {
+  test('earlier entries stay: subjects, those of the provider, then roles, one per line', () => {
     const { stack, mlflow } = define({ awsIdentityIssuer, machineIdentities: ['client'], authProvider: AuthProvider.cognito({ machineClients: ['training'] }) });
     for (const name of ['one', 'other']) {
       mlflow.grantTrackingAccess(iam.Role.fromRoleArn(stack, name, `arn:aws:iam::111122223333:role/${name}`));
@@ -167,7 +167,7 @@ describe('grantTrackingAccess', () => {
     });
   });
 
-  test('one role may use two servers, with a token for each', () => {
+  test('one role may use two servers, with an AWS identity token for each', () => {
     const { stack, mlflow } = define({ awsIdentityIssuer });
     const second = new SecureMlflow(stack, 'Second', { ...minimalProps(stack), awsIdentityIssuer, domainName: 'second.example.com' });
     const role = job(stack);
@@ -176,7 +176,7 @@ describe('grantTrackingAccess', () => {
     expect(granted(Template.fromStack(stack))).toEqual([[[{ Ref: 'JobB9D00F9F' }], [statement, statementFor('https://second.example.com')]]]);
   });
 
-  test('the name of the server may be known at deployment only', () => {
+  test('the name of the server may be a CDK token', () => {
     const stack = newStack();
     const { mlflow } = define({ awsIdentityIssuer, domainName: new CfnParameter(stack, 'Name').valueAsString }, stack);
     mlflow.grantTrackingAccess(job(stack));
@@ -212,7 +212,7 @@ describe('a server of another app', () => {
   const from = (stack: Stack, address = url) => SecureMlflow.fromSecureMlflowAttributes(stack, 'Server', { url: address });
   const role = (stack: Stack) => new iam.Role(stack, 'Job', { assumedBy: ecsTasks, roleName: 'job' });
 
-  test('gives a role the policy that the server itself gives, and nothing else', () => {
+  test('gives a role the same policy as the server itself, and nothing else', () => {
     const jobs = newStack();
     const server: ISecureMlflow = from(jobs);
     const grant = server.grantTrackingAccess(role(jobs));
@@ -226,7 +226,7 @@ describe('a server of another app', () => {
     expect(server.url).toBe(url);
   });
 
-  test('lets the role in where its ARN is in machineIdentities: the template is that of a grant', () => {
+  test('the role has access if its ARN is in machineIdentities: the template is the same as with a grant', () => {
     const listed = synthesise({ awsIdentityIssuer, machineIdentities: [arn] }).template;
     const { stack, mlflow } = define({ awsIdentityIssuer });
     mlflow.grantTrackingAccess(iam.Role.fromRoleArn(stack, 'Job', arn, { mutable: false }));
@@ -234,7 +234,7 @@ describe('a server of another app', () => {
     expect(listIn(listed)).toBe(arn);
   });
 
-  test('may have an address that is only known at deployment', () => {
+  test('may have a URL that is a CDK token', () => {
     const jobs = newStack();
     from(jobs, new CfnParameter(jobs, 'Url').valueAsString).grantTrackingAccess(role(jobs));
     expect(granted(Template.fromStack(jobs))).toEqual([[[{ Ref: 'JobB9D00F9F' }], [statementFor({ Ref: 'Url' })]]]);

@@ -32,7 +32,7 @@ function alarms(template: Template): Record<string, any> {
     .map(([id, { Properties }]) => [/Monitoring(\w+)[0-9A-F]{8}$/.exec(id)![1], Properties]));
 }
 
-/** The value of an alarm's metric if each metric has the one given by its name. Undefined: no data. */
+/** The value of the metric of an alarm, if each metric has the value given by its name. Undefined: no data. */
 function measured(alarm: any, valueOf: (metricName: string) => number | undefined): number | undefined {
   if (alarm.MetricName !== undefined) {
     return valueOf(alarm.MetricName);
@@ -45,14 +45,14 @@ function measured(alarm: any, valueOf: (metricName: string) => number | undefine
   }
   const SUM = (series: number[]) => series.reduce((sum, value) => sum + value, 0);
   const result = new Function('SUM', ...values.map(([id]: any) => id), `return ${Expression}`)(SUM, ...values.map(([, value]: any) => value));
-  return Number.isFinite(result) ? result : undefined; // division by zero gives no data
+  return Number.isFinite(result) ? result : undefined; // division by zero returns no data
 }
 
-/** Whether the alarm goes off, from a fresh start, when its metric stays so. */
+/** Whether the alarm rings, starting without a state, if its metric keeps this value. */
 function rings(alarm: any, valueOf: (metricName: string) => number | undefined): boolean {
   const value = measured(alarm, valueOf);
   if (value === undefined) {
-    // `missing` only keeps it from being OK; `ignore` keeps the state, which nothing has made ALARM.
+    // `missing` only prevents OK; `ignore` keeps the state, which was never ALARM.
     return alarm.TreatMissingData === 'breaching';
   }
   switch (alarm.ComparisonOperator) {
@@ -65,7 +65,7 @@ function rings(alarm: any, valueOf: (metricName: string) => number | undefined):
   }
 }
 
-/** What is not 0 on an idle system: the certificate of a healthy one has days left. */
+/** Metrics that are not 0 on an idle system: a valid certificate has days left. */
 const idle = (metricName: string) => metricName === 'DaysToExpiry' ? 198 : 0;
 
 const names = [
@@ -94,28 +94,28 @@ describe('with addMonitoring', () => {
     expect(Object.keys(alarms(template)).sort()).toEqual(names);
   });
 
-  test('those of the clean-up are there only with one', () => {
+  test('the alarms of the clean-up exist only with cleanUp', () => {
     expect(Object.keys(alarms(monitor().template)).sort()).toEqual(names.filter(name => !name.endsWith('CleanUps')));
   });
 
-  test.each(names)('%s does what it was told, and says what is so', name => {
+  test.each(names)('%s performs the actions, and its description says what happened', name => {
     const { AlarmActions, AlarmDescription, ActionsEnabled } = alarms(template)[name];
     expect(AlarmActions).toEqual([{ Ref: only(template, 'AWS::SNS::Topic').id }]);
     expect(AlarmDescription).toMatch(/^MLflow: \w.*\.$/);
     expect(ActionsEnabled).not.toBe(false);
   });
 
-  test.each(names)('%s is silent without any data', name => {
+  test.each(names)('%s does not ring without data', name => {
     expect(rings(alarms(template)[name], () => undefined)).toBe(false);
   });
 
-  test('without data, those of what is measured once a day keep their state, and the others are OK', () => {
+  test('without data, alarms on metrics that are measured rarely keep their state, and the others are OK', () => {
     const daily = ['ArtifactStorage', 'CertificateExpiry', 'DatabaseStorage'];
     expect(Object.entries(alarms(template)).map(([name, { TreatMissingData }]) => [name, TreatMissingData]).sort())
       .toEqual(names.map(name => [name, daily.includes(name) ? 'ignore' : 'notBreaching']));
   });
 
-  test.each(names)('%s is silent on an idle system whose database is paused', name => {
+  test.each(names)('%s does not ring on an idle system with a paused database', name => {
     expect(rings(alarms(template)[name], idle)).toBe(false);
   });
 
@@ -143,13 +143,13 @@ describe('with addMonitoring', () => {
     expect([...metrics, `${Threshold}, ${EvaluationPeriods} in a row`]).toMatchSnapshot();
   });
 
-  test('what would ring without that care is noticed', () => {
+  test('a wrong setting for missing data or the comparison would be noticed', () => {
     const { MissingTasks, Cpu } = alarms(template);
     expect(rings({ ...MissingTasks, TreatMissingData: 'breaching' }, () => undefined)).toBe(true);
     expect(rings({ ...Cpu, ComparisonOperator: 'LessThanOrEqualToThreshold' }, idle)).toBe(true);
   });
 
-  test('lines are counted in the log group of the task, under a name of this deployment', () => {
+  test('lines are counted in the log group of the task, in a namespace of this deployment', () => {
     const logGroup = only(template, 'AWS::Logs::LogGroup', 'ServiceLogGroup').id;
     const filters = resources(template, 'AWS::Logs::MetricFilter').map(([, { Properties }]) => Properties);
     expect(filters.map(({ LogGroupName }) => LogGroupName)).toEqual(filters.map(() => ({ Ref: logGroup })));
@@ -168,13 +168,13 @@ describe('with addMonitoring', () => {
     expect(resources(template, 'AWS::CloudWatch::Alarm').filter(([id]) => !body.includes(`"${id}"`))).toEqual([]);
   });
 
-  test('that is all: no function, no custom resource', () => {
+  test('there are no other resources: no function, no custom resource', () => {
     const before = new Set(resources(Template.fromStack(define(everything).stack)).map(([id]) => id));
     const added = resources(template).filter(([id]) => !before.has(id)).map(([, { Type }]) => Type);
     expect([...new Set(added)].sort()).toEqual(['AWS::CloudWatch::Alarm', 'AWS::CloudWatch::Dashboard', 'AWS::Logs::MetricFilter', 'AWS::SNS::Topic']);
   });
 
-  test('the dashboard draws these', () => {
+  test('the dashboard has these graphs', () => {
     const body = only(template, 'AWS::CloudWatch::Dashboard').Properties.DashboardBody['Fn::Join'][1].map((part: unknown) => typeof part === 'string' ? part : 'x').join('');
     const { widgets } = JSON.parse(body);
     const drawn = widgets.filter(({ type, properties }: any) => type === 'metric' && properties.metrics).map(({ properties }: any) => [
@@ -197,7 +197,7 @@ describe('with addMonitoring', () => {
     ]);
   });
 
-  test('the newest lines are those that are counted', () => {
+  test('the newest lines are the lines that are counted', () => {
     const body = JSON.stringify(only(template, 'AWS::CloudWatch::Dashboard').Properties.DashboardBody).replaceAll('\\', '');
     const { FilterPattern } = only(template, 'AWS::Logs::MetricFilter', 'RefusedSignIns').Properties;
     const [refused, unknown, ...others] = FilterPattern.match(/"[^"]+"/g);
@@ -207,10 +207,10 @@ describe('with addMonitoring', () => {
       `filter @message like ${refused} or @message like ${unknown} or @message like "secure-mlflow refused 403" or @message like "FAILED:"`,
       'sort @timestamp desc',
       'limit 50',
-    ].join('n| ')); // line breaks, of which the backslash is gone
+    ].join('n| ')); // line breaks, without the backslash
   });
 
-  test('cdk-nag finds nothing in it', () => {
+  test('cdk-nag has no findings', () => {
     const found = new AwsSolutionsChecks().validateScope(stack).violations
       .flatMap(({ ruleName, violatingResources }) => violatingResources.map(({ constructPath }) => `${constructPath} ${ruleName}`));
     expect(found.filter(finding => finding.includes('/Monitoring/'))).toEqual([]);
@@ -235,7 +235,7 @@ describe('what addMonitoring returns', () => {
   });
 });
 
-test('okActions are what happens when an alarm is over; by default nothing', () => {
+test('okActions happen when an alarm returns to OK; by default there are none', () => {
   const { stack, mlflow } = define(everything);
   const action = new SnsAction(new sns.Topic(stack, 'Topic'));
   mlflow.addMonitoring({ alarmActions: [action], okActions: [action] });
@@ -266,20 +266,20 @@ describe('thresholds', () => {
     ['three tasks', { desiredCount: 3 }, 3],
     ['as many as scaling allows', { scaling: { maxCount: 5 } }, 5],
     ['no task', { desiredCount: 0 }, 1],
-    ['a number only known at deployment', { desiredCount: Lazy.number({ produce: () => 2 }) }, 1],
-  ])('starts of tasks and connections to the database ring according to %s', (_, overrides, tasks) => {
+    ['a CDK token', { desiredCount: Lazy.number({ produce: () => 2 }) }, 1],
+  ])('starts of tasks and connections to the database ring depending on %s', (_, overrides, tasks) => {
     const { TaskStarts, DatabaseConnections } = alarms(monitor(undefined, overrides).template);
     expect([TaskStarts.Threshold, DatabaseConnections.Threshold]).toEqual([4 * tasks, 100 * tasks]);
   });
 
-  test('fails where nobody would hear the alarms, or one could never ring', () => {
+  test('fails if alarms have no action, or an alarm could never ring', () => {
     expect(() => define().mlflow.addMonitoring({ alarmActions: [], thresholds: { cpu: { evaluationPeriods: 0 } } })).toThrow(
       'Stack/Mlflow: 2 props need a change\n'
       + '  - `thresholds.cpu.evaluationPeriods` must be a whole number, 1 or more, got 0\n'
       + '  - `alarmActions` must contain at least one action, got []: pass one, such as `new SnsAction(topic)`, because alarms without an action notify no one');
   });
 
-  test('fails without a trace, and can be called again', () => {
+  test('fails without leaving constructs behind, and can be called again', () => {
     const { stack, mlflow } = define();
     expect(() => mlflow.addMonitoring({ alarmActions: [] })).toThrow('`alarmActions` must contain at least one action');
     mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))] });
@@ -292,7 +292,7 @@ describe('thresholds', () => {
       'Stack/Mlflow: addMonitoring must be called once, got a second call: pass all `alarmActions` and `thresholds` in one call'));
   });
 
-  test('accept numbers that are only known at deployment', () => {
+  test('may be CDK tokens', () => {
     const number = (value: number) => Lazy.number({ produce: () => value });
     const { stack, template } = monitor({ cpu: { threshold: number(70), evaluationPeriods: number(2) } });
     expect(stack.resolve(alarms(template).Cpu)).toMatchObject({ Threshold: 70, EvaluationPeriods: 2 });
@@ -327,13 +327,13 @@ describe('metrics', () => {
     expect(metric(mlflow, { label: 'mine' })).toMatchObject({ metricName, label: 'mine' });
   });
 
-  test('answers are those of the code that is asked for', () => {
+  test('answers are those with the given code', () => {
     const { metrics } = define().mlflow;
     expect(metrics.httpCodeTarget(HttpCodeTarget.TARGET_3XX_COUNT).metricName).toBe('HTTPCode_Target_3XX_Count');
     expect(metrics.httpCodeElb(HttpCodeElb.ELB_4XX_COUNT).metricName).toBe('HTTPCode_ELB_4XX_Count');
   });
 
-  test.each(methods)('%s is that of this deployment', (_, metric, namespace) => {
+  test.each(methods)('%s is the metric of this deployment', (_, metric, namespace) => {
     const { stack, mlflow, template } = synthesise();
     const id = (type: string, part?: string) => only(template, type, part).id;
     const service = { 'Fn::GetAtt': [id('AWS::ECS::Service'), 'Name'] };
@@ -354,7 +354,7 @@ describe('metrics', () => {
     expect(found).toEqual(dimensions[namespace]);
   });
 
-  test('the filter that counts refused requests is there once it is asked for, and only once', () => {
+  test('the filter that counts refused requests is created at the first use, and only once', () => {
     const filters = (calls: (mlflow: SecureMlflow, scope: Stack) => void) => {
       const { stack, mlflow } = define();
       calls(mlflow, stack);
@@ -368,7 +368,7 @@ describe('metrics', () => {
     expect(define().mlflow.metrics.refusedRequests()).toMatchObject({ statistic: 'Sum', period: Duration.minutes(5) });
   });
 
-  // What the phase `clean-up` of the checks plays with the lines of the real programs.
+  // The part `clean-up` of the checks tests the same with the log lines of the real programs.
   test.each([
     ['secure-mlflow refused 403 POST "/api/2.0/mlflow/runs/create" of "ada@example.com" (reader): it needs an editor', true],
     ['secure-mlflow refused 403 GET "/" of nobody: no name', true],
@@ -395,7 +395,7 @@ describe('accessLogsBucket', () => {
     Object.fromEntries(resource.Properties.LoadBalancerAttributes.map(({ Key, Value }: any) => [Key, Value]));
   const bucket = (stack: Stack) => new s3.Bucket(stack, 'Logs', { encryption: s3.BucketEncryption.S3_MANAGED, enforceSSL: true });
 
-  test('gets the access logs, and lets the load balancer write them', () => {
+  test('gets the access logs, and allows the load balancer to write them', () => {
     const { stack, template } = regional(scope => ({ accessLogsBucket: bucket(scope) }));
     const { id } = only(template, 'AWS::S3::Bucket', 'Logs');
     expect(attributes(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer')))

@@ -22,13 +22,13 @@ class Custom extends AuthProvider {
   }
 }
 
-/** What a list in local/names/ holds, by its headings. */
+/** The names in a list in local/names/, by its headings. */
 function listed(file: string): Map<string, string[]> {
   const parts = readFileSync(join(__dirname, '..', 'local', 'names', file), 'utf8').trim().split('\n\n').map(part => part.split('\n'));
   return new Map(parts.map(([heading, ...names]) => [heading.replace('# ', ''), names]));
 }
 
-/** The problems that synthesis names. */
+/** The problems that synthesis lists. */
 function problems(overrides: Overrides): string[] {
   try {
     define(overrides);
@@ -38,13 +38,13 @@ function problems(overrides: Overrides): string[] {
   }
 }
 
-/** The names of a list that are refused in a prop, all tried at once. */
+/** The names of a list that are refused in a prop, tested together. */
 function refused(prop: string, names: string[], value: unknown): string[] {
   const pattern = new RegExp(`^\`${prop}\` must not contain ([^ ,:]+)`);
   return problems({ [prop]: Object.fromEntries(names.map(name => [name, value])) }).map(problem => pattern.exec(problem)?.[1] ?? problem);
 }
 
-// The checks ask the installed programs for the names (`npm run try -- --check names`); here it is what becomes of each.
+// The checks read the names from the installed programs (`npm run try -- --check names`). The tests here check how each name is handled.
 describe.each([
   ['server.txt', 'environment', 'secrets', RESERVED_MLFLOW_NAMES, /^_?MLFLOW_/],
   ['process.txt', 'environment', 'secrets', {}, /^$/],
@@ -65,13 +65,13 @@ describe.each([
     expect(refused(secrets, lists.get(never)!, secret)).toEqual(lists.get(never));
   });
 
-  test('those of secrets are refused in plain text alone', () => {
+  test('names of secrets are refused only in plain text', () => {
     expect(refused(plain, lists.get(inSecrets)!, 'a5f0')).toEqual(lists.get(inSecrets));
     expect(refused(secrets, lists.get(inSecrets)!, secret)).toEqual([]);
   });
 
-  // A reason for a name that the program does not know is out of date, or misspelt.
-  test('reasons are given for names that there are', () => {
+  // A reason for a name that the program does not know is outdated or misspelled.
+  test('reasons exist only for known names', () => {
     const known = [...lists.get(never)!, ...lists.get(inSecrets)!];
     const stale = Object.keys(reserved).filter(entry => own.test(entry) && !known.some(name => name === entry || (entry.endsWith('*') && name.startsWith(entry.slice(0, -1)))));
     expect(stale).toEqual([]);
@@ -83,7 +83,7 @@ test('every name of oauth2-proxy that is not refused is known', () => {
   expect([...OTHER_PROXY_NAMES].sort()).toEqual(allowed.flat().sort());
 });
 
-test('gunicornOpts takes the options of the list that tune gunicorn, and no other', () => {
+test('gunicornOpts accepts the options that tune gunicorn, and no others', () => {
   const lists = listed('gunicorn.txt');
   const options = Object.entries(GUNICORN_OPTIONS).map(([option, value]) => value === 'no value' ? option : `${option} …`);
   expect(lists.get('They tune gunicorn')).toEqual(options.sort());
@@ -92,8 +92,8 @@ test('gunicornOpts takes the options of the list that tune gunicorn, and no othe
   }
 });
 
-describe('what opens a door is refused', () => {
-  // Written out, because the tables above shrink with the lists.
+describe('names that weaken the protection are refused', () => {
+  // Listed here as well, because the tables above become shorter when an entry is removed.
   test.each([
     'MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS', 'MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES', 'MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS', 'MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS', 'MLFLOW_WEBHOOK_ALLOWED_SCHEMES',
     'MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS', 'MLFLOW_ICON_URL_ALLOWED_SCHEMES', 'MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES', 'MLFLOW_GATEWAY_RESOLVE_API_KEY_FROM_ENV',
@@ -107,13 +107,13 @@ describe('what opens a door is refused', () => {
 
   test.each([
     'SET_AUTHORIZATION_HEADER', 'PASS_ACCESS_TOKEN', 'PASS_AUTHORIZATION_HEADER', 'PREFER_EMAIL_TO_USER', 'REDIS_INSECURE_SKIP_TLS_VERIFY', 'SET_BASIC_AUTH', 'BASIC_AUTH_PASSWORD', 'FORCE_HTTPS',
-  ].map(name => `OAUTH2_PROXY_${name}`))('%s, in proxyEnvironment, in proxySecrets and of a provider', name => {
+  ].map(name => `OAUTH2_PROXY_${name}`))('%s, in proxyEnvironment, in proxySecrets and in a provider', name => {
     expect(problems({ proxyEnvironment: { [name]: 'true' } })).toEqual([expect.stringContaining(`\`proxyEnvironment\` must not contain ${name}: `)]);
     expect(problems({ proxySecrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`proxySecrets\` must not contain ${name}: `)]);
     expect(problems({ authProvider: new Custom({ [name]: 'true' }) })).toEqual([expect.stringContaining(`\`authProvider\` must not contain ${name}: `)]);
   });
 
-  test.each(['CODE_CHALLENGE_METHOD', 'FORCE_CODE_CHALLENGE_METHOD', 'BACKEND_LOGOUT_URL', 'AZURE_TENANT'].map(name => `OAUTH2_PROXY_${name}`))('%s, but for a provider', name => {
+  test.each(['CODE_CHALLENGE_METHOD', 'FORCE_CODE_CHALLENGE_METHOD', 'BACKEND_LOGOUT_URL', 'AZURE_TENANT'].map(name => `OAUTH2_PROXY_${name}`))('%s, except in a provider', name => {
     expect(problems({ proxyEnvironment: { [name]: 'plain' } })).toEqual([expect.stringContaining(`\`proxyEnvironment\` must not contain ${name}: `)]);
     expect(problems({ proxySecrets: { [name]: secret } })).toEqual([expect.stringContaining(`\`proxySecrets\` must not contain ${name}: `)]);
     expect(problems({ authProvider: new Custom({ [name]: 'plain' }) })).toEqual([]);
@@ -131,13 +131,13 @@ describe('secrets in plain text', () => {
       expect(problems({ secrets: { [name]: secret } })).toEqual([]);
     });
 
-  test.each(['OAUTH2_PROXY_SIGNATURE_KEY', 'OAUTH2_PROXY_JWT_KEY'])('%s is for proxySecrets', name => {
+  test.each(['OAUTH2_PROXY_SIGNATURE_KEY', 'OAUTH2_PROXY_JWT_KEY'])('%s belongs into proxySecrets', name => {
     expect(problems({ proxyEnvironment: { [name]: 'a5f0' } })).toEqual([`\`proxyEnvironment\` must not contain ${name}, ${readable}: use \`proxySecrets\``]);
     expect(problems({ authProvider: new Custom({ [name]: 'a5f0' }) })).toEqual([`\`authProvider\` must not contain ${name}, ${readable}: use \`proxySecrets\``]);
     expect(problems({ proxySecrets: { [name]: secret } })).toEqual([]);
   });
 
-  test('a secret of the provider is for proxySecrets, too', () => {
+  test('a secret of the provider also belongs into proxySecrets', () => {
     expect(problems({ authProvider: new Custom({ OAUTH2_PROXY_GITHUB_TOKEN: 'a5f0' }) })).toEqual([`\`authProvider\` must not contain OAUTH2_PROXY_GITHUB_TOKEN, ${readable}: use \`proxySecrets\``]);
     expect(problems({ proxySecrets: { OAUTH2_PROXY_GITHUB_TOKEN: secret } })).toEqual([]);
     expect(problems({ proxySecrets: { OAUTH2_PROXY_CLIENT_SECRET: secret, OAUTH2_PROXY_GITHUB_ORG: secret } })).toEqual([
@@ -149,13 +149,13 @@ describe('secrets in plain text', () => {
     ['OPENAI_API_KEY_PATH', '/app/key'], ['GOOGLE_APPLICATION_CREDENTIALS', '/app/account.json'], ['MAX_TOKENS', '100'], ['TOKENIZERS_PARALLELISM', 'false'], ['MLFLOW_OPENAI_SECRET_SCOPE', 'scope'],
     ['KEY', 'x'], ['MONKEY', 'x'], ['SECRETARY', 'x'], ['USE_TOKEN', 'true'], ['ROTATE_SECRET', '0'], ['API_KEY', ''],
     ['MAX_TOKEN', '512'], ['PWD', '/tmp'], ['SORT_KEY', 'time'], ['SSH_PUBLIC_KEY', 'ssh-ed25519 AAAA'], ['MLFLOW_MYSQL_SSL_KEY', '/app/key'], ['BYPASS', 'x'], ['WEBHOOK_URLS', 'x'],
-  ])('%s=%s is none', (name, value) => {
+  ])('%s=%s is not a secret', (name, value) => {
     expect(problems({ environment: { [name]: value } })).toEqual([]);
   });
 
   test.each([
     'postgresql+psycopg2://reader:a5f0@replica.example.com/mlflow', 'redis://:a5f0@redis.example.com:6379/0', 'postgresql://replica.example.com/mlflow?user=reader&password=a5f0', 'rediss://user:a%40b@h',
-  ])('a password in the URL %s is refused, whatever the name', url => {
+  ])('a password in the URL %s is refused, regardless of the name', url => {
     for (const name of ['MLFLOW_READ_REPLICA_BACKEND_STORE_URI', 'MLFLOW_WORKSPACE_STORE_URI', 'MLFLOW_SERVER_JOB_HUEY_REDIS_URL', 'ANYTHING']) {
       expect(problems({ environment: { [name]: url } })).toEqual([`\`environment\` must not contain a password, got one in the URL ${name}, ${readable}: use \`secrets\``]);
     }
@@ -163,13 +163,13 @@ describe('secrets in plain text', () => {
       .toEqual([`\`proxyEnvironment\` must not contain a password, got one in the URL OAUTH2_PROXY_BANNER, ${readable}: use \`proxySecrets\``]);
   });
 
-  test.each(['postgresql+psycopg2://mlflow@replica.example.com:5432/mlflow', 'redis://redis.example.com:6379/0', 'https://example.com:8443/a@b', 'https://example.com/?q=a:b@c', 'a:b@c'])('%s holds no password', url => {
+  test.each(['postgresql+psycopg2://mlflow@replica.example.com:5432/mlflow', 'redis://redis.example.com:6379/0', 'https://example.com:8443/a@b', 'https://example.com/?q=a:b@c', 'a:b@c'])('%s contains no password', url => {
     expect(problems({ environment: { MLFLOW_READ_REPLICA_BACKEND_STORE_URI: url } })).toEqual([]);
   });
 });
 
 describe('a reference to a secret in plain text', () => {
-  /** What synthesis says, once every value is known. */
+  /** The errors of synthesis, when every value is known. */
   const said = (make: (stack: Stack) => Overrides) => {
     try {
       synthesise(make);
@@ -193,14 +193,14 @@ describe('a reference to a secret in plain text', () => {
   });
 
   test.each<[string, (stack: Stack) => string]>([
-    ['a parameter that is none', stack => ssm.StringParameter.fromStringParameterAttributes(stack, 'Parameter', { parameterName: '/plain', version: 1 }).stringValue],
+    ['a parameter that is not a secret', stack => ssm.StringParameter.fromStringParameterAttributes(stack, 'Parameter', { parameterName: '/plain', version: 1 }).stringValue],
     ['the ARN of a secret', stack => password(stack).secretArn],
-  ])('%s is let through', (_, value) => {
+  ])('%s is accepted', (_, value) => {
     expect(said(stack => ({ environment: { FOO: value(stack) } }))).toBe('');
   });
 });
 
-describe('names that are none', () => {
+describe('invalid names', () => {
   const none = (prop: string, name: string) => `\`${prop}\` must contain names of letters, digits and "_" that do not begin with a digit, got ${JSON.stringify(name)}: correct it, or leave it out`;
 
   test.each(['', 'A B', 'A=B', '1A', 'A-B', 'Ä', 'A\n', ' A'])('%j', name => {
@@ -212,12 +212,12 @@ describe('names that are none', () => {
     }
   });
 
-  test.each(['A', '_', 'a1', 'SystemDrive', '__x__'])('%s is one', name => {
+  test.each(['A', '_', 'a1', 'SystemDrive', '__x__'])('%s is valid', name => {
     expect(problems({ environment: { [name]: 'x' }, proxySecrets: { [name]: secret } })).toEqual([]);
   });
 });
 
-describe('reasons fit the name', () => {
+describe('reasons match the name', () => {
   const reason = (prop: string, name: string) => problems({ [prop]: { [name]: 'x' } })[0].replace(`\`${prop}\` must not contain ${name}: `, '');
 
   test.each([
@@ -237,13 +237,13 @@ describe('reasons fit the name', () => {
 
   test.each([
     ['OAUTH2_PROXY_CLIENT_SECRET', 'clientSecret'], ['OAUTH2_PROXY_CLIENT_SECRET_FILE', 'clientSecret'], ['OAUTH2_PROXY_CLIENT_ID', 'clientId'], ['OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS', 'bearerTokens'],
-  ])('a provider of one\'s own is told where %s goes', (name, option) => {
+  ])('the error for a custom provider says where %s belongs', (name, option) => {
     expect(problems({ authProvider: new Custom({ [name]: 'x' }) })).toEqual([`\`authProvider\` must not contain ${name}: use \`${option}\` of the config that \`bind\` returns`]);
   });
 });
 
-describe('what is no secret of ECS', () => {
-  // It may be one all the same, so it is never shown.
+describe('a value that is not an ecs.Secret', () => {
+  // The value may be a secret, so it is never shown.
   test.each([['a5f0', 'string'], [SecretValue.unsafePlainText('a5f0'), 'object'], [undefined, 'undefined'], [null, 'object']])('fails in secrets and proxySecrets: %j', (value, type) => {
     for (const prop of ['secrets', 'proxySecrets']) {
       expect(problems({ [prop]: { ONE: value } } as Overrides)).toEqual([`\`${prop}\`: ONE must be an ecs.Secret, got a value of type ${type}: use \`ecs.Secret.fromSecretsManager(…)\` or \`fromSsmParameter(…)\``]);
@@ -275,7 +275,7 @@ describe('secrets', () => {
     return { template, mlflow: stack.resolve(ofMlflow.secretArn), proxy: stack.resolve(ofProxy.secretArn) };
   };
 
-  test('each is a secret of the containers that it is for, and of no other', () => {
+  test('each is a secret of the right containers, and of no other', () => {
     const { template, mlflow, proxy } = own();
     const key = { 'Fn::Join': ['', [mlflow, ':key::']] };
     expect(secretsOf(template, 'mlflow')).toMatchObject({ OPENAI_API_KEY: key });
@@ -300,11 +300,11 @@ describe('secrets', () => {
     expect(problems(props)).toEqual([`${problem}: leave one of them out`]);
   });
 
-  test.each(['MLFLOW_DISABLE_TELEMETRY', 'MLFLOW_SQLALCHEMYSTORE_POOL_SIZE', 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION'])('%s has a plain value and is none', name => {
+  test.each(['MLFLOW_DISABLE_TELEMETRY', 'MLFLOW_SQLALCHEMYSTORE_POOL_SIZE', 'MLFLOW_SERVER_ENABLE_JOB_EXECUTION'])('%s has a plain value and is not a secret', name => {
     expect(problems({ secrets: { [name]: secret } })).toEqual([`\`secrets\` must not contain ${name}: it is not a secret; use \`environment\``]);
   });
 
-  test('a name that is only known at deployment is not judged', () => {
+  test('a name that is a CDK token is not checked', () => {
     const name = Lazy.string({ produce: () => 'MLFLOW_LAZY' });
     expect(secretsOf(synthesise({ secrets: { [name]: secret } }).template, 'mlflow')).toHaveProperty('MLFLOW_LAZY');
     expect(problems({ environment: { [`${name}_API_KEY`]: 'a5f0' } })).toEqual([]);
@@ -324,7 +324,7 @@ describe('how long the URL of a download works', () => {
   });
 });
 
-// Python reads the names in any case.
+// Python reads the names in any letter case.
 test.each(['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'all_proxy', 'no_proxy', 'Https_Proxy'])('%s belongs to networkProxy', name => {
   const refusal = (prop: string) => [`\`${prop}\` must not contain ${name}: use \`networkProxy\`, which applies to every container`];
   expect(problems({ environment: { [name]: 'x' } })).toEqual(refusal('environment'));
@@ -333,6 +333,6 @@ test.each(['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY', 'http_proxy', '
   expect(problems({ proxySecrets: { [name]: secret } })).toEqual(refusal('proxySecrets'));
 });
 
-test('names that only look like it do not', () => {
+test('names that only look similar do not', () => {
   expect(problems({ environment: { HTTPS_PROXY_PORT: 'x', MY_HTTP_PROXY: 'x' } })).toEqual([]);
 });

@@ -29,7 +29,7 @@ test('reaches every container of both tasks', () => {
   }
 });
 
-test('without it no container has a variable of it', () => {
+test('without it no container has such a variable', () => {
   for (const [, environment] of environmentsOf(synthesise({ cleanUp: { olderThan: Duration.days(30) } }).template)) {
     expect(Object.keys(environment).filter(name => /_proxy$/i.test(name))).toEqual([]);
   }
@@ -38,21 +38,21 @@ test('without it no container has a variable of it', () => {
 test.each<[string, (stack: Stack) => string[], unknown]>([
   ['hosts of one\'s own, in place of S3', () => ['example.com', '10.0.0.0'], `${within},example.com,10.0.0.0`],
   ['none', () => [], within],
-  ['hosts that are only known at deployment', stack => new CfnParameter(stack, 'Hosts', { type: 'CommaDelimitedList' }).valueAsList,
+  ['hosts that are CDK tokens', stack => new CfnParameter(stack, 'Hosts', { type: 'CommaDelimitedList' }).valueAsList,
     { 'Fn::Join': ['', [`${within},`, { 'Fn::Join': [',', { Ref: 'Hosts' }] }]] }],
-])('noProxy may hold %s', (_, noProxy, expected) => {
+])('noProxy may contain %s', (_, noProxy, expected) => {
   const { template } = synthesise(stack => ({ networkProxy: { ...networkProxy, noProxy: noProxy(stack) } }));
   expect(environmentOf(template, 'oauth2-proxy').NO_PROXY).toEqual(expected);
 });
 
-test('host and port may be tokens', () => {
+test('host and port may be CDK tokens', () => {
   const { template } = synthesise(stack => ({
     networkProxy: { host: new CfnParameter(stack, 'Host').valueAsString, port: new CfnParameter(stack, 'Port', { type: 'Number' }).valueAsNumber },
   }));
   expect(environmentOf(template, 'prepare').HTTPS_PROXY).toEqual({ 'Fn::Join': ['', ['http://', { Ref: 'Host' }, ':', { Ref: 'Port' }]] });
 });
 
-test('the tasks are let out to it', () => {
+test('the tasks may connect to it', () => {
   const https = ['0.0.0.0/0', 443, 443];
   expect(egress({})).toEqual([https]);
   expect(egress({ networkProxy })).toEqual([https, ['0.0.0.0/0', 3128, 3128]]);
@@ -66,7 +66,7 @@ describe('fails for', () => {
   const of = (options: Partial<NetworkProxyOptions>) => problem({ networkProxy: { ...networkProxy, ...options } });
 
   test.each(['http://proxy.example.com', 'me:a5f0@proxy.example.com', 'proxy.example.com:3128', 'Proxy.example.com', '10.0.0.256', ''])('the host %j', host => {
-    const got = host.includes('@') ? 'one with a password' : JSON.stringify(host); // which must not come into a log
+    const got = host.includes('@') ? 'one with a password' : JSON.stringify(host); // which must not be written to a log
     expect(of({ host })).toBe(`\`networkProxy.host\` must be a host name with a dot, in lower case, or an IPv4 address, got ${got}: leave out scheme, port and password; a proxy that requires a password is not supported`);
   });
 
@@ -74,7 +74,7 @@ describe('fails for', () => {
     expect(of({ host })).toBe(`\`networkProxy.host\` must be a host in the network, got "${host}": do not use the task itself or a link-local address`);
   });
 
-  test('the port 443, which the inner door lets the calls of people out to', () => {
+  test('the port 443, to which the inner door allows calls of people', () => {
     expect(of({ port: 443 })).toBe('`networkProxy.port` must not be 443, because the inner door allows requests of people to port 443 of public addresses: have the proxy listen on another port, too');
   });
 
@@ -86,11 +86,11 @@ describe('fails for', () => {
     expect(of({ noProxy: [entry] })).toBe(`\`networkProxy.noProxy\`: each entry must be a host or an address, got ${JSON.stringify(entry)}: leave out scheme, port, path, ranges and "*"; a host includes its subdomains`);
   });
 
-  test('the AI gateway beside it', () => {
+  test('the AI gateway with it', () => {
     expect(problem({ networkProxy, aiGateway: {} })).toBe('`networkProxy` must be left out where `aiGateway` is given: the inner door could not check which addresses people call through that proxy; leave out one of them');
   });
 
-  test('no proxy that works', () => {
+  test('not for a valid proxy', () => {
     const options = { host: '10.0.0.1', port: 65535, noProxy: ['.example.com', Token.asString({ Ref: 'Host' })] };
     expect(() => define({ networkProxy: options })).not.toThrow();
   });

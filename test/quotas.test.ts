@@ -5,14 +5,14 @@ import { define, OverridesOf, warningsIn } from './fixtures';
 
 const sources = (count: number) => Array.from({ length: count }, (_, index) => ec2.Peer.ipv4(`192.0.2.${index}/32`));
 
-test.each([60, 61])('allowedSources may be %d, with a warning where a security group may not take them', count => {
-  const warnings = warningsIn(define({ allowedSources: [...sources(count), ec2.Peer.ipv4('192.0.2.0/32')] }).stack); // one twice is one rule
+test.each([60, 61])('allowedSources may be %d, with a warning if a security group may not allow as many rules', count => {
+  const warnings = warningsIn(define({ allowedSources: [...sources(count), ec2.Peer.ipv4('192.0.2.0/32')] }).stack); // a duplicate counts as one rule
   expect(warnings).toEqual(count === 60 ? [] : [['manySources',
     '`allowedSources` needs up to 61 rules in a security group (one for each source, 55 for a prefix list as large as that of CloudFront), '
     + 'and AWS allows 60 unless the quota of your account was raised: the deployment may fail; use larger ranges, or a security group as the source']]);
 });
 
-test.each([5, 6])('a prefix list counts as large as CloudFront\'s, beside %d sources', count => {
+test.each([5, 6])('a prefix list counts like that of CloudFront, with %d sources', count => {
   const warnings = warningsIn(define({ allowedSources: [...sources(count), ec2.Peer.prefixList('pl-3b927c52')] }).stack);
   expect(warnings.map(([id]) => id)).toEqual(count === 5 ? [] : ['manySources']);
 });
@@ -39,11 +39,11 @@ describe('a task definition of more than 64 KiB is refused', () => {
     expect(synth(large(30_000))).toThrow(REFUSAL);
   });
 
-  test('for what is written in more than one byte a letter', () => {
+  test('for characters of more than one byte', () => {
     expect(synth({ environment: { LARGE: 'ü'.repeat(15_000) } })).toThrow(REFUSAL);
   });
 
-  test('for the roles that are let in', () => {
+  test('for the roles that have access', () => {
     const awsIdentityIssuer = 'https://1a2b.tokens.sts.global.api.aws';
     const grant = (count: number) => synth({ awsIdentityIssuer }, ({ stack, mlflow }) => {
       for (let index = 0; index < count; index++) {

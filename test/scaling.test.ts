@@ -9,7 +9,7 @@ test('by default the number of tasks is fixed', () => {
   expect(properties(template, 'AWS::ECS::Service').DesiredCount).toBe(3);
 });
 
-test('with `scaling` it follows CPU and requests, from `desiredCount` on', () => {
+test('with `scaling` it follows CPU and requests, beginning with `desiredCount`', () => {
   const { template } = synthesise({ desiredCount: 2, scaling: { maxCount: 6 } });
   expect(properties(template, 'AWS::ECS::Service')).not.toHaveProperty('DesiredCount');
   expect(properties(template, 'AWS::ApplicationAutoScaling::ScalableTarget')).toMatchObject({ MinCapacity: 2, MaxCapacity: 6 });
@@ -22,7 +22,7 @@ test('with `scaling` it follows CPU and requests, from `desiredCount` on', () =>
   });
 });
 
-test('both targets can be chosen, and be known at deployment only', () => {
+test('both targets can be chosen, and may be CDK tokens', () => {
   const { template } = synthesise(stack => ({
     scaling: { maxCount: new CfnParameter(stack, 'Most', { type: 'Number' }).valueAsNumber, cpuUtilizationPercent: 80, requestsPerTarget: 100 },
   }));
@@ -41,6 +41,6 @@ test.each([
   expect(() => synthesise({ desiredCount: 2, scaling })).toThrow(problem);
 });
 
-test('fails from none on: with no task nothing is measured', () => {
+test('fails for 0 tasks: without a task there are no metrics', () => {
   expect(() => synthesise({ desiredCount: 0, scaling: { maxCount: 3 } })).toThrow('`desiredCount` must be 1 or more where `scaling` is given, got 0');
 });

@@ -90,7 +90,7 @@ describe('by default', () => {
     expect(mlflow.connections.securityGroups).toEqual(mlflow.loadBalancer.connections.securityGroups);
   });
 
-  test('the VPC spans two zones, with room in each subnet, and gives no address away on launch', () => {
+  test('the VPC has two zones with large subnets, and assigns no public addresses on launch', () => {
     const subnets = resources(template, 'AWS::EC2::Subnet').map(([, { Properties }]) => [
       Properties.Tags.find(({ Key }: { Key: string }) => Key === 'aws-cdk:subnet-name').Value, Properties.CidrBlock, Properties.MapPublicIpOnLaunch,
     ]);
@@ -101,14 +101,14 @@ describe('by default', () => {
     ]);
   });
 
-  test('the VPC reaches S3 by a gateway endpoint and logs refused connections for a month', () => {
+  test('the VPC has a gateway endpoint for S3 and logs rejected connections for a month', () => {
     expect(only(template, 'AWS::EC2::VPCEndpoint').Properties).toMatchObject({ VpcEndpointType: 'Gateway', ServiceName: { 'Fn::Join': ['', ['com.amazonaws.', { Ref: 'AWS::Region' }, '.s3']] } });
     const group = only(template, 'AWS::Logs::LogGroup', 'FlowLog');
     expect(only(template, 'AWS::EC2::FlowLog').Properties).toMatchObject({ TrafficType: 'REJECT', LogDestinationType: 'cloud-watch-logs', LogGroupName: { Ref: group.id } });
     expect(group.Properties.RetentionInDays).toBe(30);
   });
 
-  test('the load balancer is public and waits as long as the proxy does', () => {
+  test('the load balancer is public and has the timeout of oauth2-proxy', () => {
     const { Scheme, Subnets, LoadBalancerAttributes } = only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').Properties;
     expect(Scheme).toBe('internet-facing');
     expect(Subnets.map(({ Ref }: { Ref: string }) => Ref)).toEqual([expect.stringContaining('PublicSubnet1'), expect.stringContaining('PublicSubnet2')]);
@@ -125,7 +125,7 @@ describe('by default', () => {
       .toEqual([['0.0.0.0/0', 443, 443], ['0.0.0.0/0', 80, 80]]);
   });
 
-  test('the HTTPS listener leads to the proxy, except for the assistant', () => {
+  test('the HTTPS listener forwards to oauth2-proxy, except for the assistant', () => {
     const listener = only(template, 'AWS::ElasticLoadBalancingV2::Listener', 'Https');
     expect(listener.Properties).toEqual({
       LoadBalancerArn: { Ref: only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').id },
@@ -144,7 +144,7 @@ describe('by default', () => {
     });
   });
 
-  test('the HTTP listener redirects for good', () => {
+  test('the HTTP listener redirects permanently', () => {
     expect(only(template, 'AWS::ElasticLoadBalancingV2::Listener', 'Http7B8FEEFF').Properties).toMatchObject({
       Port: 80,
       Protocol: 'HTTP',
@@ -165,7 +165,7 @@ describe('by default', () => {
     });
   });
 
-  test('the name and its certificate are made in the zone', () => {
+  test('the record and the certificate use the zone', () => {
     expect(only(template, 'AWS::CertificateManager::Certificate').Properties).toMatchObject({
       DomainName: 'mlflow.example.com',
       ValidationMethod: 'DNS',
@@ -207,7 +207,7 @@ describe('by default', () => {
     expect(cluster).toMatchObject({ DeletionPolicy: 'Snapshot', UpdateReplacePolicy: 'Snapshot' });
   });
 
-  test('the database takes TLS alone and ends idle sessions', () => {
+  test('the database accepts TLS only and closes idle sessions', () => {
     expect(only(template, 'AWS::RDS::DBClusterParameterGroup').Properties).toMatchObject({
       Family: 'aurora-postgresql17',
       Parameters: { 'rds.force_ssl': '1', 'idle_session_timeout': '60000' },
@@ -225,7 +225,7 @@ describe('by default', () => {
       .toEqual([expect.stringContaining('DatabaseSubnet1'), expect.stringContaining('DatabaseSubnet2')]);
   });
 
-  test('the bucket is encrypted, versioned, never public, and drops incomplete uploads', () => {
+  test('the bucket is encrypted, versioned, never public, and aborts incomplete uploads', () => {
     const bucket = only(template, 'AWS::S3::Bucket');
     expect(bucket.Properties).toEqual({
       BucketEncryption: { ServerSideEncryptionConfiguration: [{ ServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }] },
@@ -240,7 +240,7 @@ describe('by default', () => {
     ]);
   });
 
-  test('the tasks may do with the bucket what MLflow does, in its folder, while the bucket is of this account', () => {
+  test('the tasks have the permissions that MLflow needs, in its folder, while the bucket belongs to this account', () => {
     const arn = attribute(only(template, 'AWS::S3::Bucket').id, 'Arn');
     const ofItsAccount = { StringEquals: { 'aws:ResourceAccount': { Ref: 'AWS::AccountId' } } };
     expect(statementsOf(template, 'TaskRole')).toEqual([
@@ -254,7 +254,7 @@ describe('by default', () => {
     ]);
   });
 
-  test('one task runs at a time, and the old one stops before the new one starts', () => {
+  test('one task runs, and the old one stops before the new one starts', () => {
     expect(only(template, 'AWS::ECS::Service').Properties).toMatchObject({
       Cluster: { Ref: only(template, 'AWS::ECS::Cluster').id },
       LaunchType: 'FARGATE',
@@ -283,7 +283,7 @@ describe('by default', () => {
     expect(containers(template).map(({ Name }) => Name)).toEqual(['prepare', 'mlflow', 'oauth2-proxy']);
   });
 
-  test.each(['prepare', 'mlflow', 'oauth2-proxy'])('%s has no capability, a root it cannot write to, two minutes to stop, and logs', name => {
+  test.each(['prepare', 'mlflow', 'oauth2-proxy'])('%s has no capabilities, a read-only root, two minutes to stop, and logs', name => {
     expect(container(template, name)).toMatchObject({
       ReadonlyRootFilesystem: true,
       LinuxParameters: { Capabilities: { Drop: ['ALL'] } },
@@ -292,7 +292,7 @@ describe('by default', () => {
     });
   });
 
-  test('prepare runs once, as root, and gets the programs packed', () => {
+  test('prepare runs once, as root, and gets the packed programs', () => {
     const source = (file: string) => readFileSync(join(__dirname, '..', 'containers', file), 'utf8');
     const prepare = container(template, 'prepare');
     expect(prepare).toMatchObject({
@@ -316,7 +316,7 @@ describe('by default', () => {
     ]);
   });
 
-  test('they are packed as they stand', () => {
+  test('the packed programs are the current ones', () => {
     const files = JSON.parse(inflateSync(Buffer.from(container(template, 'prepare').Command[3], 'base64')).toString());
     const folder = join(__dirname, '..', 'containers');
     const door = readdirSync(join(folder, 'secure_mlflow'), { recursive: true, encoding: 'utf8' }).filter(name => /^[^/]+\.py$|^pages\/.*\.html$/.test(name));
@@ -324,8 +324,8 @@ describe('by default', () => {
     expect(files).toEqual(Object.fromEntries(names.map(name => [name, readFileSync(join(folder, name), 'utf8')])));
   });
 
-  // ECS takes 64 KiB: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
-  test('with everything on, the task definition leaves 7 KiB of the limit of ECS to what users add', () => {
+  // The limit of ECS is 64 KiB: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
+  test('with everything on, the task definition leaves 7 KiB of the limit of ECS to users', () => {
     const { template: full } = synthesise({ gunicornOpts: '--threads 4', databaseAuthentication: DatabaseAuthentication.IAM, aiGateway: {} });
     expect(JSON.stringify(only(full, 'AWS::ECS::TaskDefinition').Properties).length).toBeLessThan((64 - 7) * 1024);
   });
@@ -345,7 +345,7 @@ describe('by default', () => {
     });
   });
 
-  test('mlflow reaches the database, the bucket and nothing it was not told', () => {
+  test('mlflow gets the settings of the database and the bucket, and no others', () => {
     const database = attribute(only(template, 'AWS::RDS::DBCluster').id, 'Endpoint.Address');
     expect(environmentOf(template, 'mlflow')).toMatchObject({
       MLFLOW_BACKEND_STORE_URI: { 'Fn::Join': ['', ['postgresql+psycopg2://mlflow@', database, expect.stringMatching(/^:5432\/mlflow\?/)]] },
@@ -355,7 +355,7 @@ describe('by default', () => {
     });
   });
 
-  test('the images are of the versions that local/ runs', () => {
+  test('the images have the versions that local/ runs', () => {
     const version = (file: string, pattern: RegExp) => pattern.exec(readFileSync(join(__dirname, '..', 'local', file), 'utf8'))![1];
     expect(container(template, 'mlflow').Image).toContain(`:v${version('requirements/mlflow.txt', /^mlflow==(.+)$/m)}-`);
     expect(container(template, 'oauth2-proxy').Image).toMatch(new RegExp(`:${version('oauth2-proxy/go.mod', /oauth2-proxy\/v7 (\S+)/)}$`));
@@ -397,7 +397,7 @@ describe('by default', () => {
     });
   });
 
-  test('generated secrets have the form that their readers need', () => {
+  test('generated secrets have the required form', () => {
     const generated = (part: string) => only(template, 'AWS::SecretsManager::Secret', part).Properties.GenerateSecretString;
     expect(generated('EncryptionPassphrase')).toEqual({ PasswordLength: 64, ExcludePunctuation: true });
     expect(generated('CookieSecret')).toEqual({ PasswordLength: 43, ExcludePunctuation: true });
@@ -414,14 +414,14 @@ describe('the client secret', () => {
   const readable = (template: Template, action: string) =>
     statementsOf(template, 'ExecutionRole').filter(({ Action }) => [Action].flat().includes(action)).map(({ Resource }) => JSON.stringify(Resource));
 
-  test('from Secrets Manager is readable for the execution role and no other', () => {
+  test('from Secrets Manager can be read only by the execution role', () => {
     const { template } = synthesise();
     expect(secretsOf(template, 'oauth2-proxy').OAUTH2_PROXY_CLIENT_SECRET['Fn::Join'][1]).toContain(':secret:mlflow/oauth:clientSecret::');
     expect(readable(template, 'secretsmanager:GetSecretValue')).toContainEqual(expect.stringContaining(':secret:mlflow/oauth-??????'));
     expect(JSON.stringify(statementsOf(template, 'TaskRole'))).not.toContain('secretsmanager');
   });
 
-  test('from SSM Parameter Store is readable for the execution role and no other', () => {
+  test('from SSM Parameter Store can be read only by the execution role', () => {
     const { template } = synthesise(stack => ({
       authProvider: AuthProvider.google({
         clientId: 'client',
@@ -440,9 +440,9 @@ describe('zone and certificate', () => {
   const certificate = (stack: Stack): Overrides => ({ certificate: acm.Certificate.fromCertificateArn(stack, 'Certificate', certificateArn) });
 
   test.each<[string, (stack: Stack) => Overrides, { issued: number; records: number }]>([
-    ['a zone alone gives record and certificate', () => ({}), { issued: 1, records: 1 }],
-    ['both give the record alone', certificate, { issued: 0, records: 1 }],
-    ['a certificate alone gives neither', stack => ({ ...certificate(stack), hostedZone: undefined }), { issued: 0, records: 0 }],
+    ['only a zone gives record and certificate', () => ({}), { issued: 1, records: 1 }],
+    ['both give only the record', certificate, { issued: 0, records: 1 }],
+    ['only a certificate gives neither', stack => ({ ...certificate(stack), hostedZone: undefined }), { issued: 0, records: 0 }],
   ])('%s', (_, overrides, expected) => {
     const { template } = synthesise(overrides);
     expect({
@@ -455,7 +455,7 @@ describe('zone and certificate', () => {
   });
 });
 
-describe('a prop changes what it is about', () => {
+describe('a prop changes only its own resource', () => {
   type Read = (template: Template) => unknown;
   const service: Read = template => only(template, 'AWS::ECS::Service').Properties;
   const task: Read = template => only(template, 'AWS::ECS::TaskDefinition').Properties;
@@ -465,7 +465,7 @@ describe('a prop changes what it is about', () => {
 
   test.each<[string, OverridesOf, Read, unknown]>([
     ['desiredCount', { desiredCount: 3 }, service, { DesiredCount: 3, DeploymentConfiguration: { MinimumHealthyPercent: 0, MaximumPercent: 100 } }],
-    ['minHealthyPercent, which lets old and new overlap', { minHealthyPercent: 50 }, service, { DeploymentConfiguration: { MinimumHealthyPercent: 50, MaximumPercent: 200 } }],
+    ['minHealthyPercent, with which old and new tasks overlap', { minHealthyPercent: 50 }, service, { DeploymentConfiguration: { MinimumHealthyPercent: 50, MaximumPercent: 200 } }],
     ['cpu and memoryLimitMiB', { cpu: 2048, memoryLimitMiB: 8192 }, task, { Cpu: '2048', Memory: '8192' }],
     ['ephemeralStorageGiB', { ephemeralStorageGiB: 100 }, task, { EphemeralStorage: { SizeInGiB: 100 } }],
     ['cpuArchitecture', { cpuArchitecture: ecs.CpuArchitecture.X86_64 }, task, { RuntimePlatform: { CpuArchitecture: 'X86_64', OperatingSystemFamily: 'LINUX' } }],
@@ -492,7 +492,7 @@ describe('a prop changes what it is about', () => {
     expect({ rendered: read(synthesise(overrides).template) }).toMatchObject({ rendered: expected });
   });
 
-  test('artifactPath moves the rights with it', () => {
+  test('artifactPath changes the permissions, too', () => {
     const [list, objects] = statementsOf(synthesise({ artifactPath: 'teams/ml' }).template, 'TaskRole');
     expect(list.Condition.StringLike).toEqual({ 's3:prefix': ['teams/ml', 'teams/ml/*'] });
     expect(objects.Resource['Fn::Join'][1][1]).toBe('/teams/ml/*');
@@ -502,22 +502,22 @@ describe('a prop changes what it is about', () => {
     expect(environmentOf(synthesise({ artifactTransfer }).template, 'mlflow').SECURE_MLFLOW_ARTIFACT_TRANSFER).toBe(expected);
   });
 
-  test.each([undefined, '--threads 4'])('there is one server, gunicornOpts %s', gunicornOpts => {
+  test.each([undefined, '--threads 4'])('there is one server, with gunicornOpts %s', gunicornOpts => {
     const { template } = synthesise({ gunicornOpts });
     expect(containers(template).map(({ Name }) => Name)).toEqual(['prepare', 'mlflow', 'oauth2-proxy']);
     expect(container(template, 'oauth2-proxy').DependsOn).toEqual([{ ContainerName: 'mlflow', Condition: 'HEALTHY' }]);
   });
 
   test.each<[string, ec2.IPeer[], unknown[]]>([
-    ['[] is nobody', [], []],
+    ['no sources', [], []],
     ['a range and a prefix list', [ec2.Peer.ipv4('192.0.2.0/24'), ec2.Peer.prefixList('pl-1')], [['192.0.2.0/24', 443], ['pl-1', 443]]],
-    ['everyone comes on the port that redirects, too', [ec2.Peer.anyIpv4(), ec2.Peer.anyIpv6()], [['0.0.0.0/0', 443], ['0.0.0.0/0', 80], ['::/0', 443], ['::/0', 80]]],
+    ['everyone may also use the port that redirects', [ec2.Peer.anyIpv4(), ec2.Peer.anyIpv6()], [['0.0.0.0/0', 443], ['0.0.0.0/0', 80], ['::/0', 443], ['::/0', 80]]],
   ])('allowedSources: %s', (_, allowedSources, expected) => {
     const { template } = synthesise({ allowedSources });
     expect(rulesOf(template, only(template, 'AWS::EC2::SecurityGroup', 'Ingress').id, 'Ingress').map(rule => [rule.CidrIp ?? rule.CidrIpv6 ?? rule.SourcePrefixListId, rule.FromPort])).toEqual(expected);
   });
 
-  test('connections let others in on 443 without naming the port', () => {
+  test('connections allow others on 443 without a port', () => {
     const stack = newStack();
     const { mlflow: construct } = define({ allowedSources: [] }, stack);
     construct.connections.allowDefaultPortFrom(ec2.Peer.ipv4('203.0.113.0/24'));
@@ -525,7 +525,7 @@ describe('a prop changes what it is about', () => {
     expect(rulesOf(template, only(template, 'AWS::EC2::SecurityGroup', 'Ingress').id, 'Ingress').map(({ CidrIp, FromPort, ToPort }) => [CidrIp, FromPort, ToPort])).toEqual([['203.0.113.0/24', 443, 443]]);
   });
 
-  test('what is granted to the construct is granted to its tasks', () => {
+  test('grants to the construct are grants to its tasks', () => {
     const stack = newStack();
     const { mlflow: construct } = define({}, stack);
     iam.Grant.addToPrincipal({ grantee: construct, actions: ['bedrock:InvokeModel'], resourceArns: ['arn:aws:bedrock:eu-west-1::foundation-model/x'] });
@@ -551,13 +551,13 @@ describe('when the stack is deleted', () => {
   test.each<[string, RemovalPolicy | undefined, Record<string, string>]>([
     ['all is kept by default, the database as a snapshot', undefined, { ...all('Retain'), database: 'Snapshot' }],
     ['all is kept with RETAIN', RemovalPolicy.RETAIN, all('Retain')],
-    ['all is kept with RETAIN_ON_UPDATE_OR_DELETE, unless it was just made', RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE, all('RetainExceptOnCreate')],
-    ['all goes with DESTROY', RemovalPolicy.DESTROY, all('Delete')],
+    ['all is kept with RETAIN_ON_UPDATE_OR_DELETE, unless it is new', RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE, all('RetainExceptOnCreate')],
+    ['all is deleted with DESTROY', RemovalPolicy.DESTROY, all('Delete')],
   ])('%s', (_, removalPolicy, expected) => {
     expect(fate(removalPolicy)).toEqual(expected);
   });
 
-  test('DESTROY does not switch the deletion protection off', () => {
+  test('DESTROY does not turn the deletion protection off', () => {
     expect(only(synthesise({ removalPolicy: RemovalPolicy.DESTROY }).template, 'AWS::RDS::DBCluster').Properties.DeletionProtection).toBe(true);
   });
 });

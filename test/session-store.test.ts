@@ -14,7 +14,7 @@ const brought = (options: Partial<ExistingSessionStoreOptions> = {}) => (stack: 
 const group = (id: string) => ({ 'Fn::GetAtt': [id, 'GroupId'] });
 const groupOf = (template: Template, part: string) => only(template, 'AWS::EC2::SecurityGroup', part).id;
 const cacheOf = (template: Template) => only(template, 'AWS::ElastiCache::ServerlessCache');
-/** Settings of oauth2-proxy that are about sessions, but for those of the cookie itself. */
+/** Settings of oauth2-proxy for sessions, except those of the cookie itself. */
 const settings = (template: Template) => Object.fromEntries(
   Object.entries(environmentOf(template, 'oauth2-proxy')).filter(([name]) => /SESSION_STORE|REDIS/.test(name)));
 const egressOfTasks = (template: Template) => rulesOf(template, groupOf(template, 'Service'), 'Egress')
@@ -23,7 +23,7 @@ const egressOfTasks = (template: Template) => rulesOf(template, groupOf(template
 test.each<[string, OverridesOf]>([
   ['by default', {}],
   ['SessionStore.cookie()', { sessionStore: SessionStore.cookie() }],
-])('%s: sessions are in the cookie, and nothing is made or set for them', (_, overrides) => {
+])('%s: sessions are in the cookie, and there are no resources or settings for them', (_, overrides) => {
   const { template } = synthesise(overrides);
   expect(resources(template).filter(([, { Type }]) => Type.startsWith('AWS::ElastiCache::'))).toEqual([]);
   expect(settings(template)).toEqual({});
@@ -37,7 +37,7 @@ describe('SessionStore.valkey()', () => {
   const user = only(template, 'AWS::ElastiCache::User');
   const sessions = groupOf(template, 'Sessions');
 
-  test('adds resources and changes none but the task, the service and the right to read its password', () => {
+  test('adds resources and changes only the task, the service and the permission to read its password', () => {
     const before = synthesise().template;
     const { Resources } = template.toJSON();
     const changed = resources(before).filter(([id, resource]) => JSON.stringify(resource) !== JSON.stringify(Resources[id])).map(([id]) => id);
@@ -58,7 +58,7 @@ describe('SessionStore.valkey()', () => {
     expect(cache.Properties.SubnetIds).toEqual(only(template, 'AWS::RDS::DBSubnetGroup').Properties.SubnetIds);
   });
 
-  test('takes one subnet of each zone', () => {
+  test('uses one subnet of each zone', () => {
     const vpc = (stack: Stack) => ec2.Vpc.fromVpcAttributes(stack, 'Vpc', {
       vpcId: 'vpc-1',
       availabilityZones: ['eu-west-1a', 'eu-west-1b'],
@@ -68,11 +68,11 @@ describe('SessionStore.valkey()', () => {
       publicSubnetIds: ['subnet-pa', 'subnet-pb'],
       publicSubnetRouteTableIds: ['rtb-5', 'rtb-6'],
     });
-    const databaseSubnets = { subnetType: ec2.SubnetType.PRIVATE_ISOLATED }; // which an RDS subnet group may have, two of a zone
+    const databaseSubnets = { subnetType: ec2.SubnetType.PRIVATE_ISOLATED }; // an RDS subnet group may contain two subnets of a zone
     expect(cacheOf(synthesise(stack => ({ ...made, vpc: vpc(stack), databaseSubnets })).template).Properties.SubnetIds).toEqual(['subnet-1a', 'subnet-1b']);
   });
 
-  test('takes subnets that are named one by one as they are, for their zones may not be known', () => {
+  test('uses subnets that are listed one by one unchanged, because their zones may not be known', () => {
     const { template: chosen } = synthesise(stack => ({
       ...made,
       vpc: broughtVpc(stack),
@@ -81,7 +81,7 @@ describe('SessionStore.valkey()', () => {
     expect(cacheOf(chosen).Properties.SubnetIds).toEqual(['subnet-1', 'subnet-2']);
   });
 
-  test('can be reached on 6379 by the tasks alone, and reaches nobody', () => {
+  test('only the tasks can reach it, on 6379, and it can reach no other part', () => {
     expect(cache.Properties.SecurityGroupIds).toEqual([group(sessions)]);
     expect(rulesOf(template, sessions, 'Ingress')).toEqual([
       { Description: expect.anything(), IpProtocol: 'tcp', FromPort: 6379, ToPort: 6379, GroupId: group(sessions), SourceSecurityGroupId: group(groupOf(template, 'Service')) },
@@ -90,7 +90,7 @@ describe('SessionStore.valkey()', () => {
     expect(egressOfTasks(template)).toEqual([['0.0.0.0/0', 443], [group(groupOf(template, 'Database')), 5432], [group(sessions), 6379]]);
   });
 
-  test('has a password that is a secret, and lets its one user use keys of sessions and nothing for administrators', () => {
+  test('requires a password, and its only user may use the keys of sessions and no administrative commands', () => {
     const secret = only(template, 'AWS::SecretsManager::Secret', 'Sessions');
     expect(secret.Properties.GenerateSecretString).toEqual({ PasswordLength: 64, ExcludePunctuation: true });
     expect(user.Properties).toMatchObject({
@@ -106,7 +106,7 @@ describe('SessionStore.valkey()', () => {
     expect(JSON.stringify(statementsOf(template, 'ExecutionRole'))).toContain(secret.id);
   });
 
-  test('oauth2-proxy keeps sessions there, over TLS, without the password in its address', () => {
+  test('oauth2-proxy stores sessions there, over TLS, without the password in the URL', () => {
     expect(settings(template)).toEqual({
       OAUTH2_PROXY_SESSION_STORE_TYPE: 'redis',
       OAUTH2_PROXY_REDIS_CONNECTION_URL: { 'Fn::Join': ['', ['rediss://', { 'Fn::GetAtt': [cache.id, 'Endpoint.Address'] }, ':6379?dial_timeout=1s']] },
@@ -115,14 +115,14 @@ describe('SessionStore.valkey()', () => {
     });
   });
 
-  test('the service waits for all of it', () => {
+  test('the service depends on all of it', () => {
     const { DependsOn } = only(template, 'AWS::ECS::Service');
     expect(DependsOn).toEqual(expect.arrayContaining([
       cache.id, user.id, only(template, 'AWS::ElastiCache::UserGroup').id, only(template, 'AWS::EC2::SecurityGroupIngress', 'SessionsSecurityGroupfrom').id,
     ]));
   });
 
-  test('is deleted with the stack, whatever removalPolicy says', () => {
+  test('is deleted with the stack, regardless of removalPolicy', () => {
     for (const removalPolicy of [undefined, RemovalPolicy.RETAIN]) {
       const { template: kept } = synthesise({ ...made, ...(removalPolicy && { removalPolicy }) });
       const secret = only(kept, 'AWS::SecretsManager::Secret', 'Sessions');
@@ -130,7 +130,7 @@ describe('SessionStore.valkey()', () => {
     }
   });
 
-  test('its names are unique: of the stack, of the construct, and of a length that ElastiCache takes', () => {
+  test('its names are unique for the stack and the construct, and short enough for ElastiCache', () => {
     const { stack } = define(made);
     new SecureMlflow(stack, 'Second', { ...minimalProps(stack), domainName: 'second.example.com', sessionStore: SessionStore.valkey() });
     const both = Template.fromStack(stack);
@@ -147,7 +147,7 @@ describe('SessionStore.valkey()', () => {
 });
 
 describe('SessionStore.existing()', () => {
-  test('nothing is made, and oauth2-proxy keeps sessions there, over TLS', () => {
+  test('no resources are created, and oauth2-proxy stores sessions there, over TLS', () => {
     const { template } = synthesise(brought());
     expect(resources(template).filter(([, { Type }]) => Type.startsWith('AWS::ElastiCache::'))).toEqual([]);
     expect(resources(template)).toHaveLength(resources(synthesise().template).length);
@@ -160,7 +160,7 @@ describe('SessionStore.existing()', () => {
     expect(egressOfTasks(template)).toEqual(egressOfTasks(synthesise().template));
   });
 
-  test('with a user and a port of its own', () => {
+  test('with another user and port', () => {
     expect(settings(synthesise(brought({ username: 'sessions', port: 6380 })).template)).toMatchObject({
       OAUTH2_PROXY_REDIS_CONNECTION_URL: 'rediss://valkey.example.com:6380?dial_timeout=1s',
       OAUTH2_PROXY_REDIS_USERNAME: 'sessions',
@@ -176,7 +176,7 @@ describe('SessionStore.existing()', () => {
     expect(egressOfTasks(template).at(-1)).toEqual(['sg-store', 6380]);
   });
 
-  test('what is only known at deployment is passed on', () => {
+  test('CDK tokens are passed on', () => {
     const stack = newStack();
     const host = new CfnParameter(stack, 'Host').valueAsString;
     const port = new CfnParameter(stack, 'Port', { type: 'Number' }).valueAsNumber;
@@ -199,7 +199,7 @@ describe('SessionStore.existing()', () => {
     expect(existing({ host })).toThrow(new Error(`SessionStore.existing: \`host\` must be a host name in lower case or an IPv4 address, got ${JSON.stringify(host)}: leave out scheme, port and password`));
   });
 
-  test.each(['10.0.0.1', '1.1.1.1', '1.2.3.example', 'master.sessions.abc123.euc1.cache.amazonaws.com'])('takes the host %s', host => {
+  test.each(['10.0.0.1', '1.1.1.1', '1.2.3.example', 'master.sessions.abc123.euc1.cache.amazonaws.com'])('accepts the host %s', host => {
     expect(existing({ host })).not.toThrow();
   });
 
@@ -207,7 +207,7 @@ describe('SessionStore.existing()', () => {
     expect(existing({ port })).toThrow(new Error(`SessionStore.existing: \`port\` must be a whole number, 1 to 65535, got ${JSON.stringify(port)}`));
   });
 
-  test.each([1, 65535])('takes the port %d', port => {
+  test.each([1, 65535])('accepts the port %d', port => {
     expect(existing({ port })).not.toThrow();
   });
 
@@ -216,7 +216,7 @@ describe('SessionStore.existing()', () => {
       .toThrow(new Error(`SessionStore.existing: \`username\` must not be empty or contain blanks, got ${JSON.stringify(username)}: leave it out for the user \`default\``));
   });
 
-  test.each([undefined, 'a5f0', SecretValue.unsafePlainText('a5f0')])('fails for a password that is no secret of ECS, and does not show it', value => {
+  test.each([undefined, 'a5f0', SecretValue.unsafePlainText('a5f0')])('fails for a password that is not an ecs.Secret, and does not show it', value => {
     expect(existing({ password: value as unknown as ecs.Secret }))
       .toThrow(new Error(`SessionStore.existing: \`password\` must be an ecs.Secret, got a value of type ${typeof value}: use \`ecs.Secret.fromSecretsManager(…)\` or \`fromSsmParameter(…)\``));
   });

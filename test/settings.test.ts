@@ -34,7 +34,7 @@ describe('MLflow', () => {
     signOutUrl: 'https://mlflow.example.com/oauth2/sign_out',
   };
 
-  test('its settings with the least that is needed', () => {
+  test('its settings with the minimum', () => {
     expect(mlflowEnvironment(minimal)).toEqual({
       MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '20',
       MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '25',
@@ -69,7 +69,7 @@ describe('MLflow', () => {
     });
   });
 
-  test('every option changes its own setting and no other', () => {
+  test('every option changes only its own setting', () => {
     const { MLFLOW_GUNICORN_OPTS: gunicornOpts, ...rest } = mlflowEnvironment(minimal);
     expect(resolve(mlflowEnvironment({
       ...minimal,
@@ -101,7 +101,7 @@ describe('MLflow', () => {
     });
   });
 
-  test('the AI gateway reaches private addresses only where they are named', () => {
+  test('the AI gateway reaches private addresses only if they are listed', () => {
     const privateProviders = ['http://vllm.internal:8000', 'https://llm.example.com'];
     expect(resolve(mlflowEnvironment({ ...minimal, aiGateway: { privateProviders } }))).toEqual({
       ...mlflowEnvironment({ ...minimal, aiGateway: {} }),
@@ -111,11 +111,11 @@ describe('MLflow', () => {
     });
   });
 
-  test('what keeps it safe wins over the settings of the user', () => {
+  test('protective settings take precedence over the settings of the user', () => {
     expect(mlflowEnvironment({ ...minimal, environment: { MLFLOW_HOST: '0.0.0.0' } }).MLFLOW_HOST).toBe('127.0.0.1');
   });
 
-  test('it reaches the database over verified TLS, with no password among the settings', () => {
+  test('it connects to the database with verified TLS, and without a password in the settings', () => {
     expect(databaseEnvironment('db.example.com')).toEqual({
       MLFLOW_BACKEND_STORE_URI: 'postgresql+psycopg2://mlflow@db.example.com:5432/mlflow?keepalives_idle=10&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=10000',
       PGSSLMODE: 'verify-full',
@@ -124,7 +124,7 @@ describe('MLflow', () => {
     });
   });
 
-  test('what prepare.py is told beside the database', () => {
+  test('the settings of prepare.py in addition to the database', () => {
     expect(prepareEnvironment('eu-west-1', 'client\njob')).toEqual({
       PREPARE_CA_BUNDLE_URL: 'https://truststore.pki.rds.amazonaws.com/eu-west-1/eu-west-1-bundle.pem',
       PREPARE_WRITABLE_DIRECTORY: '/tmp',
@@ -135,7 +135,7 @@ describe('MLflow', () => {
     });
   });
 
-  test('its health check asks the loopback and runs no shell', () => {
+  test('its health check connects to the loopback and runs no shell', () => {
     expect(MLFLOW_HEALTH_CHECK).toEqual(['CMD', 'python', '/run/secure-mlflow/python/health.py', '127.0.0.1:5000']);
   });
 });
@@ -152,7 +152,7 @@ const minimalProxy = {
 };
 
 describe('oauth2-proxy', () => {
-  test('its settings with the least that is needed', () => {
+  test('its settings with the minimum', () => {
     expect(resolve(proxyEnvironment(minimalProxy))).toEqual({
       GOMAXPROCS: '1',
       GOGC: '400',
@@ -199,17 +199,17 @@ describe('oauth2-proxy', () => {
     ['for an address for signing out', { signOutUrl: idToken }, undefined],
     ['for one that the proxy itself asks', { providerEnvironment: { OAUTH2_PROXY_BACKEND_LOGOUT_URL: idToken } }, undefined],
     ['where they are in no cookie', { sessionServer: { host: 'sessions', port: 6379 } }, undefined],
-  ])('tokens of the provider are in sessions: %s', (_, options, minimal) => {
+  ])('tokens of the provider are stored in sessions: %s', (_, options, minimal) => {
     expect(proxyEnvironment({ ...minimalProxy, ...options }).OAUTH2_PROXY_SESSION_COOKIE_MINIMAL).toBe(minimal);
   });
 
-  test('asks for a hosted domain, but not where machines may come, which have none', () => {
+  test('requires a hosted domain, but not if machines are allowed, which have none', () => {
     const settings = (machines: boolean) => resolve(proxyEnvironment({ ...minimalProxy, hostedDomains: ['example.com', 'example.org'], machines }));
     expect(settings(false)).toEqual({ ...resolve(proxyEnvironment(minimalProxy)), OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'hd', OAUTH2_PROXY_ALLOWED_GROUPS: 'example.com,example.org' });
     expect(settings(true)).toEqual({ ...resolve(proxyEnvironment(minimalProxy)), OAUTH2_PROXY_OIDC_GROUPS_CLAIM: 'hd' });
   });
 
-  test('every option changes its own setting and no other', () => {
+  test('every option changes only its own setting', () => {
     const { OAUTH2_PROXY_SESSION_COOKIE_MINIMAL: _, ...withTokens } = resolve(proxyEnvironment(minimalProxy)); // of which `sessionRefresh` needs one
     expect(resolve(proxyEnvironment({
       ...minimalProxy,
@@ -235,13 +235,13 @@ describe('oauth2-proxy', () => {
     });
   });
 
-  test('what keeps it safe wins over the settings of the user and of the provider', () => {
+  test('protective settings take precedence over the settings of the user and of the provider', () => {
     const settings = proxyEnvironment({ ...minimalProxy, providerEnvironment: { OAUTH2_PROXY_COOKIE_SECURE: 'false' }, environment: { OAUTH2_PROXY_UPSTREAMS: 'http://evil/' } });
     expect(settings.OAUTH2_PROXY_COOKIE_SECURE).toBe('true');
     expect(settings.OAUTH2_PROXY_UPSTREAMS).toMatch(/^http:\/\/127\.0\.0\.1:5000\/,/);
   });
 
-  test('its last upstream takes the assistant away from MLflow', () => {
+  test('its last upstream hides the assistant of MLflow', () => {
     expect(proxyEnvironment(minimalProxy).OAUTH2_PROXY_UPSTREAMS.split(',').at(-1)).toBe(`file:///nonexistent/#${ASSISTANT_PATH}/`);
   });
 });
@@ -264,14 +264,14 @@ describe('signing out', () => {
     ['https://id.example.com/logout?back=https://evil.example/', 'id.example.com'],
     ['https://id.example.com:8443/realms/ml/logout', 'id.example.com:8443'],
     [`https://${Fn.ref('Domain')}.example.com/logout`, { 'Fn::Select': [2, { 'Fn::Split': ['/', { 'Fn::Join': ['', ['https://', { Ref: 'Domain' }, '.example.com/logout']] }] }] }],
-  ])('oauth2-proxy may lead people to the host of the page and to no other: %s', (page, host) => {
+  ])('oauth2-proxy may redirect people to the host of the page and to no other: %s', (page, host) => {
     expect(resolve(proxyEnvironment({ ...minimalProxy, signOutUrl: page })))
       .toEqual({ ...resolve(proxyEnvironment(minimalProxy)), OAUTH2_PROXY_WHITELIST_DOMAINS: host });
   });
 });
 
 describe('names that are refused', () => {
-  // A name ending in `*` stands for all that begin so; `X` makes one of them.
+  // A `*` at the end of a name matches all names with that beginning; `X` makes an example.
   const rows = (reserved: Record<string, string>) => Object.entries(reserved).map(([name, reason]) => [name.replace('*', 'X'), reason]);
 
   test.each(rows(RESERVED_MLFLOW_NAMES))('environment must not contain %s: %s', (name, reason) => {
@@ -286,12 +286,12 @@ describe('names that are refused', () => {
     expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not contain ${name}: ${reason}`);
   });
 
-  // Written out, because the tables above shrink with the lists: these open a door and are set nowhere, so nothing else would miss them.
+  // Listed here as well, because the tables above become shorter when an entry is removed: these names weaken the protection and are not set anywhere else.
   test.each([
     'MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE', 'MLFLOW_ENABLE_REMOTE_ASSISTANT', 'MLFLOW_STATIC_PREFIX', 'MLFLOW_REGISTRY_STORE_URI', 'MLFLOW_DEFAULT_ARTIFACT_ROOT',
     'MLFLOW_SERVE_ARTIFACTS', 'MLFLOW_ARTIFACTS_ONLY', 'MLFLOW_S3_EXPECTED_BUCKET_OWNER', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN',
     'FORWARDED_ALLOW_IPS', 'WEB_CONCURRENCY', 'UVICORN_HOST', 'GUNICORN_CMD_ARGS', '_MLFLOW_SERVER_FILE_STORE', 'PGHOST', 'PGSSLCRL',
-  ])('environment never holds %s', name => {
+  ])('environment never accepts %s', name => {
     expect(() => define({ environment: { [name]: 'x' } })).toThrow(`\`environment\` must not contain ${name}: `);
   });
 
@@ -302,7 +302,7 @@ describe('names that are refused', () => {
     'GCP_HEALTHCHECKS', 'COOKIE_DOMAINS', 'COOKIE_PATH', 'CONFIG', 'ALPHA_CONFIG', 'WHITELIST_DOMAINS',
   ].map(name => `OAUTH2_PROXY_${name}`);
 
-  test.each(doors)('neither proxyEnvironment nor a provider ever holds %s', name => {
+  test.each(doors)('neither proxyEnvironment nor a provider accepts %s', name => {
     expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not contain ${name}: `);
     expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).toThrow(`\`authProvider\` must not contain ${name}: `);
   });
@@ -312,12 +312,12 @@ describe('names that are refused', () => {
     'SKIP_OIDC_DISCOVERY', 'SCOPE', 'USER_ID_CLAIM', 'ALLOWED_GROUPS', 'ALLOWED_ROLES', 'ENTRA_ID_ALLOWED_TENANTS', 'ENTRA_ID_FEDERATED_TOKEN_AUTH', 'GITHUB_ORG', 'GITHUB_TEAM',
     'GITHUB_REPO', 'GITHUB_USERS', 'GITLAB_GROUPS', 'GITLAB_PROJECTS', 'GOOGLE_GROUPS', 'GOOGLE_ADMIN_EMAIL', 'GOOGLE_SERVICE_ACCOUNT_JSON', 'KEYCLOAK_GROUPS',
     'LOGIN_URL', 'REDEEM_URL', 'VALIDATE_URL', 'PROFILE_URL',
-  ].map(name => `OAUTH2_PROXY_${name}`))('proxyEnvironment never holds %s, a provider may', name => {
+  ].map(name => `OAUTH2_PROXY_${name}`))('proxyEnvironment never accepts %s, a provider may', name => {
     expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(`\`proxyEnvironment\` must not contain ${name}: use \`authProvider\``);
     expect(() => define({ authProvider: new Custom({ [name]: 'x' }) })).not.toThrow();
   });
 
-  // Whatever the construct sets and does not leave to the user must be refused, or it would be dropped without a word.
+  // Settings of the construct that users must not replace have to be refused; otherwise they would be ignored without a message.
   const { template } = synthesise({
     authProvider: new Custom({ OAUTH2_PROXY_PROVIDER: 'oidc' }, { signOutUrl: 'https://id.example.com/logout' }),
     trustedTokenIssuers: [TokenIssuer.gcloud()],
@@ -338,11 +338,11 @@ describe('names that are refused', () => {
     'GOGC',
   ];
 
-  test.each([...set('mlflow'), 'MLFLOW_GUNICORN_OPTS'].filter(name => !replaceable.includes(name)))('MLflow gets %s from the construct alone', name => {
+  test.each([...set('mlflow'), 'MLFLOW_GUNICORN_OPTS'].filter(name => !replaceable.includes(name)))('MLflow gets %s only from the construct', name => {
     expect(() => define({ environment: { [name]: 'x' } })).toThrow(name);
   });
 
-  test.each(set('oauth2-proxy').filter(name => ![...replaceable, 'OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR'].includes(name)))('oauth2-proxy gets %s from the construct or its provider alone', name => {
+  test.each(set('oauth2-proxy').filter(name => ![...replaceable, 'OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR'].includes(name)))('oauth2-proxy gets %s only from the construct or its provider', name => {
     expect(() => define({ proxyEnvironment: { [name]: 'x' } })).toThrow(name);
   });
 
@@ -350,12 +350,12 @@ describe('names that are refused', () => {
     expect(environmentOf(synthesise({ environment: { [name]: '1' } }).template, 'mlflow')[name]).toBe('1');
   });
 
-  test('pages of one\'s own may be shown in place of ours', () => {
+  test('custom pages may replace ours', () => {
     const { template: passed } = synthesise({ proxyEnvironment: { OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR: '/templates' } });
     expect(environmentOf(passed, 'oauth2-proxy').OAUTH2_PROXY_CUSTOM_TEMPLATES_DIR).toBe('/templates');
   });
 
-  test('names that only look like a refused one are let through', () => {
+  test('names that only look like a refused one are accepted', () => {
     const environment = { HOMEPAGE: 'a', MLFLOW_PORTABLE: 'b', XPGHOST: 'c' };
     const proxy = { OAUTH2_PROXY_SCOPES: 'd', OAUTH2_PROXY_CLIENT: 'e', HTTPS: 'f', OAUTH2_PROXY_OIDC: 'g', OAUTH2_PROXY_GOOGLE: 'h' };
     const passed = synthesise({ environment, proxyEnvironment: proxy }).template;
@@ -367,7 +367,7 @@ describe('names that are refused', () => {
 describe('sign-in providers', () => {
   const bind = (provider: AuthProvider) => provider.bind(stack, bindOptions);
 
-  test('Google, by OpenID Connect', () => {
+  test('Google, with OpenID Connect', () => {
     const config = bind(AuthProvider.google({ clientId: '1234.apps.googleusercontent.com', clientSecret: secret }));
     expect(config).toEqual({
       clientId: '1234.apps.googleusercontent.com',
@@ -384,7 +384,7 @@ describe('sign-in providers', () => {
     });
   });
 
-  test('any OpenID Connect provider, with the least that is needed', () => {
+  test('any OpenID Connect provider, with the minimum', () => {
     expect(bind(AuthProvider.oidc({ issuerUrl: 'https://id.example.com/', clientId: 'client', clientSecret: secret }))).toEqual({
       clientId: 'client',
       clientSecret: secret,
@@ -418,7 +418,7 @@ describe('sign-in providers', () => {
     });
   });
 
-  test('the tokens of gcloud', () => {
+  test('the ID tokens of gcloud', () => {
     const { issuerUrl, audience, openToPublic } = TokenIssuer.gcloud();
     expect({ issuerUrl, audience, openToPublic }).toEqual({
       issuerUrl: 'https://accounts.google.com',
@@ -427,7 +427,7 @@ describe('sign-in providers', () => {
     });
   });
 
-  test('one of the user\'s own is bound once, below the construct, and told the redirect URL', () => {
+  test('a custom provider is bound once, below the construct, and gets the redirect URL', () => {
     const provider = new WithUserPool();
     const { template, mlflow } = synthesise({ authProvider: provider });
     expect(provider.bound).toEqual([{ scope: 'Stack/Mlflow', redirectUrl: 'https://mlflow.example.com/oauth2/callback' }]);
@@ -439,7 +439,7 @@ describe('sign-in providers', () => {
     expect(JSON.stringify(settings.OAUTH2_PROXY_OIDC_ISSUER_URL)).toContain(Stack.of(mlflow).getLogicalId(pool));
   });
 
-  test('one of the user\'s own overrides what is left to providers', () => {
+  test('a custom provider may replace what is left to providers', () => {
     const { template } = synthesise({ authProvider: new Custom({ OAUTH2_PROXY_CODE_CHALLENGE_METHOD: 'plain', OAUTH2_PROXY_PROVIDER: 'github' }) });
     expect(environmentOf(template, 'oauth2-proxy')).toMatchObject({
       OAUTH2_PROXY_CLIENT_ID: 'custom',
@@ -448,7 +448,7 @@ describe('sign-in providers', () => {
     });
   });
 
-  test('one of the user\'s own has a say in signing out, in who is let in and in what tokens are taken', () => {
+  test('a custom provider decides about signing out, machine identities and bearer tokens', () => {
     const more = { signOutUrl: 'https://id.example.com/logout', machineIdentities: ['client', 'other'], bearerTokens: false };
     const { template, mlflow } = synthesise({ authProvider: new Custom({}, more) });
     expect(mlflow.signOutUrl).toBe('https://mlflow.example.com/oauth2/sign_out?rd=https%3A%2F%2Fid.example.com%2Flogout');
@@ -456,13 +456,13 @@ describe('sign-in providers', () => {
     expect(environmentOf(template, 'oauth2-proxy')).toMatchObject({ OAUTH2_PROXY_WHITELIST_DOMAINS: 'id.example.com', OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS: 'false' });
   });
 
-  test('one of the user\'s own takes tokens unless it says otherwise', () => {
+  test('a custom provider accepts bearer tokens by default', () => {
     for (const more of [{}, { bearerTokens: true }]) {
       expect(environmentOf(synthesise({ authProvider: new Custom({}, more) }).template, 'oauth2-proxy').OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS).toBe('true');
     }
   });
 
-  test('one of the user\'s own whose settings are refused leaves no part behind', () => {
+  test('a custom provider with refused settings leaves no construct behind', () => {
     const own = newStack();
     expect(() => define({ authProvider: new Custom({ OAUTH2_PROXY_SKIP_AUTH_ROUTES: '.*', OAUTH2_PROXY_COOKIE_SECURE: 'false' }) }, own))
       .toThrow(/^Stack\/Mlflow: 2 props need a change\n {2}- `authProvider` must not contain OAUTH2_PROXY_SKIP_AUTH_ROUTES: .*\n {2}- `authProvider` must not contain OAUTH2_PROXY_COOKIE_SECURE: .*$/);

@@ -19,7 +19,7 @@ const certificate = (stack: Stack) => acm.Certificate.fromCertificateArn(stack, 
 const fixed = elbv2.ListenerAction.fixedResponse(404);
 const certificates = [elbv2.ListenerCertificate.fromArn('arn:aws:acm:eu-west-1:111122223333:certificate/owner')];
 
-/** A load balancer with the settings that it should have, unless said otherwise. */
+/** A load balancer with the recommended settings by default. */
 function share(stack: Stack, options: Partial<elbv2.ApplicationLoadBalancerProps> = {}): Shared {
   const vpc = new ec2.Vpc(stack, 'Vpc', { natGateways: 0, restrictDefaultSecurityGroup: false });
   const loadBalancer = new elbv2.ApplicationLoadBalancer(stack, 'Shared', {
@@ -55,7 +55,7 @@ const imported = (stack: Stack) => ({
 const rules = (template: Template) => resources(template, 'AWS::ElasticLoadBalancingV2::ListenerRule').map(([, { Properties }]) => Properties);
 
 describe('listener', () => {
-  test('gets two rules for the host and a certificate, and no load balancer is made', () => {
+  test('gets two rules for the host and a certificate, and there is no new load balancer', () => {
     const { template, mlflow } = synthesise(brought);
     expect(resources(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').map(([id]) => id)).toEqual([expect.stringMatching(/^Shared/)]);
     expect(resources(template, 'AWS::ElasticLoadBalancingV2::Listener')).toHaveLength(1);
@@ -71,7 +71,7 @@ describe('listener', () => {
     expect(JSON.stringify(AliasTarget)).toContain(only(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer').id);
   });
 
-  test('gets a third, for the host alone, where people\'s tools can sign in', () => {
+  test('gets a third rule, only for the host, if people\'s tools can sign in', () => {
     const { template } = synthesise(stack => ({
       ...brought(stack), authProvider: AuthProvider.oidc({ issuerUrl: 'https://id.example.com', clientId: 'client', clientSecret: clientSecret(stack), toolsClientId: 'tools' }),
     }));
@@ -79,14 +79,14 @@ describe('listener', () => {
     expect(found.sort()).toEqual([[1, 'host-header', 'path-pattern'], [2, 'host-header', 'path-pattern'], [3, 'host-header']]);
   });
 
-  test('only the security group of that load balancer reaches the tasks', () => {
+  test('only the security group of that load balancer can reach the tasks', () => {
     const { template } = synthesise(brought);
     const ids = Object.fromEntries(resources(template, 'AWS::EC2::SecurityGroup').map(([id]) => [/Service/.test(id) ? 'tasks' : /Database/.test(id) ? 'database' : 'shared', id]));
     expect(rulesOf(template, ids.tasks, 'Ingress').map(({ SourceSecurityGroupId, FromPort, ToPort }) => [SourceSecurityGroupId, FromPort, ToPort]))
       .toEqual([[{ 'Fn::GetAtt': [ids.shared, 'GroupId'] }, 4180, 4180]]);
   });
 
-  test('in another stack changes nothing of that stack: the rule to the tasks is in this one', () => {
+  test('in another stack does not change that stack: the rule to the tasks is in this one', () => {
     const app = newApp();
     const owner = new Stack(app, 'Owner');
     const { vpc, listener } = withHsts(share(owner));
@@ -99,7 +99,7 @@ describe('listener', () => {
     expect(resources(Template.fromStack(owner)).map(([id]) => id)).toEqual(resources(Template.fromStack(alone)).map(([id]) => id));
   });
 
-  test('that is imported is used as it was told', () => {
+  test('that is imported is used with the given load balancer and priority', () => {
     const { template, mlflow, stack } = synthesise(imported);
     expect(rules(template).map(({ Priority }) => Priority)).toEqual([20, 22]);
     expect(only(template, 'AWS::Route53::RecordSet').Properties.AliasTarget).toMatchObject({ HostedZoneId: 'ZONEOFELB' });
@@ -109,7 +109,7 @@ describe('listener', () => {
     expect(stack.resolve(mlflow.metrics.requestCount().toMetricConfig().metricStat?.dimensions)[0].value).toBe('app/shared/50dc6c495c0c9188');
   });
 
-  test('its rules come after those that the app has', () => {
+  test('its rules come after the rules of the app', () => {
     const { template } = synthesise(stack => {
       const { vpc, listener } = brought(stack);
       listener.addAction('Other', { priority: 7, conditions: [elbv2.ListenerCondition.hostHeaders(['other.example.com'])], action: fixed });
@@ -118,7 +118,7 @@ describe('listener', () => {
     expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 8, 10]);
   });
 
-  test.each([[7, 7], [7, 9]])('priority %i fails at synthesis where %i is taken', (listenerPriority, taken) => {
+  test.each([[7, 7], [7, 9]])('priority %i fails at synthesis if %i is used', (listenerPriority, taken) => {
     const { stack, mlflow } = define(own => ({ ...brought(own), listenerPriority }));
     (mlflow.listener as elbv2.ApplicationListener)
       .addAction('Other', { priority: taken, conditions: [elbv2.ListenerCondition.hostHeaders(['other.example.com'])], action: fixed });
@@ -126,7 +126,7 @@ describe('listener', () => {
       `the rules of a listener must have different priorities, got ${taken} for Stack/Mlflow/Ingress/${taken === 7 ? 'Assistant' : 'Rule'}/Resource and Stack/Shared/Https/OtherRule/Resource: choose another \`listenerPriority\` whose next two numbers are also free, or another priority for that rule`);
   });
 
-  test('protocol and port may be known only at deployment', () => {
+  test('protocol and port may be CDK tokens', () => {
     const { template } = synthesise(stack => {
       const { vpc, listener } = brought(stack);
       const resource = listener.node.defaultChild as elbv2.CfnListener;
@@ -146,7 +146,7 @@ describe('listener', () => {
 
   test.each([
     ['*.example.com'], ['MLFLOW.example.com'], ['mlflow.example.???'], ['other.example.org', '*'],
-  ])('a rule for %j that comes first fails at synthesis: it would get cookies and tokens', (...values) => {
+  ])('a rule for %j with a lower number fails at synthesis: it would get cookies and bearer tokens', (...values) => {
     expect(() => synthesise(withRule(7, hosts(...values)))).toThrow(
       '`listenerPriority` must be below 7, got 8: Stack/Shared/Https/OtherRule/Resource receives all requests for mlflow.example.com, including cookies and bearer tokens; choose a smaller number, or narrow that rule');
   });
@@ -155,21 +155,21 @@ describe('listener', () => {
     ['another host', [hosts('other.example.com', 'mlflow.example.com.example.org', 'xmlflow.example.com')]],
     ['a host below', [hosts('*.mlflow.example.com')]],
     ['a part of the requests', [hosts('*.example.com'), elbv2.ListenerCondition.pathPatterns(['/docs/*'])]],
-  ])('a rule for %s may come first', (_, conditions) => {
+  ])('a rule for %s may have a lower number', (_, conditions) => {
     expect(rules(synthesise(withRule(7, ...conditions)).template).map(({ Priority }) => Priority)).toEqual([7, 8, 10]);
   });
 
-  test('a name that is only known at deployment is not judged', () => {
+  test('a name that is a CDK token is not checked', () => {
     const { template } = synthesise(stack => ({ ...withRule(7, hosts('*'))(stack), domainName: new CfnParameter(stack, 'Name').valueAsString }));
     expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 8, 10]);
   });
 
-  test('a rule for all hosts may come behind', () => {
+  test('a rule for all hosts may have a higher number', () => {
     const { template } = synthesise(stack => ({ ...withRule(7, hosts('*'))(stack), listenerPriority: 3 }));
     expect(rules(template).map(({ Priority }) => Priority)).toEqual([7, 3, 5]);
   });
 
-  test.each([49997, 49998])('rules behind %i of the app fail at synthesis where there is no such number', priority => {
+  test.each([49997, 49998])('rules after %i of the app fail at synthesis if there is no such number', priority => {
     const synth = () => synthesise(withRule(priority, hosts('other.example.com')));
     if (priority === 49997) {
       expect(rules(synth().template).map(({ Priority }) => Priority)).toEqual([49997, 49998, 50000]);
@@ -178,13 +178,13 @@ describe('listener', () => {
     }
   });
 
-  test('the priority of the assistant fails at synthesis in a listener that is made, too', () => {
+  test('the priority of the assistant also fails at synthesis in a new listener', () => {
     const { stack, mlflow } = define();
     mlflow.listener.addAction('Other', { priority: 1, conditions: [hosts('other.example.com')], action: fixed });
     expect(() => Template.fromStack(stack)).toThrow('the rules of a listener must have different priorities, got 1 for Stack/Mlflow/Ingress/LoadBalancer/Https/AssistantRule/Resource and Stack/Mlflow/Ingress/LoadBalancer/Https/OtherRule/Resource');
   });
 
-  test('two deployments of one name fail at synthesis: the second would get nothing', () => {
+  test('two deployments with one name fail at synthesis: the second would get no requests', () => {
     const stack = newStack();
     const { vpc, listener } = brought(stack);
     define({ vpc, listener }, stack);
@@ -239,7 +239,7 @@ describe('listener', () => {
       const { vpc, listener } = withHsts(share(stack, { idleTimeout: Duration.seconds(899) }));
       return { vpc, listener };
     }, 'lacks settings: make sure that it has an idle timeout of 900 s, or long uploads break'],
-    ['none where the policy of TLS is only known at deployment', stack => {
+    ['none where the policy of TLS is a CDK token', stack => {
       const { vpc, listener } = withHsts(share(stack));
       (listener.node.defaultChild as elbv2.CfnListener).sslPolicy = new CfnParameter(stack, 'Policy').valueAsString;
       return { vpc, listener };
@@ -280,7 +280,7 @@ describe('cluster', () => {
     isolatedSubnetRouteTableIds: ['c', 'd'],
   });
 
-  test('is used, and no other made', () => {
+  test('is used, and there is no other', () => {
     const { template, mlflow, stack } = synthesise(own => ({ ...cluster(own), cleanUp: { olderThan: Duration.days(30) } }));
     const { id } = only(template, 'AWS::ECS::Cluster');
     expect(mlflow.cluster).toBe(stack.node.findChild('Own'));
@@ -307,7 +307,7 @@ describe('cluster', () => {
       const vpc = broughtVpc(stack);
       return { vpc, cluster: ecs.Cluster.fromClusterAttributes(stack, 'Own', { clusterName: 'own', vpc }) };
     }, needInsights, ['unseenContainerInsights']],
-  ])('%s has the alarms and warnings that it can have', (_, overrides, alarms, warnings) => {
+  ])('%s has the possible alarms and warnings', (_, overrides, alarms, warnings) => {
     const monitored = monitor(overrides);
     expect(monitored.alarms.filter(name => needInsights.includes(name))).toEqual(alarms);
     expect(monitored.warnings.map(([id]) => id)).toEqual(warnings);
@@ -319,7 +319,7 @@ describe('containerInsights', () => {
     expect(insightsOf(synthesise().template)).toEqual([{ Name: 'containerInsights', Value: 'enabled' }]);
   });
 
-  test('off leaves out the alarms and graphs that need it, and says so', () => {
+  test('off leaves out the alarms and graphs that need it, and warns', () => {
     const off = { containerInsights: ecs.ContainerInsights.DISABLED };
     expect(insightsOf(synthesise(off).template)).toEqual([{ Name: 'containerInsights', Value: 'disabled' }]);
     const monitored = monitor(off);
@@ -333,19 +333,19 @@ describe('containerInsights', () => {
     ['switched off', () => ({}), [{ name: 'containerInsights', value: 'disabled' }], 'got disabled in place of enabled'],
     ['left to the account', () => ({}), undefined, 'got the setting of the account in place of enabled'],
     ['switched on', stack => cluster(stack), [{ name: 'containerInsights', value: 'enabled' }], 'got enabled in place of the setting of the account'],
-  ])('fails at synthesis where it is %s after the alarms were made', (_, overrides, settings, change) => {
+  ])('fails at synthesis where it is %s after addMonitoring', (_, overrides, settings, change) => {
     const { stack, mlflow } = define(overrides);
     mlflow.addMonitoring({ alarmActions: [new SnsAction(new sns.Topic(stack, 'Topic'))] });
     (mlflow.cluster.node.defaultChild as ecs.CfnCluster).clusterSettings = settings;
     expect(() => Template.fromStack(stack)).toThrow(`Container Insights of the cluster must not change after addMonitoring, ${change}: call addMonitoring last`);
   });
 
-  test('that nobody sees warns of the one alarm that is wanted', () => {
+  test('that cannot be read warns only of the alarm that is enabled', () => {
     expect(monitor(stack => cluster(stack), { missingTasks: { enabled: false } }).warnings).toEqual([['unseenContainerInsights',
       'Container Insights of `cluster` cannot be read at synthesis, and these alarms require it: `ephemeralStorage`; turn it on, or disable the alarms in `thresholds`']]);
   });
 
-  test('off warns of no alarm that is not wanted', () => {
+  test('off does not warn of disabled alarms', () => {
     const off = { containerInsights: ecs.ContainerInsights.DISABLED };
     expect(monitor(off, { missingTasks: { enabled: false } }).warnings)
       .toEqual([['noContainerInsights', 'Container Insights is off, so addMonitoring leaves out these alarms: `ephemeralStorage`']]);
@@ -357,7 +357,7 @@ describe('containerInsights', () => {
   });
 });
 
-test('a shared load balancer has no alarm for its own errors, which may be those of any service', () => {
+test('a shared load balancer has no alarm for its errors, which may belong to any service', () => {
   const { alarms, dashboard } = monitor(brought);
   expect(alarms).not.toContain('LoadBalancerErrors');
   expect(dashboard).not.toContain('HTTPCode_ELB_5XX_Count');
@@ -367,7 +367,7 @@ test('a shared load balancer has no alarm for its own errors, which may be those
 describe('capacity', () => {
   const service = (template: Template) => only(template, 'AWS::ECS::Service');
 
-  test('is Fargate at its usual price by default', () => {
+  test('is on demand by default', () => {
     const { template } = synthesise();
     expect(service(template).Properties).toMatchObject({ LaunchType: 'FARGATE' });
     expect(resources(template, 'AWS::ECS::ClusterCapacityProviderAssociations')).toEqual([]);
@@ -382,7 +382,7 @@ describe('capacity', () => {
     expect(service(template).DependsOn).toContain(id);
   });
 
-  test('SPOT waits for the capacity provider of a cluster of the app', () => {
+  test('SPOT depends on the capacity provider of a cluster of the app', () => {
     const { template } = synthesise(stack => {
       const vpc = broughtVpc(stack);
       return { vpc, cluster: new ecs.Cluster(stack, 'Own', { vpc, enableFargateCapacityProviders: true }), capacity: FargateCapacity.SPOT };
@@ -390,7 +390,7 @@ describe('capacity', () => {
     expect(service(template).DependsOn).toContain(only(template, 'AWS::ECS::ClusterCapacityProviderAssociations').id);
   });
 
-  test('SPOT fails with a cluster of the app that has no such capacity', () => {
+  test('SPOT fails with a cluster of the app without the capacity provider', () => {
     const { stack } = define(own => {
       const vpc = broughtVpc(own);
       return { vpc, cluster: new ecs.Cluster(own, 'Own', { vpc }), capacity: FargateCapacity.SPOT };
@@ -399,7 +399,7 @@ describe('capacity', () => {
       '`cluster` must have the capacity provider FARGATE_SPOT where `capacity` is SPOT, got Stack/Own without it: create the cluster with `enableFargateCapacityProviders: true`');
   });
 
-  test('SPOT changes nothing of a cluster that is brought', () => {
+  test('SPOT does not change an existing cluster', () => {
     const { template } = synthesise(stack => {
       const vpc = broughtVpc(stack);
       return { vpc, cluster: ecs.Cluster.fromClusterAttributes(stack, 'Own', { clusterName: 'own', vpc }), capacity: FargateCapacity.SPOT };
@@ -409,7 +409,7 @@ describe('capacity', () => {
   });
 });
 
-describe('what the CDK has yet to look up is not judged', () => {
+describe('dummy values of lookups are not checked', () => {
   const env = { account: '111122223333', region: 'eu-west-1' };
   const lookedUp = (app: App, id: string, vpc: ec2.VpcLookupOptions) => {
     const stack = new Stack(app, id, { env });
@@ -418,14 +418,14 @@ describe('what the CDK has yet to look up is not judged', () => {
     return define({ vpc: ec2.Vpc.fromLookup(stack, 'Vpc', vpc), listener, loadBalancer, listenerPriority: 100 }, stack).stack;
   };
 
-  test('nor compared, in two stacks', () => {
+  test('and not compared, in two stacks', () => {
     const app = newApp();
     lookedUp(app, 'One', { vpcId: 'vpc-1' });
     lookedUp(app, 'Other', { vpcId: 'vpc-2' });
     expect(app.synth().manifest.missing?.map(({ provider }) => provider)).toEqual(expect.arrayContaining(['load-balancer', 'load-balancer-listener', 'vpc-provider']));
   });
 
-  /** What the command line of the CDK finds in the account. */
+  /** The resources that the CDK CLI finds in the account. */
   const arn = 'arn:aws:elasticloadbalancing:eu-west-1:111122223333';
   const found: Record<string, unknown> = {
     'load-balancer': {
@@ -450,7 +450,7 @@ describe('what the CDK has yet to look up is not judged', () => {
     },
   };
 
-  test.each([{ vpcId: 'vpc-1' }, { vpcName: 'shared' }])('round by round, until all is found, with the VPC by %j', vpc => {
+  test.each([{ vpcId: 'vpc-1' }, { vpcName: 'shared' }])('in several rounds, until all are found, with the VPC by %j', vpc => {
     const context: Record<string, unknown> = {};
     for (let round = 0; round < 5; round += 1) {
       const app = newApp(context);

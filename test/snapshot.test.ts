@@ -11,7 +11,7 @@ import { ScheduleExpression } from 'aws-cdk-lib/aws-scheduler';
 import { broughtVpc, clientSecret, Overrides, resources, synthesise } from './fixtures';
 import { AccessLevel, ArtifactTransfer, AuthProvider, DatabaseAuthentication, FargateCapacity, SecureMlflowProps, SessionStore, TokenIssuer } from '../src';
 
-/** The resources; the Python programs, which have tests of their own, are cut out. */
+/** The resources without the Python programs, which have separate tests. */
 function snapshot(template: Template): Record<string, unknown> {
   const all = resources(template, 'AWS::ECS::TaskDefinition').flatMap(([, { Properties }]) => Properties.ContainerDefinitions);
   all.filter(({ Name }) => Name === 'prepare').forEach(({ Command }) => {
@@ -94,6 +94,6 @@ test('an app with every prop', () => {
     encryptionKey: kms.Key.fromKeyArn(stack, 'EncryptionKey', 'arn:aws:kms:eu-west-1:111122223333:key/2'),
     removalPolicy: RemovalPolicy.DESTROY,
     deletionProtection: false,
-  } satisfies Required<Omit<SecureMlflowProps, 'domainName' | 'hostedZone' | 'natGateways' | 'artifactTiering' | 'accessLogsBucket' | 'listener' | 'loadBalancer' | 'listenerPriority' | 'cluster' | 'networkProxy'>>); // the first two are minimal props, the next two go with no VPC and no bucket, logs need a region; other tests have the others
+  } satisfies Required<Omit<SecureMlflowProps, 'domainName' | 'hostedZone' | 'natGateways' | 'artifactTiering' | 'accessLogsBucket' | 'listener' | 'loadBalancer' | 'listenerPriority' | 'cluster' | 'networkProxy'>>); // The first two are in the minimal props, the next two are not allowed with `vpc` and `artifactBucket`, access logs need a region. Other tests cover them.
   expect(snapshot(synthesise(everyProp).template)).toMatchSnapshot();
 });

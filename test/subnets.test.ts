@@ -3,7 +3,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { broughtVpc, define, newApp, one, only, Overrides, refusal, synthesise } from './fixtures';
 
-/** Where each part is: the ids of subnets, or what their references begin with. */
+/** The subnets of each part: their ids, or the beginning of their references. */
 function places(template: Template) {
   const ids = (subnets: (string | { Ref: string })[]) => subnets.map(subnet => typeof subnet === 'string' ? subnet : subnet.Ref.replace(/Subnet[0-9A-F]{8}$/, ''));
   return {
@@ -15,7 +15,7 @@ function places(template: Template) {
 
 type Group = Record<string, string[]>;
 
-/** A VPC of somebody else: of each kind groups by name, each with subnets on some of the zones, in their order. */
+/** An existing VPC: for each kind, groups by name, each with subnets in some of the zones, in their order. */
 function vpcOf(stack: Stack, zones: string[], kinds: { public?: Group; private?: Group; isolated?: Group }): ec2.IVpc {
   const ofKind = (kind: 'public' | 'private' | 'isolated') => kinds[kind] && {
     [`${kind}SubnetIds`]: Object.values(kinds[kind]!).flat(),
@@ -33,7 +33,7 @@ const severalGroups = (stack: Stack) => vpcOf(stack, TWO, {
   isolated: { Database: ['database-a', 'database-b'], Transit: ['transit-a', 'transit-b'] },
 });
 
-/** A stack whose account and region are known, with what the CDK has looked up there. */
+/** A stack with a known account and region, and the results of lookups there. */
 const inRegion = (context?: Record<string, unknown>) => new Stack(newApp(context), 'Stack', { env: { account: '111122223333', region: 'eu-west-1' } });
 
 const subnet = (stack: Stack, id: string, availabilityZone?: string) => ec2.Subnet.fromSubnetAttributes(stack, id, {
@@ -43,31 +43,31 @@ const subnet = (stack: Stack, id: string, availabilityZone?: string) => ec2.Subn
 describe('loadBalancerSubnets', () => {
   const inside = { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS };
 
-  test('fail for private ones of a public load balancer, which nobody would reach', () => {
+  test('fail for private ones of a public load balancer, which could not be reached', () => {
     expect(refusal(stack => ({ vpc: broughtVpc(stack), loadBalancerSubnets: inside }))).toMatch(
       /`loadBalancerSubnets` must be public where `internetFacing` is not false, got .*: the load balancer could not be reached; choose public subnets, or set `internetFacing: false`$/);
   });
 
-  test('may be private inside', () => {
+  test('may be private for an internal load balancer', () => {
     const { template } = synthesise(stack => ({ vpc: broughtVpc(stack), loadBalancerSubnets: inside, internetFacing: false }));
     expect(places(template).loadBalancer).toEqual(['subnet-private-a', 'subnet-private-b']);
   });
 });
 
-describe('where several groups of subnets are of a kind', () => {
+describe('with several groups of subnets of a kind', () => {
   const tasks = ['app-a', 'app-b', 'batch-a', 'batch-b'];
 
-  test('load balancer and database get one of each zone', () => {
+  test('load balancer and database get one subnet of each zone', () => {
     const { template } = synthesise(stack => ({ vpc: severalGroups(stack) }));
     expect(places(template)).toEqual({ loadBalancer: ['public-a', 'public-b'], service: tasks, database: ['database-a', 'database-b'] });
   });
 
-  test('so does a load balancer inside', () => {
+  test('an internal load balancer does, too', () => {
     const { template } = synthesise(stack => ({ vpc: severalGroups(stack), internetFacing: false }));
     expect(places(template)).toMatchObject({ loadBalancer: ['app-a', 'app-b'], service: tasks });
   });
 
-  test('of an ec2.Vpc of the app, too, on two zones and on three', () => {
+  test('also of an ec2.Vpc of the app, in two zones and in three', () => {
     const vpc = (stack: Stack) => new ec2.Vpc(stack, 'Own', {
       maxAzs: 3,
       natGateways: 1,
@@ -78,20 +78,20 @@ describe('where several groups of subnets are of a kind', () => {
       ],
     });
     const inApp = (zones: number) => Array.from({ length: zones }, (_, index) => `OwnAppSubnet${index + 1}`);
-    const { template: two } = synthesise(stack => ({ vpc: vpc(stack), internetFacing: false })); // of a stack without a region there are two
+    const { template: two } = synthesise(stack => ({ vpc: vpc(stack), internetFacing: false })); // a stack without a region has two
     expect(places(two)).toMatchObject({ loadBalancer: inApp(2), database: inApp(2) });
     const { template: three } = synthesise(
       stack => ({ vpc: vpc(stack), internetFacing: false }), inRegion({ 'availability-zones:account=111122223333:region=eu-west-1': THREE }));
     expect(places(three)).toMatchObject({ loadBalancer: inApp(3), database: inApp(3) });
   });
 
-  test('a choice that gives the load balancer two of a zone is refused', () => {
+  test('a selection with two subnets of a zone for the load balancer is refused', () => {
     expect(refusal(stack => ({ vpc: severalGroups(stack), loadBalancerSubnets: { subnetType: ec2.SubnetType.PUBLIC } }))).toBe(one(
       '`loadBalancerSubnets` must contain one subnet in each zone, got Stack/BroughtVpc/PublicSubnet1 in eu-west-1a, Stack/BroughtVpc/PublicSubnet2 in eu-west-1b, '
       + 'Stack/BroughtVpc/DmzSubnet3 in eu-west-1a, Stack/BroughtVpc/DmzSubnet4 in eu-west-1b: add `onePerAz: true` to the selection, or leave out the other subnets of the zone'));
   });
 
-  test('a choice with onePerAz, or of one group, is taken as it is', () => {
+  test('a selection with onePerAz, or of one group, is not changed', () => {
     const { template } = synthesise(stack => ({
       vpc: severalGroups(stack),
       loadBalancerSubnets: { subnetType: ec2.SubnetType.PUBLIC, onePerAz: true },
@@ -103,7 +103,7 @@ describe('where several groups of subnets are of a kind', () => {
 });
 
 describe('zones', () => {
-  test('three: every part is on all of them', () => {
+  test('three: every part is in all of them', () => {
     const { template } = synthesise(stack => ({
       vpc: vpcOf(stack, THREE, { public: { Public: ['pa', 'pb', 'pc'] }, private: { App: ['aa', 'ab', 'ac'] }, isolated: { Database: ['da', 'db', 'dc'] } }),
     }));
@@ -112,7 +112,7 @@ describe('zones', () => {
 
   const oneZone = 'use a VPC with such subnets in two zones (`maxAzs` of an ec2.Vpc), or choose other subnets; local zones do not count';
 
-  test('one alone is refused for load balancer and database, of a VPC of the app as well as of another', () => {
+  test('one is refused for load balancer and database, in a VPC of the app as well as in another', () => {
     const own = refusal(stack => ({ vpc: new ec2.Vpc(stack, 'Own', { maxAzs: 1 }) }));
     expect(own.split('\n').slice(1)).toEqual([
       `  - \`loadBalancerSubnets\` must be in at least two zones, got Stack/Own/PublicSubnet1: ${oneZone}`,
@@ -130,12 +130,12 @@ describe('zones', () => {
     expect(places(template)).toEqual({ loadBalancer: ids('public').slice(0, 2), service: ids('private').slice(0, 2), database: ids('isolated').slice(0, 2) });
   });
 
-  test('a VPC in local zones alone is refused, for tasks are not there either', () => {
+  test('a VPC only in local zones is refused, because tasks cannot run there either', () => {
     const vpc = (stack: Stack) => vpcOf(stack, ['us-west-2-lax-1a', 'us-west-2-lax-1b'], { public: { Public: ['pa', 'pb'] }, private: { App: ['aa', 'ab'] } });
     expect(refusal(stack => ({ vpc: vpc(stack) })).match(/`\w+Subnets` must be in at least (one zone|two zones), got no subnet/g)).toHaveLength(3);
   });
 
-  test('tasks where the load balancer has no subnet would get no requests, and are refused', () => {
+  test('tasks in zones without the load balancer would get no requests, and are refused', () => {
     const group = (type: string, zones: string[]) => ({
       name: type, type, subnets: zones.map(zone => ({ subnetId: `${type}-${zone}`, availabilityZone: zone, routeTableId: `rtb-${type}-${zone}` })),
     });
@@ -153,7 +153,7 @@ describe('zones', () => {
   });
 });
 
-describe('what is not known is not judged', () => {
+describe('unknown zones are not checked', () => {
   test.each<[string, (stack: Stack) => Overrides]>([
     ['zones of subnets that are imported by id', stack => ({
       loadBalancerSubnets: { subnets: [subnet(stack, 'lb-1'), subnet(stack, 'lb-2')] },
@@ -166,7 +166,7 @@ describe('what is not known is not judged', () => {
     expect(() => define(stack => ({ vpc: broughtVpc(stack), ...choose(stack) }))).not.toThrow();
   });
 
-  test('subnets that are yet to be looked up', () => {
+  test('subnets before a lookup', () => {
     const found = (stack: Stack): Overrides => ({
       vpc: ec2.Vpc.fromLookup(stack, 'Looked', { vpcId: 'vpc-1' }),
       loadBalancerSubnets: { subnetGroupName: 'Dmz', onePerAz: true },
@@ -176,7 +176,7 @@ describe('what is not known is not judged', () => {
   });
 });
 
-test('a VPC that lacks subnets of a kind is refused', () => {
+test('a VPC without subnets of a kind is refused', () => {
   const message = refusal(stack => ({ vpc: broughtVpc(stack, { private: true }) }));
   expect(message).toContain('`loadBalancerSubnets` must be subnets of `vpc`, got none: There are no \'Public\' subnet groups in this VPC.');
   expect(message).toContain('; choose other subnets, or use a VPC that has such subnets');

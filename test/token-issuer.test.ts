@@ -6,7 +6,7 @@ const audience = 'https://mlflow.example.com';
 const token = Lazy.string({ produce: () => 'known later' });
 
 describe('TokenIssuer.oidc', () => {
-  test('is what it was told, and not open to the public', () => {
+  test('has the given values, and is not open to the public', () => {
     const { issuerUrl, openToPublic, ...rest } = TokenIssuer.oidc({ issuerUrl: 'https://id.example.com/', audience });
     expect({ issuerUrl, openToPublic, ...rest }).toEqual({ issuerUrl: 'https://id.example.com/', audience, openToPublic: false });
   });
@@ -24,12 +24,12 @@ describe('TokenIssuer.oidc', () => {
       `TokenIssuer.oidc: \`audience\` must not be empty or contain a comma, got ${JSON.stringify(wrong)}: use a value for this server only, such as its URL`));
   });
 
-  test.each([['https://id.example.com:8443/realms/ml', 'mlflow'], ['https://id.example.com', 'api://a=b c']])('takes the issuer %s and the audience %s', (issuerUrl, aud) => {
+  test.each([['https://id.example.com:8443/realms/ml', 'mlflow'], ['https://id.example.com', 'api://a=b c']])('accepts the issuer %s and the audience %s', (issuerUrl, aud) => {
     const { template } = synthesise({ trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl, audience: aud })] });
     expect(environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_EXTRA_JWT_ISSUERS).toBe(`${issuerUrl}=${aud}`);
   });
 
-  test('does not judge what is only known at deployment', () => {
+  test('does not check CDK tokens', () => {
     const { template } = synthesise({ trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl: token, audience: token })] });
     expect(environmentOf(template, 'oauth2-proxy').OAUTH2_PROXY_EXTRA_JWT_ISSUERS).toBe('known later=known later');
   });
@@ -47,12 +47,12 @@ describe('TokenIssuer.oidc, for an issuer where anybody can get an account', () 
   });
 });
 
-describe('issuers whose subjects strangers can choose', () => {
+describe('issuers with subjects that strangers can choose', () => {
   const secret = clientSecret(newStack());
   const refusal = (option: string, name: string, issuerUrl: string) => new Error(
     `${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anybody can get a token from it whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
 
-  // Written out, and as each system documents it.
+  // Listed here as well, as each system documents it.
   const issuers: [name: string, issuerUrl: string][] = [
     ['GitHub Actions', 'https://token.actions.githubusercontent.com'],
     ['GitHub Enterprise Server', 'https://github.example.com/_services/token'],
@@ -85,11 +85,11 @@ describe('issuers whose subjects strangers can choose', () => {
     }
   });
 
-  test.each(issuers.filter(([name]) => !name.includes('GitLab')))('%s is refused as a sign-in provider too', (name, issuerUrl) => {
+  test.each(issuers.filter(([name]) => !name.includes('GitLab')))('%s is also refused as a sign-in provider', (name, issuerUrl) => {
     expect(() => AuthProvider.oidc({ issuerUrl, clientId: 'client', clientSecret: secret })).toThrow(refusal('AuthProvider.oidc: `issuerUrl`', name, issuerUrl));
   });
 
-  // A dot stands for itself, a name ends where it ends, and a path is no host.
+  // A dot matches only a dot, a name must match completely, and a path is not a host.
   test.each([
     'https://token.actions.githubusercontent.com.example.com', 'https://tokens-actions.githubusercontent.com', 'https://github.example.com/_services/tokens', 'https://github.example.com/x/_services/token', 'https://tokenXactions.githubusercontent.com',
     'https://my-gitlab.com', 'https://gitlabXcom.example', 'https://id.example.com/https://gitlab.com', 'https://id.example.com/gitlab.com', 'https://gitlab', 'https://token.actions.ghe.com',
@@ -99,7 +99,7 @@ describe('issuers whose subjects strangers can choose', () => {
     'https://oidc.codefresh.ion', 'https://dev.azure.com', 'https://vstoken.dev.azure.com.example.com', 'https://terraform.example.com', 'https://app.terraform.iota',
     'https://semaphoreci.com', 'https://id.example.com/a.semaphoreci.com', 'https://a.semaphoreci.com.example.com', 'https://spacelift.io', 'https://id.example.com/a.spacelift.io',
     'https://a.spacelift.iot', 'https://oidc.vercel.community', 'https://vercel.com',
-  ])('%s is none', issuerUrl => {
+  ])('%s is not such an issuer', issuerUrl => {
     expect(TokenIssuer.oidc({ issuerUrl, audience }).issuerUrl).toBe(issuerUrl);
     expect(() => AuthProvider.oidc({ issuerUrl, clientId: 'client', clientSecret: secret })).not.toThrow();
   });

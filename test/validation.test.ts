@@ -10,7 +10,7 @@ import { GUNICORN_OPTIONS } from '../src/checks/gunicorn';
 
 const secretStack = newStack();
 
-/** Without a zone, so that a name is judged for itself. */
+/** Without a zone, so that only the name is checked. */
 function named(domainName: string) {
   return (stack: Stack): Overrides => ({
     domainName,
@@ -43,7 +43,7 @@ describe('domainName', () => {
     expect(define(named(domainName)).mlflow.url).toBe(`https://${domainName}`);
   });
 
-  test('fails above 64 characters where a certificate is to be issued', () => {
+  test('fails above 64 characters if a certificate is to be issued', () => {
     const domainName = `${'a'.repeat(53)}.example.com`;
     expect(refusal({ domainName }))
       .toBe(one('`domainName` must have at most 64 characters where no `certificate` is given, got 65: pass a certificate, or use a shorter name'));
@@ -76,7 +76,7 @@ describe('emailDomains', () => {
         .toBe(one(`\`emailDomains\`: each entry must be a domain in lower case such as "example.com", got ${JSON.stringify(entry)}: leave out "@", scheme and commas, and write one domain in each entry`));
     });
 
-  test('fails for no entry', () => {
+  test('fails for an empty list', () => {
     expect(refusal({ emailDomains: [] }))
       .toBe(one('`emailDomains` must contain at least one entry, got []: list the domains whose addresses may sign in; ["*"] means all'));
   });
@@ -125,11 +125,11 @@ describe('machines', () => {
 
   const everyone = (name: string) => `\`${name}\` must be left out where \`emailDomains\` is ["*"], which admits every subject and not only those on the list: list your domains in \`emailDomains\``;
 
-  test.each<[string, Overrides]>([['awsIdentityIssuer', { awsIdentityIssuer }], ['machineIdentities', { machineIdentities }]])('%s fails where everybody gets in', (name, props) => {
+  test.each<[string, Overrides]>([['awsIdentityIssuer', { awsIdentityIssuer }], ['machineIdentities', { machineIdentities }]])('%s fails with emailDomains: ["*"]', (name, props) => {
     expect(refusal({ ...props, emailDomains: ['*'] })).toBe(one(everyone(name)));
   });
 
-  test('both fail where everybody gets in, other issuers do not', () => {
+  test('both fail with emailDomains: ["*"], other issuers do not', () => {
     expect(refusal({ awsIdentityIssuer, machineIdentities, trustedTokenIssuers, emailDomains: ['*'] }))
       .toBe(['Stack/Mlflow: 2 props need a change', everyone('awsIdentityIssuer'), everyone('machineIdentities')].join('\n  - '));
     expect(() => define({ trustedTokenIssuers, emailDomains: ['*'] })).not.toThrow();
@@ -141,13 +141,13 @@ describe('machines', () => {
   const client = () => ({ clientId: 'client', clientSecret: clientSecret(secretStack) });
   const keycloak = (allowed: object) => AuthProvider.keycloak({ ...client(), realmUrl: 'https://id.example.com/realms/ml', ...allowed });
 
-  test.each(Object.entries(all))('%s fails with a provider that takes no bearer tokens', (name, value) => {
+  test.each(Object.entries(all))('%s fails with a provider that accepts no bearer tokens', (name, value) => {
     for (const options of [{}, { allowedGroups: ['ml'] }]) {
       expect(refusal({ authProvider: AuthProvider.gitlab({ ...client(), ...options }), [name]: value })).toBe(one(noTokens(name)));
     }
   });
 
-  test('all that goes against the provider is listed', () => {
+  test('all contradictions with the provider are listed', () => {
     expect(refusal({ ...all, authProvider: AuthProvider.gitlab(client()) }))
       .toBe(['Stack/Mlflow: 3 props need a change', noTokens('awsIdentityIssuer'), noTokens('machineIdentities'), noTokens('trustedTokenIssuers')].join('\n  - '));
     expect(refusal({ ...all, authProvider: oidc({ allowedGroups: ['ml'] }) }))
@@ -181,17 +181,17 @@ describe('machines', () => {
 });
 
 describe('network', () => {
-  test('natGateways fails beside a VPC', () => {
+  test('natGateways fails with a VPC', () => {
     expect(refusal(stack => ({ vpc: broughtVpc(stack), natGateways: 0 })))
       .toBe(one('`natGateways` must be left out where `vpc` is given, got 0: it applies only to a new VPC'));
   });
 
-  test('natGateways fails where it is a CDK token, got no value: it decides which subnets there are', () => {
+  test('natGateways fails where it is a CDK token: it decides which subnets are defined', () => {
     expect(refusal(stack => ({ natGateways: new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber })))
       .toBe(one('`natGateways` must be known at synthesis, got a CDK token: use a number'));
   });
 
-  test('subnets that refer to constructs are named in words', () => {
+  test('subnets that refer to constructs are described in words', () => {
     expect(refusal(stack => ({ serviceSubnets: { subnets: [ec2.Subnet.fromSubnetId(stack, 'Subnet', 'subnet-1')] } })))
       .toBe(one('`serviceSubnets` must be left out where `vpc` is left out, got constructs: pass the VPC that the subnets belong to'));
   });
@@ -223,7 +223,7 @@ describe('databaseCapacity', () => {
       .toBe(`  - \`databaseCapacity.${name}\` must be ${least} to 256 in steps of 0.5, got ${value}`);
   });
 
-  test('may be known at deployment only; Aurora then pauses by its own default', () => {
+  test('may be CDK tokens; Aurora then pauses after its own default', () => {
     const { template } = synthesise(stack => {
       const acus = (id: string) => new CfnParameter(stack, id, { type: 'Number' }).valueAsNumber;
       return { databaseCapacity: { minAcus: acus('Least'), maxAcus: acus('Most') } };
@@ -231,12 +231,12 @@ describe('databaseCapacity', () => {
     expect(only(template, 'AWS::RDS::DBCluster').Properties.ServerlessV2ScalingConfiguration).toEqual({ MinCapacity: { Ref: 'Least' }, MaxCapacity: { Ref: 'Most' } });
   });
 
-  test('a known least goes with a most that is only known at deployment', () => {
+  test('a known minimum is accepted with a maximum that is a CDK token', () => {
     const { template } = synthesise(stack => ({ databaseCapacity: { minAcus: 8, maxAcus: new CfnParameter(stack, 'Most', { type: 'Number' }).valueAsNumber } }));
     expect(only(template, 'AWS::RDS::DBCluster').Properties.ServerlessV2ScalingConfiguration).toEqual({ MinCapacity: 8, MaxCapacity: { Ref: 'Most' } });
   });
 
-  test.each([[{ minAcus: 2.5 }, '2 and 2.5'], [{ minAcus: 8, maxAcus: 4 }, '4 and 8']])('fails for %j, where the most is below the least', (databaseCapacity, got) => {
+  test.each([[{ minAcus: 2.5 }, '2 and 2.5'], [{ minAcus: 8, maxAcus: 4 }, '4 and 8']])('fails for %j, where the maximum is lower than the minimum', (databaseCapacity, got) => {
     expect(refusal({ databaseCapacity }))
       .toBe(one(`\`databaseCapacity.maxAcus\` must not be lower than \`minAcus\`, got ${got}: raise it (the default is 2), or lower \`minAcus\``));
   });
@@ -293,7 +293,7 @@ describe('numbers', () => {
     expect(refusal({ cpu })).toBe(one(`\`cpu\` must be one of 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, got ${cpu}`));
   });
 
-  // CPU units; memory that goes with them; memory that does not
+  // CPU units; memory that is allowed with them; memory that is not
   const sizes: [cpu: number, fits: number[], doesNot: number[]][] = [
     [256, [512, 1024, 2048], [256, 768, 1536, 3072]],
     [512, [1024, 2048, 3072, 4096], [512, 1536, 5120]],
@@ -310,7 +310,7 @@ describe('numbers', () => {
       new RegExp(`\`memoryLimitMiB\` must be one of [\\d, ]+ where \`cpu\` is ${cpu}, got ${memoryLimitMiB}: change one of them \\(the defaults are 1024 and 3072\\)$`));
   });
 
-  test('the amounts that do are named', () => {
+  test('the message lists the allowed amounts', () => {
     expect(refusal({ cpu: 16384 })).toContain('must be one of 32768, 40960, 49152, 57344, 65536, 73728, 81920, 90112, 98304, 106496, 114688, 122880 where `cpu` is 16384, got 3072:');
   });
 
@@ -329,7 +329,7 @@ describe('sessions', () => {
   test.each([
     [{ sessionRefresh: Duration.hours(12) }, '12 hours and 12 hours'],
     [{ sessionRefresh: Duration.minutes(61), sessionDuration: Duration.hours(1) }, '1 hour 1 minute and 1 hour'],
-  ])('sessionRefresh fails where it is not shorter: %s', (props, got) => {
+  ])('sessionRefresh fails if it is not shorter than sessionDuration: %s', (props, got) => {
     expect(refusal(props)).toBe(one(`\`sessionRefresh\` must be shorter than \`sessionDuration\`, got ${got}`));
   });
 
@@ -351,7 +351,7 @@ describe('cleanUp', () => {
     expect(refusal({ cleanUp: { olderThan, keepVersionsFor } })).toBe(one(`\`cleanUp.keepVersionsFor\` must be whole days, 1 or more, got ${got}: S3 counts in whole days`));
   });
 
-  test('may have either at its least', () => {
+  test('may have the minimum of both', () => {
     expect(define({ cleanUp: { olderThan: Duration.hours(24), keepVersionsFor: Duration.hours(24) } }).mlflow.cleanUpTaskDefinition).toBeDefined();
   });
 
@@ -359,7 +359,7 @@ describe('cleanUp', () => {
     ['cleanUp.keepVersionsFor', { cleanUp: { olderThan, keepVersionsFor: Duration.days(30) } }],
     ['artifactTiering', { artifactTiering: true }],
     ['artifactTiering', { artifactTiering: false }],
-  ])('%s fails with a bucket that is brought: %j', (name, props) => {
+  ])('%s fails with an existing bucket: %j', (name, props) => {
     expect(refusal(stack => ({ ...props, artifactBucket: s3.Bucket.fromBucketName(stack, 'Brought', 'brought') })))
       .toBe(one(`\`${name}\` must be left out where \`artifactBucket\` is given: the construct does not change that bucket; add lifecycle rules to it yourself`));
   });
@@ -371,7 +371,7 @@ describe('cleanUp', () => {
     expect(define({ environment }).mlflow.cleanUpTaskDefinition).toBeUndefined();
   });
 
-  test('is not judged where it is only known at deployment', () => {
+  test('CDK tokens are not checked', () => {
     const lazy = Lazy.number({ produce: () => 1 });
     expect(() => synthesise({ cleanUp: { olderThan: Duration.seconds(lazy), keepVersionsFor: Duration.days(lazy) } })).not.toThrow();
   });
@@ -387,12 +387,12 @@ describe('gunicornOpts', () => {
     '--paste=f.ini', '--pythonpath=/tmp', '--chdir=/tmp', '--logger-class=evil.Logger', '--dirty-app=evil:App', '--certfile=/tmp/x', '--keyfile=/tmp/x', '--protocol=uwsgi', '--daemon',
     '--statsd-host=h:1', '--header-map=dangerous', '--log-config=/tmp/x', '--user=0', '--error-logfile=/dev/null', '--strip-header-spaces', '--permit-obsolete-folding', '--uwsgi-allow-from=*',
     '--print-config', '--check-config', 'other:app',
-    '-k', '-kgthread', '--worker-class=gthread', '--worker-connections=9', '--no-sendfile', '--limit-request-line=9', '--access-logformat=x', // of other workers
+    '-k', '-kgthread', '--worker-class=gthread', '--worker-connections=9', '--no-sendfile', '--limit-request-line=9', '--access-logformat=x', // of other kinds of workers
   ])('fails for %s', word => {
     expect(refusal({ gunicornOpts: `--timeout 300\t${word} --threads 4` })).toBe(one(notTuning(word)));
   });
 
-  test('what follows a refused option is not judged by itself', () => {
+  test('the values after a refused option are not checked separately', () => {
     expect(refusal({ gunicornOpts: '--bind 0.0.0.0:80 --threads 4 -c a b' })).toBe(['Stack/Mlflow: 2 props need a change', notTuning('--bind'), notTuning('-c')].join('\n  - '));
   });
 
@@ -400,7 +400,7 @@ describe('gunicornOpts', () => {
     expect(refusal({ gunicornOpts })).toMatch(/got "\\?"?--bind"/);
   });
 
-  test.each(['--b\\ind 0.0.0.0', '--access-logfile \\" --bind 0.0.0.0:80 \\"', '--access-logfile a\\'])('fails for %s, which holds a backslash', gunicornOpts => {
+  test.each(['--b\\ind 0.0.0.0', '--access-logfile \\" --bind 0.0.0.0:80 \\"', '--access-logfile a\\'])('fails for %s, which contains a backslash', gunicornOpts => {
     expect(refusal({ gunicornOpts })).toBe(one(`\`gunicornOpts\` must not contain a backslash, got ${JSON.stringify(gunicornOpts)}: use quotes around a value with blanks`));
   });
 
@@ -435,7 +435,7 @@ describe('aiGateway', () => {
     expect(refusal({ aiGateway } as unknown as Overrides)).toBe(one(`\`aiGateway\` must be an object such as {}, got ${JSON.stringify(aiGateway)}: leave it out to keep the AI gateway off`));
   });
 
-  test('privateProviders fails for no entry', () => {
+  test('privateProviders fails for an empty list', () => {
     expect(refusal(gateway([]))).toBe(one('`aiGateway.privateProviders` must contain at least one address, got []: leave it out to allow public addresses only'));
   });
 
@@ -459,7 +459,7 @@ describe('aiGateway', () => {
   });
 
   test.each(['http://vllm', 'https://vllm.internal', 'http://vllm.internal:8000', 'http://vllm.internal:80', 'https://10.0.0.1:65535', 'http://10.0.0.1:1', 'http://169.253.1.1', 'http://128.0.0.1', 'http://127.example.com',
-    'http://localhost.example.com', 'http://xlocalhost', 'http://0x.example.com', `https://${LABEL_63}`, `https://${NAME_253}`])('privateProviders may hold %s', entry => {
+    'http://localhost.example.com', 'http://xlocalhost', 'http://0x.example.com', `https://${LABEL_63}`, `https://${NAME_253}`])('privateProviders may contain %s', entry => {
     expect(environmentOf(synthesise(gateway([entry])).template, 'mlflow').SECURE_MLFLOW_PRIVATE_PROVIDERS).toBe(entry);
   });
 });
@@ -474,7 +474,7 @@ test('removalPolicy fails for SNAPSHOT', () => {
     '`removalPolicy` must be RETAIN, RETAIN_ON_UPDATE_OR_DELETE or DESTROY, got "snapshot": leave it out, and the database leaves a final snapshot while everything else is kept'));
 });
 
-test('everything that is wrong is listed in one error, with the path of the construct', () => {
+test('all problems are listed in one error, with the path of the construct', () => {
   const message = refusal({
     domainName: 'MLFLOW',
     emailDomains: [],
@@ -498,11 +498,11 @@ test('everything that is wrong is listed in one error, with the path of the cons
   ]);
 });
 
-test('artifactPath fails where it is a CDK token, got no value: it goes into policies', () => {
+test('artifactPath fails where it is a CDK token: it becomes part of policies', () => {
   expect(refusal({ artifactPath: Lazy.string({ produce: () => 'mlflow' }) })).toBe(one('`artifactPath` must be known at synthesis, got a CDK token: it becomes part of policies, which a "*" would widen; write it out'));
 });
 
-describe('a value that is only known at deployment is not judged', () => {
+describe('CDK tokens are not checked', () => {
   const text = (stack: Stack) => new CfnParameter(stack, 'Text').valueAsString;
   const number = (stack: Stack) => new CfnParameter(stack, 'Number', { type: 'Number' }).valueAsNumber;
   const list = (stack: Stack) => new CfnParameter(stack, 'List', { type: 'CommaDelimitedList' }).valueAsList;
@@ -557,7 +557,7 @@ describe('a value that is only known at deployment is not judged', () => {
     expect(rendered(synthesise(overrides).template)).toEqual(expected);
   });
 
-  test('but the entries beside it are', () => {
+  test('but other entries of the same list are', () => {
     expect(refusal({ emailDomains: [Lazy.string({ produce: () => 'example.com' }), '@example.com'] })).toContain('got "@example.com"');
     expect(refusal({ machineIdentities: [Lazy.string({ produce: () => 'client' }), 'a,b'] })).toContain('got "a,b"');
   });
@@ -570,7 +570,7 @@ describe('AuthProvider', () => {
         `AuthProvider.oidc: \`issuerUrl\` must be an https URL without query, got ${JSON.stringify(issuerUrl)}: use the \`issuer\` in the provider's /.well-known/openid-configuration`));
     });
 
-  test.each(['https://id.example.com', 'https://id.example.com/', 'https://id.example.com:8443/realms/ml'])('oidc takes the issuer %s', issuerUrl => {
+  test.each(['https://id.example.com', 'https://id.example.com/', 'https://id.example.com:8443/realms/ml'])('oidc accepts the issuer %s', issuerUrl => {
     expect(oidc({ issuerUrl }).bind(secretStack, bindOptions).environment.OAUTH2_PROXY_OIDC_ISSUER_URL).toBe(issuerUrl);
   });
 

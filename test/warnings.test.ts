@@ -14,7 +14,7 @@ const everybody = { emailDomains: ['*'] };
 
 const idsOf = (overrides: OverridesOf) => warningsIn(define(overrides).stack).map(([id]) => id);
 
-/** A provider of the user's own, of which nothing is known. */
+/** A custom provider without known properties. */
 class Own extends AuthProvider {
   public constructor(private readonly environment: Record<string, string> = {}) {
     super();
@@ -25,7 +25,7 @@ class Own extends AuthProvider {
   }
 }
 
-test('there is none with the defaults', () => {
+test('there are none with the defaults', () => {
   expect(idsOf({})).toEqual([]);
 });
 
@@ -34,14 +34,14 @@ describe('emailDomains: ["*"]', () => {
     ['Google', {}, ['openToEveryone']],
     ['Google and a Workspace, gcloud included', stack => ({ ...gcloud, authProvider: google(stack, ['example.com']) }), []],
     ['Google by OpenID Connect', stack => ({ authProvider: oidc(stack, { issuerUrl: 'https://accounts.google.com' }) }), ['openToEveryone']],
-    ['any provider, whose accounts nobody here knows', stack => ({ authProvider: oidc(stack) }), ['everyAccount']],
+    ['any provider with unknown accounts', stack => ({ authProvider: oidc(stack) }), ['everyAccount']],
     ['such a provider and gcloud', stack => ({ ...gcloud, authProvider: oidc(stack) }), ['openToEveryone']],
     ['such a provider with groups, and gcloud, whose tokens hold none', stack => ({ ...gcloud, authProvider: oidc(stack, { allowedGroups: ['ml'] }) }), []],
     ['such a provider with roles', stack => ({ authProvider: AuthProvider.keycloak({ ...client(stack), realmUrl: 'https://id.example.com/realms/ml', allowedRoles: ['ml'] }) }), []],
     ['one of the user\'s own', { authProvider: new Own() }, ['everyAccount']],
     ['one of the user\'s own with groups', { authProvider: new Own({ OAUTH2_PROXY_ALLOWED_GROUPS: 'ml' }) }, []],
     ['a tenant of Entra ID', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId }) }), []],
-    ['a user pool that is made', { authProvider: AuthProvider.cognito() }, []],
+    ['a new user pool', { authProvider: AuthProvider.cognito() }, []],
     ['a user pool with self sign-up', stack => ({ authProvider: AuthProvider.cognito({ userPool: new cognito.UserPool(stack, 'Pool', { selfSignUpEnabled: true }) }) }), ['openToEveryone']],
     ['GitHub', stack => ({ authProvider: AuthProvider.github(client(stack)) }), ['openToEveryone']],
     ['an organization of GitHub', stack => ({ authProvider: AuthProvider.github({ ...client(stack), organization: 'example' }) }), []],
@@ -62,7 +62,7 @@ describe('a claim for the address', () => {
     ['that it checks', stack => ({ authProvider: oidc(stack, { emailClaim: 'email' }) }), []],
     ['where groups decide', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }) }), []],
     ['where every account gets in', stack => ({ ...everybody, authProvider: oidc(stack, { emailClaim: 'upn' }) }), ['everyAccount']],
-    ['that is only known at deployment', stack => ({ authProvider: oidc(stack, { emailClaim: token }) }), []],
+    ['that is a CDK token', stack => ({ authProvider: oidc(stack, { emailClaim: token }) }), []],
     ['of Entra ID, where administrators set it', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId, emailClaim: 'preferred_username' }) }), []],
     ['of a provider of the user\'s own', { authProvider: new Own({ OAUTH2_PROXY_OIDC_EMAIL_CLAIM: 'upn' }) }, ['unverifiedAddresses']],
   ])('%s', (_, overrides, expected) => {
@@ -74,7 +74,7 @@ describe('a claim for the address', () => {
   });
 });
 
-describe('the tokens of gcloud', () => {
+describe('the ID tokens of gcloud', () => {
   test.each<[string, OverridesOf, string[]]>([
     ['with Google, which tells accounts of the company', {}, []],
     ['with Google and every account', stack => ({ authProvider: google(stack, ['*']) }), []],
@@ -89,7 +89,7 @@ describe('issuers where anybody can have an account', () => {
   const issuers = ['https://accounts.google.com', 'https://appleid.apple.com', 'https://login.microsoftonline.com/common/v2.0'];
   const trusted = (issuerUrl: string) => ({ trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl, audience: '32555940559.apps.googleusercontent.com' })] });
 
-  test.each(issuers)('%s, where everybody gets in and where domains decide', issuerUrl => {
+  test.each(issuers)('%s, with emailDomains: ["*"] and with domains', issuerUrl => {
     expect(idsOf({ ...everybody, ...trusted(issuerUrl), authProvider: AuthProvider.cognito() })).toEqual(['openToEveryone']);
     const { stack } = define({ ...trusted(issuerUrl), authProvider: AuthProvider.cognito() });
     expect(warningsIn(stack)).toEqual([['consumerAccounts', `\`trustedTokenIssuers\` contains ${issuerUrl}, which also issues ID tokens for accounts that people created themselves with an address in \`emailDomains\`, and that they keep when they leave: `
@@ -97,23 +97,23 @@ describe('issuers where anybody can have an account', () => {
   });
 });
 
-describe('trusted issuers beside Google', () => {
+describe('trusted issuers with Google', () => {
   const company = { trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl: 'https://id.example.com', audience: 'mlflow' })] };
 
   test.each<[string, OverridesOf, string[]]>([
     ['whose tokens hold no hosted domain', company, ['noHostedDomain']],
     ['where every Google account may sign in', stack => ({ ...company, authProvider: google(stack, ['*']) }), []],
     ['for machines', { ...company, machineIdentities: ['client'] }, []],
-    ['beside another provider', stack => ({ ...company, authProvider: oidc(stack) }), []],
+    ['with another provider', stack => ({ ...company, authProvider: oidc(stack) }), []],
     ['that are Google itself', { trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl: 'https://accounts.google.com', audience: 'mlflow' })] }, []],
-    ['that are only known at deployment', { trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl: token, audience: 'mlflow' })] }, []],
+    ['that are CDK tokens', { trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl: token, audience: 'mlflow' })] }, []],
     ['of AWS', { awsIdentityIssuer: 'https://1a2b.tokens.sts.global.api.aws' }, []],
     ['none', { trustedTokenIssuers: [] }, []],
   ])('%s', (_, overrides, expected) => {
     expect(idsOf(overrides)).toEqual(expected);
   });
 
-  test('the warning names them and says what to do', () => {
+  test('the warning lists them and says what to do', () => {
     expect(warningsIn(define({ trustedTokenIssuers: [...company.trustedTokenIssuers, ...gcloud.trustedTokenIssuers] }).stack)[0][1]).toBe(
       '`trustedTokenIssuers` contains https://id.example.com, but `hostedDomains` of `authProvider` requires the claim `hd` in tokens of people, which only Google issues: tokens of people from that issuer are rejected; list machines in `machineIdentities`, have the issuer add the claim, or leave the issuer out');
   });
@@ -148,15 +148,15 @@ describe('names that oauth2-proxy does not know', () => {
     expect(warningsIn(define({ authProvider: new Own({ [name]: 'x' }) }).stack)).toEqual([['unknownNames', text('authProvider', name)]]);
   });
 
-  test('several of them are named at once', () => {
+  test('several of them are listed in one warning', () => {
     expect(warningsIn(define({ proxyEnvironment: { OAUTH2_PROXY_A: 'x', OAUTH2_PROXY_B: 'x' } }).stack)[0][1]).toMatch(/contains OAUTH2_PROXY_A, OAUTH2_PROXY_B, which/);
   });
 
-  test.each(['HTTPS', 'OAUTH2_PROXY_BANNER', `${token}_NAME`, `OAUTH2_PROXY_${token}`])('%s is none of them', name => {
+  test.each(['HTTPS', 'OAUTH2_PROXY_BANNER', `${token}_NAME`, `OAUTH2_PROXY_${token}`])('%s is known', name => {
     expect(idsOf({ proxyEnvironment: { [name]: 'x' } })).toEqual([]);
   });
 
-  test.each(['OAUTH2_PROXY_GITHUB_TOKEN', 'OAUTH2_PROXY_SIGNATURE_KEY'])('%s is none of them, as a secret', name => {
+  test.each(['OAUTH2_PROXY_GITHUB_TOKEN', 'OAUTH2_PROXY_SIGNATURE_KEY'])('%s is known, as a secret', name => {
     expect(idsOf(stack => ({ proxySecrets: { [name]: clientSecret(stack) } }))).toEqual([]);
   });
 });
@@ -165,29 +165,29 @@ describe('domains for e-mail', () => {
   test.each([
     'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.nl', 'yahoo.com', 'yahoo.co.jp', 'yahoo.com.br', 'icloud.com', 'me.com', 'aol.com', 'proton.me', 'gmx.de', 'gmx.net', 'web.de',
     'mail.ru', 'yandex.ru', 'qq.com', '163.com', 'orange.fr', 'libero.it', 'seznam.cz', 'co.uk', 'com.au', 'ac.at',
-  ])('%s, where anybody has an address, or nobody', domain => {
+  ])('%s, where anybody or no one has an address', domain => {
     expect(warningsIn(define(stack => ({ emailDomains: ['example.com', domain], authProvider: oidc(stack) })).stack)).toEqual([['publicEmailDomains', `\`emailDomains\` contains ${domain}, where anybody can get an address, or where there are no addresses: list your own domains`]]);
   });
 
   test.each([
     'example.com', 'gmail.example.com', 'live.example.com', 'outlook.example', 'mygmail.com', 'gmail.com.example.com', 'example.co.uk', 'co.example.com', 'mail.example.com', 'web.design', 'me.example', 'xseznam.cz',
-  ])('%s is one of a company', domain => {
+  ])('%s belongs to a company', domain => {
     expect(idsOf({ emailDomains: [domain] })).toEqual([]);
   });
 
-  test('with Google nobody of them gets in, unless every Google account may', () => {
+  test('with Google no one there gets in, unless every Google account may', () => {
     expect(warningsIn(define({ emailDomains: ['example.com', 'gmail.com'] }).stack)).toEqual([['publicEmailDomains',
       '`emailDomains` contains gmail.com, but no account there gets in: private accounts do not belong to a Google Workspace, which `hostedDomains` requires; list your own domains, or allow every address there with `hostedDomains: ["*"]` of `AuthProvider.google`']]);
     expect(warningsIn(define(stack => ({ emailDomains: ['gmail.com'], authProvider: google(stack, ['*']) })).stack)[0][1]).toMatch(/where anybody can get an address/);
   });
 
-  test('that are only known at deployment are not judged', () => {
+  test('CDK tokens are not checked', () => {
     expect(idsOf({ emailDomains: [token] })).toEqual([]);
   });
 });
 
 describe('two deployments in one app', () => {
-  /** What is said of the second one, and never of the first. */
+  /** The warnings of the second deployment. The first never has one. */
   function second(one: (stack: Stack) => Overrides, other: (stack: Stack, first: SecureMlflow) => Overrides, stage?: string): [string, string][] {
     const app = newApp();
     const first = define(one, new Stack(app, 'One'));
@@ -224,7 +224,7 @@ describe('two deployments in one app', () => {
     expect(second(one, other).map(([id]) => id)).toEqual(expected);
   });
 
-  test('in stages of their own, too', () => {
+  test('also in separate stages', () => {
     expect(second(inBucket(), inBucket(), 'Staging').map(([id]) => id)).toEqual(['sharedArtifacts']);
   });
 
@@ -233,14 +233,14 @@ describe('two deployments in one app', () => {
     expect(second(withOidc(), withOidc()).map(([, text]) => text)).toEqual([expect.stringMatching(/^`authProvider` has the OAuth client "client", as One\/Mlflow does: .*; register a client for each$/)]);
   });
 
-  test('the warnings show no token', () => {
+  test('the warnings show no CDK token', () => {
     const made = second(withOidc({ clientId: token }), (stack, { artifactBucket }) => ({ artifactBucket, ...withOidc({ clientId: token })(stack) }));
     expect(made.map(([, text]) => text)).toEqual([
       expect.stringMatching(/^`artifactPath` is "mlflow" in the same bucket, where One/), expect.stringMatching(/^`authProvider` has the same OAuth client, as One/),
     ]);
   });
 
-  test('one that could not be made does not count', () => {
+  test('a deployment that failed does not count', () => {
     const app = newApp();
     expect(() => define({ authProvider: new Own({ OAUTH2_PROXY_COOKIE_SECURE: 'false' }) }, new Stack(app, 'One'))).toThrow();
     expect(warningsIn(define({}, new Stack(app, 'Other')).stack)).toEqual([]);
@@ -252,7 +252,7 @@ describe('jobs of the server', () => {
     expect(idsOf({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: value } })).toEqual(expected);
   });
 
-  test('the warning says what everybody can do then', () => {
+  test('the warning says what everybody can do', () => {
     expect(warningsIn(define({ environment: { MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'true' } }).stack)[0][1]).toContain('everybody who is signed in can then make the server run judges');
   });
 });
@@ -264,7 +264,7 @@ describe('a database from a snapshot', () => {
     expect(text).toContain('if it is removed, CloudFormation replaces the database with an empty one');
   });
 
-  test('is not that of other options', () => {
+  test('does not apply to other options', () => {
     expect(idsOf({ databaseOptions: { parameters: { log_min_duration_statement: '1000' } } })).toEqual([]);
   });
 });

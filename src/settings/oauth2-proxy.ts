@@ -150,7 +150,7 @@ const TASK_OWNED = 'the connections between the containers of the task depend on
 const DOOR = 'it would weaken or turn off the protection that this construct promises; leave it out';
 const COOKIE = 'cookies are bound to `domainName` and TLS, and scripts cannot read them; leave it out';
 const GENERATED = 'the construct generates it as a secret; leave it out';
-const FORWARDED = 'forwarded headers come from the client and must decide nothing';
+const FORWARDED = 'clients can send forwarded headers, so they must not be trusted; leave it out';
 const ANSWERS = 'programs depend on the status and the format of rejections; leave it out';
 const LOGS = 'the log of sign-ins is the audit trail; leave it out';
 const SERVER = 'MLflow and the scripts of its page must not get the tokens of a sign-in; leave it out';
@@ -181,8 +181,8 @@ export const PROVIDER_NAMES: Record<string, string> = {
   'OAUTH2_PROXY_JWT_KEY_FILE': 'use `authProvider`',
   'OAUTH2_PROXY_PUBJWK_URL': 'use `authProvider`',
   'OAUTH2_PROXY_BACKEND_LOGOUT_URL': 'use `authProvider`',
-  'OAUTH2_PROXY_CODE_CHALLENGE_METHOD': 'PKCE protects every sign-in; an `AuthProvider` of your own may set it where the provider cannot do S256',
-  'OAUTH2_PROXY_FORCE_CODE_CHALLENGE_METHOD': 'PKCE protects every sign-in; an `AuthProvider` of your own may set it where the provider cannot do S256',
+  'OAUTH2_PROXY_CODE_CHALLENGE_METHOD': 'PKCE protects every sign-in; your own `IAuthProvider` may set it if the provider does not support S256',
+  'OAUTH2_PROXY_FORCE_CODE_CHALLENGE_METHOD': 'PKCE protects every sign-in; your own `IAuthProvider` may set it if the provider does not support S256',
 };
 
 /** All other names that oauth2-proxy knows, as listed in local/names/oauth2-proxy.txt. */

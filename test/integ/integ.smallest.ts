@@ -1,6 +1,6 @@
 /**
- * The smallest deployment, for whoever has an AWS account: deployed, checked from outside as its users are, and destroyed with all its data.
- * How to run it: docs/check-a-deployment.md. What is set here by variables is theirs; without them it is what the snapshot holds.
+ * The smallest deployment, for people with an AWS account. It is deployed, checked from outside in the same way as people and programs use it, and destroyed with all its data.
+ * How to run it: docs/check-a-deployment.md. Environment variables set your own values; without them the values of the snapshot are used.
  */
 
 import { IntegTest } from '@aws-cdk/integ-tests-alpha';
@@ -22,7 +22,7 @@ const {
 // Stack traces and the tree would put paths of one machine into the snapshot.
 const app = new App({ treeMetadata: false, context: { 'aws:cdk:disable-creation-stack-traces': true } });
 const stack = new Stack(app, 'SecureMlflowSmallest');
-// Nobody signs in as a person, so the client need not exist.
+// No person signs in, so the client does not have to exist.
 const clientSecret = new Secret(stack, 'ClientSecret', { removalPolicy: RemovalPolicy.DESTROY });
 
 new SecureMlflow(stack, 'Mlflow', {
@@ -38,7 +38,7 @@ new SecureMlflow(stack, 'Mlflow', {
   emailDomains: [zoneName],
   awsIdentityIssuer,
   machineIdentities: [roleArn],
-  // Nothing is left when it is destroyed.
+  // All data are deleted with the stack.
   artifactBucket: new Bucket(stack, 'Artifacts', { enforceSSL: true, autoDeleteObjects: true, removalPolicy: RemovalPolicy.DESTROY }),
   removalPolicy: RemovalPolicy.DESTROY,
   deletionProtection: false,
