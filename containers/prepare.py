@@ -127,7 +127,7 @@ def fetch_ca_bundle(url, path):
 
 
 def libpq_uri(uri):
-    return uri.replace("postgresql+psycopg2:", "postgresql:", 1)  # libpq knows no SQLAlchemy drivers
+    return uri.replace("postgresql+psycopg2:", "postgresql:", 1)  # libpq does not accept the names of SQLAlchemy drivers
 
 
 def connect(uri):

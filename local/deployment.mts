@@ -111,7 +111,7 @@ export interface Beside {
   stop(): Promise<void>;
 }
 
-/** A server with a proxy in front of it. `server` is the server itself. */
+/** A server behind a proxy. `server` is the server itself. */
 export interface Stack extends Beside {
   readonly server: Beside;
 }

@@ -17,7 +17,7 @@ interface Manifest {
   readonly missing?: { readonly provider: string }[];
 }
 
-/** Stacks of one folder of an assembly; a stage has a folder of its own. */
+/** Stacks of one folder of an assembly; a stage has its own folder. */
 interface Stacks {
   readonly assembly: string;
   readonly artifacts: Record<string, Artifact>;

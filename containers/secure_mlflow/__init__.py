@@ -44,7 +44,7 @@ def expect(function, *parameters):
 def check():
     """Checks what the rest relies on, as far as possible without a request."""
     if not mlflow.__version__.startswith(SERIES):
-        fail(f"MLflow {mlflow.__version__} cannot be guarded, only {SERIES}x: use an `mlflowImage` of it, or the release of this library for your version")
+        fail(f"MLflow {mlflow.__version__} cannot be guarded, only {SERIES}x: use an `mlflowImage` of this series, or the release of this library for your version")
     from mlflow.gateway.providers.vertex_ai import VertexAIProvider
     from mlflow.server import app, gateway_api, handlers
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore

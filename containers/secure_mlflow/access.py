@@ -1,4 +1,4 @@
-"""Who may do what: the level that a caller has, and the level that a request needs.
+"""Levels: the level of a caller, and the level that a request needs.
 
 A write that is on no list below needs the highest level. So a write that a newer MLflow adds is closed until it has been reviewed.
 A group can only raise a level. So a client gains nothing if it makes the proxy drop the header with its groups (`Connection: X-Forwarded-Groups`).

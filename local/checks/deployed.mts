@@ -22,7 +22,7 @@ const faults: readonly [what: string, settings: Record<string, string | undefine
 ];
 
 interface Callers {
-  /** A token. */
+  /** A bearer token of an admin. */
   readonly admin: string;
   /** The id of a role. */
   readonly role: string;

@@ -101,7 +101,7 @@ export async function checkAsDeployed(checks: Checks, deployment: Deployment): P
   await checkEnd(checks, deployment);
 }
 
-/** What each level may do. */
+/** The rights of each level. */
 export async function checkLevels(checks: Checks, deployment: Deployment, python: string): Promise<void> {
   await checkAccess(checks, deployment, python);
   await checkEnd(checks, deployment);

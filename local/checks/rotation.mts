@@ -88,7 +88,7 @@ async function checkRights(checks: Checks, { database }: Deployment): Promise<vo
              rolsuper OR rolcreaterole OR rolcreatedb AS powerful FROM pg_roles WHERE rolname = 'mlflow_iam'`);
     assert.deepEqual(rights, { iam: true, creates: false, writes: true, truncates: false, powerful: false });
   });
-  await checks.check('the master user is not a member of it, because RDS would then reject the master password', async () => {
+  await checks.check('the master user is not a member of rds_iam, because RDS would then reject the master password', async () => {
     const [{ member }] = await database.query<{ member: boolean }>('SELECT pg_has_role($1, \'mlflow_iam\', \'MEMBER\') AS member', [database.userName]);
     assert.equal(member, false);
   });

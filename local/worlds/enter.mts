@@ -82,7 +82,7 @@ export async function settle(folder: string): Promise<void> {
   await execa('mount', ['--bind', hosts, hostsFile]);
   await execa('mount', ['--bind', resolver, '/etc/resolv.conf']);
   if (existsSync('/sys/fs/cgroup/unified')) {
-    await execa('umount', ['/sys/fs/cgroup/unified']); // crun knows both versions of control groups, but not both at once
+    await execa('umount', ['/sys/fs/cgroup/unified']); // crun supports both versions of control groups, but not at the same time
   }
   writeFileSync('/proc/sys/net/ipv4/ip_forward', '1'); // traffic to a task must be blocked by its security group, not because there is no route
   await ip(['link set lo up']);

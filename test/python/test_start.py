@@ -20,7 +20,7 @@ def test_another_one_ends_the_server_with_one_line(version, monkeypatch, capsys)
         secure_mlflow.check()
     assert end.value.code == 1
     assert capsys.readouterr().out == (
-        f"secure-mlflow FAILED: MLflow {version} cannot be guarded, only 3.17.x: use an `mlflowImage` of it, or the release of this library for your version\n")
+        f"secure-mlflow FAILED: MLflow {version} cannot be guarded, only 3.17.x: use an `mlflowImage` of this series, or the release of this library for your version\n")
 
 
 def test_so_does_a_function_that_has_changed(capsys):

@@ -26,7 +26,7 @@ from . import AWS_ROLE, CLIENT_CREDENTIALS, SIGN_IN, TokenAuth, TokenError, _ori
 from ._sources import printable
 from ._storage import cause, signed_origin, signed_url, unreachable
 
-_DEADLINE = 28.0  # seconds for all of it
+_DEADLINE = 28.0  # seconds for all checks
 _TIMEOUT = (5, 8)  # seconds to connect, to read
 _PROVIDERS = {provider.get_name(): provider for provider in (AWS_ROLE, CLIENT_CREDENTIALS, SIGN_IN)}
 _LEVELS = {"READ": "reader", "EDIT": "editor", "MANAGE": "admin"}
