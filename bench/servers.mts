@@ -48,7 +48,7 @@ export async function startBare(deployment: Deployment, options: Options): Promi
     '--artifacts-destination', folderOf(deployment, database),
   ], options);
   return {
-    name: 'mlflow server', why: 'asks nobody who they are', url: `http://127.0.0.1:${port}`, clients: { none: {} }, deployment, database, ...programs({ mlflow }),
+    name: 'mlflow server', why: 'has no sign-in', url: `http://127.0.0.1:${port}`, clients: { none: {} }, deployment, database, ...programs({ mlflow }),
   };
 }
 

@@ -1,7 +1,7 @@
 /** The result of each measurement. */
 
 export interface Table {
-  /** The same in every run, because it identifies the table in the pages. */
+  /** Equal in every run, because it identifies the table in the pages. */
   readonly title: string;
   readonly rows: Record<string, string | number>[];
   /** Date, machine and versions, for measured tables. */

@@ -197,7 +197,7 @@ def admit(connection, uri, user):
     cursor.execute("SELECT pg_has_role(oid, 'rds_iam', 'MEMBER') FROM pg_roles WHERE rolname = %s", (user,))
     found = cursor.fetchone()
     if found is None:
-        # The creator of a role stays a member of it, and RDS accepts no password from members of rds_iam. So a temporary role creates it.
+        # The creator of a role remains one of its members, and RDS accepts no password from members of rds_iam. So a temporary role creates it.
         cursor.execute(f"""
             CREATE ROLE {user}_maker CREATEROLE;
             GRANT {user}_maker TO CURRENT_USER WITH SET TRUE;

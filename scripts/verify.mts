@@ -179,7 +179,7 @@ function rowOf(name: string): Count & { readonly step: string } {
 process.env.JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = '20';
 
 const [chosen] = new Command('npm run verify --')
-  .description('Everything that a merge must pass, or some steps of it.')
+  .description('Everything that a merge must pass, or some of its steps.')
   .addArgument(new Argument('[steps...]').choices(Object.keys(steps)))
   .parse()
   .processedArgs as [string[] | undefined];

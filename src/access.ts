@@ -25,7 +25,7 @@ export interface AccessMembers {
    * Groups, spelled as the sign-in provider sends them, case-sensitive. `https://<domainName>/oauth2/userinfo` shows people their own groups.
    *
    * A group must not contain a comma, because oauth2-proxy joins the groups of a person with commas. With GitHub use `organization:team`, or the
-   * `organization` of `AuthProvider.github`: anybody can create an organization with any unused name. Google sends no groups.
+   * `organization` of `AuthProvider.github`: anyone can create an organization with any unused name. Google sends no groups.
    *
    * @default - no groups
    * @see https://github.com/cdk-secure-mlflow/cdk-secure-mlflow/blob/main/docs/access.md#groups

@@ -261,8 +261,8 @@ export interface SecureMlflowProps {
    * E-mail domains. People may sign in and send bearer tokens with an address in one of these domains. A subdomain must be listed separately. An address
    * that the ID token marks as unverified is rejected, unless the provider has another `emailClaim`: oauth2-proxy does not check such an address.
    *
-   * `['*']` allows every account at the provider. Synthesis warns if anybody in the world can, or might, have such an account. It also warns about domains
-   * that give an address to anybody.
+   * `['*']` allows every account at the provider. Synthesis warns if anyone in the world can, or might, have such an account. It also warns about domains
+   * that give an address to anyone.
    */
   readonly emailDomains: string[];
 

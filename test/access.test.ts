@@ -272,9 +272,9 @@ describe('fails', () => {
     [undefined, 'ml-admins', ''],
     ['example', 'ml-admins', ', or "example"'],
     ['example', 'Example', ', or "example"'],
-  ])('for an organization of GitHub that anybody could create: of %s, %s', (organization, group, too) => {
+  ])('for an organization of GitHub that anyone could create: of %s, %s', (organization, group, too) => {
     expect(refusal(stack => ({ authProvider: AuthProvider.github({ ...client(stack), ...organization && { organization } }), access: { admins: { groups: ['example:ml', group] } } }))).toBe(one(
-      `\`access.admins.groups\`: each entry must be "organization:team" with GitHub${too}, got "${group}": anybody can create an organization with any unused name; use the slug of a team, or the \`organization\` of \`AuthProvider.github\``));
+      `\`access.admins.groups\`: each entry must be "organization:team" with GitHub${too}, got "${group}": anyone can create an organization with any unused name; use the slug of a team, or the \`organization\` of \`AuthProvider.github\``));
   });
 
   test('for several problems at the same time', () => {
@@ -379,7 +379,7 @@ describe('warnings', () => {
     ['groups and AWS roles, whose tokens contain none', withGroups(mlAdmins, { awsIdentityIssuer }), []],
     ['groups and another AWS account', withGroups(mlAdmins, { trustedTokenIssuers: [issuer(awsIdentityIssuer)] }), []],
     ['people and another issuer', { access: ada, machineIdentities: ['job'], trustedTokenIssuers: [issuer()] }, []],
-    ['people by a claim that may be anybody\'s', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: ada }), ['unverifiedLevels']],
+    ['people by a claim that may be anyone\'s', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: ada }), ['unverifiedLevels']],
     ['people by a claim that is a CDK token', stack => ({ authProvider: oidc(stack, { emailClaim: Lazy.string({ produce: () => 'x' }) }), access: ada }), []],
     ['groups with such a claim', stack => ({ authProvider: oidc(stack, { emailClaim: 'upn', allowedGroups: ['ml'] }), access: mlAdmins }), []],
     ['groups of Entra ID by their names', stack => ({ authProvider: AuthProvider.entraId({ ...client(stack), tenantId }), access: mlAdmins }), ['entraGroupNames']],

@@ -458,7 +458,7 @@ test.each([
   ['github', github(), github({ organization: 'example' })],
   ['gitlab', gitlab(), gitlab({ allowedGroups: ['ml'] })],
 ])('AuthProvider.%s warns where everybody gets in', (_, open, closed) => {
-  const warning = Match.stringLikeRegexp('anybody in the world');
+  const warning = Match.stringLikeRegexp('anyone in the world');
   Annotations.fromStack(synthesise({ authProvider: open, emailDomains: ['*'] }).stack).hasWarning('/Stack/Mlflow', warning);
   Annotations.fromStack(synthesise({ authProvider: closed, emailDomains: ['*'] }).stack).hasNoWarning('/Stack/Mlflow', warning);
 });

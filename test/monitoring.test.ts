@@ -371,7 +371,7 @@ describe('metrics', () => {
   // The part `clean-up` of the checks tests the same with the log lines of the real programs.
   test.each([
     ['secure-mlflow refused 403 POST "/api/2.0/mlflow/runs/create" of "ada@example.com" (reader): it needs an editor', true],
-    ['secure-mlflow refused 403 GET "/" of nobody: no name', true],
+    ['secure-mlflow refused 403 GET "/" of "-": no name', true],
     ['secure-mlflow refused 413 POST "/api/2.0/mlflow/runs/log-batch" of "ada@example.com": larger than 32 MiB', false],
     ['172.31.0.1 - ada@example.com [2026/11/27 10:00:00] mlflow.example.com GET - "/secure-mlflow refused 403" HTTP/1.1 "secure-mlflow refused 403" 200 1 0.1', false],
     ['INFO secure-mlflow refused 403', false],

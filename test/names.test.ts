@@ -316,7 +316,7 @@ describe('how long the URL of a download works', () => {
 
   test.each(['0', '3601', '604800', '-1', '1.5', '', 'an hour', '1e3'])('fails for %j', value => {
     expect(problems(MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS(value)))
-      .toEqual([`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to 3600, got ${JSON.stringify(value)}: anybody with the URL of a file can use it during that time`]);
+      .toEqual([`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to 3600, got ${JSON.stringify(value)}: anyone with the URL of a file can use it during that time`]);
   });
 
   test.each(['1', '900', '3600', Lazy.string({ produce: () => '604800' })])('may be %s', value => {

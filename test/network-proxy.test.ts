@@ -36,7 +36,7 @@ test('without it no container has such a variable', () => {
 });
 
 test.each<[string, (stack: Stack) => string[], unknown]>([
-  ['hosts of one\'s own, in place of S3', () => ['example.com', '10.0.0.0'], `${within},example.com,10.0.0.0`],
+  ['other hosts, in place of S3', () => ['example.com', '10.0.0.0'], `${within},example.com,10.0.0.0`],
   ['none', () => [], within],
   ['hosts that are CDK tokens', stack => new CfnParameter(stack, 'Hosts', { type: 'CommaDelimitedList' }).valueAsList,
     { 'Fn::Join': ['', [`${within},`, { 'Fn::Join': [',', { Ref: 'Hosts' }] }]] }],

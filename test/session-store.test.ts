@@ -115,7 +115,7 @@ describe('SessionStore.valkey()', () => {
     });
   });
 
-  test('the service depends on all of it', () => {
+  test('the service depends on the whole store', () => {
     const { DependsOn } = only(template, 'AWS::ECS::Service');
     expect(DependsOn).toEqual(expect.arrayContaining([
       cache.id, user.id, only(template, 'AWS::ElastiCache::UserGroup').id, only(template, 'AWS::EC2::SecurityGroupIngress', 'SessionsSecurityGroupfrom').id,

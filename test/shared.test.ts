@@ -290,7 +290,7 @@ describe('cluster', () => {
 
   test.each<[string, (stack: Stack) => Overrides, string]>([
     ['no VPC', stack => ({ cluster: cluster(stack).cluster }), '`vpc` must be given where `cluster` is given, got no value: pass the VPC of `cluster`'],
-    ['no VPC of its own', stack => ({ vpc: broughtVpc(stack), cluster: ecs.Cluster.fromClusterArn(stack, 'Own', 'arn:aws:ecs:eu-west-1:111122223333:cluster/own') }),
+    ['a VPC from outside the stack', stack => ({ vpc: broughtVpc(stack), cluster: ecs.Cluster.fromClusterArn(stack, 'Own', 'arn:aws:ecs:eu-west-1:111122223333:cluster/own') }),
       '`cluster` must have a VPC, got a cluster without one: import it with `ecs.Cluster.fromClusterAttributes(…)` and its `vpc`'],
     ['another VPC', stack => ({ ...cluster(stack), vpc: another(stack) }), '`vpc` must be the VPC of `cluster`, got another: pass that VPC'],
     ['Container Insights', stack => ({ ...cluster(stack), containerInsights: ecs.ContainerInsights.DISABLED }),

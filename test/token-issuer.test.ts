@@ -35,7 +35,7 @@ describe('TokenIssuer.oidc', () => {
   });
 });
 
-describe('TokenIssuer.oidc, for an issuer where anybody can get an account', () => {
+describe('TokenIssuer.oidc, for an issuer where anyone can get an account', () => {
   test.each([
     'https://accounts.google.com', 'https://accounts.google.com/', 'https://appleid.apple.com', 'https://login.microsoftonline.com/common/v2.0', 'https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0',
   ])('%s is open to the public', issuerUrl => {
@@ -50,7 +50,7 @@ describe('TokenIssuer.oidc, for an issuer where anybody can get an account', () 
 describe('issuers with subjects that strangers can choose', () => {
   const secret = clientSecret(newStack());
   const refusal = (option: string, name: string, issuerUrl: string) => new Error(
-    `${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anybody can get a token from it whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
+    `${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anyone can get a token from it whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
 
   // Listed here as well, as each system documents it.
   const issuers: [name: string, issuerUrl: string][] = [

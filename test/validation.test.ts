@@ -524,7 +524,7 @@ describe('CDK tokens are not checked', () => {
     ['workers', stack => ({ workers: number(stack) }), mlflow('MLFLOW_WORKERS'), { Ref: 'Number' }],
     ['desiredCount', stack => ({ desiredCount: number(stack) }), template => service(template).DesiredCount, { Ref: 'Number' }],
     ['desiredCount, lazily', () => ({ desiredCount: Lazy.number({ produce: () => 3 }) }), template => service(template).DesiredCount, 3],
-    ['desiredCount, as a token of its own', () => ({ desiredCount: Token.asNumber({ resolve: () => 4 }) }), template => service(template).DesiredCount, 4],
+    ['desiredCount, as a separate token', () => ({ desiredCount: Token.asNumber({ resolve: () => 4 }) }), template => service(template).DesiredCount, 4],
     ['minHealthyPercent', stack => ({ minHealthyPercent: number(stack) }), template => service(template).DeploymentConfiguration.MinimumHealthyPercent, { Ref: 'Number' }],
     ['ephemeralStorageGiB', stack => ({ ephemeralStorageGiB: number(stack) }), template => task(template).EphemeralStorage.SizeInGiB, { Ref: 'Number' }],
     ['cpu', stack => ({ cpu: number(stack) }), template => task(template).Cpu, { Ref: 'Number' }],

@@ -45,13 +45,13 @@ describe('emailDomains: ["*"]', () => {
     ['a user pool with self sign-up', stack => ({ authProvider: AuthProvider.cognito({ userPool: new cognito.UserPool(stack, 'Pool', { selfSignUpEnabled: true }) }) }), ['openToEveryone']],
     ['GitHub', stack => ({ authProvider: AuthProvider.github(client(stack)) }), ['openToEveryone']],
     ['an organization of GitHub', stack => ({ authProvider: AuthProvider.github({ ...client(stack), organization: 'example' }) }), []],
-    ['a GitLab of one\'s own', stack => ({ authProvider: AuthProvider.gitlab({ ...client(stack), baseUrl: 'https://gitlab.example.com' }) }), ['everyAccount']],
+    ['a self-managed GitLab', stack => ({ authProvider: AuthProvider.gitlab({ ...client(stack), baseUrl: 'https://gitlab.example.com' }) }), ['everyAccount']],
   ])('%s', (_, overrides, expected) => {
     expect(idsOf(stack => ({ ...everybody, ...typeof overrides === 'function' ? overrides(stack) : overrides }))).toEqual(expected);
   });
 
   test('they say what to do', () => {
-    expect(warningsIn(define(everybody).stack)[0][1]).toMatch(/^`emailDomains` is \["\*"\] .* so anybody gets in: list your domains$/);
+    expect(warningsIn(define(everybody).stack)[0][1]).toMatch(/^`emailDomains` is \["\*"\] .* so anyone gets in: list your domains$/);
     expect(warningsIn(define({ ...everybody, authProvider: new Own() }).stack)[0][1]).toMatch(/so every account at the provider gets in: check .* sign up .* social accounts .* guest; or list your domains, or set allowed groups$/);
   });
 });
@@ -85,7 +85,7 @@ describe('the ID tokens of gcloud', () => {
   });
 });
 
-describe('issuers where anybody can have an account', () => {
+describe('issuers where anyone can have an account', () => {
   const issuers = ['https://accounts.google.com', 'https://appleid.apple.com', 'https://login.microsoftonline.com/common/v2.0'];
   const trusted = (issuerUrl: string) => ({ trustedTokenIssuers: [TokenIssuer.oidc({ issuerUrl, audience: '32555940559.apps.googleusercontent.com' })] });
 
@@ -165,8 +165,8 @@ describe('domains for e-mail', () => {
   test.each([
     'gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'hotmail.co.uk', 'live.nl', 'yahoo.com', 'yahoo.co.jp', 'yahoo.com.br', 'icloud.com', 'me.com', 'aol.com', 'proton.me', 'gmx.de', 'gmx.net', 'web.de',
     'mail.ru', 'yandex.ru', 'qq.com', '163.com', 'orange.fr', 'libero.it', 'seznam.cz', 'co.uk', 'com.au', 'ac.at',
-  ])('%s, where anybody or no one has an address', domain => {
-    expect(warningsIn(define(stack => ({ emailDomains: ['example.com', domain], authProvider: oidc(stack) })).stack)).toEqual([['publicEmailDomains', `\`emailDomains\` contains ${domain}, where anybody can get an address, or where there are no addresses: list your own domains`]]);
+  ])('%s, where anyone or no one has an address', domain => {
+    expect(warningsIn(define(stack => ({ emailDomains: ['example.com', domain], authProvider: oidc(stack) })).stack)).toEqual([['publicEmailDomains', `\`emailDomains\` contains ${domain}, where anyone can get an address, or where there are no addresses: list your own domains`]]);
   });
 
   test.each([
@@ -178,7 +178,7 @@ describe('domains for e-mail', () => {
   test('with Google no one there gets in, unless every Google account may', () => {
     expect(warningsIn(define({ emailDomains: ['example.com', 'gmail.com'] }).stack)).toEqual([['publicEmailDomains',
       '`emailDomains` contains gmail.com, but no account there gets in: private accounts do not belong to a Google Workspace, which `hostedDomains` requires; list your own domains, or allow every address there with `hostedDomains: ["*"]` of `AuthProvider.google`']]);
-    expect(warningsIn(define(stack => ({ emailDomains: ['gmail.com'], authProvider: google(stack, ['*']) })).stack)[0][1]).toMatch(/where anybody can get an address/);
+    expect(warningsIn(define(stack => ({ emailDomains: ['gmail.com'], authProvider: google(stack, ['*']) })).stack)[0][1]).toMatch(/where anyone can get an address/);
   });
 
   test('CDK tokens are not checked', () => {
@@ -210,14 +210,14 @@ describe('two deployments in one app', () => {
     ['in the same folder of the bucket that one makes', () => ({}), (stack, { artifactBucket }) => ({ artifactBucket, ...withOidc()(stack) }), ['sharedArtifacts']],
     ['inside the folder of the other', inBucket(), inBucket('mlflow/staging'), ['sharedArtifacts']],
     ['around the folder of the other', inBucket('a/b'), inBucket('a'), ['sharedArtifacts']],
-    ['in folders of their own', inBucket('a'), inBucket('ab'), []],
+    ['in separate folders', inBucket('a'), inBucket('ab'), []],
     ['with the same client', withOidc(), withOidc(), ['sharedClient']],
     ['with the same client of Google', () => ({}), () => ({}), ['sharedClient']],
     ['with the same client of people\'s tools', withOidc({ clientId: 'one', toolsClientId: 'tools' }), withOidc({ clientId: 'other', toolsClientId: 'tools' }), ['sharedClient']],
     ['with the client of the other for people\'s tools', withOidc({ clientId: 'one' }), withOidc({ clientId: 'other', toolsClientId: 'one' }), ['sharedClient']],
-    ['with clients of their own for people\'s tools', withOidc({ clientId: 'one', toolsClientId: 'a' }), withOidc({ clientId: 'other', toolsClientId: 'b' }), []],
+    ['with separate clients for people\'s tools', withOidc({ clientId: 'one', toolsClientId: 'a' }), withOidc({ clientId: 'other', toolsClientId: 'b' }), []],
     ['with clients of other providers', withOidc(), withOidc({ issuerUrl: 'https://other.example.com' }), []],
-    ['with clients of their own', withOidc(), withOidc({ clientId: 'other' }), []],
+    ['with separate clients', withOidc(), withOidc({ clientId: 'other' }), []],
     ['with a client that takes no tokens', stack => ({ authProvider: AuthProvider.gitlab(client(stack)) }), stack => ({ authProvider: AuthProvider.gitlab(client(stack)) }), []],
     ['with a client of GitHub, which makes none', stack => ({ authProvider: AuthProvider.github(client(stack)) }), stack => ({ authProvider: AuthProvider.github(client(stack)) }), []],
   ])('%s', (_, one, other, expected) => {

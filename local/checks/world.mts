@@ -158,7 +158,7 @@ async function checkFromOutside(checks: Checks, deployment: Deployment): Promise
   await checks.check('the load balancer is reached on its two ports', async () => {
     assert.deepEqual(await Promise.all([`${url}/ping`, `${plainUrl}/ping`].map(reaches)), ['200', '301']);
   });
-  await checks.check('no other port of it, no task and no database is reached', async () => {
+  await checks.check('none of its other ports, no task and no database is reached', async () => {
     const { host } = sites.publicSite.listen;
     const another = createServer((_, response) => response.end()).listen(8080, host);
     await once(another, 'listening');

@@ -110,7 +110,7 @@ export abstract class AuthProvider implements IAuthProvider {
   }
 
   /**
-   * GitHub accounts. Set `organization` or `teams`: anybody in the world can have a GitHub account, and people who leave your company keep an account that has
+   * GitHub accounts. Set `organization` or `teams`: anyone in the world can have a GitHub account, and people who leave your company keep an account that has
    * their company address.
    *
    * The address is the account's primary address, if it is verified. GitHub issues no ID tokens for people: programs need `grantTrackingAccess` or
@@ -127,7 +127,7 @@ export abstract class AuthProvider implements IAuthProvider {
   }
 
   /**
-   * GitLab accounts, of gitlab.com or of your own GitLab. With gitlab.com set `allowedGroups` or `allowedProjects`: anybody in the world can have an account,
+   * GitLab accounts, of gitlab.com or of your own GitLab. With gitlab.com set `allowedGroups` or `allowedProjects`: anyone in the world can have an account,
    * and people who leave your company keep an account that has their company address.
    *
    * No bearer tokens are accepted, of any issuer. GitLab also signs ID tokens for CI jobs, for any audience, and a person who names a branch chooses a part of

@@ -230,7 +230,7 @@ function makeUserPool(scope: Construct): cognito.UserPool {
   });
 }
 
-/** Providers where anybody in the world can have an account. */
+/** Providers where anyone in the world can have an account. */
 const SOCIAL_KINDS = [
   cognito.UserPoolIdentityProviderGoogle,
   cognito.UserPoolIdentityProviderFacebook,
@@ -240,7 +240,7 @@ const SOCIAL_KINDS = [
 const { GOOGLE, FACEBOOK, AMAZON, APPLE, COGNITO } = cognito.UserPoolClientIdentityProvider;
 const SOCIAL_NAMES = [GOOGLE, FACEBOOK, AMAZON, APPLE].map(({ name }) => name);
 
-/** Whether anybody in the world can have an account in the pool. Undefined if this app does not define it. */
+/** Whether anyone in the world can have an account in the pool. Undefined if this app does not define it. */
 function isOpen(userPool: cognito.IUserPool, identityProviders?: cognito.UserPoolClientIdentityProvider[]): boolean | undefined {
   const names = identityProviders?.map(({ name }) => name);
   const social = names === undefined

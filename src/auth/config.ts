@@ -69,7 +69,7 @@ export interface AuthProviderConfig {
   readonly environment: { [name: string]: string };
 
   /**
-   * Whether anybody in the world can have an account that gets in. Return `false` if your company creates the accounts, or if groups decide.
+   * Whether anyone in the world can have an account that gets in. Return `false` if your company creates the accounts, or if groups decide.
    * With `true`, synthesis warns about `emailDomains: ['*']`.
    *
    * @default - not known: synthesis warns about `emailDomains: ['*']` and says what to check

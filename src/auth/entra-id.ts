@@ -41,7 +41,7 @@ export function entraId(options: EntraIdAuthProviderOptions): Configure {
   const { tenantId, clientId, clientSecret, emailClaim, allowedGroups, toolsClientId } = options;
   // A domain name would work for signing in, but the ID tokens and the discovery document contain the id.
   if (known(tenantId) && (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(tenantId) || tenantId === PERSONAL_ACCOUNTS)) {
-    throw new Error(`AuthProvider.entraId: \`tenantId\` must be the id of one tenant, a GUID in lower case, got ${JSON.stringify(tenantId)}: use the directory (tenant) id of the app registration; "common", "organizations", "consumers" and the tenant of personal accounts would admit anybody in the world, and with a domain name oauth2-proxy does not start`);
+    throw new Error(`AuthProvider.entraId: \`tenantId\` must be the id of one tenant, a GUID in lower case, got ${JSON.stringify(tenantId)}: use the directory (tenant) id of the app registration; "common", "organizations", "consumers" and the tenant of personal accounts would admit anyone in the world, and with a domain name oauth2-proxy does not start`);
   }
   requireId('AuthProvider.entraId: `clientId`', clientId);
   requireList('AuthProvider.entraId: `allowedGroups`', allowedGroups);

@@ -1,7 +1,7 @@
 import { known } from '../checks/problems';
 
 /**
- * CI systems and similar services that sign tokens for anybody, or allow anybody to choose a part of the subject, such as the name of a branch.
+ * CI systems and similar services that sign tokens for anyone, or allow anyone to choose a part of the subject, such as the name of a branch.
  *
  * oauth2-proxy accepts the subject of a token without an e-mail address as the address, so a subject that ends in `@example.com` would pass the rule for
  * `example.com`. The patterns match host and path. Sources: each system's page on OpenID Connect tokens.
@@ -30,7 +30,7 @@ const PUBLIC_ISSUERS: Record<string, RegExp> = {
 };
 
 /**
- * Sign-in providers where anybody in the world can have an account.
+ * Sign-in providers where anyone in the world can have an account.
  *
  * https://developers.google.com/identity/openid-connect/reference,
  * https://developer.apple.com/documentation/signinwithapple/verifying-a-user,
@@ -57,7 +57,7 @@ function publicIssuer(issuerUrl: string): string | undefined {
 export function refusePublicIssuer(option: string, issuerUrl: string): void {
   const name = known(issuerUrl) ? publicIssuer(issuerUrl) : undefined;
   if (name !== undefined) {
-    throw new Error(`${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anybody can get a token from it whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
+    throw new Error(`${option} must not be the issuer of ${name}, got ${JSON.stringify(issuerUrl)}: anyone can get a token from it whose subject ends in one of your domains, and would get in; let the job assume an AWS role and pass the role to \`grantTrackingAccess\``);
   }
 }
 
@@ -76,7 +76,7 @@ export function isAwsAccount(issuerUrl: string): boolean {
   return /^https:\/\/[a-z0-9-]+\.tokens\.sts\.global\.api\.aws$/.test(issuerUrl);
 }
 
-/** Whether anybody in the world can have an account there. */
+/** Whether anyone in the world can have an account there. */
 export function isOpenIssuer(issuerUrl: string): boolean {
   return known(issuerUrl) && OPEN_ISSUERS.some(pattern => pattern.test(placeOf(issuerUrl)));
 }

@@ -38,7 +38,7 @@ export function requireList(name: string, entries?: string[]): void {
   }
 }
 
-/** Whether anybody can have an account, if known. Where groups or roles decide, this does not matter. */
+/** Whether anyone can have an account, if known. Where groups or roles decide, this does not matter. */
 export function openTo(openToPublic: boolean | undefined, ...rules: (string[] | undefined)[]): Pick<AuthProviderConfig, 'openToPublic'> {
   const open = rules.some(rule => rule !== undefined) ? false : openToPublic;
   return open === undefined ? {} : { openToPublic: open };

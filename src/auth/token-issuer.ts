@@ -24,7 +24,7 @@ export class TokenIssuer {
   /**
    * ID tokens of `gcloud auth print-identity-token`, for people who use the Google Cloud command line.
    *
-   * Anybody with a Google account can get such an ID token. `emailDomains` decides who gets in, and with `AuthProvider.google` also `hostedDomains`. With another
+   * Anyone with a Google account can get such an ID token. `emailDomains` decides who gets in, and with `AuthProvider.google` also `hostedDomains`. With another
    * provider, accounts of your Workspace cannot be told from accounts that people created themselves with an address of your company, so synthesis warns.
    * The audience is the public client id of the command line.
    *
@@ -59,7 +59,7 @@ export class TokenIssuer {
     return new TokenIssuer(issuerUrl, audience);
   }
 
-  /** Whether anybody in the world can get a token of this issuer. If so, synthesis warns about `emailDomains: ['*']`. */
+  /** Whether anyone in the world can get a token of this issuer. If so, synthesis warns about `emailDomains: ['*']`. */
   public readonly openToPublic: boolean;
 
   private constructor(

@@ -143,7 +143,7 @@ function groupProblems(name: string, groups: string[] | undefined, { groups: sen
   }
   const { OAUTH2_PROXY_PROVIDER: kind, OAUTH2_PROXY_GITHUB_ORG: organization } = environment;
   return kind !== 'github' || isUnjudged(organization) ? [] : groups.filter(group => known(group) && !group.includes(':') && group !== organization)
-    .map(group => `\`${name}\`: each entry must be "organization:team" with GitHub${organization === undefined ? '' : `, or ${show(organization)}`}, got ${show(group)}: anybody can create an organization with any unused name; use the slug of a team, or the \`organization\` of \`AuthProvider.github\``);
+    .map(group => `\`${name}\`: each entry must be "organization:team" with GitHub${organization === undefined ? '' : `, or ${show(organization)}`}, got ${show(group)}: anyone can create an organization with any unused name; use the slug of a team, or the \`organization\` of \`AuthProvider.github\``);
 }
 
 /** People whose address can never sign in. */

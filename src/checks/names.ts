@@ -104,14 +104,14 @@ function jobProblems(jobs?: string): string[] {
   return [`\`environment\`: MLFLOW_SERVER_ENABLE_JOB_EXECUTION must be "true" or "false", got ${JSON.stringify(jobs)}: MLflow accepts no other value; leave it out for "false"`];
 }
 
-/** Anybody with the URL of a download can use it. */
+/** Anyone with the URL of a download can use it. */
 const LONGEST_DOWNLOAD = 3600;
 
 function downloadProblems(seconds?: string): string[] {
   if (!known(seconds) || (/^[1-9]\d{0,3}$/.test(seconds) && Number(seconds) <= LONGEST_DOWNLOAD)) {
     return [];
   }
-  return [`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to ${LONGEST_DOWNLOAD}, got ${JSON.stringify(seconds)}: anybody with the URL of a file can use it during that time`];
+  return [`\`environment\`: MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS must be whole seconds, 1 to ${LONGEST_DOWNLOAD}, got ${JSON.stringify(seconds)}: anyone with the URL of a file can use it during that time`];
 }
 
 function namesOf(variables: Record<string, unknown>): string[] {

@@ -27,14 +27,14 @@ export function warningsAboutPeople(props: SecureMlflowProps, provider: AuthProv
   const publicDomains = emailDomains.filter(domain => known(domain) && PUBLIC_DOMAINS.some(pattern => pattern.test(domain)));
   return {
     ...(everyone && (provider.openToPublic === true || openIssuer) && {
-      openToEveryone: '`emailDomains` is ["*"] and anybody in the world can get an account at the provider or a token of a trusted issuer, so anybody gets in: list your domains',
+      openToEveryone: '`emailDomains` is ["*"] and anyone in the world can get an account at the provider or a token of a trusted issuer, so anyone gets in: list your domains',
     }),
     ...(everyone && provider.openToPublic === undefined && !groups && !openIssuer && {
       everyAccount: '`emailDomains` is ["*"], so every account at the provider gets in: check there that people cannot sign up by themselves, that social accounts (Google, Microsoft …) are not accepted, and who is a guest; or list your domains, or set allowed groups',
     }),
     ...(publicDomains.length > 0 && {
       publicEmailDomains: provider.hostedDomains === undefined
-        ? `\`emailDomains\` contains ${publicDomains.join(', ')}, where anybody can get an address, or where there are no addresses: list your own domains`
+        ? `\`emailDomains\` contains ${publicDomains.join(', ')}, where anyone can get an address, or where there are no addresses: list your own domains`
         : `\`emailDomains\` contains ${publicDomains.join(', ')}, but no account there gets in: private accounts do not belong to a Google Workspace, which \`hostedDomains\` requires; list your own domains, or allow every address there with \`hostedDomains: ["*"]\` of \`AuthProvider.google\``,
     }),
     // In Entra ID, administrators set the names of members: docs/sign-in-entra-id.md.
@@ -107,7 +107,7 @@ export function insightsProblems(before?: string, after?: string): string[] {
 }
 
 /**
- * Domains that give an address to anybody (the best known, as in https://github.com/jgillich/free-email-domains), and domains that have no addresses:
+ * Domains that give an address to anyone (the best known, as in https://github.com/jgillich/free-email-domains), and domains that have no addresses:
  * registries that sell subdomains (https://publicsuffix.org), whose customers have their own domains.
  */
 const PUBLIC_DOMAINS = [

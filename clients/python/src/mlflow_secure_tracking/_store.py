@@ -38,7 +38,7 @@ def load() -> dict[str, dict[str, Any]]:
         if os.name == "posix" and path.exists() and path.stat().st_mode & 0o077:
             path.chmod(mode)
             _logger.warning(
-                "sign-in: other users could read %s. Corrected; if other people use this machine, log out and in again", path
+                "sign-in: other users could read %s. Corrected; if other people use this machine, sign out and in again", path
             )
     try:
         return json.loads(file.read_text("utf-8"))
