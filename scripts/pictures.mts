@@ -82,7 +82,7 @@ function rulesOf(template: Template): string {
   };
   const anywhere = (rules: Rule[] = []) => rules.filter(({ CidrIp }) => CidrIp === '0.0.0.0/0');
   for (const { GroupDescription, SecurityGroupIngress, SecurityGroupEgress } of groups.values()) {
-    ports('anybody', GroupDescription, anywhere(SecurityGroupIngress));
+    ports('anyone', GroupDescription, anywhere(SecurityGroupIngress));
     ports(GroupDescription, 'any address', anywhere(SecurityGroupEgress));
   }
   const outward = template.all<Rule>('AWS::EC2::SecurityGroupEgress');
