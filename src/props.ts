@@ -119,7 +119,7 @@ export enum ArtifactTransfer {
   THROUGH_SERVER = 'through-server',
 }
 
-/** What the tasks run on. */
+/** Kind of Fargate capacity on which the tasks run. */
 export enum FargateCapacity {
   /** Fargate at the on-demand price. A task runs until it is stopped. */
   ON_DEMAND = 'on-demand',
@@ -503,7 +503,7 @@ export interface SecureMlflowProps {
   /**
    * Version, parameters, backups and insights of the database, or the snapshot to restore it from.
    *
-   * @default - as said at each
+   * @default - the default of each option
    */
   readonly databaseOptions?: DatabaseOptions;
 
@@ -590,7 +590,7 @@ export interface SecureMlflowProps {
   readonly capacity?: FargateCapacity;
 
   /**
-   * CPU units of a task; 1024 are one vCPU.
+   * CPU units of a task: 256 to 32768 in fixed steps. 1024 units are one vCPU.
    *
    * @default 1024
    */

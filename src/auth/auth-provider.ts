@@ -15,7 +15,7 @@ import type { Configure } from './rules';
 /** A sign-in provider: one that `AuthProvider` creates, or your own. */
 export interface IAuthProvider {
   /**
-   * Called once, while `SecureMlflow` is being defined.
+   * Defines the constructs of the provider and returns its settings. It is called once, while the `SecureMlflow` is being defined.
    *
    * @param scope the scope for constructs of the provider, such as an OAuth client. Put them under one construct that has the provider's name, because ids
    *   such as `Service` are already used

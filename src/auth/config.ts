@@ -17,7 +17,7 @@ export interface AuthProviderBindOptions {
    * How often a session is refreshed at the provider: `sessionRefresh` of the `SecureMlflow`. It requires a refresh token, which many providers issue only for
    * the scope `offline_access`.
    *
-   * @default - never
+   * @default - sessions are not refreshed
    */
   readonly sessionRefresh?: Duration;
 
@@ -31,7 +31,7 @@ export interface AuthProviderBindOptions {
   /**
    * The KMS key for a client secret that the provider creates. The execution role of the tasks may decrypt with it.
    *
-   * @default - the key that AWS manages
+   * @default - the key that AWS manages for Secrets Manager
    */
   readonly encryptionKey?: kms.IKey;
 }

@@ -4,7 +4,7 @@ import { allowList } from '../settings/allow-list';
 
 /** Options of `AuthProvider.gitlab`. */
 export interface GitlabAuthProviderOptions {
-  /** Application id. */
+  /** Id of the application that you registered at GitLab. */
   readonly clientId: string;
 
   /** Secret of the application: `ecs.Secret.fromSecretsManager(…)`, or `ecs.Secret.fromSsmParameter(…)` for a SecureString. */

@@ -10,7 +10,7 @@ export interface KeycloakAuthProviderOptions extends ToolsClientOptions {
   /** URL of the realm, `https://<host>/realms/<name>`. It must be reachable from the tasks when they start. */
   readonly realmUrl: string;
 
-  /** Client id. */
+  /** Id of the OAuth client in the realm. */
   readonly clientId: string;
 
   /** Client secret: `ecs.Secret.fromSecretsManager(…)`, or `ecs.Secret.fromSsmParameter(…)` for a SecureString. */

@@ -7,7 +7,7 @@ import { checkToolsClient, toolsClient, ToolsClientOptions } from './tools';
 import { known } from '../checks/problems';
 import { allowList } from '../settings/allow-list';
 
-/** The issuer and OAuth client of `AuthProvider.oidc`. */
+/** Options of `AuthProvider.oidc`. */
 export interface OidcAuthProviderOptions extends ToolsClientOptions {
   /**
    * The issuer, exactly as in the `iss` claim, including a trailing slash if there is one.
@@ -16,7 +16,7 @@ export interface OidcAuthProviderOptions extends ToolsClientOptions {
    */
   readonly issuerUrl: string;
 
-  /** Client id. */
+  /** Id of the OAuth client that you registered at the provider. */
   readonly clientId: string;
 
   /** Client secret: `ecs.Secret.fromSecretsManager(…)`, or `ecs.Secret.fromSsmParameter(…)` for a SecureString. */

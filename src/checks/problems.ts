@@ -47,7 +47,7 @@ export function readable<T>(read: () => T): T | undefined {
   }
 }
 
-/** Seconds. */
+/** A day in seconds. */
 export const DAY = 86400;
 
 export function wholeDaysProblems(name: string, duration: Duration | undefined, todo: string, most = Infinity): string[] {

@@ -225,7 +225,7 @@ function cleanUpProblems({ artifactBucket, artifactTiering, cleanUp, environment
   return problems;
 }
 
-/** Aurora's own limits: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html */
+/** Limits of Aurora: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-serverless-v2.setting-capacity.html */
 function databaseProblems({ pauseAfter }: DatabaseCapacity, { databaseCapacity: { minAcus, maxAcus } }: Settings): string[] {
   const problems: string[] = [];
   for (const [name, value, least] of [['minAcus', minAcus, 0], ['maxAcus', maxAcus, 1]] as const) {

@@ -147,7 +147,7 @@ export class Service extends Construct {
       ...(props.scaling === undefined && { desiredCount: props.desiredCount }), // with a number, every deployment would undo the scaling
       minHealthyPercent: props.minHealthyPercent,
       maxHealthyPercent: props.minHealthyPercent === 0 ? 100 : 200, // with 0 the old tasks stop first, and two versions never run at the same time
-      circuitBreaker: { enable: true, rollback: false }, // an older MLflow cannot run on a schema that a newer one has migrated
+      circuitBreaker: { enable: true, rollback: false }, // an older MLflow cannot use a schema that a newer version has migrated
       healthCheckGracePeriod: Duration.minutes(10), // time for a database that resumes, and for a first migration
       enableExecuteCommand: false,
       propagateTags: ecs.PropagatedTagSource.SERVICE,
