@@ -61,7 +61,8 @@ export class SecureMlflowMetrics {
   }
 
   /**
-   * Number of authenticated requests that were refused with status 403. The level is too low, the caller has no name, or a page of another site sent the request.
+   * Number of requests that oauth2-proxy forwarded and the inner door refused with status 403. The level is too low, the caller has no name, or a page of
+   * another site sent the request.
    * There are no data while no request is refused.
    *
    * The first call defines the metric filter that counts them in the log.

@@ -103,7 +103,7 @@ export interface MonitoringThresholds {
   /**
    * Number of requests that the inner door refused with status 403 within 5 minutes, mostly because the level that `access` gives the caller is too low.
    *
-   * @default - 20: a page that a reader opens causes a few at most; a program whose level is too low causes more, and so does an attacker
+   * @default - 20: a page that a reader opens causes few or none; a program whose level is too low causes more, and so does an attacker
    */
   readonly refusedRequests?: AlarmThreshold;
 

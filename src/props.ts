@@ -178,7 +178,7 @@ export interface AiGatewayOptions {
   readonly privateProviders?: string[];
 }
 
-/** Maximum size of requests. Larger requests are rejected with status 413. The size of artifacts is not limited. */
+/** Maximum size of requests. Larger requests are rejected with status 413. Artifacts that clients upload with PUT are not limited. */
 export interface RequestLimits {
   /**
    * Maximum size of the body of a request, in MiB, 1 to 1024.
@@ -267,7 +267,7 @@ export interface SecureMlflowProps {
   readonly emailDomains: string[];
 
   /**
-   * Additional issuers whose ID tokens are accepted as bearer tokens (`Authorization: Bearer`). ID tokens of the sign-in provider for its client are accepted anyway.
+   * Additional issuers whose signed tokens are accepted as bearer tokens (`Authorization: Bearer`). Those of the sign-in provider for its client are accepted anyway.
    *
    * @default - only those of the sign-in provider
    */
@@ -443,7 +443,7 @@ export interface SecureMlflowProps {
   readonly internetFacing?: boolean;
 
   /**
-   * Sources that may connect to the load balancer. Every request must still be authenticated.
+   * Sources that may connect to the load balancer. People and programs must still authenticate to use MLflow.
    *
    * Listed sources may use port 443 only. Port 80, which redirects to 443, is open only if everyone is allowed. A security group allows 60 rules, and each
    * source needs one. A prefix list counts as its maximum number of entries; the list of CloudFront counts as 55. Synthesis warns if there may be too many.
@@ -583,7 +583,7 @@ export interface SecureMlflowProps {
   readonly containerInsights?: ecs.ContainerInsights;
 
   /**
-   * Fargate capacity of the tasks of the service. The clean-up always runs on demand.
+   * Fargate capacity of the tasks of the service. The clean-up always uses on-demand capacity.
    *
    * @default FargateCapacity.ON_DEMAND
    */

@@ -52,6 +52,8 @@ def check():
 
     expect(gateway_api._decompress_zstd, "raw_body")
     expect(SqlAlchemyStore.create_experiment, "self", "name", "artifact_location", "tags")
+    expect(SqlAlchemyStore.log_batch, "self", "run_id", "metrics", "params", "tags")
+    expect(SqlAlchemyStore._log_metrics, "self", "run_id", "metrics")
     expect(SqlAlchemyStore.get_secret_info, "self", "secret_id", "secret_name")
     expect(SqlAlchemyStore.get_gateway_model_definition, "self", "model_definition_id", "name")
     expect(SqlAlchemyStore.update_gateway_secret, "self", "secret_id", "secret_value", "auth_config", "updated_by")

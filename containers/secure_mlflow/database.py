@@ -52,7 +52,10 @@ def ask_for_no_inputs_of_new_runs():
 
 
 class PartsOfBatch:
-    """The store for `log_batch`, which holds a session around its parts. Each part opens its own session and checks the run in it."""
+    """The store for `log_batch`, which holds a session around its parts. Each part opens its own session and checks the run there.
+
+    `_log_metrics` does so without metrics, too.
+    """
 
     def __init__(self, store):
         self._store = store
@@ -86,6 +89,6 @@ def install():
     """Applies to all engines that MLflow creates from now on."""
     ask_for_no_inputs_of_new_runs()
     log_batches_with_one_connection()
-    sqlalchemy.orm.subqueryload = sqlalchemy.orm.selectinload  # the same rows; SQLAlchemy builds the query of a subquery load anew each time
+    sqlalchemy.orm.subqueryload = sqlalchemy.orm.selectinload  # for tags and aliases; SQLAlchemy builds a subquery load anew each time
     sqlalchemy.dialects.plugins.register(NAME, __name__, Plugin.__name__)
     sqlalchemy.create_engine = functools.partial(sqlalchemy.create_engine, plugins=[NAME])

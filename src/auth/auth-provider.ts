@@ -82,7 +82,7 @@ export abstract class AuthProvider implements IAuthProvider {
   /**
    * Accounts of one tenant of Microsoft Entra ID, guests included.
    *
-   * The tenant's ID tokens for the client are accepted as bearer tokens.
+   * ID tokens and access tokens (v2.0) of the tenant for the client are accepted as bearer tokens.
    *
    * Fails if `tenantId` is not the id of one tenant, `clientId` is empty, a group contains a comma, or `toolsClientId` cannot work.
    *

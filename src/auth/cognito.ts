@@ -12,7 +12,8 @@ import { allowList } from '../settings/allow-list';
 /** Options of `AuthProvider.cognito`. */
 export interface CognitoAuthProviderOptions {
   /**
-   * Existing user pool, in the account and region of the stack. The construct adds clients and, without `userPoolDomain`, a domain. It changes nothing else in the pool.
+   * Existing user pool, in the account and region of the stack. The construct adds clients and, without `userPoolDomain`, a domain; with
+   * `machineClients` also a resource server. It changes nothing else in the pool.
    *
    * @default - a new pool without self sign-up, which is kept when the stack is deleted
    */

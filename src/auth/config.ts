@@ -52,7 +52,7 @@ export interface ToolsClient {
 
 /** Settings of a sign-in provider for the deployment, mostly for the container `oauth2-proxy`. */
 export interface AuthProviderConfig {
-  /** The OAuth client id. ID tokens of the provider for this client are also accepted as bearer tokens. */
+  /** The OAuth client id. Signed tokens of the provider for this client are also accepted as bearer tokens. */
   readonly clientId: string;
 
   /** The OAuth client secret. Only the task's execution role may read it. */
@@ -89,19 +89,19 @@ export interface AuthProviderConfig {
    * oauth2-proxy accepts such a subject as an e-mail address. It cannot reject the bearer tokens of one issuer only, so with `false` it accepts none,
    * including those of `trustedTokenIssuers` and AWS roles.
    *
-   * @default true - ID tokens of the provider for the client are accepted as bearer tokens
+   * @default true - signed tokens of the provider for the client are accepted as bearer tokens
    */
   readonly bearerTokens?: boolean;
 
   /**
-   * Whether the provider issues a refresh token for the scope in `environment`. `sessionRefresh` requires one, and is refused with `false`.
+   * Whether oauth2-proxy gets a refresh token with the scope in `environment`. `sessionRefresh` requires one, and is refused with `false`.
    *
    * @default - not known: synthesis warns about `sessionRefresh` and says what to check
    */
   readonly refreshTokens?: boolean;
 
   /**
-   * Whether sign-ins and ID tokens contain the groups of a person. Groups in `access` of the `SecureMlflow` require them, and are refused with `false`.
+   * Whether sign-ins and bearer tokens contain the groups of a person. Groups in `access` of the `SecureMlflow` require them, and are refused with `false`.
    *
    * @default - not known: synthesis warns about groups in `access` and says what to check
    */

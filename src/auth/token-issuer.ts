@@ -6,12 +6,13 @@ export interface OidcTokenIssuerOptions {
   /** The issuer, exactly as in the `iss` claim, including a trailing slash if there is one. The tasks must be able to reach it. */
   readonly issuerUrl: string;
 
-  /** The required value of the `aud` claim. Use a value for this server only. oauth2-proxy also accepts the `extraAudiences` of the sign-in provider. */
+  /** The required value of the `aud` claim. Use a value for this server only. oauth2-proxy also accepts the `extraAudiences`
+   * and the `toolsClientId` of the sign-in provider. */
   readonly audience: string;
 }
 
 /**
- * An issuer, in addition to the sign-in provider, whose ID tokens are accepted as bearer tokens (`Authorization: Bearer`).
+ * An issuer, in addition to the sign-in provider, whose signed tokens are accepted as bearer tokens (`Authorization: Bearer`).
  *
  * A bearer token is accepted if the issuer signed it for the audience and it has not expired. In addition, its e-mail address must be in one of the
  * `emailDomains` and not be marked as unverified, or its subject must be one of the `machineIdentities`.

@@ -65,8 +65,8 @@ export interface MlflowOptions {
 
 /** Variables that `environment` may replace. */
 export const DEFAULT_MLFLOW_ENVIRONMENT: Record<string, string> = {
-  // A process handles up to 40 requests with database access at the same time, and a batch with metrics of a model opens a second connection.
-  // With 40 connections or fewer they could all wait for each other (deadlock). The database closes idle connections.
+  // A process handles up to 40 requests with database access at the same time. Some open a second connection: a batch with metrics of a model or
+  // a new name of the run. With 40 connections or fewer they could all wait for each other (deadlock). The database closes idle connections.
   MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: '20',
   MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: '25',
   MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE: '1800',

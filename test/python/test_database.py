@@ -5,8 +5,10 @@ import socket
 import pytest
 import sqlalchemy
 from mlflow.entities import Dataset, DatasetInput, ExperimentTag, Metric, Param, RunTag
+from mlflow.entities.model_registry import RegisteredModelTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import create_sqlalchemy_engine
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as SqlAlchemyModelRegistry
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from secure_mlflow import database
@@ -108,6 +110,19 @@ def test_tags_of_experiments_are_loaded_without_the_query_for_the_experiments(st
     found = []
     statements, _ = statements_of(store, lambda: found.extend(store.search_experiments(filter_string="tags.tag LIKE '%o%'", order_by=["name"])))
     assert [experiment.tags for experiment in found] == [{"tag": "one"}, {"tag": "two"}]
+    assert len([statement for statement in statements if "LIMIT" in statement]) == 1
+
+
+def test_tags_and_aliases_of_models_are_loaded_without_the_query_for_the_models(tmp_path):
+    database.install()
+    store = SqlAlchemyModelRegistry(f"sqlite:///{tmp_path}/registry.db")
+    for name in ("one", "two"):
+        store.create_registered_model(name, tags=[RegisteredModelTag("tag", name)])
+        store.create_model_version(name, "source")
+        store.set_registered_model_alias(name, "champion", 1)
+    found = []
+    statements, _ = statements_of(store, lambda: found.extend(store.search_registered_models(filter_string="name LIKE '%o%'", order_by=["name"])))
+    assert [(model.tags, model.aliases) for model in found] == [({"tag": "one"}, {"champion": 1}), ({"tag": "two"}, {"champion": 1})]
     assert len([statement for statement in statements if "LIMIT" in statement]) == 1
 
 
