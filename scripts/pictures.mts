@@ -44,12 +44,17 @@ async function draw(): Promise<Map<string, string>> {
       for (const shape of diagram.shapes) {
         Object.assign(shape, ...(shape.classes ?? []).map(name => colours[name]));
       }
-      pictures.set(`${parse(inputPath).name}.svg`, `${await d2.render(diagram, renderOptions)}\n`);
+      pictures.set(`${parse(inputPath).name}.svg`, `${sized(await d2.render(diagram, renderOptions))}\n`);
     }
   } finally {
     await (d2 as unknown as { worker: Worker }).worker.terminate(); // D2 has no method for this, and its worker would keep this process running
   }
   return pictures;
+}
+
+/** With a width and a height, without which a browser shows it 300 px wide in a table. */
+function sized(svg: string): string {
+  return svg.replace(/viewBox="0 0 (\d+) (\d+)"/, 'width="$1" height="$2" $&');
 }
 
 interface Rule {

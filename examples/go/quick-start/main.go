@@ -12,7 +12,7 @@ import (
 func main() {
 	defer jsii.Close()
 
-	// Replace domain, zone, client id and secret name.
+	// Replace domain, zone, client id, e-mail domains and secret name.
 	app := awscdk.NewApp(nil)
 	stack := awscdk.NewStack(app, jsii.String("MlflowQuickStart"), nil)
 	oauth := awssecretsmanager.Secret_FromSecretNameV2(stack, jsii.String("OAuth"), jsii.String("mlflow/oauth"))

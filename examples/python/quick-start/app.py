@@ -4,7 +4,7 @@ from aws_cdk.aws_route53 import HostedZone
 from aws_cdk import aws_secretsmanager as secretsmanager
 from cdk_secure_mlflow import AuthProvider, SecureMlflow, TokenIssuer
 
-# Replace domain, zone, client id and secret name.
+# Replace domain, zone, client id, e-mail domains and secret name.
 app = App()
 stack = Stack(app, "MlflowQuickStart")
 mlflow = SecureMlflow(

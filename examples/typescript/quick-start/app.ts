@@ -4,7 +4,7 @@ import { HostedZone } from 'aws-cdk-lib/aws-route53';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { AuthProvider, SecureMlflow, TokenIssuer } from 'cdk-secure-mlflow';
 
-// Replace domain, zone, client id and secret name.
+// Replace domain, zone, client id, e-mail domains and secret name.
 const stack = new Stack(new App(), 'MlflowQuickStart');
 const mlflow = new SecureMlflow(stack, 'Mlflow', {
   domainName: 'mlflow.example.com',

@@ -49,6 +49,10 @@ export function shown({ status, headers, body }: Answer, mask: Mask): string {
 /** Lists that MLflow orders by names, which are random here. */
 const byName = new Set(['registered_models', 'mcp_servers']);
 
+function byKey({ key: one }: { key: string }, { key: other }: { key: string }): number {
+  return one < other ? -1 : 1;
+}
+
 /** JSON with sorted names, because MLflow guarantees no order. */
 function ordered(body: string): string {
   try {
@@ -56,7 +60,12 @@ function ordered(body: string): string {
       if (byName.has(name) && Array.isArray(value)) {
         return value.map(item => JSON.stringify(item)).sort();
       }
-      return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).sort()) : value;
+      const entries = typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value).sort() : undefined;
+      if (entries === undefined) {
+        return value;
+      }
+      // Metrics, parameters and tags of a run come as PostgreSQL finds them. Where it writes a changed row depends on which transactions are open.
+      return Object.fromEntries(name === 'data' ? entries.map(([key, list]) => [key, Array.isArray(list) ? [...list].sort(byKey) : list]) : entries);
     }));
   } catch {
     return body;

@@ -14,7 +14,7 @@ import software.amazon.awscdk.services.route53.HostedZoneAttributes;
 
 public class QuickStart {
     public static void main(String[] args) {
-        // Replace domain, zone, client id and secret name.
+        // Replace domain, zone, client id, e-mail domains and secret name.
         App app = new App();
         Stack stack = new Stack(app, "MlflowQuickStart");
         SecureMlflow mlflow = SecureMlflow.Builder.create(stack, "Mlflow")
