@@ -9,7 +9,7 @@ import { Node, Parser } from 'commonmark';
 import { execa } from 'execa';
 import GitHubSlugger from 'github-slugger';
 import { checkFacts } from './facts.mjs';
-import { proseOfPage } from './prose.mjs';
+import { failWith, proseOfPage } from './prose.mjs';
 import { checkTables } from './tables.mjs';
 import { checkWords } from './words.mjs';
 import { Checks } from '../local/checks/checks.mjs';
@@ -61,24 +61,19 @@ export async function checkDocs(): Promise<Checks> {
   const { stdout } = await execa('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], { cwd: root });
   const pages = new Map(stdout.split('\n').map(path => [path, read(path)]));
   const checks = new Checks();
-  const each = (found: string[]) => {
-    if (found.length > 0) {
-      throw new Error(found.join('\n'));
-    }
-  };
   checks.heading('In the pages');
-  await checks.check('every link to a file or a heading leads somewhere', async () => each([...pages.values()].flatMap(page => deadLinks(page, pages))));
+  await checks.check('every link to a file or a heading leads somewhere', async () => failWith([...pages.values()].flatMap(page => deadLinks(page, pages))));
   await checks.check('every page of docs/ is in its index', async () => {
     const index = new Set(pages.get('docs/README.md')!.links.map(({ to }) => to.split('#')[0]));
-    each([...pages.keys()].filter(path => dirname(path) === 'docs' && path !== 'docs/README.md' && !index.has(basename(path))));
+    failWith([...pages.keys()].filter(path => dirname(path) === 'docs' && path !== 'docs/README.md' && !index.has(basename(path))));
   });
 
   const blocks = [...pages.values()].flatMap(page => page.blocks.map(block => ({ ...block, page: page.path, at: `${page.path}:${block.line}` })));
   const of = (...languages: string[]) => blocks.filter(({ info }) => languages.includes(info.split(' ')[0]));
   await checks.check('every block of code says its language; commands are `sh`, `ts` is TypeScript', async () => { // or the checks below would not see it
-    each(of('', 'bash', 'console', 'shell', 'zsh', 'py', 'typescript').filter(({ page }) => page !== 'API.md').map(({ at, info }) => `${at} ${info}`));
+    failWith(of('', 'bash', 'console', 'shell', 'zsh', 'py', 'typescript').filter(({ page }) => page !== 'API.md').map(({ at, info }) => `${at} ${info}`));
   });
-  await checks.check('every command is run by a check or marked "needs AWS"', async () => each(of('sh').filter(({ words }) => !marked.test(words)).flatMap(unrun)));
+  await checks.check('every command is run by a check or marked "needs AWS"', async () => failWith(of('sh').filter(({ words }) => !marked.test(words)).flatMap(unrun)));
   for (const [title, language, command, args] of [
     ['every command is one for a shell', 'sh', 'sh', ['-n']],
     ['Python compiles', 'python', 'python3', ['-c', 'import sys; compile(sys.stdin.read(), "", "exec")']],
@@ -91,7 +86,7 @@ export async function checkDocs(): Promise<Checks> {
       }
     });
   }
-  await checks.check('TypeScript compiles', async () => each(await compile(of('ts').filter(({ page }) => page !== 'README.md')))); // that of the README is jsii-rosetta's
+  await checks.check('TypeScript compiles', async () => failWith(await compile(of('ts').filter(({ page }) => page !== 'README.md')))); // that of the README is jsii-rosetta's
 
   const current = [...pages.keys()].filter(path => path !== 'CHANGELOG.md'); // which has figures of former releases
   await checkFacts(checks, current.map(path => ({ path, prose: proseOfPage(readFileSync(join(root, path), 'utf8')) })));

@@ -62,12 +62,19 @@ function sentences(lines: Prose[]): Prose[] {
   return [...found, ...open === undefined ? [] : [open]].filter(({ text }) => text !== '');
 }
 
-/** Number words as digits, so that one pattern finds both: "30 minutes" for "half an hour", "1 minute" for "a minute". */
+/** How checks of pages and code fail: with a line for each place. */
+export function failWith(wrong: string[]): void {
+  if (wrong.length > 0) {
+    throw new Error(wrong.join('\n'));
+  }
+}
+
+/** Number words as digits, so that one pattern finds both: "30 minutes" for "half an hour", "1 minute" for "a minute". "A second" may be an ordinal and stays. */
 export function withDigits(text: string): string {
   const words = ['two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve', 'thirteen', 'fourteen', 'fifteen'];
   return text.replaceAll('\n', ' ')
-    .replace(/\bhalf an hour\b/g, '30 minutes')
-    .replace(/\b(?:an?|one) (?=(?:second|minute|hour|day|week|month)\b)/gi, '1 ')
+    .replace(/\bhalf an hour\b/g, '30 minutes').replace(/\bhalf a minute\b/g, '30 seconds')
+    .replace(/\b(?:an?|one) (?=(?:minute|hour|day|week|month)\b)/gi, '1 ')
     .replace(new RegExp(`\\b(?:${words.join('|')})\\b`, 'gi'), word => String(words.indexOf(word.toLowerCase()) + 2));
 }
 

@@ -6,7 +6,7 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
 import ts from 'typescript';
 import { read, synthesise } from './deployed.mjs';
-import { withDigits } from './prose.mjs';
+import { failWith, withDigits } from './prose.mjs';
 import type { Checks } from '../local/checks/checks.mjs';
 import { AccessLevel } from '../src/access.js';
 import { withDefaults } from '../src/defaults.js';
@@ -34,12 +34,6 @@ function rowsBelow(path: string, heading: RegExp): Row[] {
 const isRule = (cells: Row) => cells.length > 0 && cells.every(cell => /^:?-+:?$/.test(cell));
 const cellsOf = (line: string) => line.replace(/^\| *| *\|$/g, '').split(/ *(?<!\\)\| */);
 const inBackticks = (text: string) => Array.from(text.matchAll(/`([^`]+)`/g), ([, code]) => code);
-
-function fail(wrong: string[]): void {
-  if (wrong.length > 0) {
-    throw new Error(wrong.join('\n'));
-  }
-}
 
 /** The parts in the table and the constructs that define their resources, whose ids begin with these names. */
 const parts = { 'network': 'Network', 'way in': 'Ingress', 'database': 'Database', 'artifacts': 'Artifacts', 'service': 'Service' };
@@ -248,8 +242,8 @@ function plain(value: unknown): string {
 }
 
 export async function checkTables(checks: Checks): Promise<void> {
-  await checks.check('README.md counts the resources of each part', async () => fail(wrongParts()));
-  await checks.check('docs/monitoring.md and the API name every alarm with its threshold and time', async () => fail(wrongAlarms()));
-  await checks.check('docs/settings.md names every setting with its value', async () => fail(sections.flatMap(wrongSettings)));
-  await checks.check('the defaults in comments are those of the code', async () => fail(wrongDefaults()));
+  await checks.check('README.md counts the resources of each part', async () => failWith(wrongParts()));
+  await checks.check('docs/monitoring.md and the API name every alarm with its threshold and time', async () => failWith(wrongAlarms()));
+  await checks.check('docs/settings.md names every setting with its value', async () => failWith(sections.flatMap(wrongSettings)));
+  await checks.check('the defaults in comments are those of the code', async () => failWith(wrongDefaults()));
 }

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { proseOfPage, proseOfPython, proseOfTypeScript, type Prose } from './prose.mjs';
+import { failWith, proseOfPage, proseOfPython, proseOfTypeScript, type Prose } from './prose.mjs';
 import { root } from './steps.mjs';
 import type { Checks } from '../local/checks/checks.mjs';
 
@@ -44,7 +44,7 @@ const words: readonly [pattern: RegExp, instead: string][] = [
 
 const patterns = words.map(([pattern, instead]) => ({ pattern: new RegExp(pattern.source.replaceAll(' ', '\\s+'), `${pattern.flags}g`), instead }));
 
-export function hitsIn(path: string, { line, text }: Prose): string[] {
+function hitsIn(path: string, { line, text }: Prose): string[] {
   const prose = text.replace(/`[^`]*`/g, code => code.replace(/[^\n]+/g, '`')).replace(/\bhttps?:\S+/g, '');
   return patterns.flatMap(({ pattern, instead }) => Array.from(prose.matchAll(pattern), ({ 0: word, index }) => {
     const at = line + prose.slice(0, index + word.length).split('\n').length - 1;
@@ -65,10 +65,6 @@ export async function checkWords(checks: Checks): Promise<void> {
       .flatMap(({ path, ...prose }) => hitsIn(path, prose)),
   };
   for (const [where, hits] of Object.entries(found)) {
-    await checks.check(`${where} have no word of the list in scripts/words.mts`, async () => {
-      if (hits.length > 0) {
-        throw new Error(hits.join('\n'));
-      }
-    });
+    await checks.check(`${where} have no word of the list in scripts/words.mts`, async () => failWith(hits));
   }
 }
