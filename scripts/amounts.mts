@@ -2,30 +2,32 @@
 
 import { find, read } from './deployed.mjs';
 
-/** US dollars a month. */
-export function costAtRest(example: string): number {
-  return Number(find('docs/costs.md', new RegExp(`^\\| ${example} \\| ([\\d.]+) \\|`, 'm')));
+/** Of a month, in the computation of the tables. */
+export const hoursOfMonth = Number(find('bench/money.mts', /^const hours = (\d+);/m));
+export const metricsOfContainerInsights = Number(find('bench/money.mts', /^const containerInsightsMetrics = (\d+);/m));
+
+/** US dollars a month of an example, or of an option more than the quick start. */
+export function costAtRest(name: string): number {
+  return parseFloat(rowOf(name)[1]);
 }
 
-/** All that a page may name, with two decimals. */
-export function amounts(): string[] {
-  return [...costTables().match(/\d+\.\d\d\b/g)!, ...Object.values(derivedAmounts()).map(amount => amount.toFixed(2))];
+function rowOf(name: string): string[] {
+  const row = costTables().split('\n').map(line => line.replace(/^\| | \|$/g, '').split(' | ')).find(([first]) => first === name);
+  if (row === undefined) {
+    throw new Error(`docs/costs.md has no row "${name}": correct scripts/`);
+  }
+  return row;
 }
 
 function costTables(): string {
   return read('docs/costs.md').match(/<!-- bench:Cost.+?<!-- \/bench -->/gs)!.join('');
 }
 
-/** Those that pages compute from the tables and the prices. */
-export function derivedAmounts() {
-  const tables = costTables();
+/** All that pages name in their text, except `costAtRest`: from a row of the tables, or computed from the tables and the prices. */
+export function namedAmounts() {
   const { prices } = JSON.parse(read('bench/prices.json'));
-  const cell = (name: string, example: string) => {
-    const [head] = /^\| row \|.*$/m.exec(tables)!;
-    const cells = new RegExp(`^\\| ${name} \\|.*$`, 'm').exec(tables)![0].split(' | ');
-    return parseFloat(cells[head.split(' | ').findIndex(title => title.replace(' |', '') === example)]);
-  };
-  const hourly = (price: string, hours = 730) => prices[price].price * hours;
+  const cell = (row: string, example: string) => parseFloat(rowOf(row)[rowOf('row').indexOf(example)]);
+  const hourly = (price: string, hours = hoursOfMonth) => prices[price].price * hours;
   const smallest = cell('Fargate', 'shared-load-balancer');
   const smallestOnSpot = hourly('fargateArmSpotCpu') / 4 + hourly('fargateArmSpotMemory') + hourly('fargateDisk');
   const task = smallest + hourly('publicAddress');
@@ -36,15 +38,19 @@ export function derivedAmounts() {
     loadBalancer: hourly('loadBalancer'),
     secret: prices.secret.price,
     key: prices.key.price,
-    containerInsights: 37 * prices.metric.price,
+    containerInsights: metricsOfContainerInsights * prices.metric.price,
     task,
+    zone: cell('hosted zone', 'shared-load-balancer'),
+    storage: cell('Aurora, storage', 'shared-load-balancer'),
+    secrets: cell('secrets', 'shared-load-balancer'),
+    logs: cell('logs', 'shared-load-balancer'),
     onSpot: costAtRest('shared-load-balancer') - smallest + smallestOnSpot,
-    withoutNights: task * (730 - 22 * 13) / 730, // and weekends: 22 days of 13 hours with a task
+    withoutNights: task * (hoursOfMonth - 22 * 13) / hoursOfMonth, // and weekends: 22 days of 13 hours with a task
     saved: costAtRest('cheapest') - costAtRest('shared-load-balancer'),
     trackingServer: hourly('trackingServerSmall', 220),
     valkey: hourly('sessionStorage') / 10, // 100 MB
-    node: node * 730,
-    nodes: node * 730 * 2,
+    node: node * hoursOfMonth,
+    nodes: node * hoursOfMonth * 2,
     cleanUpHour: hourly('fargateArmCpu', 0.5) + hourly('fargateArmMemory', 1),
     databaseTenMinutes: hourly('auroraCapacity', 1 / 6),
     wakeUp: 0.1, // an estimate in docs/sleep.md
