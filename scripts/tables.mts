@@ -1,6 +1,6 @@
 /** Whole tables of the pages, and the defaults in comments of the API, against the code. */
 
-import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, Token } from 'aws-cdk-lib';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as rds from 'aws-cdk-lib/aws-rds';
@@ -16,7 +16,7 @@ import { SessionStore } from '../src/session-store.js';
 import { databaseEnvironment, databaseParameters, iamDatabaseEnvironment, tokenEnvironment } from '../src/settings/database.js';
 import { cleanUpEnvironment, mlflowEnvironment, prepareEnvironment, RESERVED_MLFLOW_NAMES, type MlflowOptions } from '../src/settings/mlflow.js';
 import { networkProxyEnvironment } from '../src/settings/network-proxy.js';
-import { PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, type ProxyOptions } from '../src/settings/oauth2-proxy.js';
+import { PROVIDER_NAMES, proxyEnvironment, RESERVED_PROXY_NAMES, SESSION_PORT, type ProxyOptions } from '../src/settings/oauth2-proxy.js';
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- templates have no types */
 
@@ -54,13 +54,16 @@ function wrongAlarm(at: string, name: string, period: number, says: string): str
   const alarm: AlarmDefinition = ALARMS[name as keyof typeof ALARMS];
   const text = withDigits(says.replace(/\bhundred\b/g, '100')).replace(/\btwice\b/, '2 times').replace(/99 of 100|p99/g, '');
   const [, inARow] = /(\d+) (?:times|periods) in a row/.exec(text) ?? [];
-  const [, minutes] = /(\d+) minutes/.exec(text) ?? [];
+  const threshold = new RegExp(`(?<![\\d.])${alarm.threshold}(?![\\d.])`).exec(text);
+  const [said] = Array.from(text.matchAll(/(\d+) (minute|hour|day|week)s?\b/g)).filter(({ index }) => index !== threshold?.index);
+  const minutes = said && Number(said[1]) * { minute: 1, hour: 60, day: 1440, week: 10_080 }[said[2] as 'minute' | 'hour' | 'day' | 'week'];
   const time = inARow === undefined ? period * alarm.evaluationPeriods : period;
   return [
-    ...new RegExp(`(?<![\\d.])${alarm.threshold}(?![\\d.])`).test(text) ? [] : [`the threshold is ${alarm.threshold}`],
-    ...minutes === undefined || Number(minutes) === time ? [] : [`the time is ${time} minutes`],
+    ...threshold ? [] : [`the threshold is ${alarm.threshold}`],
+    ...minutes === undefined || minutes === time ? [] : [`the time is ${time} minutes`],
     ...inARow === undefined || Number(inARow) === alarm.evaluationPeriods ? [] : [`${alarm.evaluationPeriods} periods in a row`],
     ...minutes === undefined && inARow === undefined && alarm.evaluationPeriods > 1 ? [`a time is missing: ${time} minutes`] : [],
+    ...[/\b(?:an?|per|every) (?!row\b)\w+/.exec(text) ?? []].flat().map(unit => `the unit of "${unit}" is unknown`),
     ...text.includes('each task') === (alarm.forEachTask ?? false) ? [] : ['for each task, or not'],
   ].map(problem => `${at} ${name}: "${says}", but ${problem}`);
 }
@@ -176,13 +179,15 @@ function wrongSettings({ heading, prefix = '', byDefault, withEverything = {}, m
   const may = (name: string) => [...known, ...more].some(each => each.endsWith('*') ? name.startsWith(each.slice(0, -1)) : name === each);
   const full = (name: string) => name.startsWith('…') ? known.find(each => each.endsWith(name.slice(1))) ?? name : [name, prefix + name].find(may) ?? prefix + name;
   const rows = rowsBelow('docs/settings.md', heading)
-    .map(([variable, value]) => ({ names: inBackticks(variable).filter(name => !name.includes('=')).map(full), value: value.split('; ')[0], whole: `${variable} ${value}` }))
+    .map(([variable, value]) => ({ names: inBackticks(variable).filter(name => !name.includes('=')).map(full), value: value.split('; ')[0], codes: inBackticks(value) }))
     .filter(({ names }) => names.length > 0);
   const named = rows.flatMap(({ names }) => names);
-  const wrongValues = rows.flatMap(({ names, value }) => names.flatMap((name, index) => {
+  const wrongValues = rows.flatMap(({ names, value, codes }) => names.flatMap((name, index) => {
     const actual = byDefault[name];
     if (actual === undefined) {
-      return may(name) ? [] : [`${name} is set nowhere`];
+      const sometimes = withEverything[name]; // compared if the page shows a value
+      const problem = [`${name} is sometimes \`${sometimes}\`, and the page says ${codes.join(', ')}`];
+      return !may(name) ? [`${name} is set nowhere`] : !sometimes || Token.isUnresolved(sometimes) || codes.length === 0 || codes.includes(sometimes) ? [] : problem;
     }
     const said = inBackticks(value);
     const [address, query] = actual.split('?');
@@ -213,14 +218,16 @@ function defaultsIn(path: string): Default[] {
 /** The defaults of the code by interface and prop. */
 function defaultsOfCode(): Record<string, Record<string, unknown>> {
   const props = withDefaults({ scaling: { maxCount: 1 }, cleanUp: { olderThan: Duration.days(30) }, access: {} } as SecureMlflowProps);
+  const inCookie = !JSON.stringify(synthesise()).includes('OAUTH2_PROXY_SESSION_STORE_TYPE');
   return {
-    SecureMlflowProps: { ...props, databaseAuthentication: props.iamAuthentication ? DatabaseAuthentication.IAM : DatabaseAuthentication.PASSWORD },
+    SecureMlflowProps: { ...props, sessionStore: inCookie ? SessionStore.cookie() : undefined, databaseAuthentication: props.iamAuthentication ? DatabaseAuthentication.IAM : DatabaseAuthentication.PASSWORD },
     DatabaseCapacity: props.databaseCapacity,
     DatabaseOptions: props.databaseOptions,
     ScalingOptions: { ...props.scaling },
     RequestLimits: props.requestLimits,
     CleanUpOptions: { ...props.cleanUp },
     AccessOptions: { ...props.access },
+    ExistingSessionStoreOptions: { port: SESSION_PORT },
   };
 }
 
@@ -228,22 +235,22 @@ const names = { AccessLevel, ArtifactTransfer, DatabaseAuthentication, Duration,
 
 function wrongDefaults(): string[] {
   const actual = defaultsOfCode();
-  return ['src/props.ts', 'src/access.ts'].flatMap(defaultsIn).filter(({ text }) => !text.startsWith('-')).flatMap(({ owner, name, text, at }) => {
+  return ['src/props.ts', 'src/access.ts', 'src/session-store.ts'].flatMap(defaultsIn).filter(({ text }) => !text.startsWith('-')).flatMap(({ owner, name, text, at }) => {
     const [expression] = text.split(' - ');
     const said: unknown = new Function(...Object.keys(names), `return ${expression}`)(...Object.values(names));
-    const is = name === 'sessionStore' ? SessionStore.cookie() : actual[owner]?.[name];
+    const is = actual[owner]?.[name];
     return plain(said) === plain(is) ? [] : [`${at} ${name}: @default ${expression}, and the code has ${plain(is)}`];
   });
 }
 
 /** A text that is the same for equal values. */
 function plain(value: unknown): string {
-  return value instanceof Duration ? `${value.toSeconds()} seconds` : JSON.stringify(value) ?? 'nothing';
+  return value instanceof Duration ? `${value.toSeconds()} seconds` : value instanceof SessionStore ? value.constructor.name : JSON.stringify(value) ?? 'nothing';
 }
 
 export async function checkTables(checks: Checks): Promise<void> {
   await checks.check('README.md counts the resources of each part', async () => failWith(wrongParts()));
   await checks.check('docs/monitoring.md and the API name every alarm with its threshold and time', async () => failWith(wrongAlarms()));
   await checks.check('docs/settings.md names every setting with its value', async () => failWith(sections.flatMap(wrongSettings)));
-  await checks.check('the defaults in comments are those of the code', async () => failWith(wrongDefaults()));
+  await checks.check('the defaults in comments of props, access and session stores are those of the code', async () => failWith(wrongDefaults()));
 }
