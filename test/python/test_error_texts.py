@@ -53,8 +53,8 @@ def spelt(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.IfExp):
         yield from spelt(node.body)
         yield from spelt(node.orelse)
-    elif isinstance(node, ast.Tuple):
-        for part in node.elts:
+    elif isinstance(node, (ast.Tuple, ast.BoolOp)):
+        for part in node.elts if isinstance(node, ast.Tuple) else node.values:
             yield from spelt(part)
 
 
@@ -104,9 +104,12 @@ def quoted() -> dict[str, list[str]]:
 
 
 def covers(quote: str, text: str) -> bool:
-    """Whether the quote is a part of the text, or an instance of it: a gap stands for anything."""
+    """Whether the quote is a part or an instance of the text: a gap stands for anything. A text with few words has only itself as an instance."""
+    if quote == text:
+        return True
     part, whole = (re.compile(".*".join(map(re.escape, pattern.split(GAP))), re.DOTALL) for pattern in (quote, text))
-    return part.search(text) is not None or whole.fullmatch(quote) is not None
+    specific = len(re.findall(r"[\w'/-]+", text.replace(GAP, " "))) > 2
+    return part.search(text) is not None or (specific and whole.fullmatch(quote) is not None)
 
 
 ELSEWHERE = "Other programs"  # the heading of the table with texts of MLflow, oauth2-proxy and others
