@@ -1,7 +1,7 @@
 """Copies everything from the database of one MLflow into that of another of the same schema revision: `copy-store.py SOURCE TARGET`.
 
-Both are addresses as MLflow takes them, mysql+pymysql://… or postgresql+psycopg2://…. What is in the target is replaced, in one transaction.
-Needs what the image of MLflow holds, and PyMySQL where the source is MySQL. No server may write meanwhile.
+Both are addresses as MLflow takes them, mysql+pymysql://… or postgresql+psycopg2://…. The content of the target is replaced, in one transaction.
+Needs what the image of MLflow holds, and PyMySQL where the source is MySQL. No server may write at the same time.
 """
 
 import sys

@@ -20,14 +20,14 @@ export function proseOfPage(markdown: string): Prose[] {
     if (entering && node.type === 'html_block') {
       generated = generated ? !node.literal!.includes('<!-- /bench') : node.literal!.includes('<!-- bench:');
     } else if (entering && !generated && (node.type === 'paragraph' || node.type === 'heading')) {
-      const lines = linesOf(node);
+      const lines = linesOfBlock(node);
       prose.push(...lines[0].text.startsWith('|') ? lines.filter(({ text }) => !/^[|\s:-]*$/.test(text)) : sentences(lines));
     }
   }
   return prose;
 }
 
-function linesOf(block: Node): Prose[] {
+function linesOfBlock(block: Node): Prose[] {
   const lines: Prose[] = [];
   let [line, text] = [block.sourcepos[0][0], ''];
   const walker = block.walker();
@@ -91,14 +91,19 @@ export function proseOfTypeScript(path: string, source: string): Prose[] {
         comments.set(pos, { line: lineOf(pos), text: source.slice(pos, end) });
       }
     }
-    const isText = ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddleOrTemplateTail(node);
-    if (isText && node.text.includes(' ')) {
-      texts.push({ line: lineOf(node.getStart(file)), text: node.text });
+    const text = ts.isStringLiteralLike(node) ? node.text : ts.isTemplateExpression(node) ? textOfTemplate(node) : '';
+    if (text.includes(' ')) {
+      texts.push({ line: lineOf(node.getStart(file)), text });
     }
     node.getChildren(file).filter(({ kind }) => kind < ts.SyntaxKind.FirstJSDocNode || kind > ts.SyntaxKind.LastJSDocNode).forEach(visit);
   };
   visit(file);
   return [...[...comments.values()].flatMap(comment => sentences(withoutExamples(linesOfComment(comment)))), ...texts];
+}
+
+/** Whole, so that code in backticks is found across its values. */
+function textOfTemplate({ head, templateSpans }: ts.TemplateExpression): string {
+  return [head, ...templateSpans.map(({ literal }) => literal)].map(({ text }) => text).join('…');
 }
 
 function linesOfComment({ line, text }: Prose): Prose[] {
@@ -125,6 +130,16 @@ for path in sys.argv[1:]:
                 found.append({"path": path, "line": token.start[0], "text": token.string})
 print(json.dumps(found))
 `;
+
+/** The text of a page for the browser, line by line. */
+export function proseOfHtml(source: string): Prose[] {
+  const bare = source.replace(/\{\{.*?\}\}|<style>.*?<\/style>|<script>.*?<\/script>|<[^>]*>/gs, tag => tag.replace(/[^\n]+/g, ' '));
+  return linesOf(bare);
+}
+
+export function linesOf(source: string): Prose[] {
+  return source.split('\n').map((text, index) => ({ line: index + 1, text: text.trim() }));
+}
 
 export function proseOfPython(cwd: string, paths: string[]): (Prose & { readonly path: string })[] {
   return JSON.parse(execaSync('python3', ['-c', tokenizer, ...paths], { cwd }).stdout);

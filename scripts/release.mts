@@ -211,7 +211,7 @@ async function startRegistry() {
   const env = { npm_config_registry: `http:${address}` };
   return {
     env,
-    publish: (what: string) => execa('npm', ['publish', what, `--${address}:_authToken=anybody`], { cwd: folder, env }),
+    publish: (what: string) => execa('npm', ['publish', what, `--${address}:_authToken=anyone`], { cwd: folder, env }),
     stop: () => {
       server.close();
       server.closeAllConnections();

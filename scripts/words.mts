@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { failWith, proseOfPage, proseOfPython, proseOfTypeScript, type Prose } from './prose.mjs';
+import { failWith, linesOf, proseOfHtml, proseOfPage, proseOfPython, proseOfTypeScript, type Prose } from './prose.mjs';
 import { root } from './steps.mjs';
 import type { Checks } from '../local/checks/checks.mjs';
 
@@ -53,16 +53,18 @@ function hitsIn(path: string, { line, text }: Prose): string[] {
 }
 
 export async function checkWords(checks: Checks): Promise<void> {
-  const { stdout } = await execa('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md', '*.ts', '*.mts', '*.py'], { cwd: root });
+  const { stdout } = await execa('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md', '*.ts', '*.mts', '*.py', '*.html', '*.d2'], { cwd: root });
   const paths = stdout.split('\n');
   const read = (path: string) => readFileSync(join(root, path), 'utf8');
   const found: Record<string, string[]> = {
     'the pages': paths.filter(path => path.endsWith('.md') && path !== 'API.md') // API.md has the comments of src/
       .flatMap(path => proseOfPage(read(path)).flatMap(prose => hitsIn(path, prose))),
-    'comments and texts of TypeScript': paths.filter(path => /^(?:src|local|scripts|bench|test)\/.*\.m?ts$|^\.projenrc\.ts$/.test(path))
+    'comments and texts of TypeScript': paths.filter(path => /^(?:src|local|scripts|bench|test|examples|site)\/.*\.m?ts$|^\.projenrc\.ts$/.test(path))
       .flatMap(path => proseOfTypeScript(path, read(path)).flatMap(prose => hitsIn(path, prose))),
-    'comments and texts of Python': proseOfPython(root, paths.filter(path => /^(?:containers|local|scripts|clients\/python\/src)\/.*\.py$/.test(path)))
+    'comments and texts of Python': proseOfPython(root, paths.filter(path => path.endsWith('.py')))
       .flatMap(({ path, ...prose }) => hitsIn(path, prose)),
+    'pages of the browser and pictures': paths.filter(path => /\.(?:html|d2)$/.test(path))
+      .flatMap(path => (path.endsWith('.d2') ? linesOf(read(path)) : proseOfHtml(read(path))).flatMap(prose => hitsIn(path, prose))),
   };
   for (const [where, hits] of Object.entries(found)) {
     await checks.check(`${where} have no word of the list in scripts/words.mts`, async () => failWith(hits));

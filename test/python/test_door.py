@@ -118,7 +118,7 @@ class TestLevels:
 
 
 class TestStrangers:
-    """Whom oauth2-proxy lets in although they are nobody's colleague."""
+    """People whom oauth2-proxy admits although they do not belong to the company."""
 
     @staticmethod
     def admits(identity, *headers, **settings):

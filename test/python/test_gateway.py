@@ -200,7 +200,7 @@ def test_one_caller_does_not_take_all_calls(monkeypatch):
         open_calls = [as_(ADA), as_(ADA), as_(Caller("bob@example.com", Level.READER))]
         await asyncio.sleep(0.1)
         with pytest.raises(Refusal) as caught:
-            await as_(ADA._replace(level=Level.READER))  # whoever drops the header with her groups is the same person
+            await as_(ADA._replace(level=Level.READER))  # without the header with her groups, she is the same person
         release.set()
         await asyncio.gather(*open_calls)
         await as_(ADA)

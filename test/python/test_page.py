@@ -70,7 +70,7 @@ def test_the_sign_in_page_may_run_its_own_script_alone():
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"default-src 'none'; script-src 'sha256-{digest}'; base-uri 'none'" in text
-    assert "{{" not in script  # what a link holds is never part of it
+    assert "{{" not in script  # the script contains no part of a link
 
 
 def test_a_page_without_a_head_is_not_taken(tmp_path):

@@ -49,7 +49,7 @@ class TestProtobuf:
         framed(1, framed(2, b"\x12\x00" * 1_000_000)),  # empty spans
         framed(1, framed(2, framed(2, b"\x4a\x00" * 1_000_000))),  # empty attributes
         framed(1, framed(2, framed(2, framed(9, framed(2, framed(5, b"\x0a\x00" * 1_000_000)))))),  # empty values of a list
-        b"\x10\x00" * 1_000_000,  # fields that nobody knows
+        b"\x10\x00" * 1_000_000,  # unknown fields
         b"\x8a\x00\x00" * 1_000_000,  # a number that is written longer than it has to be
     ])
     def test_refuses_more(self, body):

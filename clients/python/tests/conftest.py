@@ -78,7 +78,7 @@ def b64(data: Any) -> str:
 
 
 class Issuer:
-    """Mints tokens by a clock of its own, which may be far from that of the client."""
+    """Issues tokens by a separate clock, which may be far from that of the client."""
 
     def __init__(self) -> None:
         self.skew = 0

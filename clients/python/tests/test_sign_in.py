@@ -58,7 +58,7 @@ class Site:
 
 @pytest.fixture(autouse=True)
 def ports(monkeypatch):
-    """Others of this machine may use the fixed ones meanwhile."""
+    """Free ports: other programs may use the fixed ones during a test."""
     free = [socket.create_server(("127.0.0.1", 0)) for _ in _loopback.PORTS]
     monkeypatch.setattr(_loopback, "PORTS", tuple(one.getsockname()[1] for one in free))
     for one in free:
@@ -397,7 +397,7 @@ def test_two_logins_at_once_for_the_same_client(site, monkeypatch):
 
 
 def test_the_redirect_names_the_server(site, monkeypatch):
-    evil = Site(site.provider)  # on a machine where nobody signed in to the other before
+    evil = Site(site.provider)  # on a machine without an earlier sign-in to the other
     seen = []
     browse(monkeypatch, lambda url: seen.append(requests.get(url).text))
     monkeypatch.setattr(_loopback, "WAIT", 0.5)
