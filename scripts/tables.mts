@@ -160,7 +160,7 @@ const sections: Section[] = [
       sessionRefresh: Duration.hours(1),
       signOutUrl: 'https://x',
       toolsClient: { clientId: '' } as ProxyOptions['toolsClient'],
-      sessionServer: { host: '<host>', port: 6379, username: '' },
+      sessionServer: { host: '<host>', port: 6379, username: 'oauth2-proxy' },
     }),
     more: Object.keys({ ...PROVIDER_NAMES, ...RESERVED_PROXY_NAMES }),
   },
@@ -187,7 +187,8 @@ function wrongSettings({ heading, prefix = '', byDefault, withEverything = {}, m
     if (actual === undefined) {
       const sometimes = withEverything[name]; // compared if the page shows a value
       const problem = [`${name} is sometimes \`${sometimes}\`, and the page says ${codes.join(', ')}`];
-      return !may(name) ? [`${name} is set nowhere`] : !sometimes || Token.isUnresolved(sometimes) || codes.length === 0 || codes.includes(sometimes) ? [] : problem;
+      const isSaid = !sometimes || Token.isUnresolved(sometimes) || codes.length === 0 || codes.includes(sometimes);
+      return !may(name) ? [`${name} is set nowhere`] : isSaid ? [] : problem;
     }
     const said = inBackticks(value);
     const [address, query] = actual.split('?');
@@ -220,7 +221,11 @@ function defaultsOfCode(): Record<string, Record<string, unknown>> {
   const props = withDefaults({ scaling: { maxCount: 1 }, cleanUp: { olderThan: Duration.days(30) }, access: {} } as SecureMlflowProps);
   const inCookie = !JSON.stringify(synthesise()).includes('OAUTH2_PROXY_SESSION_STORE_TYPE');
   return {
-    SecureMlflowProps: { ...props, sessionStore: inCookie ? SessionStore.cookie() : undefined, databaseAuthentication: props.iamAuthentication ? DatabaseAuthentication.IAM : DatabaseAuthentication.PASSWORD },
+    SecureMlflowProps: {
+      ...props,
+      sessionStore: inCookie ? SessionStore.cookie() : undefined,
+      databaseAuthentication: props.iamAuthentication ? DatabaseAuthentication.IAM : DatabaseAuthentication.PASSWORD,
+    },
     DatabaseCapacity: props.databaseCapacity,
     DatabaseOptions: props.databaseOptions,
     ScalingOptions: { ...props.scaling },
