@@ -158,10 +158,13 @@ export async function imageOf(image: string, environment: string): Promise<Progr
 /** Runs a command until it ends or Ctrl-C is pressed, and stops everything that it deployed. The exit code is 1 if it returns false or throws. */
 export function runToTheEnd(main: (stopping: AbortSignal) => Promise<boolean>): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      console.log('\nStopping …');
-      stopping.abort();
-      void finish(130);
+    // Not `once`: in a terminal, listr2 loads signal-exit, which kills this process if it finds no listener but its own. npm sends a signal again.
+    process.on(signal, () => {
+      if (!stopping.signal.aborted) {
+        console.log('\nStopping …');
+        stopping.abort();
+        void finish(130);
+      }
     });
   }
   main(stopping.signal).then(
