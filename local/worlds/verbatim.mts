@@ -171,7 +171,7 @@ interface NamespacesOptions {
   readonly files: (image: string) => Mount[];
 }
 
-/** Sends a listening socket to the parent process. It stays in the network where it was created. */
+/** Sends a listening socket to the parent process, and exits: the parent has the socket then. It stays in the network where it was created. */
 const listener = `
   const server = require('node:net').createServer();
   server.listen(Number(process.argv[1]), '127.0.0.1', () => process.send('it listens', server, () => process.exit()));`;
