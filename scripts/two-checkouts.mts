@@ -14,6 +14,8 @@ import { missingForVerbatim } from '../local/worlds/enter.mjs';
 /** Files are changed in this copy, so that the checkout itself stays unchanged. It is below `/tmp`, as a volume of the task is: its path may be part of other paths. */
 const copy = mkdtempSync('/tmp/checkout-');
 const anotherPort = '8444';
+/** In a terminal other code runs, such as listr2's for the cursor, and the terminal sends the signal. Only this `script` of util-linux has the options. */
+const inTerminal = process.platform === 'linux';
 
 interface Run { readonly info: { readonly run_id: string } }
 
@@ -21,13 +23,13 @@ export async function checkTwoCheckouts(): Promise<Count> {
   await installPrograms();
   copyCheckout();
   const checks = new Checks();
-  const first = new Try(root);
-  const second = new Try(copy, '--port', anotherPort, '--watch');
+  const first = new Try(root, [], inTerminal);
+  const second = new Try(copy, ['--port', anotherPort, '--watch']);
   await checks.check('two checkouts run at the same time', async () => {
     await Promise.all([first, second].map(each => each.prints(/Ctrl-C stops/)));
   });
   await checks.check('a change restarts only what it affects: the task, which keeps the data', () => change(second));
-  await checks.check('Ctrl-C ends both and leaves no process behind', async () => {
+  await checks.check(`Ctrl-C ends both${inTerminal ? ', one of them in a terminal,' : ''} and leaves no process behind`, async () => {
     await Promise.all([first, second].map(each => each.end('SIGINT')));
     const { stdout } = await execa('ps', ['-Ao', 'args']);
     const left = stdout.split('\n').filter(args => args.includes(copy) || args.includes(folder) && !args.includes(work)); // other steps use that folder
@@ -48,7 +50,7 @@ async function checkEndsOfWorlds(checks: Checks): Promise<void> {
   const [before, groupsBefore] = [remains(), controlGroups()];
   for (const signal of ['SIGKILL', 'SIGINT'] as const) {
     await checks.check(`${signal} in the middle of the checks leaves no process and no network of a task behind`, async () => {
-      const running = new Try(copy, '--check', 'world');
+      const running = new Try(copy, ['--check', 'world']);
       await running.prints(/has containers with the users/);
       assert(remains().length > before.length, 'nothing is running that could be left behind');
       await running.end(signal);
@@ -123,8 +125,10 @@ async function call(path: string, message: Message = {}): Promise<Run> {
   return JSON.parse(body).run;
 }
 
-function start(cwd: string, options: string[]) {
-  return execa('npm', ['run', '--silent', 'try', '--', ...options], { cwd, detached: true, reject: false, all: true });
+function start(cwd: string, options: readonly string[], terminal: boolean) {
+  const command = ['npm', 'run', '--silent', 'try', '--', ...options];
+  const [program, ...args] = terminal ? ['script', '--quiet', '--return', '--command', command.join(' '), '/dev/null'] : command;
+  return execa(program, args, { cwd, detached: true, reject: false, all: true });
 }
 
 class Try {
@@ -132,8 +136,8 @@ class Try {
   /** The output after the last text that was waited for. */
   printed = '';
 
-  constructor(cwd: string, ...options: string[]) {
-    this.running = start(cwd, options);
+  constructor(cwd: string, options: readonly string[], private readonly terminal = false) {
+    this.running = start(cwd, options, terminal);
     this.running.all.on('data', (chunk: Buffer) => { this.printed += chunk.toString(); });
   }
 
@@ -151,9 +155,13 @@ class Try {
     }
   }
 
-  /** Sends the signal as a terminal does: to all processes of the command at the same time. */
-  async end(signal: NodeJS.Signals): Promise<void> {
-    process.kill(-this.running.pid!, signal);
+  /** Sends the signal as a terminal does: to all processes of the command at the same time. In a terminal, SIGINT is the key Ctrl-C. */
+  async end(signal: 'SIGINT' | 'SIGKILL'): Promise<void> {
+    if (this.terminal && signal === 'SIGINT') {
+      this.running.stdin.write('\x03');
+    } else {
+      process.kill(-this.running.pid!, signal);
+    }
     await this.running;
   }
 }
