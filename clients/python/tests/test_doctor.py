@@ -208,10 +208,6 @@ def stranger(_: trustme.CA) -> ssl.SSLContext:
             other_host,
             r"✗ certificate: it is the certificate of another host \(.*\)\n    Check the URL; if it is correct, tell the administrators of the server\n",
         ),
-        (
-            ends_soon,
-            r"✗ certificate: it expires in 3 days\n    Tell the administrators of the server: imported certificates are not renewed automatically\n",
-        ),
         (expired, r"✗ certificate: it is not valid now \(.*expired.*\)\n    Check the date of this machine;"),
         (
             stranger,
@@ -284,6 +280,22 @@ def test_tokens(
     assert line.format(url=server.url) in run()
 
 
+def test_a_certificate_that_expires_soon_does_not_end_the_other_checks(
+    server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch, ca: trustme.CA
+) -> None:
+    stub = Stub(server.answer).start(ends_soon(ca))
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", stub.url.replace("127.0.0.1", "localhost"))
+        printed = run()
+    finally:
+        stub.stop()
+    assert (
+        "✗ expiry of the certificate: it expires in 3 days\n    Tell the administrators of the server: imported certificates are not renewed automatically\n"
+        in printed
+    )
+    assert "✓ server: " in printed
+
+
 def test_a_server_without_a_client_for_tools(
     server: Server, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +304,7 @@ def test_a_server_without_a_client_for_tools(
     printed = run()
     assert "✓ sign-in of tools: not set up on this server\n" in printed
     assert (
-        "✗ token: there is none\n    Ask the administrators of the server how to get a bearer token: they can set up `mlflow-secure-tracking login` (toolsClientId)\n"
+        "✗ token: there is none\n    This server does not support `mlflow-secure-tracking login`. With Google: export MLFLOW_TRACKING_TOKEN=$(gcloud"
         in printed
     )
 

@@ -527,7 +527,7 @@ def test_the_certificate_of_the_server_is_always_checked(site, monkeypatch, tmp_
 
 
 def test_no_answer_at_all(site):
-    with pytest.raises(TokenError, match="asked http://127.0.0.1:9/.well-known.*Connection refused. Run: mlflow-secure-tracking doctor"):
+    with pytest.raises(TokenError, match="asked http://127.0.0.1:9/.well-known.*Connection refused. Run mlflow-secure-tracking doctor with the URL of the server"):
         plugin.login("http://127.0.0.1:9")
 
 

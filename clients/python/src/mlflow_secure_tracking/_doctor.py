@@ -116,7 +116,10 @@ class _Visit:
         """How to get a token."""
         if self.tools:
             return f"mlflow-secure-tracking login {self.origin}, then: export MLFLOW_TRACKING_AUTH=sign-in"
-        return "Ask the administrators of the server how to get a bearer token: they can set up `mlflow-secure-tracking login` (toolsClientId)"
+        return (
+            "This server does not support `mlflow-secure-tracking login`. With Google: export MLFLOW_TRACKING_TOKEN=$(gcloud auth print-identity-token)."
+            " With other providers, ask the administrators of the server: they can set it up (toolsClientId)"
+        )
 
     @property
     def ca(self) -> str:
@@ -252,17 +255,23 @@ def _certificate(visit: _Visit) -> str:
             ) from None
         raise Problem(
             f"it is not signed by an authority in {file} ({seen}){_signer(visit)}",
-            "If a proxy of the company opens TLS, export REQUESTS_CA_BUNDLE=<file with its certification authority>; otherwise stop: another computer may intercept the connection",
+            "If a proxy of the company opens TLS, export REQUESTS_CA_BUNDLE=<file with its certification authority>."
+            " If the server has a certificate of your own authority, export MLFLOW_TRACKING_SERVER_CERT_PATH=<its file>."
+            " Otherwise stop: another computer may intercept the connection",
         ) from None
     except requests.RequestException:
         pass  # the next step reports it
+    return f"trusted, with the authorities in {file}"
+
+
+def _expiry(visit: _Visit) -> str:
     days = _days_left(visit)
     if days is not None and days < 14:
         raise Problem(
             f"it expires in {days} days",
             "Tell the administrators of the server: imported certificates are not renewed automatically",
         )
-    return "trusted" + ("" if days is None else f", valid for {days} more days") + f", with the authorities in {file}"
+    return "not known, behind a proxy" if days is None else f"in {days} days"
 
 
 def _peer(visit: _Visit, context: ssl.SSLContext) -> ssl.SSLSocket | None:
@@ -520,6 +529,7 @@ _STEPS: list[Step] = [
     ("name", ("address",), _name),
     ("connection", ("name",), _connection),
     ("certificate", ("connection",), _certificate),
+    ("expiry of the certificate", ("certificate",), _expiry),  # no other check needs it
     ("server", ("certificate",), _answer),
     ("clock", ("server",), _clock),
     ("sign-in", ("server",), _sign_in),

@@ -310,7 +310,7 @@ def _asking(whom: str, secret: str | None = None) -> Iterator[None]:
         elif isinstance(error, requests.HTTPError):
             told = str(error)
         elif isinstance(error, requests.RequestException):
-            told = f"{cause(error)}. Run: mlflow-secure-tracking doctor"
+            told = f"{cause(error)}. Run mlflow-secure-tracking doctor with the URL of the server"
         else:
             told = type(error).__name__
         raise TokenError(f"sign-in: asked {whom}: {_hide(told, secret) if secret else told[:500]}") from None
