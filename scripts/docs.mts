@@ -31,7 +31,7 @@ const runBy: Record<string, readonly [file: string, words: string, named?: strin
   'npx projen build': ['scripts/verify.mts', "['projen', 'build']"],
   'npx projen test': ['.projen/tasks.json', '"spawn": "test"'],
   'npx jest --coverage=false test/scaling.test.ts': ['.projen/tasks.json', '"jest",', 'test/scaling.test.ts'],
-  'npm run try': ['scripts/two-checkouts.mts', 'new Try(root)'],
+  'npm run try': ['scripts/two-checkouts.mts', 'new Try(root, '],
   'npm run try -- --watch': ['scripts/two-checkouts.mts', "'--watch'"],
   'npm run try -- --check': ['scripts/verify.mts', "['run', '--silent', 'try', '--', '--check']"],
   'npm run bench -- --quick': ['scripts/verify.mts', "['run', '--silent', 'bench', '--', '--quick']"],

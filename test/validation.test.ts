@@ -59,6 +59,11 @@ describe('domainName', () => {
       .toBe(one(`\`domainName\` must be in \`hostedZone\`, got "${domainName}" and the zone "${zone}": use a name that ends in ".${zone}", or the zone of the name`));
   });
 
+  test('reports a URL as domainName once, although it does not end like the zone', () => {
+    expect(refusal(inZone('example.com', 'https://mlflow.example.com/')))
+      .toBe(one('`domainName` must be one host name in lower case such as "mlflow.example.com", got "https://mlflow.example.com/": leave out scheme, port and path'));
+  });
+
   test.each([['example.com', 'example.com'], ['a.b.example.com', 'example.com'], ['mlflow.example.com', 'example.com.']])('may be %s in the zone %s', (domainName, zone) => {
     expect(only(synthesise(inZone(zone, domainName)).template, 'AWS::Route53::RecordSet').Properties).toMatchObject({ Name: `${domainName}.`, HostedZoneId: 'OTHER' });
   });
@@ -491,9 +496,9 @@ test('all problems are listed in one error, with the path of the construct', () 
     removalPolicy: RemovalPolicy.SNAPSHOT,
   });
   const [head, ...problems] = message.split('\n');
-  expect(head).toBe('Stack/Mlflow: 14 props need a change');
+  expect(head).toBe('Stack/Mlflow: 13 props need a change');
   expect(problems.map(problem => /^ {2}- `([\w.]+)`/.exec(problem)?.[1])).toEqual([
-    'domainName', 'domainName', 'emailDomains', 'awsIdentityIssuer', 'machineIdentities', 'natGateways', 'artifactPath', 'databaseCapacity.maxAcus', 'workers', 'sessionDuration', 'gunicornOpts', 'environment',
+    'domainName', 'emailDomains', 'awsIdentityIssuer', 'machineIdentities', 'natGateways', 'artifactPath', 'databaseCapacity.maxAcus', 'workers', 'sessionDuration', 'gunicornOpts', 'environment',
     'proxyEnvironment', 'removalPolicy',
   ]);
 });

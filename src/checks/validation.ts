@@ -99,7 +99,8 @@ function toolsProblems({ clientId, bearerTokens, toolsClient }: AuthProviderConf
 
 function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowProps): string[] {
   const problems: string[] = [];
-  if (known(domainName) && !DOMAIN.test(domainName)) {
+  const isName = known(domainName) && DOMAIN.test(domainName);
+  if (known(domainName) && !isName) {
     problems.push(`\`domainName\` must be one host name in lower case such as "mlflow.example.com", got ${show(domainName)}: leave out scheme, port and path`);
   }
   if (known(domainName) && certificate === undefined && domainName.length > 64) {
@@ -112,10 +113,8 @@ function domainProblems({ domainName, hostedZone, certificate }: SecureMlflowPro
     problems.push(`\`certificate\` must be given where \`hostedZone\` is private, got only the zone ${hostedZone.node.path}: ACM validates a certificate in public DNS only, and the deployment would time out; pass a certificate, such as one validated in the public zone of the same name`);
   }
   const zone = hostedZone && nameOf(hostedZone);
-  if (known(domainName) && known(zone)) {
-    if (domainName !== zone && !domainName.endsWith(`.${zone}`)) {
-      problems.push(`\`domainName\` must be in \`hostedZone\`, got ${show(domainName)} and the zone ${show(zone)}: use a name that ends in ".${zone}", or the zone of the name`);
-    }
+  if (isName && known(zone) && domainName !== zone && !domainName.endsWith(`.${zone}`)) {
+    problems.push(`\`domainName\` must be in \`hostedZone\`, got ${show(domainName)} and the zone ${show(zone)}: use a name that ends in ".${zone}", or the zone of the name`);
   }
   return problems;
 }
