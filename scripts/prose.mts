@@ -118,6 +118,16 @@ function withoutExamples(lines: Prose[]): Prose[] {
   });
 }
 
+/** The text of a page for the browser, line by line. */
+export function proseOfHtml(source: string): Prose[] {
+  const bare = source.replace(/\{\{.*?\}\}|<style>.*?<\/style>|<script>.*?<\/script>|<[^>]*>/gs, tag => tag.replace(/[^\n]+/g, ' '));
+  return linesOf(bare);
+}
+
+export function linesOf(source: string): Prose[] {
+  return source.split('\n').map((text, index) => ({ line: index + 1, text: text.trim() }));
+}
+
 /** Python's tokenizer finds comments and texts that contain a space. */
 const tokenizer = `
 import json, sys, tokenize
@@ -130,16 +140,6 @@ for path in sys.argv[1:]:
                 found.append({"path": path, "line": token.start[0], "text": token.string})
 print(json.dumps(found))
 `;
-
-/** The text of a page for the browser, line by line. */
-export function proseOfHtml(source: string): Prose[] {
-  const bare = source.replace(/\{\{.*?\}\}|<style>.*?<\/style>|<script>.*?<\/script>|<[^>]*>/gs, tag => tag.replace(/[^\n]+/g, ' '));
-  return linesOf(bare);
-}
-
-export function linesOf(source: string): Prose[] {
-  return source.split('\n').map((text, index) => ({ line: index + 1, text: text.trim() }));
-}
 
 export function proseOfPython(cwd: string, paths: string[]): (Prose & { readonly path: string })[] {
   return JSON.parse(execaSync('python3', ['-c', tokenizer, ...paths], { cwd }).stdout);
